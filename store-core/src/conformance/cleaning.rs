@@ -1,0 +1,194 @@
+//! Clauses 20 to 24: the cleanup thread and what it removes.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use super::{Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, unswept, walk, within};
+use crate::{CleanupOptions, ManualSweeps, Store};
+
+const BATCH: NonZeroUsize = NonZeroUsize::new(10).expect("not zero");
+
+/// A store that sweeps when it is told to, in batches of [`BATCH`].
+fn manually_swept<H: Harness>(harness: &H) -> (H::Store, ManualSweeps) {
+    let (cleanup, sweeps) = CleanupOptions::new().with_batch_size(BATCH).with_manual_sweeps();
+    (harness.store(cleanup), sweeps)
+}
+
+fn commit_expired(store: &dyn Store, count: usize) {
+    for i in 0..count {
+        commit(store, &format!("expired-{i}"), b"data", an_hour_ago());
+    }
+}
+
+/// Clause 20: the thread sweeps after each tick, and not before the first.
+pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
+    let (store, sweeps) = manually_swept(harness);
+    let patience = harness.patience();
+    commit(&store, "live", b"data", in_an_hour());
+    let (store, sweeps) = within(patience, "the cleanup thread", move || {
+        for _ in 0..3 {
+            commit_expired(&store, 5);
+            assert!(sweeps.sweep() && sweeps.is_idle(), "the thread sweeps and waits again");
+            let left = store.delete_expired().expect("the sweep succeeds");
+            assert_eq!(left, 0, "the thread has removed them");
+        }
+        (store, sweeps)
+    });
+    commit_expired(&store, 5);
+    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 5, "no tick, no sweep");
+    assert!(found(&store, "live").is_some());
+    drop((store, sweeps));
+}
+
+/// Clauses 20 and 21: with cleanup disabled nothing is swept, and stopping returns at once.
+pub fn disabled_cleanup_never_sweeps<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit_expired(&store, 5);
+    let store = within(harness.patience(), "stop_cleanup without a thread", move || {
+        H::stop_cleanup(&store);
+        store
+    });
+    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 5);
+}
+
+/// Clause 21: `stop_cleanup` wakes a thread whose tick is far away, returns when it has ended, and is
+/// harmless when called again; the store works on.
+pub fn stop_is_prompt_and_idempotent<H: Harness>(harness: &H) {
+    let patience = harness.patience();
+    let timed = harness.store(CleanupOptions::new());
+    within(patience, "stop_cleanup long before the first tick", move || H::stop_cleanup(&timed));
+
+    let (store, sweeps) = manually_swept(harness);
+    within(patience, "stop_cleanup", move || {
+        H::stop_cleanup(&store);
+        assert!(!sweeps.sweep(), "the thread has ended when stop_cleanup returns");
+        H::stop_cleanup(&store);
+        commit(&store, "token", b"data", in_an_hour());
+        assert!(found(&store, "token").is_some(), "the store works without its thread");
+    });
+}
+
+/// Clause 21: `stop_cleanup` may be called from many threads at once, at any moment after
+/// construction; for each of them the thread has ended when it returns.
+pub fn stop_may_be_called_by_many_threads<H: Harness>(harness: &H) {
+    const THREADS: usize = 8;
+    let patience = harness.patience();
+    for _ in 0..5 {
+        let (store, sweeps) = manually_swept(harness);
+        within(patience, "stop_cleanup by many threads", move || {
+            let start = Barrier::new(THREADS);
+            thread::scope(|scope| {
+                for _ in 0..THREADS {
+                    scope.spawn(|| {
+                        start.wait();
+                        H::stop_cleanup(&store);
+                        assert!(!sweeps.sweep(), "the thread has ended");
+                    });
+                }
+            });
+        });
+    }
+}
+
+/// Clause 21: a sweep under way ends after its current batch, not after the whole table.
+pub fn stop_ends_a_sweep_after_its_batch<H: Harness>(harness: &H) {
+    let (store, sweeps) = manually_swept(harness);
+    commit_expired(&store, 3 * BATCH.get() + 5);
+    let (store, _sweeps) = within(harness.patience(), "stop_cleanup during a sweep", move || {
+        assert!(sweeps.sweep(), "the sweep begins");
+        H::stop_cleanup(&store);
+        assert!(!sweeps.sweep(), "the thread has ended");
+        (store, sweeps)
+    });
+    let left = store.delete_expired().expect("the sweep succeeds");
+    assert_eq!(left, 2 * BATCH.get() as u64 + 5, "one batch went, the rest was left");
+}
+
+/// Clause 22: dropping the last handle stops the thread.
+pub fn dropping_the_store_stops_the_thread<H: Harness>(harness: &H) {
+    let (store, sweeps) = manually_swept(harness);
+    let store = Arc::new(store);
+    let last = Arc::clone(&store);
+    drop(store);
+    within(harness.patience(), "dropping the store", move || {
+        assert!(sweeps.sweep() && sweeps.is_idle(), "there is still a handle");
+        drop(last);
+        assert!(!sweeps.sweep(), "the thread has ended");
+    });
+}
+
+/// Clause 24: `delete_expired` removes every expired session, in as many batches as it takes, says how
+/// many, and removes no live one.
+pub fn sweep_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
+    let store = harness.store(CleanupOptions::disabled().with_batch_size(BATCH));
+    for i in 0..25 {
+        commit(&store, &format!("live-{i}"), format!("{i}").as_bytes(), in_an_hour());
+    }
+    for count in [0, 1, BATCH.get(), 2 * BATCH.get() + 3] {
+        commit_expired(&store, count);
+        commit(&store, "touched", b"data", in_an_hour());
+        assert!(store.touch("touched", an_hour_ago()).expect("touch succeeds"));
+        assert_eq!(store.delete_expired().expect("the sweep succeeds"), count as u64 + 1);
+        assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0);
+    }
+    let sessions = store.all().expect("all succeeds");
+    assert_eq!(sessions.len(), 25);
+    for i in 0..25 {
+        assert_eq!(sessions[&format!("live-{i}")], format!("{i}").into_bytes());
+    }
+}
+
+/// Clause 24: between two batches a sweep holds nothing that requests wait for.
+pub fn sweep_gives_way_between_batches<H: Harness>(harness: &H) {
+    let (store, sweeps) = manually_swept(harness);
+    commit_expired(&store, 3 * BATCH.get() + 5);
+    commit(&store, "live", b"0", in_an_hour());
+    within(harness.patience(), "requests beside a sweep", move || {
+        assert!(sweeps.sweep(), "the sweep begins");
+        for batch in 0..3 {
+            let (current, next) = (format!("{batch}"), format!("{}", batch + 1));
+            assert_eq!(found(&store, "live"), Some(current.clone().into_bytes()));
+            let replaced = store.replace("live", current.as_bytes(), next.as_bytes(), in_an_hour());
+            assert!(replaced.expect("replace succeeds"));
+            assert!(sweeps.batch(), "the sweep waits between batches");
+        }
+        assert!(sweeps.is_idle(), "the sweep has ended");
+        assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0);
+        assert_eq!(walk(&store).len(), 1);
+    });
+}
+
+/// Clause 24: a session that is committed again while a sweep runs is never removed by it.
+pub fn sweep_never_removes_a_renewed_session<H: Harness>(harness: &H) {
+    const SESSIONS: usize = 30;
+    let store = harness.store(CleanupOptions::disabled().with_batch_size(BATCH));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    store.delete_expired().expect("the sweep succeeds");
+                }
+            });
+        }
+        let _end_of_sweepers = SetOnDrop(&done);
+        for round in 0..20 {
+            for i in 0..SESSIONS {
+                commit(&store, &format!("token-{i}"), b"old", an_hour_ago());
+            }
+            let data = format!("round {round}").into_bytes();
+            for i in 0..SESSIONS {
+                let token = format!("token-{i}");
+                commit(&store, &token, &data, in_an_hour());
+                assert!(
+                    found(&store, &token).as_ref() == Some(&data),
+                    "round {round}: a sweep removed a session that was live again"
+                );
+            }
+            let left = walk(&store).len();
+            assert_eq!(left, SESSIONS, "round {round}: a sweep removed a live session");
+        }
+    });
+}

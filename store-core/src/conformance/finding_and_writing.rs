@@ -1,0 +1,458 @@
+//! Clauses 1 to 12, as far as one thread can see them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::{Harness, an_hour_ago, commit, found, in_an_hour, unswept, walk};
+use crate::{Error, Store};
+
+/// Clause 1: a token never written, or deleted, finds nothing.
+pub fn missing_sessions_are_not_found<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    assert_eq!(found(&store, "never-written"), None);
+    commit(&store, "token", b"data", in_an_hour());
+    assert_eq!(found(&store, "never-written"), None);
+    store.delete("token").expect("delete succeeds");
+    assert_eq!(found(&store, "token"), None);
+}
+
+/// Clause 1: an expired session is not found, nor shown by `all`.
+pub fn expired_session_is_not_found<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit(&store, "token", b"data", an_hour_ago());
+    assert_eq!(found(&store, "token"), None);
+    commit(&store, "just-now", b"data", Utc::now());
+    assert_eq!(found(&store, "just-now"), None, "a session is live while now < expiry");
+    assert!(store.all().expect("all succeeds").is_empty());
+}
+
+/// Clause 1: empty, malformed and endless tokens find nothing and give no error, also from the
+/// operations that answer yes or no.
+pub fn impossible_tokens_are_not_found<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let max = harness.limits().max_token_len;
+    for token in ["", "\0", "\u{fffd}", "💥", " ", &"x".repeat(max + 1), &"x".repeat(100_000)] {
+        let len = token.len();
+        assert_eq!(found(&store, token), None, "token of {len} bytes");
+        store.delete(token).expect("delete of a missing session succeeds");
+        assert!(!store.touch(token, in_an_hour()).expect("touch answers"), "{len} bytes");
+        assert!(!store.replace(token, b"", b"new", in_an_hour()).expect("replace answers"));
+        assert!(!store.rename(token, "new").expect("rename answers"), "{len} bytes");
+    }
+    assert!(store.all().expect("all succeeds").is_empty());
+}
+
+/// Clause 2: `find` and `all` give back exactly the bytes committed, up to the store's limit.
+pub fn data_comes_back_byte_for_byte<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let max = harness.limits().max_data_len;
+    let every_byte: Vec<u8> = (0..=u8::MAX).collect();
+    let mut samples: Vec<Vec<u8>> = vec![
+        b"".into(),
+        b"\0".into(),
+        b"\0\0\0".into(),
+        b"\xff\xfe\x80 not UTF-8 \xc3".into(),
+        b"NULL".into(),
+        b"1.50".into(),
+        b"x'00'".into(),
+        "ünïcödé".into(),
+        every_byte.clone(),
+    ];
+    for len in [1, 65_535, 65_536, 65_537, 1 << 20, max] {
+        if len <= max {
+            samples.push(every_byte.iter().copied().cycle().take(len).collect());
+        }
+    }
+    for (i, data) in samples.iter().enumerate() {
+        commit(&store, &format!("token-{i}"), data, in_an_hour());
+    }
+    let all = store.all().expect("all succeeds");
+    for (i, data) in samples.iter().enumerate() {
+        let token = format!("token-{i}");
+        let len = data.len();
+        assert!(found(&store, &token).as_ref() == Some(data), "{len} bytes come back from find");
+        assert!(all.get(&token) == Some(data), "{len} bytes come back from all");
+    }
+    assert_eq!(all.len(), samples.len());
+}
+
+/// Clause 3: `commit` of an existing token overwrites data and expiry, and there is one session.
+pub fn commit_overwrites_data_and_expiry<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit(&store, "token", b"a rather long first value", in_an_hour());
+    let later = in_an_hour() + TimeDelta::hours(1);
+    commit(&store, "token", b"short", later);
+    let sessions = walk(&store);
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].1, b"short");
+    assert_stored(later, sessions[0].2);
+    commit(&store, "token", b"past", an_hour_ago());
+    assert_eq!(found(&store, "token"), None, "the expiry was overwritten, too");
+}
+
+/// Clause 3: committing over an expired session leaves one row, never two.
+pub fn commit_over_an_expired_session_leaves_one<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit(&store, "token", b"old", an_hour_ago());
+    commit(&store, "token", b"new", in_an_hour());
+    assert_eq!(found(&store, "token").as_deref(), Some(&b"new"[..]));
+    assert_eq!(walk(&store).len(), 1);
+    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0, "no second row is left");
+    assert_eq!(found(&store, "token").as_deref(), Some(&b"new"[..]));
+}
+
+/// Clause 4: `commit` with an expiry in the past is accepted and leaves nothing findable.
+pub fn commit_in_the_past_leaves_nothing_findable<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    for (i, expiry) in [
+        Utc::now() - TimeDelta::milliseconds(1),
+        an_hour_ago(),
+        DateTime::UNIX_EPOCH + TimeDelta::days(365),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let token = format!("token-{i}");
+        commit(&store, &token, b"live", in_an_hour());
+        commit(&store, &token, b"dead", expiry);
+        assert_eq!(found(&store, &token), None, "expiry {expiry}");
+    }
+    assert!(walk(&store).is_empty());
+}
+
+/// Clause 5: tokens that differ in any byte are different tokens, or refused.
+pub fn tokens_are_compared_byte_for_byte<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let variants = [
+        "abc",
+        "ABC",
+        "Abc",
+        "abc ",
+        " abc",
+        "abc\t",
+        "ábc",
+        "a\u{301}bc",
+        "abc\0",
+        "abc\0d",
+        "ab",
+    ];
+    let mut accepted = Vec::new();
+    for token in variants {
+        match store.commit(token, token.as_bytes(), in_an_hour()) {
+            Ok(()) => accepted.push(token),
+            Err(Error::InvalidToken(_)) => {}
+            Err(error) => panic!("variant {:?} of a token: {error}", token.as_bytes()),
+        }
+    }
+    assert!(accepted.contains(&"abc") && accepted.contains(&"ABC"), "plain tokens are accepted");
+    for token in variants {
+        let expected = accepted.contains(&token).then(|| token.as_bytes().to_vec());
+        assert_eq!(found(&store, token), expected, "token {:?}", token.as_bytes());
+    }
+    // A change of one variant leaves the others alone.
+    store.delete("ABC").expect("delete succeeds");
+    assert!(store.touch("Abc", an_hour_ago()).expect("touch succeeds"));
+    assert!(store.replace("abc", b"abc", b"changed", in_an_hour()).expect("replace succeeds"));
+    accepted.retain(|token| !["ABC", "Abc", "abc"].contains(token));
+    assert_eq!(walk(&store).len(), accepted.len() + 1);
+    for token in accepted {
+        assert_eq!(found(&store, token).as_deref(), Some(token.as_bytes()));
+    }
+}
+
+/// Clause 6: quotes, wildcards, comments, placeholders and newlines in a token are data.
+pub fn hostile_tokens_are_data<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit(&store, "bystander", b"untouched", in_an_hour());
+    let hostile = [
+        "' OR '1'='1",
+        "\" OR \"1\"=\"1",
+        "x'; DROP TABLE sessions;--",
+        "';--",
+        "%",
+        "_",
+        "bystande_",
+        "bystander%",
+        "by\\stander",
+        "\\'",
+        "line\nbreak",
+        "line\r\nbreak",
+        "`token`",
+        "$1",
+        "?1",
+        ":token",
+        "@token",
+        "*/",
+    ];
+    let mut accepted = 0;
+    for token in hostile {
+        match store.commit(token, token.as_bytes(), in_an_hour()) {
+            Ok(()) => {
+                accepted += 1;
+                assert_eq!(found(&store, token).as_deref(), Some(token.as_bytes()), "{token:?}");
+            }
+            Err(Error::InvalidToken(_)) => assert_eq!(found(&store, token), None, "{token:?}"),
+            Err(error) => panic!("token {token:?}: {error}"),
+        }
+        assert_eq!(found(&store, "bystander").as_deref(), Some(&b"untouched"[..]), "{token:?}");
+    }
+    assert_eq!(walk(&store).len(), accepted + 1);
+    for token in hostile {
+        assert!(!store.rename(token, "bystander").is_ok_and(|renamed| renamed), "{token:?}");
+        store.delete(token).expect("delete succeeds");
+    }
+    assert_eq!(walk(&store).len(), 1);
+    assert_eq!(found(&store, "bystander").as_deref(), Some(&b"untouched"[..]));
+}
+
+/// Clause 7: empty and overlong tokens are `InvalidToken`; the longest allowed is kept whole.
+pub fn invalid_tokens_are_refused<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let max = harness.limits().max_token_len;
+    let longest = "x".repeat(max);
+    commit(&store, &longest, b"longest", in_an_hour());
+    for token in [String::new(), "x".repeat(max + 1), "x".repeat(max + 1_000)] {
+        let len = token.len();
+        let refused = store.commit(&token, b"new", in_an_hour());
+        assert!(matches!(refused, Err(Error::InvalidToken(_))), "{len} bytes: {refused:?}");
+        let refused = store.rename(&longest, &token);
+        assert!(matches!(refused, Err(Error::InvalidToken(_))), "{len} bytes: {refused:?}");
+    }
+    assert_eq!(found(&store, &longest).as_deref(), Some(&b"longest"[..]));
+    assert_eq!(walk(&store).len(), 1, "nothing was truncated into another token");
+}
+
+/// Clause 7: data over the limit is `DataTooLarge` with both sizes, and what was there stays.
+pub fn oversized_data_is_refused_and_changes_nothing<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let max = harness.limits().max_data_len;
+    let oversized = vec![b'x'; max + 1];
+    commit(&store, "token", b"before", in_an_hour());
+    let expiry = walk(&store)[0].2;
+    let later = in_an_hour() + TimeDelta::hours(1);
+    for refused in [
+        store.commit("token", &oversized, later),
+        store.commit("new", &oversized, later),
+        store.replace("token", b"before", &oversized, later).map(drop),
+    ] {
+        match refused {
+            Err(Error::DataTooLarge { len, max: limit }) => {
+                assert_eq!((len, limit), (oversized.len(), max));
+            }
+            other => panic!("data over the limit was not refused: {other:?}"),
+        }
+    }
+    let sessions = walk(&store);
+    assert_eq!(sessions, [("token".to_owned(), b"before".to_vec(), expiry)]);
+}
+
+/// Clause 8: a stored expiry is never later than the one given and at most 1 ms earlier.
+pub fn expiry_is_kept_to_the_millisecond<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let from = Utc::now().timestamp() + 60;
+    // Ten years, within what a TIMESTAMP column holds.
+    let instants = (from..from + 315_000_000, 0..1_000_000_000_u32);
+    let mut runner =
+        TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&instants, |(seconds, nanoseconds)| {
+        let given = DateTime::from_timestamp(seconds, nanoseconds).expect("within range");
+        commit(&store, "token", b"data", given);
+        assert_stored(given, walk(&store)[0].2);
+        commit(&store, "other", b"data", in_an_hour());
+        prop_assert!(store.touch("other", given).expect("touch succeeds"));
+        prop_assert!(store.replace("token", b"data", b"data", given).expect("replace succeeds"));
+        for (_, _, stored) in walk(&store) {
+            assert_stored(given, stored);
+        }
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+/// Clauses 7 and 8: the ends of `DateTime<Utc>` are kept or refused as `ExpiryOutOfRange`, and nothing
+/// panics, wraps around or is lost.
+pub fn extreme_expiries_do_no_harm<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    for (expiry, live) in [
+        (DateTime::<Utc>::MAX_UTC, true),
+        (DateTime::<Utc>::MIN_UTC, false),
+        (DateTime::from_timestamp(253_402_300_800, 0).expect("the year 10000"), true),
+        (DateTime::from_timestamp(-62_167_219_201, 0).expect("before the year 0"), false),
+        (DateTime::UNIX_EPOCH, false),
+    ] {
+        commit(&store, "token", b"before", in_an_hour());
+        match store.commit("token", b"after", expiry) {
+            Ok(()) if live => {
+                assert_eq!(found(&store, "token").as_deref(), Some(&b"after"[..]), "{expiry}");
+            }
+            Ok(()) => assert_eq!(found(&store, "token"), None, "{expiry}"),
+            Err(Error::ExpiryOutOfRange { expiry: named, earliest, latest }) => {
+                assert_eq!(named, expiry);
+                assert!(expiry < earliest || expiry > latest, "{expiry} is within the range");
+                for refused in [
+                    store.touch("token", expiry),
+                    store.replace("token", b"before", b"after", expiry),
+                ] {
+                    assert!(matches!(refused, Err(Error::ExpiryOutOfRange { .. })), "{expiry}");
+                }
+                assert_eq!(found(&store, "token").as_deref(), Some(&b"before"[..]), "{expiry}");
+            }
+            Err(error) => panic!("expiry {expiry}: {error:?}"),
+        }
+    }
+}
+
+/// Clause 9: `replace` writes only where the live session's data is exactly `current`.
+pub fn replace_needs_the_current_data<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit(&store, "token", b"one", in_an_hour());
+    for stale in [&b""[..], b"on", b"ONE", b"one ", b"one\0", b"two"] {
+        let replaced = store.replace("token", stale, b"wrong", in_an_hour());
+        assert!(!replaced.expect("replace succeeds"), "{stale:?} is not the current data");
+    }
+    assert_eq!(found(&store, "token").as_deref(), Some(&b"one"[..]));
+
+    let later = in_an_hour() + TimeDelta::hours(1);
+    assert!(store.replace("token", b"one", b"two", later).expect("replace succeeds"));
+    let sessions = walk(&store);
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].1, b"two");
+    assert_stored(later, sessions[0].2);
+
+    for _ in 0..2 {
+        let same = store.replace("token", b"two", b"two", later);
+        assert!(same.expect("replace succeeds"), "the same bytes and expiry are still a replace");
+    }
+    assert!(store.replace("token", b"two", b"", later).expect("replace succeeds"));
+    assert!(store.replace("token", b"", b"\0", later).expect("replace succeeds"));
+    assert!(!store.replace("token", b"", b"wrong", later).expect("replace succeeds"));
+    assert_eq!(found(&store, "token").as_deref(), Some(&b"\0"[..]));
+
+    assert!(store.replace("token", b"\0", b"ended", an_hour_ago()).expect("replace succeeds"));
+    assert_eq!(found(&store, "token"), None, "a replace may end the session");
+}
+
+/// Clause 9: `replace` never creates a session, nor revives a deleted, renamed or expired one.
+pub fn replace_never_creates_or_revives<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    assert_not_revived(&store, "replace", |token| {
+        store
+            .replace(token, b"data", b"revived", in_an_hour())
+            .and_then(|data| Ok(data | store.replace(token, b"", b"revived", in_an_hour())?))
+    });
+}
+
+/// Clause 10: `touch` moves the expiry, either way, and leaves the data byte for byte.
+pub fn touch_moves_the_expiry_alone<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let data = b"\0\xffdata\0";
+    commit(&store, "token", data, in_an_hour());
+    for expiry in [in_an_hour() + TimeDelta::hours(5), in_an_hour() - TimeDelta::minutes(30)] {
+        for _ in 0..2 {
+            assert!(store.touch("token", expiry).expect("touch succeeds"), "also to the same");
+            let sessions = walk(&store);
+            assert_eq!(sessions.len(), 1);
+            assert_eq!(sessions[0].1, data);
+            assert_stored(expiry, sessions[0].2);
+        }
+    }
+    assert!(store.touch("token", an_hour_ago()).expect("touch succeeds"));
+    assert_eq!(found(&store, "token"), None, "a touch may end the session");
+}
+
+/// Clause 10: `touch` never creates a session, nor revives a deleted, renamed or expired one.
+pub fn touch_never_creates_or_revives<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    assert_not_revived(&store, "touch", |token| store.touch(token, in_an_hour()));
+}
+
+/// Clause 11: `rename` leaves one live session, under the new token, with the same data and expiry.
+pub fn rename_moves_the_whole_session<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let expiry = in_an_hour();
+    commit(&store, "old", b"\0data\xff", expiry);
+    let before = walk(&store)[0].2;
+    commit(&store, "expired", b"expired", an_hour_ago());
+    for (from, to) in [("old", "new"), ("new", "new"), ("new", "expired"), ("expired", "old")] {
+        assert!(store.rename(from, to).expect("rename succeeds"), "{from} to {to}");
+        assert_eq!(walk(&store), [(to.to_owned(), b"\0data\xff".to_vec(), before)]);
+        assert_eq!(found(&store, to).as_deref(), Some(&b"\0data\xff"[..]));
+        if from != to {
+            assert_eq!(found(&store, from), None, "{from} to {to}");
+        }
+    }
+    assert_stored(expiry, before);
+}
+
+/// Clause 11: where the new token is taken, `rename` is an error and both sessions stay as they were.
+pub fn rename_to_a_taken_token_changes_nothing<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit(&store, "mine", b"mine", in_an_hour());
+    commit(&store, "theirs", b"theirs", in_an_hour());
+    let mut before = walk(&store);
+    let refused = store.rename("mine", "theirs");
+    assert!(matches!(refused, Err(Error::TokenTaken)), "{refused:?}");
+    let mut after = walk(&store);
+    before.sort();
+    after.sort();
+    assert_eq!(after, before);
+}
+
+/// Clause 11: `rename` of a missing, deleted or expired session is `false` and creates nothing.
+pub fn rename_of_a_missing_session_is_false<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    assert_not_revived(&store, "rename", |token| store.rename(token, "target"));
+    assert_eq!(found(&store, "target"), None);
+    commit(&store, "taken", b"taken", in_an_hour());
+    assert!(!store.rename("missing", "taken").expect("there is nothing to move"));
+    assert_eq!(found(&store, "taken").as_deref(), Some(&b"taken"[..]));
+}
+
+/// Clause 12: `delete` removes the session for good; a missing one is no error.
+pub fn delete_is_final_and_idempotent<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    store.delete("never-written").expect("a missing session is no error");
+    commit(&store, "token", b"data", in_an_hour());
+    commit(&store, "other", b"data", in_an_hour());
+    commit(&store, "expired", b"data", an_hour_ago());
+    for _ in 0..2 {
+        store.delete("token").expect("delete succeeds");
+        store.delete("expired").expect("delete succeeds");
+        assert_eq!(found(&store, "token"), None);
+    }
+    assert_eq!(walk(&store).len(), 1);
+    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0, "it was deleted before");
+}
+
+/// Tries an operation that must not bring a session (back) to life on every kind of one that isn't.
+fn assert_not_revived(
+    store: &dyn Store,
+    operation: &str,
+    revive: impl Fn(&str) -> Result<bool, Error>,
+) {
+    commit(store, "deleted", b"data", in_an_hour());
+    store.delete("deleted").expect("delete succeeds");
+    commit(store, "expired", b"data", an_hour_ago());
+    commit(store, "ended", b"data", in_an_hour());
+    assert!(store.touch("ended", an_hour_ago()).expect("touch succeeds"));
+    commit(store, "renamed", b"data", in_an_hour());
+    assert!(store.rename("renamed", "elsewhere").expect("rename succeeds"));
+    for token in ["never-written", "deleted", "expired", "ended", "renamed"] {
+        assert!(!revive(token).expect("it answers"), "{operation} of a {token} session is false");
+        assert_eq!(found(store, token), None, "{operation} leaves a {token} session dead");
+    }
+    assert_eq!(walk(store).len(), 1, "only the renamed session lives, elsewhere");
+    store.delete("elsewhere").expect("delete succeeds");
+}
+
+/// Clause 8: never later, at most 1 ms earlier.
+fn assert_stored(given: DateTime<Utc>, stored: DateTime<Utc>) {
+    let early = given - stored;
+    assert!(
+        early >= TimeDelta::zero() && early <= TimeDelta::milliseconds(1),
+        "expiry {given:?} was stored as {stored:?}"
+    );
+}

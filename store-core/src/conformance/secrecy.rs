@@ -1,0 +1,103 @@
+//! Clause 28: tokens and data are secrets.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use chrono::{DateTime, Utc};
+use log::{LevelFilter, Log, Metadata, Record};
+
+use super::{Harness, an_hour_ago, commit, in_an_hour};
+use crate::{CleanupOptions, Error, Store};
+
+/// What no output may contain.
+const TOKEN: &str = "SECRETTOKEN";
+const DATA: &str = "SECRETDATA";
+
+/// Keeps what is logged, whatever thread logs it.
+struct CapturingLog {
+    lines: Mutex<String>,
+}
+
+static LOG: CapturingLog = CapturingLog { lines: Mutex::new(String::new()) };
+
+impl Log for CapturingLog {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = writeln!(lines, "{}: {}", record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+fn capture_log() {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        log::set_logger(&LOG).expect("the kit is the only logger of the test binary");
+        log::set_max_level(LevelFilter::Trace);
+    });
+}
+
+/// Clause 28: no error text, log line or `Debug` output contains a token or session data.
+pub fn secrets_stay_out_of_errors_logs_and_debug_output<H: Harness>(harness: &H) {
+    capture_log();
+    let (cleanup, sweeps) = CleanupOptions::new().with_manual_sweeps();
+    let store = harness.store(cleanup);
+    let limits = harness.limits();
+    let mut output = String::new();
+    let mut errors = 0;
+    let mut note = |outcome: Result<(), Error>| {
+        let Err(error) = outcome else { return };
+        errors += 1;
+        let _ = writeln!(output, "{error} {error:?}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let _ = writeln!(output, "{error} {error:?}");
+            cause = error.source();
+        }
+    };
+
+    let (token, other) = (format!("{TOKEN}-1"), format!("{TOKEN}-2"));
+    commit(&store, &token, DATA.as_bytes(), in_an_hour());
+    commit(&store, &other, DATA.as_bytes(), in_an_hour());
+    commit(&store, &format!("{TOKEN}-3"), DATA.as_bytes(), an_hour_ago());
+    let overlong = TOKEN.repeat(limits.max_token_len / TOKEN.len() + 1);
+    let oversized = DATA.repeat(limits.max_data_len / DATA.len() + 1);
+    note(store.commit(&overlong, DATA.as_bytes(), in_an_hour()));
+    note(store.commit("", DATA.as_bytes(), in_an_hour()));
+    note(store.commit(&token, oversized.as_bytes(), in_an_hour()));
+    note(store.replace(&token, DATA.as_bytes(), oversized.as_bytes(), in_an_hour()).map(drop));
+    note(store.rename(&token, &other).map(drop));
+    note(store.rename(&token, &overlong).map(drop));
+    for odd in ["\0", "é", " ", "\n", "'"] {
+        note(store.commit(&format!("{TOKEN}{odd}"), DATA.as_bytes(), in_an_hour()));
+    }
+    for expiry in [DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MIN_UTC] {
+        note(store.commit(&token, DATA.as_bytes(), expiry));
+        note(store.touch(&token, expiry).map(drop));
+    }
+    assert!(errors >= 6, "the refusals are errors");
+
+    store
+        .for_each(&mut |record| {
+            let _ = writeln!(output, "{record:?}");
+            ControlFlow::Continue(())
+        })
+        .expect("the walk succeeds");
+    assert!(sweeps.sweep() && sweeps.is_idle(), "the thread sweeps");
+    let _ = writeln!(output, "{store:?} {store:#?}");
+    H::stop_cleanup(&store);
+
+    let logged = LOG.lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for (place, text) in [("an error or Debug output", &output), ("the log", &logged)] {
+        let bytes = format!("{:?}", DATA.as_bytes());
+        for secret in [TOKEN, DATA, bytes.trim_matches(['[', ']'])] {
+            assert!(!text.contains(secret), "{place} contains a secret:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Clause 25: visiting the live sessions.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use super::{Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, unswept, within};
+use crate::Store;
+
+/// Enough for several pages of any sensible size.
+const SESSIONS: usize = 1_500;
+
+fn commit_many(store: &dyn Store) {
+    for i in 0..SESSIONS {
+        commit(store, &format!("token-{i}"), format!("data {i}").as_bytes(), in_an_hour());
+    }
+}
+
+/// Clause 25: a walk sees every live session exactly once, with its data, and no expired one.
+pub fn walk_sees_each_live_session_once<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit_many(&store);
+    for i in 0..SESSIONS / 10 {
+        commit(&store, &format!("token-{}", i * 10), b"expired", an_hour_ago());
+    }
+    let mut visits = HashMap::new();
+    store
+        .for_each(&mut |record| {
+            *visits.entry((record.token.to_owned(), record.data.to_owned())).or_insert(0) += 1;
+            ControlFlow::Continue(())
+        })
+        .expect("the walk succeeds");
+    let live = (0..SESSIONS).filter(|i| i % 10 != 0);
+    let expected: HashMap<_, _> =
+        live.map(|i| ((format!("token-{i}"), format!("data {i}").into_bytes()), 1)).collect();
+    assert!(visits == expected, "{} sessions seen of {}", visits.len(), expected.len());
+}
+
+/// Clause 25: sessions that are overwritten, touched or renamed during the walk, and the many that
+/// come and go beside them, don't make it miss a live session or see one twice.
+pub fn walk_sees_renamed_and_rewritten_sessions_once<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit_many(&store);
+    let done = AtomicBool::new(false);
+    let visited = AtomicUsize::new(0);
+    let mut visits: HashMap<Vec<u8>, usize> = HashMap::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut n = 0_usize;
+            while !done.load(Ordering::Acquire) {
+                // Strides that meet the whole table, before and behind the walk.
+                let i = n * 619 % SESSIONS;
+                let (token, renamed) = (format!("token-{i}"), format!("renamed-{i}"));
+                let data = format!("data {i}");
+                if n.is_multiple_of(3) {
+                    assert!(
+                        store.rename(&token, &renamed).expect("rename succeeds")
+                            || store.rename(&renamed, &token).expect("rename succeeds")
+                    );
+                } else if found(&store, &token).is_some() {
+                    commit(&store, &token, data.as_bytes(), in_an_hour());
+                    assert!(store.touch(&token, in_an_hour()).expect("touch succeeds"));
+                }
+                let passing = format!("passing-{n}");
+                commit(&store, &passing, b"passing", in_an_hour());
+                store.delete(&passing).expect("delete succeeds");
+                n += 1;
+            }
+        });
+        let _end_of_writer = SetOnDrop(&done);
+        let outcome = store.for_each(&mut |record| {
+            if record.data != b"passing" {
+                *visits.entry(record.data.to_owned()).or_default() += 1;
+            }
+            // Lets the other thread get ahead of the walk, whatever the page size.
+            if visited.fetch_add(1, Ordering::Relaxed).is_multiple_of(50) {
+                thread::yield_now();
+                assert!(store.find("token-0").is_ok());
+            }
+            ControlFlow::Continue(())
+        });
+        outcome.expect("the walk succeeds");
+    });
+    let twice = visits.values().filter(|&&count| count > 1).count();
+    assert_eq!(twice, 0, "sessions seen more than once");
+    assert_eq!(visits.len(), SESSIONS, "sessions seen");
+}
+
+/// Clause 25: a visitor that breaks off sees no further session.
+pub fn walk_stops_early<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit_many(&store);
+    for limit in [1, 2, SESSIONS / 2] {
+        let mut visits = 0;
+        store
+            .for_each(&mut |_| {
+                visits += 1;
+                if visits == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .expect("the walk succeeds");
+        assert_eq!(visits, limit);
+    }
+}
+
+/// Clause 25: while the visitor runs, it and other threads can read and write.
+pub fn walk_holds_no_lock<H: Harness>(harness: &H) {
+    let store = Arc::new(unswept(harness));
+    let patience = harness.patience();
+    commit_many(&*store);
+    within(patience, "a walk whose visitor writes", move || {
+        let mut visits = 0;
+        store
+            .for_each(&mut |record| {
+                visits += 1;
+                if visits % 500 == 1 && record.token.starts_with("token-") {
+                    let token = record.token.to_owned();
+                    store.delete(&token).expect("the visitor deletes");
+                    let other = Arc::clone(&store);
+                    let committed = thread::spawn(move || {
+                        commit(&*other, "from-another-thread", b"data", in_an_hour());
+                        found(&*other, &token)
+                    });
+                    let deleted = committed.join().expect("the thread ends well");
+                    assert_eq!(deleted, None, "what the visitor deleted is gone");
+                }
+                ControlFlow::Continue(())
+            })
+            .expect("the walk succeeds");
+        assert!(visits >= SESSIONS, "{visits} of {SESSIONS} seen");
+    });
+}

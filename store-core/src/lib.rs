@@ -1,0 +1,47 @@
+//! Synchronous session storage: what every store of the family shares.
+//!
+//! - [`Store`] is the trait: find, commit, replace, touch, rename, delete, sweep and walk. It is
+//!   object-safe and has no `async` in it.
+//! - [`Error`] is what it gives when the database, and not the caller's token, is at fault.
+//! - [`Cleanup`] is the thread that removes expired sessions; [`CleanupOptions`] says how often.
+//! - [`MemoryStore`] keeps sessions in memory. Stores on databases are crates of their own
+//!   (`store-sqlite` and its siblings); this crate knows no database.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use chrono::{TimeDelta, Utc};
+//! use store_core::{MemoryStore, Store};
+//!
+//! let store: Arc<dyn Store> = Arc::new(MemoryStore::new()?);
+//! store.commit("token", b"data", Utc::now() + TimeDelta::hours(24))?;
+//! assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
+//! # Ok::<(), store_core::Error>(())
+//! ```
+//!
+//! # The conformance kit
+//! With the feature `conformance` this crate has the module `conformance`: a test for every promise
+//! that the trait makes. A store of your own runs it in one short file; see there.
+
+mod store;
+
+mod error;
+
+mod limits;
+
+mod clock;
+
+mod cleanup;
+
+mod memory;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use cleanup::{
+    Batch, Cleanup, CleanupOptions, CleanupStatistics, LastSweep, ManualSweeps, SweepFailure, sweep,
+};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{Cause, Error, TokenProblem};
+pub use limits::Limits;
+pub use memory::{MemoryOptions, MemoryStore};
+pub use store::{Record, Store};

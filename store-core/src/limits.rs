@@ -1,0 +1,71 @@
+//! What a store takes at the most, and the checks that refuse the rest before it is written.
+
+use crate::{Error, TokenProblem};
+
+/// The largest token and data that a store takes.
+///
+/// Stores check these before anything reaches the database, so that nothing is ever truncated.
+///
+/// # Examples
+/// ```
+/// use store_core::{Error, Limits};
+///
+/// let limits = Limits { max_token_len: 43, max_data_len: 65_535 };
+/// assert!(matches!(
+///     limits.check_data(&[0; 65_536]),
+///     Err(Error::DataTooLarge { len: 65_536, max: 65_535 })
+/// ));
+/// assert!(limits.holds_token("token"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest token, in bytes.
+    pub max_token_len: usize,
+    /// Largest data, in bytes.
+    pub max_data_len: usize,
+}
+
+impl Limits {
+    /// 255 bytes of token (the manager's have 43) and 16 MiB − 1 byte of data, which is what MySQL's
+    /// `MEDIUMBLOB` holds: within these, sessions can move between all stores of the family.
+    pub const DEFAULT: Self = Self { max_token_len: 255, max_data_len: 16 * 1024 * 1024 - 1 };
+
+    /// Whether a session could be stored under this token at all.
+    ///
+    /// Lookups answer "no such session" where it is false, without asking the database.
+    #[must_use]
+    pub fn holds_token(&self, token: &str) -> bool {
+        self.check_token(token).is_ok()
+    }
+
+    /// Refuses an empty token and one that is too long.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`], which tells the length and not the token.
+    pub fn check_token(&self, token: &str) -> Result<(), Error> {
+        match token.len() {
+            0 => Err(Error::InvalidToken(TokenProblem::Empty)),
+            len if len > self.max_token_len => {
+                Err(Error::InvalidToken(TokenProblem::TooLong { len, max: self.max_token_len }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses data over the limit.
+    ///
+    /// # Errors
+    /// [`Error::DataTooLarge`], with both sizes.
+    pub fn check_data(&self, data: &[u8]) -> Result<(), Error> {
+        if data.len() > self.max_data_len {
+            return Err(Error::DataTooLarge { len: data.len(), max: self.max_data_len });
+        }
+        Ok(())
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

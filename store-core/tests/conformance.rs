@@ -1,0 +1,24 @@
+//! The memory store keeps every promise that a store in memory can.
+
+use store_core::conformance::Harness;
+use store_core::{CleanupOptions, Limits, MemoryOptions, MemoryStore};
+
+struct Memory;
+
+impl Harness for Memory {
+    type Store = MemoryStore;
+
+    fn store(&self, cleanup: CleanupOptions) -> MemoryStore {
+        MemoryOptions::new().with_cleanup(cleanup).build().expect("a thread is to be had")
+    }
+
+    fn stop_cleanup(store: &MemoryStore) {
+        store.stop_cleanup();
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::DEFAULT
+    }
+}
+
+store_core::conformance_tests!(Memory);
