@@ -1,0 +1,57 @@
+//! What a failure of SQLite or of the pool means, in the terms that all stores share.
+
+use std::time::Duration;
+
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, Error as SqliteError, ErrorCode};
+use store_core::Error;
+
+use crate::table;
+
+/// Whether another connection was in the way, so that the operation had no effect and may be repeated.
+///
+/// `SQLITE_BUSY` comes between processes and connections, `SQLITE_LOCKED` between connections that share
+/// an in-memory cache, where SQLite's own busy timeout doesn't apply.
+pub(crate) fn is_contention(error: &SqliteError) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// The error of an operation that was not, or not any longer, to be repeated.
+pub(crate) fn of_sqlite(error: SqliteError) -> Error {
+    let code = error.sqlite_error_code();
+    let source = Box::new(error);
+    match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Contended { source },
+        Some(ErrorCode::CannotOpen) => Error::Unreachable { source },
+        Some(ErrorCode::DiskFull) => Error::StorageFull { source },
+        Some(ErrorCode::ReadOnly) => Error::ReadOnly { source },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt { source },
+        _ => Error::Backend { source },
+    }
+}
+
+/// As [`of_sqlite`], and where SQLite could make nothing of a statement that it once prepared, says
+/// what has become of the table.
+pub(crate) fn of_statement(error: SqliteError, connection: &Connection, name: &str) -> Error {
+    let unexplained = matches!(error.sqlite_error_code(), Some(ErrorCode::Unknown));
+    match unexplained.then(|| table::check(connection, name)) {
+        Some(Err(explanation @ (Error::TableMissing { .. } | Error::TableMismatch { .. }))) => {
+            explanation
+        }
+        _ => of_sqlite(error),
+    }
+}
+
+/// The pool gave no connection: either all of them stayed in use, or none could be opened.
+pub(crate) fn of_checkout(
+    error: r2d2::Error,
+    pool: &r2d2::Pool<SqliteConnectionManager>,
+    waited: Duration,
+) -> Error {
+    // Connections that the pool couldn't open aren't counted.
+    if pool.state().connections == 0 {
+        Error::Unreachable { source: Box::new(error) }
+    } else {
+        Error::PoolExhausted { waited, source: Box::new(error) }
+    }
+}

@@ -1,0 +1,46 @@
+//! A synchronous session store on SQLite.
+//!
+//! [`SqliteStore`] keeps sessions in the table of the Go store `sqlite3store`: a Rust and a Go program can
+//! share one database at the same time, and moving over needs no migration.
+//!
+//! ```
+//! use chrono::{TimeDelta, Utc};
+//! use store_sqlite::{SqliteStore, Store};
+//!
+//! # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
+//! # let path = directory.path().join("sessions.db");
+//! let store = SqliteStore::open(path)?;
+//! store.commit("token", b"data", Utc::now() + TimeDelta::hours(24))?;
+//! assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
+//! # Ok::<(), store_sqlite::Error>(())
+//! ```
+//!
+//! # Which SQLite
+//! The feature `bundled`, on by default, compiles SQLite into the application. With
+//! `default-features = false` the system's library is linked; it must be 3.35 or newer.
+
+mod store;
+
+mod options;
+
+mod table;
+
+mod julian;
+
+mod fault;
+
+pub use options::{Durability, SqliteOptions};
+pub use store::SqliteStore;
+
+/// The pool that [`SqliteStore::new`] takes, in the version that it takes.
+pub use r2d2;
+/// The pool's connection manager, in the version that [`SqliteStore::new`] takes.
+pub use r2d2_sqlite;
+/// The driver underneath, in the version of the connection manager.
+pub use rusqlite;
+
+pub use store_core::{CleanupOptions, CleanupStatistics, Error, Limits, Record, Store};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,287 @@
+//! The options of a store, and the pool of those who have none.
+
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::Connection;
+use store_core::{CleanupOptions, Clock, Error, Limits, SystemClock};
+
+use crate::store::{SqliteStore, retry_contention};
+use crate::{fault, table};
+
+/// SQLite holds rows of 1,000,000,000 bytes unless it was built otherwise; this leaves room for the rest
+/// of the row.
+const MAX_DATA_LEN: usize = 999_000_000;
+
+/// Readers profit from as many connections as there are cores, writers from one.
+const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(8).expect("not zero");
+
+/// What a commit survives: see [`SqliteOptions::with_durability`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A commit that has returned survives a crash of the process, of the operating system and a loss
+    /// of power (`PRAGMA synchronous = FULL`).
+    Full,
+    /// A commit that has returned survives a crash of the process; the last ones before a crash of the
+    /// operating system or a loss of power may be lost, and nothing is damaged (`synchronous = NORMAL`).
+    /// Commits are several times as fast.
+    Normal,
+}
+
+/// How a [`SqliteStore`] is made.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use store_core::CleanupOptions;
+/// use store_sqlite::SqliteOptions;
+///
+/// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
+/// # let path = directory.path().join("app.db");
+/// let store = SqliteOptions::new()
+///     .with_table_name("web_sessions")
+///     .with_cleanup(CleanupOptions::new().with_interval(Duration::from_secs(60)))
+///     .open(path)?;
+/// # drop(store);
+/// # Ok::<(), store_sqlite::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SqliteOptions {
+    pub(crate) table: String,
+    pub(crate) limits: Limits,
+    pub(crate) cleanup: CleanupOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) contention_timeout: Duration,
+    connection_timeout: Duration,
+    max_connections: NonZeroU32,
+    durability: Durability,
+}
+
+impl SqliteOptions {
+    /// The defaults, which each method names.
+    pub fn new() -> Self {
+        Self {
+            table: "sessions".to_owned(),
+            limits: Limits::DEFAULT,
+            cleanup: CleanupOptions::new(),
+            clock: Arc::new(SystemClock),
+            contention_timeout: Duration::from_secs(5),
+            connection_timeout: Duration::from_secs(5),
+            max_connections: MAX_CONNECTIONS,
+            durability: Durability::Full,
+        }
+    }
+
+    /// The table's name: at most 64 ASCII letters, digits and underscores. Default: `sessions`.
+    ///
+    /// A name with anything else is refused with [`Error::InvalidOption`] when the store is made.
+    pub fn with_table_name(mut self, name: impl Into<String>) -> Self {
+        self.table = name.into();
+        self
+    }
+
+    /// The largest token and data that the store takes. Default: [`Limits::DEFAULT`]; SQLite's own limit
+    /// on data is 999,000,000 bytes.
+    ///
+    /// Rows over the limit that others wrote are found all the same.
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// When and how expired sessions are removed, and who hears of failures. Default:
+    /// [`CleanupOptions::new`], every five minutes.
+    pub fn with_cleanup(mut self, cleanup: CleanupOptions) -> Self {
+        self.cleanup = cleanup;
+        self
+    }
+
+    /// The clock that decides whether a session is live. Default: [`SystemClock`].
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long an operation waits for other writers before it gives [`Error::Contended`]. Default: 5
+    /// seconds.
+    ///
+    /// An application's own pool has a busy timeout of its own (5 seconds, if nobody set it); the longer
+    /// of the two counts.
+    pub fn with_contention_timeout(mut self, timeout: Duration) -> Self {
+        self.contention_timeout = timeout;
+        self
+    }
+
+    /// How long an operation waits for a connection of the pool that [`open`](Self::open) makes before it
+    /// gives [`Error::PoolExhausted`]. Default: 5 seconds.
+    pub fn with_connection_timeout(mut self, timeout: Duration) -> Self {
+        self.connection_timeout = timeout;
+        self
+    }
+
+    /// How many connections the pool that [`open`](Self::open) makes has at the most. Default: 8.
+    pub fn with_max_connections(mut self, connections: NonZeroU32) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// What a commit survives in a database that [`open`](Self::open) opens. Default:
+    /// [`Durability::Full`].
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Opens a database file, and makes the file and the table where they are missing.
+    ///
+    /// The database is put into WAL mode, in which readers and the writer don't wait for each other; it
+    /// must be on a local disk.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`]; [`Error::Unreachable`] where the file can't be opened or made;
+    /// [`Error::Corrupt`] where it isn't a database; [`Error::TableMismatch`] where a table of this name
+    /// can't keep sessions; and other faults of the system.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, Error> {
+        self.check()?;
+        let path = path.as_ref();
+        // A first connection of its own, because the pool would only give the text of its errors, late.
+        let mut first = Connection::open(path).map_err(fault::of_sqlite)?;
+        configure(&mut first, self.durability, self.contention_timeout)
+            .map_err(fault::of_sqlite)?;
+        self.make_table(&first)?;
+
+        let (durability, contention_timeout) = (self.durability, self.contention_timeout);
+        let manager = SqliteConnectionManager::file(path)
+            .with_init(move |connection| configure(connection, durability, contention_timeout));
+        let pool = self.pool(self.max_connections, manager);
+        self.build(pool)
+    }
+
+    /// A database in memory, gone with the store: for tests.
+    ///
+    /// It has one connection, so operations run one after the other.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], and faults of the system.
+    pub fn in_memory(self) -> Result<SqliteStore, Error> {
+        self.check()?;
+        let pool = self.pool(NonZeroU32::MIN, SqliteConnectionManager::memory());
+        self.create_table(&pool)?;
+        self.build(pool)
+    }
+
+    /// A store on a pool that the application already has, and on a table that is already there.
+    ///
+    /// Journal mode, durability and timeouts are those of the pool's connections.
+    ///
+    /// # Errors
+    /// [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do;
+    /// [`Error::InvalidOption`]; and faults of the system.
+    pub fn build(self, pool: Pool<SqliteConnectionManager>) -> Result<SqliteStore, Error> {
+        self.check()?;
+        SqliteStore::with_options(pool, self)
+    }
+
+    /// Makes the table and its index where they are missing; where they are there it does nothing.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], and faults of the system.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_sqlite::r2d2::Pool;
+    /// use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
+    /// use store_sqlite::{Error, SqliteOptions};
+    ///
+    /// let pool = Pool::new(SqliteConnectionManager::memory()).map_err(Error::backend)?;
+    /// let options = SqliteOptions::new().with_table_name("web_sessions");
+    /// options.create_table(&pool)?;
+    /// let store = options.build(pool)?;
+    /// # drop(store);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn create_table(&self, pool: &Pool<SqliteConnectionManager>) -> Result<(), Error> {
+        self.check()?;
+        let connection = pool
+            .get()
+            .map_err(|error| fault::of_checkout(error, pool, pool.connection_timeout()))?;
+        self.make_table(&connection)
+    }
+
+    fn make_table(&self, connection: &Connection) -> Result<(), Error> {
+        let ddl = table::create_statement(&self.table);
+        retry_contention(self.contention_timeout, || connection.execute_batch(&ddl))
+            .map_err(|error| fault::of_statement(error, connection, &self.table))
+    }
+
+    fn pool(
+        &self,
+        max_connections: NonZeroU32,
+        manager: SqliteConnectionManager,
+    ) -> Pool<SqliteConnectionManager> {
+        Pool::builder()
+            .max_size(max_connections.get())
+            .min_idle(Some(0))
+            .connection_timeout(self.connection_timeout)
+            // A file doesn't hang up: there is nothing to test, and no reason to open it again.
+            .test_on_check_out(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .build_unchecked(manager)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        table::check_name(&self.table)?;
+        let invalid = |option, problem: &str| {
+            Err(Error::InvalidOption { option, problem: problem.to_owned() })
+        };
+        if self.limits.max_data_len > MAX_DATA_LEN {
+            return invalid("limits", "SQLite holds at most 999,000,000 bytes of data");
+        }
+        if self.limits.max_token_len == 0 {
+            return invalid("limits", "no token has at most 0 bytes");
+        }
+        if self.connection_timeout.is_zero() {
+            return invalid("connection timeout", "it must be longer than zero");
+        }
+        Ok(())
+    }
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Sets up a connection of a pool of ours.
+fn configure(
+    connection: &mut Connection,
+    durability: Durability,
+    contention_timeout: Duration,
+) -> rusqlite::Result<()> {
+    connection.busy_timeout(contention_timeout)?;
+    connection.pragma_update(
+        None,
+        "synchronous",
+        match durability {
+            Durability::Full => "FULL",
+            Durability::Normal => "NORMAL",
+        },
+    )?;
+    let mode = |connection: &Connection| {
+        connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
+    };
+    // Changing the mode needs the file for itself, and SQLite doesn't always wait for that by itself.
+    retry_contention(contention_timeout, || {
+        if mode(connection)? != "wal" {
+            connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,547 @@
+//! The store and its statements.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{BlockingRetryable, ExponentialBuilder};
+use chrono::{DateTime, Utc};
+use parking_lot::RwLock;
+use r2d2::{Pool, PooledConnection};
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::types::ValueRef;
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Result as SqliteResult, Transaction,
+    TransactionBehavior, params,
+};
+use store_core::{
+    Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, Limits, Record, Store, sweep,
+};
+
+use crate::options::SqliteOptions;
+use crate::{fault, julian, table};
+
+// The statements, in the order of the trait; `{table}` is the quoted name. A session is live where
+// `expiry > now` and the expiry is a day that SQLite's calendar has: text and blobs, which compare greater
+// than every number, NULL, and infinity are none. 5373484.5 is the first day of the year 10000.
+
+const FIND: &str = "SELECT data FROM {table} \
+    WHERE token = ?1 AND expiry > ?2 AND expiry < 5373484.5";
+
+const COMMIT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?1, ?2, ?3) \
+    ON CONFLICT (token) DO UPDATE SET data = excluded.data, expiry = excluded.expiry";
+
+// Others may have written the data as text; `find` gives its bytes, so they are what is compared.
+const REPLACE: &str = "UPDATE {table} SET data = ?3, expiry = ?4 \
+    WHERE token = ?1 AND CAST(data AS BLOB) = ?2 AND expiry > ?5 AND expiry < 5373484.5";
+
+const TOUCH: &str = "UPDATE {table} SET expiry = ?2 \
+    WHERE token = ?1 AND expiry > ?3 AND expiry < 5373484.5";
+
+const IS_LIVE: &str = "SELECT 1 FROM {table} \
+    WHERE token = ?1 AND expiry > ?2 AND expiry < 5373484.5";
+
+const RENAME: &str = "UPDATE {table} SET token = ?2 WHERE token = ?1";
+
+const DELETE: &str = "DELETE FROM {table} WHERE token = ?1";
+
+const DELETE_EXPIRED: &str = "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} \
+    WHERE expiry <= ?1 OR expiry >= 5373484.5 OR expiry IS NULL LIMIT ?2)";
+
+// In the order of rowids, which an upsert and a rename leave alone, so that a walk meets a session once
+// even if its token changes meanwhile. The plus keeps the index on expiry out of it.
+const PAGE: &str = "SELECT rowid, token, data, expiry FROM {table} \
+    WHERE rowid > ?1 AND +expiry > ?2 AND +expiry < 5373484.5 ORDER BY rowid";
+
+/// A walk copies this many rows, or bytes of data, at a time.
+const PAGE_ROWS: usize = 500;
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// A session store on a SQLite table: the one of the Go store `sqlite3store`, as it stands.
+///
+/// # What it keeps, and how
+/// [`CREATE_TABLE`](Self::CREATE_TABLE) is the table. An expiry is a Julian day, rounded down to the
+/// millisecond, between 24 November 4714 BC and the end of the year 9999; any other is
+/// [`Error::ExpiryOutOfRange`]. The clock of the process decides what is live; time zones play no part.
+/// Go and Rust processes can use one table at the same time.
+///
+/// Rows that others wrote with an expiry that is no such day (NULL, text, a blob, infinity, a year after
+/// 9999) count as expired: they are never found, and the next sweep removes them. Rows whose token is no
+/// UTF-8 text are left out of [`for_each`](Store::for_each), because no `&str` could name them.
+///
+/// # Concurrency
+/// Any number of threads and processes may use one file. A writer that finds the database locked waits and
+/// tries again until the [contention timeout](SqliteOptions::with_contention_timeout); then the error is
+/// [`Error::Contended`]. Threads of one store take turns instead of polling, so none of them starves. Statements with more than one part run in `IMMEDIATE` transactions; no lookup
+/// writes.
+///
+/// A walk meets each session once, also if it is overwritten, touched or renamed meanwhile by stores of
+/// this family. The Go store replaces a row by a new one: a session that a Go process commits during the
+/// walk can be met a second time.
+///
+/// # Examples
+/// ```
+/// use chrono::{TimeDelta, Utc};
+/// use store_sqlite::{SqliteStore, Store};
+///
+/// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
+/// # let path = directory.path().join("sessions.db");
+/// let store = SqliteStore::open(&path)?;
+/// store.commit("token", b"data", Utc::now() + TimeDelta::hours(24))?;
+/// drop(store);
+///
+/// let store = SqliteStore::open(&path)?;
+/// assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
+/// # Ok::<(), store_sqlite::Error>(())
+/// ```
+#[doc(alias = "SQLite3Store")]
+#[doc(alias = "sqlite3store")]
+pub struct SqliteStore {
+    backend: Arc<Backend>,
+    cleanup: Cleanup,
+}
+
+impl SqliteStore {
+    /// The DDL of the table and its index, which [`create_table`](Self::create_table) runs; the same as the
+    /// Go store's.
+    pub const CREATE_TABLE: &str = table::CREATE_TABLE;
+
+    /// A store on a pool that the application already has, swept every five minutes.
+    ///
+    /// # Errors
+    /// [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do, and faults of the
+    /// system.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_sqlite::r2d2::Pool;
+    /// use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
+    /// use store_sqlite::{Error, SqliteStore};
+    ///
+    /// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
+    /// # let path = directory.path().join("app.db");
+    /// let pool = Pool::new(SqliteConnectionManager::file(path)).map_err(Error::backend)?;
+    /// SqliteStore::create_table(&pool)?;
+    /// let store = SqliteStore::new(pool)?;
+    /// # drop(store);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "New")]
+    pub fn new(pool: Pool<SqliteConnectionManager>) -> Result<Self, Error> {
+        SqliteOptions::new().build(pool)
+    }
+
+    /// As [`new`](Self::new), swept after each `interval`; zero means never.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    #[doc(alias = "NewWithCleanupInterval")]
+    pub fn with_cleanup_interval(
+        pool: Pool<SqliteConnectionManager>,
+        interval: Duration,
+    ) -> Result<Self, Error> {
+        SqliteOptions::new().with_cleanup(CleanupOptions::new().with_interval(interval)).build(pool)
+    }
+
+    /// Opens a database file, and makes it and the table where they are missing; see
+    /// [`SqliteOptions::open`].
+    ///
+    /// # Errors
+    /// As for [`SqliteOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        SqliteOptions::new().open(path)
+    }
+
+    /// A store on a database in memory, for tests; see [`SqliteOptions::in_memory`].
+    ///
+    /// # Errors
+    /// As for [`SqliteOptions::in_memory`].
+    pub fn in_memory() -> Result<Self, Error> {
+        SqliteOptions::new().in_memory()
+    }
+
+    /// Makes the table `sessions` and its index where they are missing.
+    ///
+    /// # Errors
+    /// Faults of the system.
+    pub fn create_table(pool: &Pool<SqliteConnectionManager>) -> Result<(), Error> {
+        SqliteOptions::new().create_table(pool)
+    }
+
+    /// Ends the cleanup thread and returns once it has ended; see [`Cleanup::stop`]. Dropping the store
+    /// does the same.
+    #[doc(alias = "StopCleanup")]
+    pub fn stop_cleanup(&self) {
+        self.cleanup.stop();
+    }
+
+    /// What the cleanup thread has done so far.
+    #[must_use]
+    pub fn cleanup_statistics(&self) -> CleanupStatistics {
+        self.cleanup.statistics()
+    }
+
+    /// A store with options that were checked.
+    pub(crate) fn with_options(
+        pool: Pool<SqliteConnectionManager>,
+        options: SqliteOptions,
+    ) -> Result<Self, Error> {
+        let SqliteOptions { table, limits, cleanup, clock, contention_timeout, .. } = options;
+        let reader_turns = inspect(&pool, &table, contention_timeout)?;
+        let backend = Arc::new(Backend {
+            statements: Statements::new(&table),
+            pool,
+            table,
+            limits,
+            clock,
+            contention_timeout,
+            batch_size: i64::try_from(cleanup.batch_size().get()).unwrap_or(i64::MAX),
+            turns: RwLock::new(()),
+            reader_turns,
+        });
+        let cleanup = Cleanup::start(cleanup, {
+            let backend = Arc::clone(&backend);
+            move || backend.remove_batch()
+        })?;
+        Ok(Self { backend, cleanup })
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("table", &self.backend.table)
+            .field("limits", &self.backend.limits)
+            .field("pool", &self.backend.pool.state())
+            .field("cleanup", &self.cleanup)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for SqliteStore {
+    fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
+        let backend = &self.backend;
+        if !backend.limits.holds_token(token) {
+            return Ok(None);
+        }
+        let now = backend.now();
+        backend.read(&backend.statements.find, |statement| {
+            statement
+                .query_row(params![token, now], |row| Ok(row.get_ref(0)?.as_bytes()?.to_vec()))
+                .optional()
+        })
+    }
+
+    fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
+        let backend = &self.backend;
+        backend.limits.check_token(token)?;
+        backend.limits.check_data(data)?;
+        let expiry = julian::from_expiry(expiry)?;
+        backend.write(&backend.statements.commit, |statement| {
+            statement.execute(params![token, data, expiry]).map(drop)
+        })
+    }
+
+    fn replace(
+        &self,
+        token: &str,
+        current: &[u8],
+        data: &[u8],
+        expiry: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        let backend = &self.backend;
+        backend.limits.check_data(data)?;
+        let expiry = julian::from_expiry(expiry)?;
+        if !backend.limits.holds_token(token) {
+            return Ok(false);
+        }
+        let now = backend.now();
+        backend.write(&backend.statements.replace, |statement| {
+            Ok(statement.execute(params![token, current, data, expiry, now])? == 1)
+        })
+    }
+
+    fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
+        let backend = &self.backend;
+        let expiry = julian::from_expiry(expiry)?;
+        if !backend.limits.holds_token(token) {
+            return Ok(false);
+        }
+        let now = backend.now();
+        backend.write(&backend.statements.touch, |statement| {
+            Ok(statement.execute(params![token, expiry, now])? == 1)
+        })
+    }
+
+    fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error> {
+        let backend = &self.backend;
+        backend.limits.check_token(new_token)?;
+        if !backend.limits.holds_token(token) {
+            return Ok(false);
+        }
+        let now = backend.now();
+        let statements = &backend.statements;
+        backend.write_on_connection(|connection| {
+            let transaction =
+                Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+            let is_live = |token: &str| {
+                connection.prepare_cached(&statements.is_live)?.exists(params![token, now])
+            };
+            if !is_live(token)? {
+                return Ok(Ok(false));
+            }
+            if token == new_token {
+                return Ok(Ok(true));
+            }
+            if is_live(new_token)? {
+                return Ok(Err(Error::TokenTaken));
+            }
+            // An expired session may still be in the way.
+            connection.prepare_cached(&statements.delete)?.execute([new_token])?;
+            connection.prepare_cached(&statements.rename)?.execute([token, new_token])?;
+            transaction.commit()?;
+            Ok(Ok(true))
+        })?
+    }
+
+    fn delete(&self, token: &str) -> Result<(), Error> {
+        let backend = &self.backend;
+        if !backend.limits.holds_token(token) {
+            return Ok(());
+        }
+        backend.write(&backend.statements.delete, |statement| statement.execute([token]).map(drop))
+    }
+
+    fn delete_expired(&self) -> Result<u64, Error> {
+        sweep(|| self.backend.remove_batch())
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+        let mut last_row = i64::MIN;
+        loop {
+            // The connection goes back to the pool before the visitor runs.
+            let page = self.backend.page(last_row)?;
+            for row in &page.rows {
+                if visit(Record::new(&row.token, &row.data, row.expiry)).is_break() {
+                    return Ok(());
+                }
+            }
+            match page.more_after {
+                Some(row) => last_row = row,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// What the store and its cleanup thread share. The thread holds this and never the store.
+struct Backend {
+    pool: Pool<SqliteConnectionManager>,
+    table: String,
+    statements: Statements,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    contention_timeout: Duration,
+    batch_size: i64,
+    /// SQLite has one writer at a time, and lets the others poll for their turn, which starves some of
+    /// them under load. Threads of one store queue here instead, in a fair order.
+    turns: RwLock<()>,
+    reader_turns: ReaderTurns,
+}
+
+/// Whether readers, too, have to wait for writers.
+enum ReaderTurns {
+    /// In WAL mode they don't.
+    None,
+    /// In the other journal modes, and in a shared cache, they do.
+    BetweenWriters,
+}
+
+/// The statements for one table.
+struct Statements {
+    find: String,
+    commit: String,
+    replace: String,
+    touch: String,
+    is_live: String,
+    rename: String,
+    delete: String,
+    delete_expired: String,
+    page: String,
+}
+
+/// A part of a walk, copied so that no statement stays open while the visitor runs.
+struct Page {
+    rows: Vec<Row>,
+    /// The last row of the page, if there may be more behind it.
+    more_after: Option<i64>,
+}
+
+struct Row {
+    token: String,
+    data: Vec<u8>,
+    expiry: DateTime<Utc>,
+}
+
+impl Statements {
+    fn new(table: &str) -> Self {
+        let on_table = |template: &str| template.replace("{table}", &format!("\"{table}\""));
+        Self {
+            find: on_table(FIND),
+            commit: on_table(COMMIT),
+            replace: on_table(REPLACE),
+            touch: on_table(TOUCH),
+            is_live: on_table(IS_LIVE),
+            rename: on_table(RENAME),
+            delete: on_table(DELETE),
+            delete_expired: on_table(DELETE_EXPIRED),
+            page: on_table(PAGE),
+        }
+    }
+}
+
+impl Backend {
+    fn now(&self) -> f64 {
+        julian::from_now(self.clock.now())
+    }
+
+    /// Runs a statement that reads, as often as contention makes necessary.
+    fn read<T>(
+        &self,
+        sql: &str,
+        operation: impl Fn(&mut CachedStatement<'_>) -> SqliteResult<T>,
+    ) -> Result<T, Error> {
+        let _turn = match self.reader_turns {
+            ReaderTurns::None => None,
+            ReaderTurns::BetweenWriters => Some(
+                self.turns
+                    .try_read_for(self.contention_timeout)
+                    .ok_or_else(|| self.gave_up_waiting())?,
+            ),
+        };
+        self.run(|connection| operation(&mut connection.prepare_cached(sql)?))
+    }
+
+    /// Runs a statement that writes, as often as contention makes necessary.
+    fn write<T>(
+        &self,
+        sql: &str,
+        operation: impl Fn(&mut CachedStatement<'_>) -> SqliteResult<T>,
+    ) -> Result<T, Error> {
+        self.write_on_connection(|connection| operation(&mut connection.prepare_cached(sql)?))
+    }
+
+    fn write_on_connection<T>(
+        &self,
+        operation: impl Fn(&Connection) -> SqliteResult<T>,
+    ) -> Result<T, Error> {
+        // Before the checkout, so that waiting writers leave the connections to the readers.
+        let _turn = self
+            .turns
+            .try_write_for(self.contention_timeout)
+            .ok_or_else(|| self.gave_up_waiting())?;
+        self.run(operation)
+    }
+
+    fn run<T>(&self, operation: impl Fn(&Connection) -> SqliteResult<T>) -> Result<T, Error> {
+        let connection = checkout(&self.pool)?;
+        retry_contention(self.contention_timeout, || operation(&connection))
+            .map_err(|error| fault::of_statement(error, &connection, &self.table))
+    }
+
+    fn gave_up_waiting(&self) -> Error {
+        let timeout = self.contention_timeout;
+        Error::Contended {
+            source: format!("waited {timeout:?} for this process's other writers").into(),
+        }
+    }
+
+    fn remove_batch(&self) -> Result<Batch, Error> {
+        let now = self.now();
+        let removed = self.write(&self.statements.delete_expired, |statement| {
+            statement.execute(params![now, self.batch_size])
+        })?;
+        let more = i64::try_from(removed).is_ok_and(|removed| removed >= self.batch_size);
+        Ok(Batch { removed: removed as u64, more })
+    }
+
+    fn page(&self, after: i64) -> Result<Page, Error> {
+        let now = self.now();
+        self.read(&self.statements.page, |statement| {
+            let mut found = statement.query(params![after, now])?;
+            let mut rows = Vec::new();
+            let mut bytes = 0;
+            while let Some(row) = found.next()? {
+                if let ValueRef::Text(token) = row.get_ref(1)?
+                    && let Ok(token) = str::from_utf8(token)
+                {
+                    let data = row.get_ref(2)?.as_bytes()?.to_vec();
+                    bytes += data.len();
+                    let expiry = julian::to_instant(row.get(3)?);
+                    rows.push(Row { token: token.to_owned(), data, expiry });
+                }
+                if rows.len() >= PAGE_ROWS || bytes >= PAGE_BYTES {
+                    return Ok(Page { rows, more_after: Some(row.get(0)?) });
+                }
+            }
+            Ok(Page { rows, more_after: None })
+        })
+    }
+}
+
+fn checkout(
+    pool: &Pool<SqliteConnectionManager>,
+) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
+    let started = Instant::now();
+    pool.get().map_err(|error| fault::of_checkout(error, pool, started.elapsed()))
+}
+
+/// Finds a table that can't keep sessions now, and not at the first request.
+fn inspect(
+    pool: &Pool<SqliteConnectionManager>,
+    table: &str,
+    contention_timeout: Duration,
+) -> Result<ReaderTurns, Error> {
+    let connection = checkout(pool)?;
+    let mode: String = retry_contention(contention_timeout, || {
+        connection.pragma_query_value(None, "journal_mode", |row| row.get(0))
+    })
+    .map_err(fault::of_sqlite)?;
+    retry(
+        contention_timeout,
+        |error| matches!(error, Error::Contended { .. }),
+        || table::check(&connection, table),
+    )?;
+    Ok(if mode.eq_ignore_ascii_case("wal") {
+        ReaderTurns::None
+    } else {
+        ReaderTurns::BetweenWriters
+    })
+}
+
+/// Repeats what another connection was in the way of, until the timeout.
+pub(crate) fn retry_contention<T>(
+    timeout: Duration,
+    operation: impl FnMut() -> SqliteResult<T>,
+) -> SqliteResult<T> {
+    retry(timeout, fault::is_contention, operation)
+}
+
+fn retry<T, E>(
+    timeout: Duration,
+    is_contention: impl Fn(&E) -> bool,
+    operation: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let started = Instant::now();
+    let backoff = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(1))
+        .with_max_delay(Duration::from_millis(50))
+        .without_max_times()
+        .with_jitter();
+    operation
+        .retry(backoff)
+        .when(|error| is_contention(error) && started.elapsed() < timeout)
+        .call()
+}

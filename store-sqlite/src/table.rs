@@ -1,0 +1,309 @@
+//! The table: how it is made, and what one must look like for sessions to be safe in it.
+
+use rusqlite::{Connection, OptionalExtension, Result as SqliteResult};
+use store_core::Error;
+
+use crate::fault;
+
+/// The table and index of the Go store, for the default name.
+pub(crate) const CREATE_TABLE: &str = "\
+CREATE TABLE IF NOT EXISTS sessions (
+    token TEXT PRIMARY KEY,
+    data BLOB NOT NULL,
+    expiry REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS sessions_expiry_idx ON sessions(expiry);
+";
+
+/// The longest table name; far more than anybody needs, far less than harms.
+const MAX_NAME_LEN: usize = 64;
+
+/// Letters, digits and underscores, so that quoting is all that it takes to put a name into a statement.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let problem = if name.is_empty() || name.len() > MAX_NAME_LEN {
+        format!("a table name has 1 to {MAX_NAME_LEN} characters, this one {}", name.len())
+    } else if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        format!("{name:?} has other characters than ASCII letters, digits and underscores")
+    } else if name.as_bytes()[0].is_ascii_digit() {
+        format!("{name:?} begins with a digit")
+    } else if name.to_ascii_lowercase().starts_with("sqlite_") {
+        format!("{name:?} is reserved: SQLite's own tables begin with sqlite_")
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidOption { option: "table name", problem })
+}
+
+/// [`CREATE_TABLE`] for a table of this name, which must have been checked.
+pub(crate) fn create_statement(name: &str) -> String {
+    CREATE_TABLE
+        .replace("sessions_expiry_idx", &format!("\"{name}_expiry_idx\""))
+        .replace(" sessions(", &format!(" \"{name}\"("))
+        .replace(" sessions (", &format!(" \"{name}\" ("))
+}
+
+/// Finds out whether sessions can be kept in the table, and says what to do where they can't.
+///
+/// # Errors
+/// [`Error::TableMissing`], [`Error::TableMismatch`], or what SQLite said.
+pub(crate) fn check(connection: &Connection, name: &str) -> Result<(), Error> {
+    let mismatch = |problem: String| {
+        let table = name.to_owned();
+        Error::TableMismatch { table, problem: format!("{problem} (expected: {CREATE_TABLE})") }
+    };
+    let kind: Option<String> = connection
+        .query_row(
+            "SELECT type FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')",
+            [name],
+            |row| row.get(0),
+        )
+        .optional()
+        .map_err(fault::of_sqlite)?;
+    match kind.as_deref() {
+        None => return Err(Error::TableMissing { table: name.to_owned() }),
+        Some("view") => return Err(mismatch("it is a view".to_owned())),
+        Some(_) => {}
+    }
+    if connection.prepare(&format!("SELECT rowid FROM \"{name}\"")).is_err() {
+        return Err(mismatch("it is WITHOUT ROWID, which for_each and the sweep need".to_owned()));
+    }
+
+    let columns = columns(connection, name).map_err(fault::of_sqlite)?;
+    for (column, suits) in [
+        ("token", Affinity::keeps_text as fn(&Affinity) -> bool),
+        // No affinity changes a blob.
+        ("data", |_| true),
+        ("expiry", Affinity::keeps_reals),
+    ] {
+        match columns.iter().find(|candidate| candidate.name.eq_ignore_ascii_case(column)) {
+            None => return Err(mismatch(format!("it has no column {column:?}"))),
+            Some(Column { declared, .. }) if !suits(&Affinity::of(declared)) => {
+                return Err(mismatch(format!(
+                    "values would be converted by its column {column:?}, declared {declared:?}"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(column) = columns.iter().find(|column| {
+        column.needs_value
+            && !["token", "data", "expiry"].iter().any(|own| column.name.eq_ignore_ascii_case(own))
+    }) {
+        let column = &column.name;
+        return Err(mismatch(format!("its column {column:?} is NOT NULL and has no default")));
+    }
+
+    match token_collation(connection, name).map_err(fault::of_sqlite)?.as_deref() {
+        Some("BINARY") => {}
+        Some(other) => {
+            return Err(mismatch(format!(
+                "its tokens are compared by {other}, so that two tokens could meet in one session"
+            )));
+        }
+        None => {
+            return Err(mismatch(
+                "its column \"token\" is neither PRIMARY KEY nor UNIQUE".to_owned(),
+            ));
+        }
+    }
+    if !has_expiry_index(connection, name).map_err(fault::of_sqlite)? {
+        log::warn!("table {name:?} has no index on expiry, so each sweep reads the whole table");
+    }
+    Ok(())
+}
+
+struct Column {
+    name: String,
+    declared: String,
+    needs_value: bool,
+}
+
+fn columns(connection: &Connection, table: &str) -> SqliteResult<Vec<Column>> {
+    connection
+        .prepare("SELECT name, type, \"notnull\" AND dflt_value IS NULL AND pk = 0 FROM pragma_table_info(?1)")?
+        .query_map([table], |row| {
+            Ok(Column { name: row.get(0)?, declared: row.get(1)?, needs_value: row.get(2)? })
+        })?
+        .collect()
+}
+
+/// The collation of the unique index on the token alone.
+fn token_collation(connection: &Connection, table: &str) -> SqliteResult<Option<String>> {
+    connection
+        .query_row(
+            "SELECT min(key.coll) FROM pragma_index_list(?1) AS list
+             JOIN pragma_index_xinfo(list.name) AS key ON key.key = 1
+             WHERE list.\"unique\" = 1 AND list.partial = 0
+             GROUP BY list.name
+             HAVING count(*) = 1 AND min(lower(key.name)) = 'token'
+             ORDER BY min(key.coll) = 'BINARY'
+             LIMIT 1",
+            [table],
+            |row| row.get(0),
+        )
+        .optional()
+}
+
+fn has_expiry_index(connection: &Connection, table: &str) -> SqliteResult<bool> {
+    connection.query_row(
+        "SELECT EXISTS (
+             SELECT 1 FROM pragma_index_list(?1) AS list
+             JOIN pragma_index_info(list.name) AS key ON key.seqno = 0
+             WHERE list.partial = 0 AND lower(key.name) = 'expiry'
+         )",
+        [table],
+        |row| row.get(0),
+    )
+}
+
+/// What SQLite makes of the values in a column: [Datatypes In SQLite](https://sqlite.org/datatype3.html), §3.1.
+#[derive(Debug, PartialEq, Eq)]
+enum Affinity {
+    Integer,
+    Text,
+    Blob,
+    Real,
+    Numeric,
+}
+
+impl Affinity {
+    fn of(declared: &str) -> Self {
+        let declared = declared.to_ascii_uppercase();
+        let has = |part: &str| declared.contains(part);
+        if has("INT") {
+            Self::Integer
+        } else if has("CHAR") || has("CLOB") || has("TEXT") {
+            Self::Text
+        } else if has("BLOB") || declared.is_empty() {
+            Self::Blob
+        } else if has("REAL") || has("FLOA") || has("DOUB") {
+            Self::Real
+        } else {
+            Self::Numeric
+        }
+    }
+
+    /// A token such as `123` would become a number elsewhere.
+    fn keeps_text(&self) -> bool {
+        matches!(self, Self::Text | Self::Blob)
+    }
+
+    /// A Julian day would become a string in a text column, and compare greater than every number.
+    fn keeps_reals(&self) -> bool {
+        !matches!(self, Self::Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_ddl(ddl: &str) -> Result<(), Error> {
+        let connection = Connection::open_in_memory().expect("memory");
+        connection.execute_batch(ddl).expect("the DDL is right");
+        check(&connection, "sessions")
+    }
+
+    #[test]
+    fn names_are_checked() {
+        for name in ["sessions", "Sessions_2", "_s", "order", &"x".repeat(64)] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in [
+            "",
+            "2s",
+            "a b",
+            "a\"b",
+            "a;--",
+            "main.sessions",
+            "séance",
+            "sqlite_x",
+            &"x".repeat(65),
+        ] {
+            let refused = check_name(name);
+            assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{name}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn create_statement_names_table_and_index_after_the_name() -> rusqlite::Result<()> {
+        let connection = Connection::open_in_memory()?;
+        for name in ["sessions", "order", "web_sessions"] {
+            for _ in 0..2 {
+                connection.execute_batch(&create_statement(name))?;
+            }
+            check(&connection, name).expect("it is the table that check expects");
+        }
+        let objects: i64 = connection.query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE sql IS NOT NULL",
+            [],
+            |row| row.get(0),
+        )?;
+        assert_eq!(objects, 6);
+        Ok(())
+    }
+
+    #[test]
+    fn suitable_tables_are_accepted() {
+        for ddl in [
+            CREATE_TABLE,
+            "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL)",
+            "CREATE TABLE Sessions (TOKEN CHAR(43) PRIMARY KEY, Data BLOB, Expiry DOUBLE, note TEXT)",
+            "CREATE TABLE sessions (id INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, data, expiry)",
+            "CREATE TABLE sessions (token PRIMARY KEY, data TEXT, expiry NUMERIC, made TEXT NOT NULL DEFAULT 'x')",
+            "CREATE TABLE sessions (token TEXT, data BLOB, expiry REAL); CREATE UNIQUE INDEX i ON sessions(token)",
+        ] {
+            check_ddl(ddl).unwrap_or_else(|error| panic!("{ddl}: {error}"));
+        }
+    }
+
+    #[test]
+    fn unsuitable_tables_are_refused_with_the_reason() {
+        for (ddl, reason) in [
+            ("CREATE VIEW sessions AS SELECT 'a' AS token, 'b' AS data, 1.0 AS expiry", "view"),
+            (
+                "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL) WITHOUT ROWID",
+                "WITHOUT ROWID",
+            ),
+            ("CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB)", "no column \"expiry\""),
+            (
+                "CREATE TABLE sessions (id TEXT PRIMARY KEY, data BLOB, expiry REAL)",
+                "no column \"token\"",
+            ),
+            (
+                "CREATE TABLE sessions (token INTEGER PRIMARY KEY, data BLOB, expiry REAL)",
+                "converted",
+            ),
+            ("CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry TEXT)", "converted"),
+            (
+                "CREATE TABLE sessions (token TEXT, data BLOB, expiry REAL)",
+                "neither PRIMARY KEY nor UNIQUE",
+            ),
+            (
+                "CREATE TABLE sessions (token TEXT, data BLOB, expiry REAL, site TEXT, PRIMARY KEY (token, site))",
+                "neither PRIMARY KEY nor UNIQUE",
+            ),
+            (
+                "CREATE TABLE sessions (token TEXT, data BLOB, expiry REAL);
+                 CREATE UNIQUE INDEX i ON sessions(token) WHERE expiry > 0",
+                "neither PRIMARY KEY nor UNIQUE",
+            ),
+            (
+                "CREATE TABLE sessions (token TEXT COLLATE NOCASE PRIMARY KEY, data BLOB, expiry REAL)",
+                "compared by NOCASE",
+            ),
+            (
+                "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL, user TEXT NOT NULL)",
+                "\"user\" is NOT NULL",
+            ),
+        ] {
+            match check_ddl(ddl) {
+                Err(Error::TableMismatch { problem, .. }) => {
+                    assert!(problem.contains(reason), "{ddl}: {problem}");
+                }
+                other => panic!("{ddl}: {other:?}"),
+            }
+        }
+        assert!(matches!(check_ddl(""), Err(Error::TableMissing { .. })));
+    }
+}
