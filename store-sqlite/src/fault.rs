@@ -16,9 +16,16 @@ pub(crate) fn is_contention(error: &SqliteError) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
+fn code(error: &SqliteError) -> Option<ErrorCode> {
+    match error {
+        SqliteError::SqlInputError { error, .. } => Some(error.code),
+        other => other.sqlite_error_code(),
+    }
+}
+
 /// The error of an operation that was not, or not any longer, to be repeated.
 pub(crate) fn of_sqlite(error: SqliteError) -> Error {
-    let code = error.sqlite_error_code();
+    let code = code(&error);
     let source = Box::new(error);
     match code {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Contended { source },
@@ -33,7 +40,7 @@ pub(crate) fn of_sqlite(error: SqliteError) -> Error {
 /// As [`of_sqlite`], and where SQLite could make nothing of a statement that it once prepared, says
 /// what has become of the table.
 pub(crate) fn of_statement(error: SqliteError, connection: &Connection, name: &str) -> Error {
-    let unexplained = matches!(error.sqlite_error_code(), Some(ErrorCode::Unknown));
+    let unexplained = matches!(code(&error), Some(ErrorCode::Unknown));
     match unexplained.then(|| table::check(connection, name)) {
         Some(Err(explanation @ (Error::TableMissing { .. } | Error::TableMismatch { .. }))) => {
             explanation

@@ -285,3 +285,24 @@ fn configure(
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_durable_unless_told_otherwise() -> rusqlite::Result<()> {
+        let directory = tempfile::tempdir().expect("temporary directories can be made");
+        assert_eq!(SqliteOptions::new().durability, Durability::Full);
+        for (durability, synchronous) in [(Durability::Full, 2), (Durability::Normal, 1)] {
+            let mut connection = Connection::open(directory.path().join("app.db"))?;
+            configure(&mut connection, durability, Duration::from_millis(1_234))?;
+            let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+            assert_eq!(pragma("synchronous"), Ok(synchronous));
+            assert_eq!(pragma("busy_timeout"), Ok(1_234));
+            let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get(0));
+            assert_eq!(mode, Ok("wal".to_owned()));
+        }
+        Ok(())
+    }
+}

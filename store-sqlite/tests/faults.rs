@@ -1,0 +1,347 @@
+//! Clause 27: each trouble gives an error that names it and keeps its cause, nothing hangs or is lost, and
+//! when the trouble is over the same store works again.
+
+use std::error::Error as StdError;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, TransactionBehavior};
+use store_core::{CleanupOptions, Store};
+use store_sqlite::{Error, SqliteOptions, SqliteStore};
+
+type TestResult = Result<(), Box<dyn StdError>>;
+
+/// Short, because these tests wait for it.
+const TIMEOUT: Duration = Duration::from_millis(50);
+
+fn in_an_hour() -> DateTime<Utc> {
+    Utc::now() + TimeDelta::hours(1)
+}
+
+fn options() -> SqliteOptions {
+    SqliteOptions::new()
+        .with_cleanup(CleanupOptions::disabled())
+        .with_contention_timeout(TIMEOUT)
+        .with_connection_timeout(TIMEOUT)
+}
+
+/// The driver's words must be kept.
+fn cause(error: &Error) -> String {
+    error.source().expect("the cause is kept").to_string()
+}
+
+#[test]
+fn full_database_is_named_and_loses_nothing() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    // A limit on pages gives the same error as a full disk, and can be lifted.
+    let limit = Arc::new(Mutex::new(40));
+    let manager = SqliteConnectionManager::file(&path).with_init({
+        let limit = Arc::clone(&limit);
+        move |connection| {
+            let limit = *limit.lock().expect("nobody panics with it");
+            connection.pragma_update(None, "max_page_count", limit)
+        }
+    });
+    let pool = Pool::builder().max_size(1).build(manager)?;
+    SqliteStore::create_table(&pool)?;
+    let store = options().build(pool.clone())?;
+    store.commit("before", b"data", in_an_hour())?;
+    let refused = store.commit("before", &vec![b'x'; 500_000], in_an_hour());
+    match &refused {
+        Err(error @ Error::StorageFull { .. }) => assert!(cause(error).contains("full")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.find("before")?.as_deref(), Some(&b"data"[..]));
+
+    pool.get()?.pragma_update(None, "max_page_count", 100_000)?;
+    store.commit("before", &vec![b'x'; 500_000], in_an_hour())?;
+    assert_eq!(store.find("before")?.map(|data| data.len()), Some(500_000));
+    Ok(())
+}
+
+#[test]
+fn paths_that_cannot_be_opened_are_unreachable() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    for path in [directory.path(), &directory.path().join("missing/app.db")] {
+        match options().open(path) {
+            Err(error @ Error::Unreachable { .. }) => {
+                assert!(cause(&error).contains("unable to open"), "{error:?}");
+            }
+            other => panic!("{}: {other:?}", path.display()),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn pool_that_cannot_connect_is_unreachable_and_not_exhausted() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("later/app.db");
+    let pool = Pool::builder()
+        .min_idle(Some(0))
+        .connection_timeout(TIMEOUT)
+        .build_unchecked(SqliteConnectionManager::file(&path));
+    let refused = options().build(pool.clone());
+    assert!(matches!(refused, Err(Error::Unreachable { .. })), "{refused:?}");
+    assert!(refused.is_err_and(|error| error.is_retryable()));
+
+    fs::create_dir(directory.path().join("later"))?;
+    let patient = Pool::builder().build(SqliteConnectionManager::file(&path))?;
+    SqliteStore::create_table(&patient)?;
+    options().build(patient)?.commit("token", b"data", in_an_hour())?;
+    Ok(())
+}
+
+#[test]
+fn file_that_is_no_database_is_corrupt_and_left_alone() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let text = "This is not a database, but it is somebody's file. ".repeat(50);
+    fs::write(&path, &text)?;
+    match options().open(&path) {
+        Err(error @ Error::Corrupt { .. }) => assert!(cause(&error).contains("not a database")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(fs::read_to_string(&path)?, text);
+    Ok(())
+}
+
+#[test]
+fn damaged_pages_are_corrupt() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let store = options().open(&path)?;
+    for n in 0..200 {
+        store.commit(&format!("token-{n}"), &[b'x'; 2_000], in_an_hour())?;
+    }
+    drop(store);
+    let mut bytes = fs::read(&path)?;
+    // Everything but the header page and the schema's roots.
+    bytes[4 * 4096..].fill(0xa5);
+    fs::write(&path, &bytes)?;
+    let store = options().open(&path)?;
+    let mut damaged = 0;
+    for n in 0..200 {
+        match store.find(&format!("token-{n}")) {
+            Err(Error::Corrupt { .. }) => damaged += 1,
+            Ok(Some(data)) => assert_eq!(data, [b'x'; 2_000]),
+            Ok(None) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(damaged > 0, "the damage is reported");
+    assert!(matches!(store.all(), Err(Error::Corrupt { .. })));
+    Ok(())
+}
+
+#[test]
+fn missing_and_wrong_tables_are_found_at_construction() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let pool = Pool::builder().max_size(1).build(SqliteConnectionManager::file(&path))?;
+    let missing = SqliteStore::new(pool.clone());
+    match &missing {
+        Err(error @ Error::TableMissing { table }) => {
+            assert_eq!(table, "sessions");
+            assert!(error.to_string().contains("create_table()"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    pool.get()?.execute_batch("CREATE TABLE sessions (id INTEGER PRIMARY KEY, value TEXT)")?;
+    for refused in [SqliteStore::new(pool.clone()), options().open(&path)] {
+        match refused {
+            Err(Error::TableMismatch { problem, .. }) => {
+                assert!(problem.contains("no column \"token\""), "{problem}");
+                assert!(problem.contains("CREATE TABLE"), "it says what is expected: {problem}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    for name in ["", "a b", "s\"; DROP TABLE users;--"] {
+        let refused = options().with_table_name(name).build(pool.clone());
+        assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{name}: {refused:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn table_dropped_meanwhile_is_named_and_works_when_it_is_back() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let (cleanup, sweeps) = CleanupOptions::new()
+        .with_failure_hook({
+            let failures = Arc::clone(&failures);
+            move |failure| failures.lock().expect("nobody panics").push(failure.to_string())
+        })
+        .with_manual_sweeps();
+    let store = options().with_cleanup(cleanup).open(&path)?;
+    store.commit("token", b"data", in_an_hour())?;
+    let sqlite = Connection::open(&path)?;
+    sqlite.execute_batch("DROP TABLE sessions")?;
+
+    let is_missing = |outcome: Result<(), Error>| {
+        assert!(matches!(outcome, Err(Error::TableMissing { .. })), "{outcome:?}");
+    };
+    is_missing(store.find("token").map(drop));
+    is_missing(store.commit("token", b"data", in_an_hour()));
+    is_missing(store.replace("token", b"data", b"new", in_an_hour()).map(drop));
+    is_missing(store.touch("token", in_an_hour()).map(drop));
+    is_missing(store.rename("token", "new").map(drop));
+    is_missing(store.delete("token"));
+    is_missing(store.delete_expired().map(drop));
+    is_missing(store.all().map(drop));
+    assert!(sweeps.sweep() && sweeps.is_idle());
+    let reported = failures.lock().expect("nobody panics").concat();
+    assert!(reported.contains("no table \"sessions\""), "{reported}");
+
+    sqlite.execute_batch("CREATE TABLE sessions (token TEXT PRIMARY KEY, expiry REAL NOT NULL)")?;
+    let wrong = store.find("token");
+    assert!(matches!(wrong, Err(Error::TableMismatch { .. })), "{wrong:?}");
+
+    sqlite.execute_batch("DROP TABLE sessions")?;
+    sqlite.execute_batch(SqliteStore::CREATE_TABLE)?;
+    store.commit("token", b"data", in_an_hour())?;
+    store.commit("expired", b"data", Utc::now() - TimeDelta::hours(1))?;
+    assert!(sweeps.sweep() && sweeps.is_idle());
+    let statistics = store.cleanup_statistics();
+    assert_eq!((statistics.sweeps, statistics.failures, statistics.removed), (2, 1, 1));
+    Ok(())
+}
+
+#[test]
+fn exhausted_pool_is_named_and_recovers() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let pool = Pool::builder()
+        .max_size(1)
+        .connection_timeout(TIMEOUT)
+        .build(SqliteConnectionManager::file(directory.path().join("app.db")))?;
+    SqliteStore::create_table(&pool)?;
+    let store = options().build(pool.clone())?;
+    let taken = pool.get()?;
+    for outcome in [
+        store.find("token").map(drop),
+        store.commit("token", b"data", in_an_hour()),
+        store.delete_expired().map(drop),
+    ] {
+        match outcome {
+            Err(error @ Error::PoolExhausted { waited, .. }) => {
+                assert!(waited >= TIMEOUT, "{waited:?}");
+                assert!(error.is_retryable());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(taken);
+    store.commit("token", b"data", in_an_hour())?;
+    assert!(store.find("token")?.is_some());
+    Ok(())
+}
+
+#[test]
+fn lock_held_for_too_long_is_contention_and_harms_no_reader() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let store = options().open(&path)?;
+    store.commit("token", b"data", in_an_hour())?;
+    let mut other = Connection::open(&path)?;
+    let transaction = other.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for outcome in [
+        store.commit("token", b"new", in_an_hour()),
+        store.replace("token", b"data", b"new", in_an_hour()).map(drop),
+        store.touch("token", in_an_hour()).map(drop),
+        store.rename("token", "new").map(drop),
+        store.delete("token"),
+        store.delete_expired().map(drop),
+    ] {
+        match outcome {
+            Err(error @ Error::Contended { .. }) => {
+                assert!(error.is_retryable());
+                assert!(cause(&error).contains("locked"), "{error:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]), "WAL readers don't wait");
+    drop(transaction);
+    assert!(store.rename("token", "new")?);
+    Ok(())
+}
+
+#[test]
+fn lock_released_in_time_is_waited_for() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let store = options().with_contention_timeout(Duration::from_secs(60)).open(&path)?;
+    let mut other = Connection::open(&path)?;
+    let transaction = other.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| store.commit("token", b"data", in_an_hour()));
+        // The writer may or may not have begun to wait; either way it must succeed.
+        thread::yield_now();
+        transaction.commit()?;
+        writer.join().expect("the writer doesn't panic")?;
+        assert!(store.find("token")?.is_some());
+        Ok(())
+    })
+}
+
+#[test]
+fn one_new_file_may_be_opened_by_many_at_once() -> TestResult {
+    const THREADS: usize = 8;
+    for _ in 0..5 {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("app.db");
+        let open = |n: usize, start: &Barrier, path: &Path| {
+            start.wait();
+            let store = SqliteOptions::new().with_cleanup(CleanupOptions::disabled()).open(path)?;
+            store.commit(&format!("token-{n}"), b"data", in_an_hour())
+        };
+        let start = Barrier::new(THREADS);
+        let outcomes: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|n| {
+                    let (open, start, path) = (&open, &start, &path);
+                    scope.spawn(move || open(n, start, path))
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        for outcome in outcomes {
+            outcome?;
+        }
+        assert_eq!(options().open(&path)?.all()?.len(), THREADS);
+    }
+    Ok(())
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    for (options, what) in [
+        (
+            options().with_limits(store_core::Limits {
+                max_data_len: 1_000_000_000,
+                ..store_core::Limits::DEFAULT
+            }),
+            "data limit",
+        ),
+        (
+            options().with_limits(store_core::Limits {
+                max_token_len: 0,
+                ..store_core::Limits::DEFAULT
+            }),
+            "token limit",
+        ),
+        (options().with_connection_timeout(Duration::ZERO), "connection timeout"),
+    ] {
+        let refused = options.in_memory();
+        assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{what}: {refused:?}");
+    }
+}

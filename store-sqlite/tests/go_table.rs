@@ -1,0 +1,277 @@
+//! The Go store's table, as it stands: read exactly, written so that Go reads it, shared with whatever
+//! else the application keeps in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, params};
+use sha2::{Digest, Sha256};
+use store_core::{CleanupOptions, ManualClock, Store};
+use store_sqlite::{Error, SqliteOptions, SqliteStore};
+use tempfile::TempDir;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// What the Go store runs, from `sqlite3store.go`.
+mod go {
+    pub(super) const FIND: &str =
+        "SELECT data FROM sessions WHERE token = $1 AND julianday('now') < expiry";
+    pub(super) const COMMIT: &str =
+        "REPLACE INTO sessions (token, data, expiry) VALUES ($1, $2, julianday($3))";
+    pub(super) const DELETE_EXPIRED: &str = "DELETE FROM sessions WHERE expiry < julianday('now')";
+    /// The layout `2006-01-02T15:04:05.999`, which cuts the fraction and its trailing zeros.
+    pub(super) const EXPIRY_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3f";
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn pool(path: &Path) -> Result<Pool<SqliteConnectionManager>, r2d2::Error> {
+    Pool::builder().max_size(2).build(SqliteConnectionManager::file(path))
+}
+
+/// A new file with the Go store's table, made by the statements of its documentation.
+fn go_database() -> Result<(TempDir, PathBuf), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    Connection::open(&path)?.execute_batch(
+        "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL);
+         CREATE INDEX sessions_expiry_idx ON sessions(expiry);",
+    )?;
+    Ok((directory, path))
+}
+
+#[test]
+fn database_written_by_the_go_store_reads_exactly() -> TestResult {
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_slice(&fs::read(fixture("go-sqlite3store.db.json"))?)?;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("go.db");
+    fs::copy(fixture("go-sqlite3store.db"), &path)?;
+    // The fixture says what is live in 2026, whenever the test runs.
+    let clock = Arc::new(ManualClock::new("2026-11-20T00:00:00Z".parse()?));
+    let store = SqliteOptions::new()
+        .with_cleanup(CleanupOptions::disabled())
+        .with_clock(clock)
+        .build(pool(&path)?)?;
+
+    let mut live = 0;
+    for row in &rows {
+        let token = row["token"].as_str().expect("a token");
+        let found = store.find(token)?;
+        if row["live_in_2026"] != true {
+            assert_eq!(found, None, "{token}");
+            continue;
+        }
+        live += 1;
+        let data = found.unwrap_or_else(|| panic!("{token} is live"));
+        assert_eq!(Some(data.len() as u64), row["data_len"].as_u64(), "{token}");
+        let digest = format!("{:x}", Sha256::digest(&data));
+        assert_eq!(Some(&*digest), row["data_sha256"].as_str(), "{token}");
+        let given: DateTime<Utc> = row["expiry"].as_str().expect("an expiry").parse()?;
+        let mut stored = None;
+        store.for_each(&mut |record| {
+            if record.token == token {
+                stored = Some(record.expiry);
+            }
+            std::ops::ControlFlow::Continue(())
+        })?;
+        let early = given - stored.expect("it is live");
+        assert!(early >= TimeDelta::zero() && early <= TimeDelta::milliseconds(1), "{token}");
+    }
+    assert!(live >= 7, "the fixture has live rows");
+    assert_eq!(store.all()?.len(), live);
+    let gone = store.delete_expired()?;
+    assert_eq!(usize::try_from(gone)?, rows.len() - live);
+    Ok(())
+}
+
+#[test]
+fn rows_are_the_ones_that_the_go_store_would_write() -> TestResult {
+    let (_directory, path) = go_database()?;
+    let store = SqliteStore::new(pool(&path)?)?;
+    let sqlite = Connection::open(&path)?;
+    for (n, ns) in [0, 1, 999_999, 1_000_000, 123_456_789, 999_999_999].into_iter().enumerate() {
+        let expiry = DateTime::from_timestamp(2_000_000_000 + i64::from(ns), ns).expect("in range");
+        let (ours, theirs) = (format!("ours-{n}"), format!("theirs-{n}"));
+        let text = expiry.format(go::EXPIRY_FORMAT).to_string();
+        store.commit(&ours, b"\0data\xff", expiry)?;
+        sqlite.execute(go::COMMIT, params![theirs, b"\0data\xff", text])?;
+
+        let row = |token: &str| {
+            sqlite.query_row(
+                "SELECT typeof(token), typeof(data), typeof(expiry), data, expiry FROM sessions WHERE token = ?1",
+                [token],
+                |row| {
+                    Ok((
+                        [row.get::<_, String>(0)?, row.get(1)?, row.get(2)?],
+                        row.get::<_, Value>(3)?,
+                        row.get::<_, f64>(4)?.to_bits(),
+                    ))
+                },
+            )
+        };
+        assert_eq!(row(&ours)?, row(&theirs)?, "expiry {expiry}");
+        assert_eq!(store.find(&theirs)?.as_deref(), Some(&b"\0data\xff"[..]));
+        let data: Vec<u8> = sqlite.query_row(go::FIND, [&ours], |row| row.get(0))?;
+        assert_eq!(data, b"\0data\xff");
+    }
+    Ok(())
+}
+
+#[test]
+fn each_sees_what_the_other_changes() -> TestResult {
+    let (_directory, path) = go_database()?;
+    let store = SqliteStore::new(pool(&path)?)?;
+    let sqlite = Connection::open(&path)?;
+    let later = Utc::now() + TimeDelta::hours(1);
+    let go_later = later.format(go::EXPIRY_FORMAT).to_string();
+
+    sqlite.execute(go::COMMIT, params!["token", b"go", go_later])?;
+    assert!(store.replace("token", b"go", b"rust", later)?);
+    sqlite.execute(go::COMMIT, params!["token", b"go again", go_later])?;
+    assert!(!store.replace("token", b"rust", b"stale", later)?);
+    assert!(store.rename("token", "renamed")?);
+    let data: Vec<u8> = sqlite.query_row(go::FIND, ["renamed"], |row| row.get(0))?;
+    assert_eq!(data, b"go again");
+
+    assert!(store.touch("renamed", Utc::now() - TimeDelta::seconds(1))?);
+    assert_eq!(sqlite.execute(go::DELETE_EXPIRED, [])?, 1);
+    assert_eq!(store.delete_expired()?, 0);
+    Ok(())
+}
+
+#[test]
+fn data_that_others_wrote_as_text_is_found_and_replaced() -> TestResult {
+    let (_directory, path) = go_database()?;
+    let store = SqliteStore::new(pool(&path)?)?;
+    Connection::open(&path)?.execute(
+        "INSERT INTO sessions VALUES ('token', 'text', julianday('now', '+1 hour'))",
+        [],
+    )?;
+    assert_eq!(store.find("token")?.as_deref(), Some(&b"text"[..]));
+    assert!(store.replace("token", b"text", b"blob", Utc::now() + TimeDelta::hours(1))?);
+    assert_eq!(store.find("token")?.as_deref(), Some(&b"blob"[..]));
+    Ok(())
+}
+
+#[test]
+fn broken_expiries_are_dead_and_swept() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let sqlite = Connection::open(&path)?;
+    // Without NOT NULL, as many tables are made by hand.
+    sqlite
+        .execute_batch("CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL)")?;
+    let broken = ["NULL", "'never'", "''", "'2037-01-01T00:00:00Z'", "x'00'", "9e999", "5373484.5"];
+    for (n, expiry) in broken.iter().enumerate() {
+        let insert = format!("INSERT INTO sessions VALUES ('broken-{n}', 'data', {expiry})");
+        sqlite.execute(&insert, [])?;
+    }
+    sqlite.execute("INSERT INTO sessions VALUES ('whole-number', 'data', 5373484)", [])?;
+
+    let store = SqliteOptions::new()
+        .with_cleanup(CleanupOptions::disabled().with_batch_size(2.try_into()?))
+        .build(pool(&path)?)?;
+    for (n, expiry) in broken.iter().enumerate() {
+        let token = format!("broken-{n}");
+        assert_eq!(store.find(&token)?, None, "{expiry}");
+        assert!(!store.touch(&token, Utc::now() + TimeDelta::hours(1))?, "{expiry}");
+        assert!(!store.rename(&token, "revived")?, "{expiry}");
+    }
+    assert_eq!(store.all()?.len(), 1);
+    assert_eq!(store.delete_expired()?, broken.len() as u64);
+    assert!(store.find("whole-number")?.is_some(), "the last day of the year 9999 is a day");
+    Ok(())
+}
+
+#[test]
+fn what_else_is_kept_in_the_table_survives_commits() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let sqlite = Connection::open(&path)?;
+    sqlite.execute_batch(
+        "CREATE TABLE sessions (
+             token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL,
+             note TEXT NOT NULL DEFAULT 'none'
+         );
+         CREATE INDEX sessions_expiry_idx ON sessions(expiry);
+         CREATE TABLE carts (id INTEGER PRIMARY KEY, session TEXT NOT NULL
+             REFERENCES sessions(token) ON UPDATE CASCADE ON DELETE CASCADE);
+         CREATE TABLE deletions (token TEXT);
+         CREATE TRIGGER deleted AFTER DELETE ON sessions
+             BEGIN INSERT INTO deletions VALUES (old.token); END;",
+    )?;
+    let store = SqliteStore::new(
+        Pool::builder().max_size(2).build(
+            SqliteConnectionManager::file(&path)
+                .with_init(|c| c.execute_batch("PRAGMA foreign_keys = ON")),
+        )?,
+    )?;
+    let later = Utc::now() + TimeDelta::hours(1);
+    store.commit("token", b"one", later)?;
+    sqlite.execute_batch(
+        "UPDATE sessions SET note = 'kept'; INSERT INTO carts (session) VALUES ('token')",
+    )?;
+
+    store.commit("token", b"two", later)?;
+    assert!(store.replace("token", b"two", b"three", later)?);
+    assert!(store.touch("token", later)?);
+    assert!(store.rename("token", "renamed")?);
+    let kept: (String, i64, i64) = sqlite.query_row(
+        "SELECT note, (SELECT count(*) FROM carts WHERE session = 'renamed'),
+                (SELECT count(*) FROM deletions)
+         FROM sessions",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    assert_eq!(kept, ("kept".to_owned(), 1, 0));
+    store.delete("renamed")?;
+    let carts: i64 = sqlite.query_row("SELECT count(*) FROM carts", [], |row| row.get(0))?;
+    assert_eq!(carts, 0, "a deletion is one for the foreign key, too");
+    Ok(())
+}
+
+#[test]
+fn looking_up_writes_nothing() -> TestResult {
+    let (_directory, path) = go_database()?;
+    SqliteStore::new(pool(&path)?)?.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    let before = fs::read(&path)?;
+    let read_only =
+        SqliteConnectionManager::file(&path).with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let store = SqliteStore::new(Pool::builder().max_size(2).build(read_only)?)?;
+    assert!(store.find("token")?.is_some());
+    assert!(store.find("missing")?.is_none());
+    assert_eq!(store.all()?.len(), 1);
+    let refused = store.commit("token", b"new", Utc::now() + TimeDelta::hours(1));
+    assert!(matches!(refused, Err(Error::ReadOnly { .. })), "{refused:?}");
+    assert_eq!(fs::read(&path)?, before);
+    Ok(())
+}
+
+#[test]
+fn clock_that_goes_back_revives_only_what_was_never_removed() -> TestResult {
+    let clock = Arc::new(ManualClock::new("2026-06-01T12:00:00Z".parse()?));
+    let store = SqliteOptions::new()
+        .with_cleanup(CleanupOptions::disabled())
+        .with_clock(clock.clone())
+        .in_memory()?;
+    let noon = "2026-06-01T12:00:00Z".parse::<DateTime<Utc>>()?;
+    store.commit("token", b"data", noon + TimeDelta::milliseconds(1))?;
+    assert!(store.find("token")?.is_some());
+    clock.advance(TimeDelta::milliseconds(1));
+    assert!(store.find("token")?.is_none(), "a session is live while now < expiry");
+    clock.advance(TimeDelta::milliseconds(-1));
+    assert!(store.find("token")?.is_some(), "it is the clock that decides");
+    clock.advance(TimeDelta::hours(1));
+    assert_eq!(store.delete_expired()?, 1);
+    clock.advance(TimeDelta::hours(-2));
+    assert!(store.find("token")?.is_none());
+    Ok(())
+}
