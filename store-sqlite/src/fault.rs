@@ -1,5 +1,6 @@
 //! What a failure of SQLite or of the pool means, in the terms that all stores share.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
@@ -16,11 +17,10 @@ pub(crate) fn is_contention(error: &SqliteError) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
+/// SQLite's code, whichever variant the driver keeps it in: which there are depends on its features.
 fn code(error: &SqliteError) -> Option<ErrorCode> {
-    match error {
-        SqliteError::SqlInputError { error, .. } => Some(error.code),
-        other => other.sqlite_error_code(),
-    }
+    let code = error.source()?.downcast_ref::<rusqlite::ffi::Error>()?;
+    Some(code.code)
 }
 
 /// The error of an operation that was not, or not any longer, to be repeated.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use super::{Harness, commit, found, in_an_hour, unswept, walk};
+use super::{Harness, SetOnDrop, commit, found, in_an_hour, unswept, walk};
 use crate::{Error, Store};
 
 const THREADS: usize = 8;
@@ -87,8 +87,9 @@ pub fn rename_is_seen_as_one_step<H: Harness>(harness: &H) {
         let renamed = AtomicBool::new(false);
         race(|i| {
             if i == 0 {
+                // Ends the loops below also where the rename fails.
+                let _end_of_rename = SetOnDrop(&renamed);
                 assert!(store.rename(&old, &new).expect("rename succeeds"));
-                renamed.store(true, Ordering::Release);
                 return;
             }
             // The session moves once, so what two finds in a row may show is known.
@@ -162,14 +163,18 @@ pub fn contention_is_waited_out<H: Harness>(harness: &H) {
 
 /// Adds one to the decimal number in the session "counter", as often as it takes.
 pub(super) fn increment(store: &dyn Store, conflicts: &AtomicUsize) {
+    let mut refused = None;
     loop {
         let current = found(store, "counter").expect("the counter is live");
+        // The count only grows, so what was there before and after was there in between.
+        assert!(refused.as_ref() != Some(&current), "replace refused the current data");
         let count: usize =
             str::from_utf8(&current).ok().and_then(|n| n.parse().ok()).expect("a whole number");
         let next = (count + 1).to_string();
         if store.replace("counter", &current, next.as_bytes(), in_an_hour()).expect("it answers") {
             return;
         }
+        refused = Some(current);
         conflicts.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -151,8 +151,10 @@ pub fn tokens_are_compared_byte_for_byte<H: Harness>(harness: &H) {
         assert_eq!(found(&store, token), expected, "token {:?}", token.as_bytes());
     }
     // A change of one variant leaves the others alone.
+    assert!(store.rename("Abc", "aBC").expect("rename succeeds"));
+    assert_eq!(found(&store, "aBC").as_deref(), Some(&b"Abc"[..]));
     store.delete("ABC").expect("delete succeeds");
-    assert!(store.touch("Abc", an_hour_ago()).expect("touch succeeds"));
+    assert!(store.touch("aBC", an_hour_ago()).expect("touch succeeds"));
     assert!(store.replace("abc", b"abc", b"changed", in_an_hour()).expect("replace succeeds"));
     accepted.retain(|token| !["ABC", "Abc", "abc"].contains(token));
     assert_eq!(walk(&store).len(), accepted.len() + 1);
@@ -218,6 +220,13 @@ pub fn invalid_tokens_are_refused<H: Harness>(harness: &H) {
         assert!(matches!(refused, Err(Error::InvalidToken(_))), "{len} bytes: {refused:?}");
         let refused = store.rename(&longest, &token);
         assert!(matches!(refused, Err(Error::InvalidToken(_))), "{len} bytes: {refused:?}");
+        // What asks for a session must not meet the longest one either.
+        assert_eq!(found(&store, &token), None, "{len} bytes");
+        store.delete(&token).expect("delete of a missing session succeeds");
+        assert!(!store.touch(&token, an_hour_ago()).expect("touch answers"), "{len} bytes");
+        let replaced = store.replace(&token, b"longest", b"new", in_an_hour());
+        assert!(!replaced.expect("replace answers"), "{len} bytes");
+        assert!(!store.rename(&token, "new").expect("rename answers"), "{len} bytes");
     }
     assert_eq!(found(&store, &longest).as_deref(), Some(&b"longest"[..]));
     assert_eq!(walk(&store).len(), 1, "nothing was truncated into another token");
@@ -283,12 +292,26 @@ pub fn extreme_expiries_do_no_harm<H: Harness>(harness: &H) {
         (DateTime::from_timestamp(-62_167_219_201, 0).expect("before the year 0"), false),
         (DateTime::UNIX_EPOCH, false),
     ] {
+        let assert_kept = |data: &[u8]| {
+            assert_eq!(found(&store, "token").as_deref(), live.then_some(data), "{expiry}");
+            let sessions = walk(&store);
+            assert_eq!(sessions.len(), usize::from(live), "{expiry}");
+            for (_, _, stored) in sessions {
+                assert_stored(expiry, stored);
+            }
+        };
         commit(&store, "token", b"before", in_an_hour());
         match store.commit("token", b"after", expiry) {
-            Ok(()) if live => {
-                assert_eq!(found(&store, "token").as_deref(), Some(&b"after"[..]), "{expiry}");
+            Ok(()) => {
+                assert_kept(b"after");
+                commit(&store, "token", b"before", in_an_hour());
+                assert!(store.touch("token", expiry).expect("as commit did"), "{expiry}");
+                assert_kept(b"before");
+                commit(&store, "token", b"before", in_an_hour());
+                let replaced = store.replace("token", b"before", b"after", expiry);
+                assert!(replaced.expect("as commit did"), "{expiry}");
+                assert_kept(b"after");
             }
-            Ok(()) => assert_eq!(found(&store, "token"), None, "{expiry}"),
             Err(Error::ExpiryOutOfRange { expiry: named, earliest, latest }) => {
                 assert_eq!(named, expiry);
                 assert!(expiry < earliest || expiry > latest, "{expiry} is within the range");

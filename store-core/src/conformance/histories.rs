@@ -184,6 +184,8 @@ fn check<S: Strategy>(cases: u32, values: &S, property: impl Fn(S::Value)) {
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
         max_shrink_iters: 200,
+        // Milliseconds. Looking for an order that doesn't exist can take long.
+        max_shrink_time: 2_000,
         ..Config::default()
     };
     let outcome = TestRunner::new(config).run(values, |value| {

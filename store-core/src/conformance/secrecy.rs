@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chrono::{DateTime, Utc};
 use log::{LevelFilter, Log, Metadata, Record};
@@ -35,17 +35,22 @@ impl Log for CapturingLog {
     fn flush(&self) {}
 }
 
-fn capture_log() {
+/// Starts an empty log, which is the caller's alone until the guard goes.
+fn capture_log() -> MutexGuard<'static, ()> {
     static INSTALLED: OnceLock<()> = OnceLock::new();
+    static IN_USE: Mutex<()> = Mutex::new(());
     INSTALLED.get_or_init(|| {
         log::set_logger(&LOG).expect("the kit is the only logger of the test binary");
         log::set_max_level(LevelFilter::Trace);
     });
+    let guard = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    LOG.lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    guard
 }
 
 /// Clause 28: no error text, log line or `Debug` output contains a token or session data.
 pub fn secrets_stay_out_of_errors_logs_and_debug_output<H: Harness>(harness: &H) {
-    capture_log();
+    let _log = capture_log();
     let (cleanup, sweeps) = CleanupOptions::new().with_manual_sweeps();
     let store = harness.store(cleanup);
     let limits = harness.limits();
@@ -83,6 +88,13 @@ pub fn secrets_stay_out_of_errors_logs_and_debug_output<H: Harness>(harness: &H)
     }
     assert!(errors >= 6, "the refusals are errors");
 
+    // What succeeds must not be logged with its token or data either.
+    let moved = format!("{TOKEN}-4");
+    assert!(store.find(&other).expect("find succeeds").is_some());
+    let replaced = store.replace(&other, DATA.as_bytes(), DATA.as_bytes(), in_an_hour());
+    assert!(replaced.expect("replace succeeds"));
+    assert!(store.touch(&other, in_an_hour()).expect("touch succeeds"));
+    assert!(store.rename(&other, &moved).expect("rename succeeds"));
     store
         .for_each(&mut |record| {
             let _ = writeln!(output, "{record:?}");
@@ -91,6 +103,7 @@ pub fn secrets_stay_out_of_errors_logs_and_debug_output<H: Harness>(harness: &H)
         .expect("the walk succeeds");
     assert!(sweeps.sweep() && sweeps.is_idle(), "the thread sweeps");
     let _ = writeln!(output, "{store:?} {store:#?}");
+    store.delete(&moved).expect("delete succeeds");
     H::stop_cleanup(&store);
 
     let logged = LOG.lines.lock().unwrap_or_else(PoisonError::into_inner).clone();

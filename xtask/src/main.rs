@@ -1,0 +1,71 @@
+//! `cargo xtask`: what people and CI run. `cargo xtask --help` lists the tasks.
+
+mod demo;
+
+mod test_all;
+
+mod tidy;
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+
+use xshell::Shell;
+
+/// What a task fails with: the message is for a person at a terminal.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+mod flags {
+    #![allow(missing_docs, unreachable_pub, reason = "the macro's expansion has neither")]
+
+    use std::net::SocketAddr;
+    use std::path::PathBuf;
+
+    xflags::xflags! {
+        cmd xtask {
+            /// Everything that must hold before a change lands: format, lints, docs, examples, tests.
+            cmd test-all {}
+            /// Serves a small application to click through, on real sessions.
+            cmd demo {
+                /// Which store keeps the sessions: sqlite (default).
+                optional --store store: String
+                /// Where to listen, 127.0.0.1:4000 by default.
+                optional --addr addr: SocketAddr
+                /// The database file, target/demo/demo.db by default.
+                optional --path path: PathBuf
+            }
+            /// Checks what no other tool does: manifests, changelog, links and the map of the code.
+            cmd tidy {}
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result {
+    let flags::Xtask { subcommand } = flags::Xtask::from_env_or_exit();
+    let shell = Shell::new()?;
+    // The tasks work from everywhere in the workspace.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let start = env::current_dir()?;
+    shell.change_dir(&root);
+    match subcommand {
+        flags::XtaskCmd::TestAll(_) => test_all::run(&shell),
+        flags::XtaskCmd::Demo(flags) => demo::run(&shell, &start, flags),
+        flags::XtaskCmd::Tidy(_) => tidy::run(&root),
+    }
+}
+
+/// A line for the person at the terminal, beside the output of the programs that run.
+#[expect(clippy::print_stderr, reason = "a command-line program speaks to its terminal")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}

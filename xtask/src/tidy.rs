@@ -1,0 +1,115 @@
+//! `cargo xtask tidy`: what the tree promises of itself and no other tool checks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::Result;
+
+/// Checks the tree and lists everything that is wrong with it.
+pub(crate) fn run(root: &Path) -> Result {
+    let mut problems = Vec::new();
+    check_dependencies(root, &mut problems)?;
+    check_changelog(root, &mut problems)?;
+    check_absences(root, &mut problems)?;
+    check_links(root, &mut problems)?;
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
+}
+
+/// Every dependency of the workspace states its reason in a comment above it, and every crate takes
+/// versions and lints from the workspace.
+fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result {
+    let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+    let mut members = Vec::new();
+    let mut section = "";
+    let mut explained = false;
+    for line in manifest.lines() {
+        if let Some(list) = line.strip_prefix("members = ") {
+            members = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+        }
+        if line.starts_with('[') {
+            section = line;
+        } else if section == "[workspace.dependencies]" && line.contains('=') {
+            if !explained && !line.contains("path =") {
+                problems.push(format!("Cargo.toml: no reason stands above {line:?}"));
+            }
+            explained = false;
+            continue;
+        }
+        explained = line.starts_with('#');
+    }
+    if members.is_empty() {
+        problems.push("Cargo.toml: no members found".to_owned());
+    }
+    for member in members {
+        let manifest = fs::read_to_string(root.join(&member).join("Cargo.toml"))?;
+        if !manifest.contains("[lints]\nworkspace = true") {
+            problems.push(format!("{member}: its lints aren't the workspace's"));
+        }
+        let mut in_dependencies = false;
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                in_dependencies = line.ends_with("dependencies]");
+            } else if in_dependencies && line.contains('=') && !line.contains("workspace = true") {
+                problems.push(format!("{member}: {line:?} has a version of its own"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The changelog has an entry for the version of the workspace.
+fn check_changelog(root: &Path, problems: &mut Vec<String>) -> Result {
+    let version = env!("CARGO_PKG_VERSION");
+    if !fs::read_to_string(root.join("CHANGELOG.md"))?.contains(&format!("## [{version}]")) {
+        problems.push(format!("CHANGELOG.md: no entry for {version}"));
+    }
+    Ok(())
+}
+
+/// The invariants of `docs/architecture.md` that are absences.
+fn check_absences(root: &Path, problems: &mut Vec<String>) -> Result {
+    for (directory, absent, why) in [
+        ("store-core/src", "rusqlite", "store-core knows no database"),
+        ("store-core/src", "SELECT ", "store-core contains no SQL"),
+        ("store-core/src", "thread::park", "the cleanup thread waits for its channel alone"),
+        ("store-sqlite/src", "REPLACE INTO", "an upsert never deletes the row"),
+        ("store-sqlite/src", "Local", "no local time zone plays a part"),
+    ] {
+        for path in files(&root.join(directory), "rs")? {
+            if fs::read_to_string(&path)?.contains(absent) {
+                problems.push(format!("{}: {absent:?} ({why})", path.display()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Links from one Markdown file to another file of the tree lead somewhere.
+fn check_links(root: &Path, problems: &mut Vec<String>) -> Result {
+    let mut pages = files(&root.join("docs"), "md")?;
+    pages.extend([root.join("README.md"), root.join("CHANGELOG.md")]);
+    for page in pages {
+        for link in fs::read_to_string(&page)?.split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap_or_default();
+            let elsewhere = target.is_empty() || target.contains("://");
+            if !elsewhere && !page.with_file_name(target).exists() {
+                problems.push(format!("{}: the link to {target} is dead", page.display()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All files with this extension below a directory.
+fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path, extension)?);
+        } else if path.extension().is_some_and(|own| own == extension) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
