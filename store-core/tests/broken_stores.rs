@@ -260,6 +260,11 @@ fn is_far(expiry: DateTime<Utc>) -> bool {
     expiry.timestamp() >= 253_402_300_800
 }
 
+fn too_far(expiry: DateTime<Utc>) -> Error {
+    let (earliest, latest) = (DateTime::UNIX_EPOCH, in_an_hour());
+    Error::ExpiryOutOfRange { expiry, earliest, latest }
+}
+
 fn cut_to_limit(token: &str) -> &str {
     token.get(..LIMITS.max_token_len).unwrap_or(token)
 }
@@ -421,7 +426,6 @@ impl Broken {
     fn data<'a>(&self, data: &'a [u8]) -> Cow<'a, [u8]> {
         match self.fault {
             Fault::DataIsCutAt64KiB => data[..data.len().min(65_536)].into(),
-            Fault::DataIsMadeUtf8 => String::from_utf8_lossy(data).into_owned().into_bytes().into(),
             Fault::OversizedDataIsCut => data[..data.len().min(LIMITS.max_data_len)].into(),
             _ => data.into(),
         }
@@ -575,6 +579,10 @@ impl Store for Broken {
             Fault::EmptyDataIsMissing => {
                 Ok(self.inner.find(token)?.filter(|data| !data.is_empty()))
             }
+            Fault::DataIsMadeUtf8 => {
+                let data = self.inner.find(token)?;
+                Ok(data.map(|data| String::from_utf8_lossy(&data).into_owned().into_bytes()))
+            }
             Fault::ReadsAreStale => self.find_cached(token),
             Fault::SweepHoldsTheLock => {
                 self.gate.pass();
@@ -621,10 +629,8 @@ impl Store for Broken {
                 });
             }
             Fault::OutOfRangeIsReportedTooLate if is_far(expiry) => {
-                let latest = in_an_hour();
-                self.inner.commit(token, data, latest)?;
-                let earliest = DateTime::UNIX_EPOCH;
-                return Err(Error::ExpiryOutOfRange { expiry, earliest, latest });
+                self.inner.commit(token, data, in_an_hour())?;
+                return Err(too_far(expiry));
             }
             Fault::SomeCommitsAreLost
                 if self.commits.fetch_add(1, Ordering::Relaxed) % 20 == 19 =>
@@ -711,6 +717,7 @@ impl Store for Broken {
                 self.inner.commit(token, data, expiry)?;
                 return Ok(true);
             }
+            Fault::OutOfRangeIsReportedTooLate if is_far(expiry) => return Err(too_far(expiry)),
             Fault::ReplacePanicsAtFarExpiries => {
                 assert!(!is_far(expiry), "attempt to add with overflow");
             }
@@ -737,6 +744,7 @@ impl Store for Broken {
                 return Ok(touched);
             }
             Fault::TouchCutsToTheSecond => expiry = cut_to_the_second(expiry),
+            Fault::OutOfRangeIsReportedTooLate if is_far(expiry) => return Err(too_far(expiry)),
             Fault::TouchWrapsFarExpiries if is_far(expiry) => expiry = DateTime::<Utc>::MIN_UTC,
             Fault::TouchCreates if self.row(token)?.is_none() => {
                 self.inner.commit(token, b"", expiry)?;
@@ -1020,8 +1028,8 @@ claims_catch_faults! {
     missing_sessions_are_not_found: FindGivesAnotherSession DeleteDoesNothing;
     expired_session_is_not_found: FindForgetsTheExpiry WalkShowsTheExpired;
     impossible_tokens_are_not_found:
-        FindRefusesEmptyTokens FindRefusesOverlongTokens DeleteOfAMissingSessionFails TouchCreates
-        ReplaceCreates RenameOfAMissingSessionFails;
+        FindRefusesEmptyTokens FindRefusesOverlongTokens DeleteOfAMissingSessionFails
+        RenameOfAMissingSessionFails;
     data_comes_back_byte_for_byte: DataIsCutAt64KiB DataIsMadeUtf8 EmptyDataIsMissing;
     commit_overwrites_data_and_expiry:
         CommitKeepsTheOldExpiry CommitKeepsTheOldData ExpiryIsRoundedUp;

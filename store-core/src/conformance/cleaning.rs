@@ -1,7 +1,7 @@
 //! Clauses 20 to 24: the cleanup thread and what it removes.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
@@ -163,13 +163,18 @@ pub fn sweep_gives_way_between_batches<H: Harness>(harness: &H) {
 /// Clause 24: a session that is committed again while a sweep runs is never removed by it.
 pub fn sweep_never_removes_a_renewed_session<H: Harness>(harness: &H) {
     const SESSIONS: usize = 30;
+    const SWEEPERS: usize = 2;
     let store = harness.store(CleanupOptions::disabled().with_batch_size(BATCH));
     let done = AtomicBool::new(false);
+    let sweeps = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..SWEEPERS {
             scope.spawn(|| {
+                // A sweeper that fails is not waited for.
+                let _end_of_rounds = SetOnDrop(&done);
                 while !done.load(Ordering::Acquire) {
                     store.delete_expired().expect("the sweep succeeds");
+                    sweeps.fetch_add(1, Ordering::AcqRel);
                 }
             });
         }
@@ -191,6 +196,11 @@ pub fn sweep_never_removes_a_renewed_session<H: Harness>(harness: &H) {
                     found(&store, &token).as_ref() == Some(&data),
                     "round {round}: a sweep removed a session that was live again"
                 );
+            }
+            // More sweeps than can be under way by now, so one of them began after the renewals.
+            let enough = sweeps.load(Ordering::Acquire) + SWEEPERS + 1;
+            while sweeps.load(Ordering::Acquire) < enough && !done.load(Ordering::Acquire) {
+                thread::yield_now();
             }
             let left = walk(&store).len();
             assert_eq!(left, SESSIONS, "round {round}: a sweep removed a live session");
