@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select_biased};
 
 use crate::Error;
 
@@ -139,7 +139,7 @@ impl fmt::Debug for CleanupOptions {
 /// assert_eq!(store.cleanup_statistics().removed, 1);
 ///
 /// store.stop_cleanup();
-/// assert!(!sweeps.sweep(), "the thread has ended");
+/// assert!(sweeps.has_ended());
 /// # Ok::<(), store_core::Error>(())
 /// ```
 #[derive(Debug)]
@@ -162,6 +162,12 @@ impl ManualSweeps {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.sweeps.send(Step::Idle).is_ok()
+    }
+
+    /// Whether the thread has ended. Unlike the other questions, this one doesn't wait for it.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.sweeps.try_send(Step::Idle), Err(TrySendError::Disconnected(_)))
     }
 
     /// Waits until a sweep has finished a batch with more to remove, and lets it go on with the next;
