@@ -84,7 +84,8 @@ impl CleanupOptions {
     }
 
     /// Calls `hook` on the cleanup thread for each sweep that fails or panics, after it was logged.
-    /// A hook that panics harms nothing.
+    /// A hook that panics harms nothing. A hook that calls its own store should hold it by a
+    /// [`Weak`](std::sync::Weak): the thread keeps the hook, so an `Arc` in it would keep the store for ever.
     pub fn with_failure_hook(
         mut self,
         hook: impl Fn(&SweepFailure) + Send + Sync + 'static,
@@ -135,7 +136,7 @@ impl fmt::Debug for CleanupOptions {
 /// store.commit("token", b"data", chrono::DateTime::UNIX_EPOCH)?;
 ///
 /// assert!(sweeps.sweep());
-/// assert!(sweeps.is_idle(), "the thread is back from its sweep");
+/// assert!(sweeps.wait_until_idle(), "the thread is back from its sweep");
 /// assert_eq!(store.cleanup_statistics().removed, 1);
 ///
 /// store.stop_cleanup();
@@ -159,8 +160,11 @@ impl ManualSweeps {
     }
 
     /// Waits until the thread has finished its sweep; `false` if the thread has ended.
+    ///
+    /// A sweep with more than one batch doesn't finish before [`batch`](Self::batch) was called for each
+    /// further one.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub fn wait_until_idle(&self) -> bool {
         self.sweeps.send(Step::Idle).is_ok()
     }
 
@@ -619,7 +623,7 @@ mod tests {
         for _ in 0..3 {
             assert!(sweeps.sweep());
         }
-        assert!(sweeps.is_idle());
+        assert!(sweeps.wait_until_idle());
         assert_eq!(*lock(&reports), ["the database failed: disk on fire", "the sweep panicked"]);
         let statistics = cleanup.statistics();
         assert_eq!((statistics.sweeps, statistics.failures, statistics.removed), (3, 2, 1));
@@ -636,7 +640,7 @@ mod tests {
                 0 => Ok(Batch { removed: 10, more: true }),
                 _ => Err(Error::backend("gone")),
             })?;
-        assert!(sweeps.sweep() && sweeps.batch() && sweeps.is_idle());
+        assert!(sweeps.sweep() && sweeps.batch() && sweeps.wait_until_idle());
         assert_eq!(cleanup.statistics().removed, 10);
         assert_eq!(cleanup.statistics().failures, 1);
         Ok(())
@@ -662,7 +666,7 @@ mod tests {
         let waiter = thread::spawn(move || cleanup.stop());
         gate.wait();
         waiter.join().expect("stop returns");
-        assert!(!sweeps.is_idle(), "the thread has ended");
+        assert!(!sweeps.wait_until_idle(), "the thread has ended");
         Ok(())
     }
 
@@ -676,7 +680,7 @@ mod tests {
         });
         *lock(&slot) = Some(Cleanup::start(options, || Err(Error::backend("gone")))?);
         assert!(sweeps.sweep());
-        assert!(!sweeps.is_idle(), "the thread has ended");
+        assert!(!sweeps.wait_until_idle(), "the thread has ended");
         Ok(())
     }
 }

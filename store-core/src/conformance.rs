@@ -61,7 +61,7 @@
 //! | 22 dropping the store | [`dropping_the_store_stops_the_thread`] |
 //! | 23 failed sweeps | the tests of [`Cleanup`](crate::Cleanup); a backend adds its own faults |
 //! | 24 what a sweep removes | [`sweep_removes_the_expired_and_only_those`], [`sweep_gives_way_between_batches`], [`sweep_never_removes_a_renewed_session`], [`processes_sweep_together`] (shared) |
-//! | 25 the walk | [`walk_sees_each_live_session_once`], [`walk_sees_renamed_and_rewritten_sessions_once`], [`walk_stops_early`], [`walk_holds_no_lock`] |
+//! | 25 the walk | [`walk_sees_each_live_session_once`], [`walk_sees_renamed_and_rewritten_sessions_once`], [`walk_stops_early`], [`walk_holds_no_lock`]; what memory a walk needs is for benchmarks |
 //! | 26 SIGKILL | [`killed_process_loses_no_commit`] (durable) |
 //! | 27 faults | each backend's own tests: the faults are its own |
 //! | 28 secrets | [`secrets_stay_out_of_errors_logs_and_debug_output`] |
@@ -130,6 +130,9 @@ pub use walking::{
 /// How the kit gets at the store under test.
 ///
 /// Each test makes a harness of its own, so a new harness stands for a new, empty database.
+///
+/// The kit needs memory for a few times the largest data that the store takes, and is the only logger of its
+/// test binary, because it looks for secrets in the log.
 pub trait Harness: 'static {
     /// The store under test.
     type Store: Store + fmt::Debug + 'static;

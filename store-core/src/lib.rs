@@ -19,8 +19,8 @@
 //! ```
 //!
 //! # The conformance kit
-//! With the feature `conformance` this crate has the module `conformance`: a test for every promise
-//! that the trait makes. A store of your own runs it in one short file; see there.
+//! With the feature `conformance` this crate has the module `conformance`: the promises that the
+//! trait makes, as tests. A store of your own runs it in one short file; see there.
 
 mod store;
 

@@ -23,7 +23,7 @@ use crate::Error;
 /// thread and, where the database is shared, from every process. Contention is waited out or retried
 /// inside the store up to a stated limit. Nothing is truncated, rounded up or wrapped. No error, log
 /// line or `Debug` output contains a token or data. The [conformance kit](crate#the-conformance-kit)
-/// has a test for each of these promises.
+/// tests these promises, and says which it leaves to the backend's own tests.
 ///
 /// # Examples
 /// ```
@@ -125,8 +125,8 @@ pub trait Store: Send + Sync {
 
     /// Visits the live sessions, in no particular order, until the visitor breaks off.
     ///
-    /// Every session that is live throughout the walk is visited exactly once, one that comes or goes
-    /// meanwhile at most once. The walk needs memory for a page, not for the table, and holds no lock
+    /// Every session that is live throughout the walk is visited exactly once; one that comes or goes
+    /// meanwhile may be visited or not. (A token that is deleted and committed again is another session.) The walk needs memory for a page, not for the table, and holds no lock
     /// while the visitor runs, which may itself call the store.
     ///
     /// # Errors

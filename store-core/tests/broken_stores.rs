@@ -790,7 +790,7 @@ impl Store for Broken {
             Fault::RenameCutsOverlongTokens => {
                 return self.inner.rename(token, cut_to_limit(new_token));
             }
-            Fault::RenameToAnInvalidTokenDeletes if !LIMITS.holds_token(new_token) => {
+            Fault::RenameToAnInvalidTokenDeletes if LIMITS.check_token(new_token).is_err() => {
                 self.inner.delete(token)?;
             }
             Fault::RenameCopies

@@ -8,6 +8,7 @@
 //! still logged in.
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::{env, io};
 
 use base64::Engine as _;
@@ -30,12 +31,23 @@ type Updated = (Values, DateTime<Utc>);
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log_error(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> Result<()> {
     let mut arguments = env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:4000".to_owned());
     let path = arguments.next().unwrap_or_else(|| "demo.db".to_owned());
 
-    let store = SqliteStore::open(&path)?;
+    let store =
+        SqliteStore::open(&path).inspect_err(|_| log(&format!("can't keep sessions in {path}")))?;
     let server = rouille::Server::new(&address, move |request| {
         respond(&store, request).unwrap_or_else(|error| {
             log_error(&*error);
@@ -43,7 +55,8 @@ fn main() -> Result<()> {
                 .with_status_code(503)
                 .with_additional_header("Retry-After", "5")
         })
-    })?;
+    })
+    .map_err(|error| format!("can't listen on {address} (another one: --addr): {error}"))?;
     announce(&format!(
         "Sessions are in {path}. Open http://{}/ in a browser.",
         server.server_addr()
@@ -230,13 +243,17 @@ fn announce(line: &str) -> io::Result<()> {
 }
 
 fn log_error(error: &dyn Error) {
-    use io::Write as _;
     let mut causes = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         causes = format!("{causes}: {error}");
         cause = error.source();
     }
+    log(&causes);
+}
+
+fn log(line: &str) {
+    use io::Write as _;
     // Where not even standard error can be written to, nobody is left to tell.
-    let _ = writeln!(io::stderr(), "{causes}");
+    let _ = writeln!(io::stderr(), "{line}");
 }

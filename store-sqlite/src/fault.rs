@@ -14,7 +14,15 @@ use crate::table;
 /// `SQLITE_BUSY` comes between processes and connections, `SQLITE_LOCKED` between connections that share
 /// an in-memory cache, where SQLite's own busy timeout doesn't apply.
 pub(crate) fn is_contention(error: &SqliteError) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    code(error).is_some_and(is_contention_code)
+}
+
+/// The third is a race of connections that begin to read a WAL.
+fn is_contention_code(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed
+    )
 }
 
 /// SQLite's code, whichever variant the driver keeps it in: which there are depends on its features.
@@ -28,7 +36,7 @@ pub(crate) fn of_sqlite(error: SqliteError) -> Error {
     let code = code(&error);
     let source = Box::new(error);
     match code {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Contended { source },
+        Some(code) if is_contention_code(code) => Error::Contended { source },
         Some(ErrorCode::CannotOpen) => Error::Unreachable { source },
         Some(ErrorCode::DiskFull) => Error::StorageFull { source },
         Some(ErrorCode::ReadOnly) => Error::ReadOnly { source },

@@ -39,7 +39,10 @@ pub use r2d2_sqlite;
 /// The driver underneath, in the version of the connection manager.
 pub use rusqlite;
 
-pub use store_core::{CleanupOptions, CleanupStatistics, Error, Limits, Record, Store};
+pub use store_core::{
+    CleanupOptions, CleanupStatistics, Clock, Error, LastSweep, Limits, ManualClock, Record, Store,
+    SweepFailure, SystemClock, TokenProblem,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

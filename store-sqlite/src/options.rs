@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use store_core::{CleanupOptions, Clock, Error, Limits, SystemClock};
 
-use crate::store::{SqliteStore, retry_contention};
+use crate::store::{SqliteStore, check_table, retry_contention};
 use crate::{fault, table};
 
 /// SQLite holds rows of 1,000,000,000 bytes unless it was built otherwise; this leaves room for the rest
@@ -19,6 +19,9 @@ const MAX_DATA_LEN: usize = 999_000_000;
 
 /// Readers profit from as many connections as there are cores, writers from one.
 const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(8).expect("not zero");
+
+/// Far more than anybody wants to wait, far less than the clocks of the libraries underneath can hold.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a commit survives: see [`SqliteOptions::with_durability`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +40,7 @@ pub enum Durability {
 /// # Examples
 /// ```
 /// use std::time::Duration;
-/// use store_core::CleanupOptions;
-/// use store_sqlite::SqliteOptions;
+/// use store_sqlite::{CleanupOptions, SqliteOptions};
 ///
 /// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
 /// # let path = directory.path().join("app.db");
@@ -88,7 +90,8 @@ impl SqliteOptions {
     /// The largest token and data that the store takes. Default: [`Limits::DEFAULT`]; SQLite's own limit
     /// on data is 999,000,000 bytes.
     ///
-    /// Rows over the limit that others wrote are found all the same.
+    /// The limits are for what is written: larger rows that others wrote are found, moved and deleted all the
+    /// same.
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -110,8 +113,9 @@ impl SqliteOptions {
     /// How long an operation waits for other writers before it gives [`Error::Contended`]. Default: 5
     /// seconds.
     ///
-    /// An application's own pool has a busy timeout of its own (5 seconds, if nobody set it); the longer
-    /// of the two counts.
+    /// It covers the wait for this process's other writers as well; the wait for a connection comes on top. The
+    /// connections of an application's own pool have a busy timeout of their own (5 seconds, if nobody set
+    /// it), by which the last attempt can outlast this one.
     pub fn with_contention_timeout(mut self, timeout: Duration) -> Self {
         self.contention_timeout = timeout;
         self
@@ -149,14 +153,29 @@ impl SqliteOptions {
     pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, Error> {
         self.check()?;
         let path = path.as_ref();
+        if path.as_os_str().is_empty() || path == Path::new(":memory:") {
+            let problem =
+                "it names no file; for a database in memory there is in_memory()".to_owned();
+            return Err(Error::InvalidOption { option: "path", problem });
+        }
+        // SQLite would read a path that begins with "file:" as a URI. An absolute one stays as it is.
+        let path = Path::new(".").join(path);
+
         // A first connection of its own, because the pool would only give the text of its errors, late.
-        let mut first = Connection::open(path).map_err(fault::of_sqlite)?;
+        let mut first = Connection::open(&path).map_err(fault::of_sqlite)?;
+        // A table of somebody else's is refused before anything is changed.
+        match check_table(&first, &self.table, self.contention_timeout) {
+            Ok(()) | Err(Error::TableMissing { .. }) => {}
+            Err(error) => return Err(error),
+        }
         configure(&mut first, self.durability, self.contention_timeout)
             .map_err(fault::of_sqlite)?;
         self.make_table(&first)?;
 
         let (durability, contention_timeout) = (self.durability, self.contention_timeout);
-        let manager = SqliteConnectionManager::file(path)
+        let manager = SqliteConnectionManager::file(&path)
+            // A file that was taken away is an error, not a reason to begin an empty one.
+            .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(move |connection| configure(connection, durability, contention_timeout));
         let pool = self.pool(self.max_connections, manager);
         self.build(pool)
@@ -246,8 +265,11 @@ impl SqliteOptions {
         if self.limits.max_token_len == 0 {
             return invalid("limits", "no token has at most 0 bytes");
         }
-        if self.connection_timeout.is_zero() {
-            return invalid("connection timeout", "it must be longer than zero");
+        if self.connection_timeout.is_zero() || self.connection_timeout > MAX_TIMEOUT {
+            return invalid("connection timeout", "it must be longer than zero and at most a day");
+        }
+        if self.contention_timeout > MAX_TIMEOUT {
+            return invalid("contention timeout", "it must be at most a day");
         }
         Ok(())
     }
@@ -265,7 +287,8 @@ fn configure(
     durability: Durability,
     contention_timeout: Duration,
 ) -> rusqlite::Result<()> {
-    connection.busy_timeout(contention_timeout)?;
+    // Contention is waited out by `retry_contention`, which knows how long has been waited before.
+    connection.busy_timeout(Duration::ZERO)?;
     connection.pragma_update(
         None,
         "synchronous",
@@ -296,10 +319,9 @@ mod tests {
         assert_eq!(SqliteOptions::new().durability, Durability::Full);
         for (durability, synchronous) in [(Durability::Full, 2), (Durability::Normal, 1)] {
             let mut connection = Connection::open(directory.path().join("app.db"))?;
-            configure(&mut connection, durability, Duration::from_millis(1_234))?;
+            configure(&mut connection, durability, Duration::from_secs(5))?;
             let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
             assert_eq!(pragma("synchronous"), Ok(synchronous));
-            assert_eq!(pragma("busy_timeout"), Ok(1_234));
             let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get(0));
             assert_eq!(mode, Ok("wal".to_owned()));
         }

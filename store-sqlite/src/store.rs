@@ -23,29 +23,31 @@ use store_core::{
 use crate::options::SqliteOptions;
 use crate::{fault, julian, table};
 
-// The statements, in the order of the trait; `{table}` is the quoted name. A session is live where
+// The statements, in the order of the trait; `{table}` is the qualified, quoted name. Tokens are compared
+// byte for byte, whatever collation the column was declared with. A session is live where
 // `expiry > now` and the expiry is a day that SQLite's calendar has: text and blobs, which compare greater
 // than every number, NULL, and infinity are none. 5373484.5 is the first day of the year 10000.
 
 const FIND: &str = "SELECT data FROM {table} \
-    WHERE token = ?1 AND expiry > ?2 AND expiry < 5373484.5";
+    WHERE token = ?1 COLLATE BINARY AND expiry > ?2 AND expiry < 5373484.5";
 
-const COMMIT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?1, ?2, ?3) \
+// The alias, because a table may be named `excluded`.
+const COMMIT: &str = "INSERT INTO {table} AS stored (token, data, expiry) VALUES (?1, ?2, ?3) \
     ON CONFLICT (token) DO UPDATE SET data = excluded.data, expiry = excluded.expiry";
 
 // Others may have written the data as text; `find` gives its bytes, so they are what is compared.
 const REPLACE: &str = "UPDATE {table} SET data = ?3, expiry = ?4 \
-    WHERE token = ?1 AND CAST(data AS BLOB) = ?2 AND expiry > ?5 AND expiry < 5373484.5";
+    WHERE token = ?1 COLLATE BINARY AND CAST(data AS BLOB) = ?2 AND expiry > ?5 AND expiry < 5373484.5";
 
 const TOUCH: &str = "UPDATE {table} SET expiry = ?2 \
-    WHERE token = ?1 AND expiry > ?3 AND expiry < 5373484.5";
+    WHERE token = ?1 COLLATE BINARY AND expiry > ?3 AND expiry < 5373484.5";
 
 const IS_LIVE: &str = "SELECT 1 FROM {table} \
-    WHERE token = ?1 AND expiry > ?2 AND expiry < 5373484.5";
+    WHERE token = ?1 COLLATE BINARY AND expiry > ?2 AND expiry < 5373484.5";
 
-const RENAME: &str = "UPDATE {table} SET token = ?2 WHERE token = ?1";
+const RENAME: &str = "UPDATE {table} SET token = ?2 WHERE token = ?1 COLLATE BINARY";
 
-const DELETE: &str = "DELETE FROM {table} WHERE token = ?1";
+const DELETE: &str = "DELETE FROM {table} WHERE token = ?1 COLLATE BINARY";
 
 // Three ranges of the index rather than one OR, for which SQLite would read the whole index.
 const DELETE_EXPIRED: &str = "DELETE FROM {table} WHERE rowid IN ( \
@@ -72,7 +74,7 @@ const PAGE_BYTES: usize = 256 * 1024;
 ///
 /// Rows that others wrote with an expiry that is no such day (NULL, text, a blob, infinity, a year after
 /// 9999) count as expired: they are never found, and the next sweep removes them. Rows whose token is no
-/// UTF-8 text are left out of [`for_each`](Store::for_each), because no `&str` could name them.
+/// UTF-8 text, or whose data is NULL or a number, are no sessions either; they stay until they expire.
 ///
 /// # Concurrency
 /// Any number of threads and processes may use one file. A writer that finds the database locked waits and
@@ -174,7 +176,8 @@ impl SqliteStore {
     }
 
     /// Ends the cleanup thread and returns once it has ended; see [`Cleanup::stop`]. Dropping the store
-    /// does the same.
+    /// does the same. A sweep that waits for a connection or a lock ends when it has got it, or with the
+    /// timeout.
     #[doc(alias = "StopCleanup")]
     pub fn stop_cleanup(&self) {
         self.cleanup.stop();
@@ -226,14 +229,12 @@ impl fmt::Debug for SqliteStore {
 impl Store for SqliteStore {
     fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
         let backend = &self.backend;
-        if !backend.limits.holds_token(token) {
-            return Ok(None);
-        }
         let now = backend.now();
         backend.read(&backend.statements.find, |statement| {
-            statement
-                .query_row(params![token, now], |row| Ok(row.get_ref(0)?.as_bytes()?.to_vec()))
-                .optional()
+            let found = statement.query_row(params![token, now], |row| {
+                Ok(bytes(row.get_ref(0)?).map(<[u8]>::to_vec))
+            });
+            Ok(found.optional()?.flatten())
         })
     }
 
@@ -257,38 +258,24 @@ impl Store for SqliteStore {
         let backend = &self.backend;
         backend.limits.check_data(data)?;
         let expiry = julian::from_expiry(expiry)?;
-        if !backend.limits.holds_token(token) {
-            return Ok(false);
-        }
-        let now = backend.now();
-        backend.write(&backend.statements.replace, |statement| {
-            Ok(statement.execute(params![token, current, data, expiry, now])? == 1)
+        backend.change_live(&backend.statements.replace, |statement, now| {
+            statement.execute(params![token, current, data, expiry, now])
         })
     }
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
         let backend = &self.backend;
         let expiry = julian::from_expiry(expiry)?;
-        if !backend.limits.holds_token(token) {
-            return Ok(false);
-        }
-        let now = backend.now();
-        backend.write(&backend.statements.touch, |statement| {
-            Ok(statement.execute(params![token, expiry, now])? == 1)
+        backend.change_live(&backend.statements.touch, |statement, now| {
+            statement.execute(params![token, expiry, now])
         })
     }
 
     fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error> {
         let backend = &self.backend;
         backend.limits.check_token(new_token)?;
-        if !backend.limits.holds_token(token) {
-            return Ok(false);
-        }
-        let now = backend.now();
         let statements = &backend.statements;
-        backend.write_on_connection(|connection| {
-            let transaction =
-                Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        backend.transact(|connection, now| {
             let is_live = |token: &str| {
                 connection.prepare_cached(&statements.is_live)?.exists(params![token, now])
             };
@@ -304,16 +291,12 @@ impl Store for SqliteStore {
             // An expired session may still be in the way.
             connection.prepare_cached(&statements.delete)?.execute([new_token])?;
             connection.prepare_cached(&statements.rename)?.execute([token, new_token])?;
-            transaction.commit()?;
             Ok(Ok(true))
         })?
     }
 
     fn delete(&self, token: &str) -> Result<(), Error> {
         let backend = &self.backend;
-        if !backend.limits.holds_token(token) {
-            return Ok(());
-        }
         backend.write(&backend.statements.delete, |statement| statement.execute([token]).map(drop))
     }
 
@@ -390,7 +373,7 @@ struct Row {
 
 impl Statements {
     fn new(table: &str) -> Self {
-        let on_table = |template: &str| template.replace("{table}", &format!("\"{table}\""));
+        let on_table = |template: &str| template.replace("{table}", &table::qualified(table));
         Self {
             find: on_table(FIND),
             commit: on_table(COMMIT),
@@ -416,6 +399,7 @@ impl Backend {
         sql: &str,
         operation: impl Fn(&mut CachedStatement<'_>) -> SqliteResult<T>,
     ) -> Result<T, Error> {
+        let started = Instant::now();
         let _turn = match self.reader_turns {
             ReaderTurns::None => None,
             ReaderTurns::BetweenWriters => Some(
@@ -424,7 +408,7 @@ impl Backend {
                     .ok_or_else(|| self.gave_up_waiting())?,
             ),
         };
-        self.run(|connection| operation(&mut connection.prepare_cached(sql)?))
+        self.run(started.elapsed(), |connection| operation(&mut connection.prepare_cached(sql)?))
     }
 
     /// Runs a statement that writes, as often as contention makes necessary.
@@ -436,21 +420,57 @@ impl Backend {
         self.write_on_connection(|connection| operation(&mut connection.prepare_cached(sql)?))
     }
 
+    /// Runs a statement that changes at most one session, if it is live, and says whether it did.
+    fn change_live(
+        &self,
+        sql: &str,
+        operation: impl Fn(&mut CachedStatement<'_>, f64) -> SqliteResult<usize>,
+    ) -> Result<bool, Error> {
+        self.transact(|connection, now| {
+            Ok(operation(&mut connection.prepare_cached(sql)?, now)? == 1)
+        })
+    }
+
+    /// Runs an operation in a transaction, with the time at which it has the database for itself. A time from
+    /// before the wait for that could take a session for live that has expired meanwhile.
+    fn transact<T>(
+        &self,
+        operation: impl Fn(&Connection, f64) -> SqliteResult<T>,
+    ) -> Result<T, Error> {
+        self.write_on_connection(|connection| {
+            let transaction =
+                Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+            let outcome = operation(connection, self.now())?;
+            transaction.commit()?;
+            Ok(outcome)
+        })
+    }
+
     fn write_on_connection<T>(
         &self,
         operation: impl Fn(&Connection) -> SqliteResult<T>,
     ) -> Result<T, Error> {
+        let started = Instant::now();
         // Before the checkout, so that waiting writers leave the connections to the readers.
         let _turn = self
             .turns
             .try_write_for(self.contention_timeout)
             .ok_or_else(|| self.gave_up_waiting())?;
-        self.run(operation)
+        self.run(started.elapsed(), operation)
     }
 
-    fn run<T>(&self, operation: impl Fn(&Connection) -> SqliteResult<T>) -> Result<T, Error> {
+    /// Runs an operation as often as contention makes necessary, for what is left of the timeout.
+    fn run<T>(
+        &self,
+        waited: Duration,
+        operation: impl Fn(&Connection) -> SqliteResult<T>,
+    ) -> Result<T, Error> {
         let connection = checkout(&self.pool)?;
-        retry_contention(self.contention_timeout, || operation(&connection))
+        if !connection.is_autocommit() {
+            // What is written now would be gone with a transaction that isn't ours.
+            return Err(Error::backend("the pool gave out a connection with an open transaction"));
+        }
+        retry_contention(self.contention_timeout.saturating_sub(waited), || operation(&connection))
             .map_err(|error| fault::of_statement(error, &connection, &self.table))
     }
 
@@ -475,22 +495,30 @@ impl Backend {
         self.read(&self.statements.page, |statement| {
             let mut found = statement.query(params![after, now])?;
             let mut rows = Vec::new();
-            let mut bytes = 0;
+            let mut size = 0;
             while let Some(row) = found.next()? {
                 if let ValueRef::Text(token) = row.get_ref(1)?
                     && let Ok(token) = str::from_utf8(token)
+                    && let Some(data) = bytes(row.get_ref(2)?)
                 {
-                    let data = row.get_ref(2)?.as_bytes()?.to_vec();
-                    bytes += data.len();
+                    size += data.len();
                     let expiry = julian::to_instant(row.get(3)?);
-                    rows.push(Row { token: token.to_owned(), data, expiry });
+                    rows.push(Row { token: token.to_owned(), data: data.to_owned(), expiry });
                 }
-                if rows.len() >= PAGE_ROWS || bytes >= PAGE_BYTES {
+                if rows.len() >= PAGE_ROWS || size >= PAGE_BYTES {
                     return Ok(Page { rows, more_after: Some(row.get(0)?) });
                 }
             }
             Ok(Page { rows, more_after: None })
         })
+    }
+}
+
+/// The data of a session; others may have written it as text. NULL and numbers are none.
+fn bytes(data: ValueRef<'_>) -> Option<&[u8]> {
+    match data {
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Some(bytes),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => None,
     }
 }
 
@@ -512,16 +540,22 @@ fn inspect(
         connection.pragma_query_value(None, "journal_mode", |row| row.get(0))
     })
     .map_err(fault::of_sqlite)?;
-    retry(
-        contention_timeout,
-        |error| matches!(error, Error::Contended { .. }),
-        || table::check(&connection, table),
-    )?;
+    check_table(&connection, table, contention_timeout)?;
     Ok(if mode.eq_ignore_ascii_case("wal") {
         ReaderTurns::None
     } else {
         ReaderTurns::BetweenWriters
     })
+}
+
+/// As [`table::check`], as often as contention makes necessary.
+pub(crate) fn check_table(
+    connection: &Connection,
+    table: &str,
+    contention_timeout: Duration,
+) -> Result<(), Error> {
+    let is_contention = |error: &Error| matches!(error, Error::Contended { .. });
+    retry(contention_timeout, is_contention, || table::check(connection, table))
 }
 
 /// Repeats what another connection was in the way of, until the timeout.

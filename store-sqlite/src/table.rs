@@ -15,6 +15,11 @@ CREATE TABLE IF NOT EXISTS sessions (
 CREATE INDEX IF NOT EXISTS sessions_expiry_idx ON sessions(expiry);
 ";
 
+/// What a table is called in a statement: never a temporary or attached one of the same name.
+pub(crate) fn qualified(name: &str) -> String {
+    format!("\"main\".\"{name}\"")
+}
+
 /// The longest table name; far more than anybody needs, far less than harms.
 const MAX_NAME_LEN: usize = 64;
 
@@ -37,9 +42,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
 /// [`CREATE_TABLE`] for a table of this name, which must have been checked.
 pub(crate) fn create_statement(name: &str) -> String {
     CREATE_TABLE
-        .replace("sessions_expiry_idx", &format!("\"{name}_expiry_idx\""))
+        .replace("sessions_expiry_idx", &format!("\"main\".\"{name}_expiry_idx\""))
         .replace(" sessions(", &format!(" \"{name}\"("))
-        .replace(" sessions (", &format!(" \"{name}\" ("))
+        .replace(" sessions (", &format!(" {} (", qualified(name)))
 }
 
 /// Finds out whether sessions can be kept in the table, and says what to do where they can't.
@@ -49,11 +54,20 @@ pub(crate) fn create_statement(name: &str) -> String {
 pub(crate) fn check(connection: &Connection, name: &str) -> Result<(), Error> {
     let mismatch = |problem: String| {
         let table = name.to_owned();
-        Error::TableMismatch { table, problem: format!("{problem} (expected: {CREATE_TABLE})") }
+        let expected = create_statement(name);
+        Error::TableMismatch { table, problem: format!("{problem} (expected: {expected})") }
     };
+    let encoding: String = connection
+        .pragma_query_value(None, "encoding", |row| row.get(0))
+        .map_err(fault::of_sqlite)?;
+    if encoding != "UTF-8" {
+        return Err(mismatch(format!(
+            "the database keeps text as {encoding}, which changes tokens"
+        )));
+    }
     let kind: Option<String> = connection
         .query_row(
-            "SELECT type FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')",
+            "SELECT type FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')",
             [name],
             |row| row.get(0),
         )
@@ -64,20 +78,31 @@ pub(crate) fn check(connection: &Connection, name: &str) -> Result<(), Error> {
         Some("view") => return Err(mismatch("it is a view".to_owned())),
         Some(_) => {}
     }
-    if connection.prepare(&format!("SELECT rowid FROM \"{name}\"")).is_err() {
+    let columns = columns(connection, name).map_err(fault::of_sqlite)?;
+    if columns.iter().any(|column| column.name.eq_ignore_ascii_case("rowid") && !column.is_rowid) {
+        return Err(mismatch("its column \"rowid\" hides the rows' ids".to_owned()));
+    }
+    if connection.prepare(&format!("SELECT rowid FROM {}", qualified(name))).is_err() {
         return Err(mismatch("it is WITHOUT ROWID, which for_each and the sweep need".to_owned()));
     }
 
-    let columns = columns(connection, name).map_err(fault::of_sqlite)?;
-    for (column, suits) in [
-        ("token", Affinity::keeps_text as fn(&Affinity) -> bool),
+    let is_strict = is_strict(connection, name);
+    for (column, strict_type, suits) in [
+        ("token", "TEXT", Affinity::keeps_text as fn(&Affinity) -> bool),
         // No affinity changes a blob.
-        ("data", |_| true),
-        ("expiry", Affinity::keeps_reals),
+        ("data", "BLOB", |_| true),
+        ("expiry", "REAL", Affinity::keeps_reals),
     ] {
         match columns.iter().find(|candidate| candidate.name.eq_ignore_ascii_case(column)) {
             None => return Err(mismatch(format!("it has no column {column:?}"))),
-            Some(Column { declared, .. }) if !suits(&Affinity::of(declared)) => {
+            Some(Column { declared, .. })
+                if is_strict && ![strict_type, "ANY"].contains(&&**declared) =>
+            {
+                return Err(mismatch(format!(
+                    "it is STRICT, and its column {column:?} is of type {declared:?}"
+                )));
+            }
+            Some(Column { declared, .. }) if !is_strict && !suits(&Affinity::of(declared)) => {
                 return Err(mismatch(format!(
                     "values would be converted by its column {column:?}, declared {declared:?}"
                 )));
@@ -87,6 +112,7 @@ pub(crate) fn check(connection: &Connection, name: &str) -> Result<(), Error> {
     }
     if let Some(column) = columns.iter().find(|column| {
         column.needs_value
+            && !column.is_rowid
             && !["token", "data", "expiry"].iter().any(|own| column.name.eq_ignore_ascii_case(own))
     }) {
         let column = &column.name;
@@ -115,24 +141,44 @@ pub(crate) fn check(connection: &Connection, name: &str) -> Result<(), Error> {
 struct Column {
     name: String,
     declared: String,
+    /// NOT NULL without a default.
     needs_value: bool,
+    /// INTEGER PRIMARY KEY, another name for the row's id, which SQLite chooses.
+    is_rowid: bool,
 }
 
 fn columns(connection: &Connection, table: &str) -> SqliteResult<Vec<Column>> {
     connection
-        .prepare("SELECT name, type, \"notnull\" AND dflt_value IS NULL AND pk = 0 FROM pragma_table_info(?1)")?
+        .prepare(
+            "SELECT name, type, \"notnull\" AND dflt_value IS NULL,
+                    upper(type) = 'INTEGER' AND pk = 1 AND
+                        (SELECT max(pk) FROM pragma_table_info(?1, 'main')) = 1
+             FROM pragma_table_info(?1, 'main')",
+        )?
         .query_map([table], |row| {
-            Ok(Column { name: row.get(0)?, declared: row.get(1)?, needs_value: row.get(2)? })
+            let (needs_value, is_rowid) = (row.get(2)?, row.get(3)?);
+            Ok(Column { name: row.get(0)?, declared: row.get(1)?, needs_value, is_rowid })
         })?
         .collect()
+}
+
+/// Whether SQLite refuses values of other types than the declared. Versions that don't know such tables have
+/// none.
+fn is_strict(connection: &Connection, table: &str) -> bool {
+    let strict = connection.query_row(
+        "SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE",
+        [table],
+        |row| row.get(0),
+    );
+    strict.unwrap_or(false)
 }
 
 /// The collation of the unique index on the token alone.
 fn token_collation(connection: &Connection, table: &str) -> SqliteResult<Option<String>> {
     connection
         .query_row(
-            "SELECT min(key.coll) FROM pragma_index_list(?1) AS list
-             JOIN pragma_index_xinfo(list.name) AS key ON key.key = 1
+            "SELECT min(key.coll) FROM pragma_index_list(?1, 'main') AS list
+             JOIN pragma_index_xinfo(list.name, 'main') AS key ON key.key = 1
              WHERE list.\"unique\" = 1 AND list.partial = 0
              GROUP BY list.name
              HAVING count(*) = 1 AND min(lower(key.name)) = 'token'
@@ -147,8 +193,8 @@ fn token_collation(connection: &Connection, table: &str) -> SqliteResult<Option<
 fn has_expiry_index(connection: &Connection, table: &str) -> SqliteResult<bool> {
     connection.query_row(
         "SELECT EXISTS (
-             SELECT 1 FROM pragma_index_list(?1) AS list
-             JOIN pragma_index_info(list.name) AS key ON key.seqno = 0
+             SELECT 1 FROM pragma_index_list(?1, 'main') AS list
+             JOIN pragma_index_info(list.name, 'main') AS key ON key.seqno = 0
              WHERE list.partial = 0 AND lower(key.name) = 'expiry'
          )",
         [table],
@@ -252,6 +298,8 @@ mod tests {
             "CREATE TABLE sessions (id INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, data, expiry)",
             "CREATE TABLE sessions (token PRIMARY KEY, data TEXT, expiry NUMERIC, made TEXT NOT NULL DEFAULT 'x')",
             "CREATE TABLE sessions (token TEXT, data BLOB, expiry REAL); CREATE UNIQUE INDEX i ON sessions(token)",
+            "CREATE TABLE sessions (rowid INTEGER PRIMARY KEY, token TEXT UNIQUE, data BLOB, expiry REAL)",
+            "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL, extra ANY) STRICT",
         ] {
             check_ddl(ddl).unwrap_or_else(|error| panic!("{ddl}: {error}"));
         }
@@ -291,6 +339,30 @@ mod tests {
             (
                 "CREATE TABLE sessions (token TEXT COLLATE NOCASE PRIMARY KEY, data BLOB, expiry REAL)",
                 "compared by NOCASE",
+            ),
+            (
+                "CREATE TABLE sessions (token TEXT UNIQUE, data BLOB, expiry REAL, user TEXT NOT NULL PRIMARY KEY)",
+                "\"user\" is NOT NULL",
+            ),
+            (
+                "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL, rowid TEXT)",
+                "hides the rows' ids",
+            ),
+            (
+                "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL, rowid TEXT) WITHOUT ROWID",
+                "hides the rows' ids",
+            ),
+            (
+                "CREATE TABLE sessions (token TEXT PRIMARY KEY, data TEXT, expiry REAL) STRICT",
+                "STRICT",
+            ),
+            (
+                "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry INTEGER) STRICT",
+                "STRICT",
+            ),
+            (
+                "PRAGMA encoding = 'UTF-16le'; CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL)",
+                "UTF-16le",
             ),
             (
                 "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL, user TEXT NOT NULL)",

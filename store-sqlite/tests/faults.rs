@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, TransactionBehavior};
-use store_core::{CleanupOptions, Store};
+use store_core::{CleanupOptions, Clock, ManualClock, Store};
 use store_sqlite::{Error, SqliteOptions, SqliteStore};
 
 type TestResult = Result<(), Box<dyn StdError>>;
@@ -198,7 +198,7 @@ fn table_dropped_meanwhile_is_named_and_works_when_it_is_back() -> TestResult {
     is_missing(store.delete("token"));
     is_missing(store.delete_expired().map(drop));
     is_missing(store.all().map(drop));
-    assert!(sweeps.sweep() && sweeps.is_idle());
+    assert!(sweeps.sweep() && sweeps.wait_until_idle());
     let reported = failures.lock().expect("nobody panics").concat();
     assert!(reported.contains("no table \"sessions\""), "{reported}");
 
@@ -210,7 +210,7 @@ fn table_dropped_meanwhile_is_named_and_works_when_it_is_back() -> TestResult {
     sqlite.execute_batch(SqliteStore::CREATE_TABLE)?;
     store.commit("token", b"data", in_an_hour())?;
     store.commit("expired", b"data", Utc::now() - TimeDelta::hours(1))?;
-    assert!(sweeps.sweep() && sweeps.is_idle());
+    assert!(sweeps.sweep() && sweeps.wait_until_idle());
     let statistics = store.cleanup_statistics();
     assert_eq!((statistics.sweeps, statistics.failures, statistics.removed), (2, 1, 1));
     Ok(())
@@ -323,6 +323,112 @@ fn one_new_file_may_be_opened_by_many_at_once() -> TestResult {
 }
 
 #[test]
+fn session_that_expires_while_a_writer_waits_is_not_revived() -> TestResult {
+    type Operation = fn(&SqliteStore) -> Result<bool, Error>;
+    let operations: [Operation; 3] = [
+        |store| store.touch("token", in_an_hour()),
+        |store| store.replace("token", b"data", b"new", in_an_hour()),
+        |store| store.rename("token", "renamed"),
+    ];
+    for operation in operations {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("app.db");
+        let clock = Arc::new(ManualClock::new(Utc::now()));
+        let store = options()
+            .with_contention_timeout(Duration::from_secs(60))
+            .with_clock(clock.clone())
+            .open(&path)?;
+        store.commit("token", b"data", clock.now() + TimeDelta::minutes(1))?;
+        let mut other = Connection::open(&path)?;
+        let transaction = other.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        thread::scope(|scope| -> TestResult {
+            let waiting = scope.spawn(|| operation(&store));
+            // Whether it waits already or begins later: it comes after this.
+            clock.advance(TimeDelta::minutes(2));
+            assert_eq!(store.find("token")?, None);
+            transaction.commit()?;
+            assert!(!waiting.join().expect("no panic")?);
+            Ok(())
+        })?;
+        assert!(store.all()?.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn connection_with_an_open_transaction_is_refused() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let pool = Pool::builder().max_size(1).build(SqliteConnectionManager::file(&path))?;
+    SqliteStore::create_table(&pool)?;
+    let store = options().build(pool.clone())?;
+    pool.get()?.execute_batch("BEGIN")?;
+    match store.commit("token", b"data", in_an_hour()) {
+        Err(error @ Error::Backend { .. }) => {
+            assert!(cause(&error).contains("open transaction"), "{error:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    pool.get()?.execute_batch("ROLLBACK")?;
+    store.commit("token", b"data", in_an_hour())?;
+    Ok(())
+}
+
+#[test]
+fn refused_database_is_left_as_it_was() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let theirs = Connection::open(&path)?;
+    theirs
+        .execute_batch("CREATE TABLE sessions (id INTEGER PRIMARY KEY, expiry TEXT, owner TEXT)")?;
+    let before = fs::read(&path)?;
+    assert!(matches!(options().open(&path), Err(Error::TableMismatch { .. })));
+    assert_eq!(fs::read(&path)?, before);
+    Ok(())
+}
+
+#[test]
+fn file_that_is_taken_away_is_not_begun_anew() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    drop(options().open(&path)?);
+    let store = options().open(&path)?;
+    store.commit("token", b"data", in_an_hour())?;
+    fs::remove_dir_all(directory.path())?;
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        // More finds than there are connections, so that new ones are opened.
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| store.find("token"))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    for outcome in outcomes {
+        match outcome {
+            Ok(found) => assert_eq!(found.as_deref(), Some(&b"data"[..])),
+            Err(Error::Unreachable { .. } | Error::PoolExhausted { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(!path.exists());
+    Ok(())
+}
+
+#[test]
+fn paths_mean_files() -> TestResult {
+    for path in ["", ":memory:"] {
+        match options().open(path) {
+            Err(Error::InvalidOption { option: "path", problem }) => {
+                assert!(problem.contains("in_memory()"), "{problem}");
+            }
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("file:app.db?mode=memory");
+    options().open(&path)?.commit("token", b"data", in_an_hour())?;
+    assert!(options().open(&path)?.find("token")?.is_some(), "no URI, and no memory");
+    Ok(())
+}
+
+#[test]
 fn settings_out_of_range_are_refused() {
     for (options, what) in [
         (
@@ -340,6 +446,8 @@ fn settings_out_of_range_are_refused() {
             "token limit",
         ),
         (options().with_connection_timeout(Duration::ZERO), "connection timeout"),
+        (options().with_connection_timeout(Duration::MAX), "endless connection timeout"),
+        (options().with_contention_timeout(Duration::MAX), "endless contention timeout"),
     ] {
         let refused = options.in_memory();
         assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{what}: {refused:?}");

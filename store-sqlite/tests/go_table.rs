@@ -239,6 +239,94 @@ fn what_else_is_kept_in_the_table_survives_commits() -> TestResult {
 }
 
 #[test]
+fn odd_names_and_tables_keep_sessions_apart() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    for name in ["excluded", "stored", "token", "main", "rowid", "temp", "EXISTS", "_"] {
+        let path = directory.path().join(name);
+        let store = SqliteOptions::new().with_table_name(name).open(&path)?;
+        let later = Utc::now() + TimeDelta::hours(1);
+        store.commit("token", b"one", later)?;
+        store.commit("token", b"two", later)?;
+        assert!(store.rename("token", "renamed")?);
+        assert_eq!(store.find("renamed")?.as_deref(), Some(&b"two"[..]), "{name}");
+        assert_eq!(store.delete_expired()?, 0);
+    }
+
+    // A column that compares without case, beside an index that doesn't.
+    let path = directory.path().join("nocase.db");
+    Connection::open(&path)?.execute_batch(
+        "CREATE TABLE sessions (token TEXT COLLATE NOCASE, data BLOB, expiry REAL);
+         CREATE UNIQUE INDEX tokens ON sessions(token COLLATE BINARY);",
+    )?;
+    match SqliteStore::new(pool(&path)?) {
+        Err(Error::TableMismatch { .. }) => {}
+        Err(error) => return Err(error.into()),
+        Ok(store) => {
+            let later = Utc::now() + TimeDelta::hours(1);
+            store.commit("abc", b"lower", later)?;
+            store.commit("ABC", b"upper", later)?;
+            store.delete("aBc")?;
+            assert_eq!(store.find("abc")?.as_deref(), Some(&b"lower"[..]));
+            assert_eq!(store.find("ABC")?.as_deref(), Some(&b"upper"[..]));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn temporary_table_of_the_same_name_is_not_the_one() -> TestResult {
+    let (_directory, path) = go_database()?;
+    let manager = SqliteConnectionManager::file(&path).with_init(|connection| {
+        connection.execute_batch(
+            "CREATE TEMP TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL)",
+        )
+    });
+    let store = SqliteStore::new(Pool::builder().max_size(1).build(manager)?)?;
+    store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    assert!(SqliteStore::new(pool(&path)?)?.find("token")?.is_some());
+    Ok(())
+}
+
+#[test]
+fn rows_that_are_no_sessions_are_passed_over() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let sqlite = Connection::open(&path)?;
+    sqlite.execute_batch(
+        "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL);
+         INSERT INTO sessions VALUES
+             ('null', NULL, julianday('now', '+1 hour')), ('number', 4711, julianday('now', '+1 hour')),
+             (NULL, 'data', julianday('now', '+1 hour')), (x'ff00', 'data', julianday('now', '+1 hour')),
+             (CAST(x'ff' AS TEXT), 'data', julianday('now', '+1 hour')),
+             ('session', 'data', julianday('now', '+1 hour'));",
+    )?;
+    let store = SqliteStore::new(pool(&path)?)?;
+    assert_eq!(store.find("null")?, None);
+    assert_eq!(store.find("number")?, None);
+    assert_eq!(store.all()?.into_keys().collect::<Vec<_>>(), ["session"]);
+    sqlite.execute("UPDATE sessions SET expiry = 1", [])?;
+    assert_eq!(store.delete_expired()?, 6);
+    Ok(())
+}
+
+#[test]
+fn tokens_over_the_limit_that_others_wrote_can_be_found_and_deleted() -> TestResult {
+    let (_directory, path) = go_database()?;
+    let store = SqliteStore::new(pool(&path)?)?;
+    let long = "x".repeat(300);
+    Connection::open(&path)?.execute(
+        "INSERT INTO sessions VALUES (?1, 'data', julianday('now', '+1 hour'))",
+        [&long],
+    )?;
+    assert!(store.find(&long)?.is_some());
+    assert!(store.rename(&long, "short")?);
+    assert!(store.find("short")?.is_some());
+    let refused = store.rename("short", &long);
+    assert!(matches!(refused, Err(Error::InvalidToken(_))), "{refused:?}");
+    Ok(())
+}
+
+#[test]
 fn looking_up_writes_nothing() -> TestResult {
     let (_directory, path) = go_database()?;
     SqliteStore::new(pool(&path)?)?.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;

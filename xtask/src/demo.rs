@@ -1,19 +1,19 @@
 //! `cargo xtask demo`: the example of a store, started with an address and a database.
 
 use std::path::Path;
+use std::process::Command;
 
 use xshell::{Shell, cmd};
 
 use crate::{Result, flags};
 
-/// Builds the demo and serves it until it is stopped.
+/// Builds the demo and becomes it, so that whatever stops this process stops the demo.
 pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
     let store = flags.store.as_deref().unwrap_or("sqlite");
     if store != "sqlite" {
         return Err(format!("there is no store {store:?}; the stores are: sqlite").into());
     }
-    let address =
-        flags.addr.map_or_else(|| "127.0.0.1:4000".to_owned(), |address| address.to_string());
+    let address = flags.addr.unwrap_or_else(|| "127.0.0.1:4000".to_owned());
     // A path that was given counts from where the person is, not from the root of the workspace.
     let path = match flags.path {
         Some(path) => start.join(path),
@@ -22,8 +22,26 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
     if let Some(directory) = path.parent() {
         shell.create_dir(directory)?;
     }
-    cmd!(shell, "cargo run --quiet --package store-sqlite --example demo -- {address} {path}")
-        .quiet()
-        .run()?;
-    Ok(())
+
+    cmd!(shell, "cargo build --quiet --package store-sqlite --example demo").quiet().run()?;
+    // Beside this very program, wherever the target directory is.
+    let mut example = std::env::current_exe()?;
+    example.pop();
+    example.push(format!("examples/demo{}", std::env::consts::EXE_SUFFIX));
+    become_command(Command::new(example).arg(address).arg(path))
+}
+
+#[cfg(unix)]
+fn become_command(command: &mut Command) -> Result {
+    use std::os::unix::process::CommandExt as _;
+
+    Err(command.exec().into())
+}
+
+#[cfg(not(unix))]
+fn become_command(command: &mut Command) -> Result {
+    match command.status()? {
+        status if status.success() => Ok(()),
+        status => Err(format!("the demo ended with {status}").into()),
+    }
 }

@@ -18,7 +18,6 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 mod flags {
     #![allow(missing_docs, unreachable_pub, reason = "the macro's expansion has neither")]
 
-    use std::net::SocketAddr;
     use std::path::PathBuf;
 
     xflags::xflags! {
@@ -30,7 +29,7 @@ mod flags {
                 /// Which store keeps the sessions: sqlite (default).
                 optional --store store: String
                 /// Where to listen, 127.0.0.1:4000 by default.
-                optional --addr addr: SocketAddr
+                optional --addr addr: String
                 /// The database file, target/demo/demo.db by default.
                 optional --path path: PathBuf
             }

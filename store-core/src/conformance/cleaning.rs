@@ -30,7 +30,10 @@ pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
     let (store, sweeps) = within(patience, "the cleanup thread", move || {
         for _ in 0..3 {
             commit_expired(&store, 5);
-            assert!(sweeps.sweep() && sweeps.is_idle(), "the thread sweeps and waits again");
+            assert!(
+                sweeps.sweep() && sweeps.wait_until_idle(),
+                "the thread sweeps and waits again"
+            );
             let left = store.delete_expired().expect("the sweep succeeds");
             assert_eq!(left, 0, "the thread has removed them");
         }
@@ -113,7 +116,7 @@ pub fn dropping_the_store_stops_the_thread<H: Harness>(harness: &H) {
     let last = Arc::clone(&store);
     drop(store);
     within(harness.patience(), "dropping the store", move || {
-        assert!(sweeps.sweep() && sweeps.is_idle(), "there is still a handle");
+        assert!(sweeps.sweep() && sweeps.wait_until_idle(), "there is still a handle");
         drop(last);
         assert!(sweeps.has_ended(), "the thread has ended");
     });
@@ -154,7 +157,7 @@ pub fn sweep_gives_way_between_batches<H: Harness>(harness: &H) {
             assert!(replaced.expect("replace succeeds"));
             assert!(sweeps.batch(), "the sweep waits between batches");
         }
-        assert!(sweeps.is_idle(), "the sweep has ended");
+        assert!(sweeps.wait_until_idle(), "the sweep has ended");
         assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0);
         assert_eq!(walk(&store).len(), 1);
     });

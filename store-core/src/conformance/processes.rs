@@ -99,7 +99,7 @@ pub fn killed_process_loses_no_commit<H: DurableHarness>(new: impl Fn() -> H, te
     if let Some((round, harness)) = role::<H>() {
         let store = unswept(&harness);
         for n in 0.. {
-            // New sessions, and one that is overwritten and renamed all the time.
+            // Sessions that stay, and others that are deleted again.
             commit(&store, &format!("token-{round}-{n}"), format!("{n}").as_bytes(), in_an_hour());
             commit(&store, &format!("last-{round}-{n}"), format!("{n}").as_bytes(), in_an_hour());
             if n > 0 {
@@ -131,8 +131,9 @@ pub fn killed_process_loses_no_commit<H: DurableHarness>(new: impl Fn() -> H, te
             for n in 0..=last {
                 let data = found(&store, &format!("token-{round}-{n}"));
                 assert_eq!(data, Some(n.to_string().into_bytes()), "round {round}, commit {n}");
+                // The child may have been killed between the next delete and telling of it.
                 let deleted = found(&store, &format!("last-{round}-{n}"));
-                assert_eq!(deleted.is_some(), n == last, "round {round}, delete {n} of {last}");
+                assert!(deleted.is_none() || n == last, "round {round}, delete {n} of {last}");
             }
         }
         commit(&store, "after", b"the kill", in_an_hour());

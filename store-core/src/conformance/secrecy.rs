@@ -101,7 +101,7 @@ pub fn secrets_stay_out_of_errors_logs_and_debug_output<H: Harness>(harness: &H)
             ControlFlow::Continue(())
         })
         .expect("the walk succeeds");
-    assert!(sweeps.sweep() && sweeps.is_idle(), "the thread sweeps");
+    assert!(sweeps.sweep() && sweeps.wait_until_idle(), "the thread sweeps");
     let _ = writeln!(output, "{store:?} {store:#?}");
     store.delete(&moved).expect("delete succeeds");
     H::stop_cleanup(&store);
