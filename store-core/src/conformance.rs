@@ -34,6 +34,8 @@
 //! `conformance_tests!(…, durable)`; one whose database several processes use at the same time says
 //! `conformance_tests!(…, durable, shared)`. These start child processes of the test binary.
 //!
+//! A store that is a [`SubjectStore`](crate::SubjectStore) adds `subject_conformance_tests!(…)`.
+//!
 //! # The clauses
 //! | clause | claims |
 //! |---|---|
@@ -44,7 +46,7 @@
 //! | 5 tokens byte for byte | [`tokens_are_compared_byte_for_byte`] |
 //! | 6 tokens are data | [`hostile_tokens_are_data`] |
 //! | 7 refusals | [`invalid_tokens_are_refused`], [`oversized_data_is_refused_and_changes_nothing`] |
-//! | 8 expiry | [`expiry_is_kept_to_the_millisecond`], [`extreme_expiries_do_no_harm`] |
+//! | 8 expiry | [`expiry_is_kept_to_the_millisecond`], [`find_with_expiry_agrees_with_find`], [`extreme_expiries_do_no_harm`] |
 //! | 9 replace | [`replace_needs_the_current_data`], [`replace_never_creates_or_revives`], [`one_of_many_racing_replaces_wins`] |
 //! | 10 touch | [`touch_moves_the_expiry_alone`], [`touch_never_creates_or_revives`] |
 //! | 11 rename | [`rename_moves_the_whole_session`], [`rename_to_a_taken_token_changes_nothing`], [`rename_of_a_missing_session_is_false`], [`rename_is_seen_as_one_step`], [`one_of_many_racing_renames_wins`] |
@@ -79,6 +81,8 @@ mod walking;
 
 mod secrecy;
 
+mod subjects;
+
 mod processes;
 
 use std::fmt;
@@ -108,8 +112,9 @@ pub use finding_and_writing::{
     commit_in_the_past_leaves_nothing_findable, commit_over_an_expired_session_leaves_one,
     commit_overwrites_data_and_expiry, data_comes_back_byte_for_byte,
     delete_is_final_and_idempotent, expired_session_is_not_found,
-    expiry_is_kept_to_the_millisecond, extreme_expiries_do_no_harm, hostile_tokens_are_data,
-    impossible_tokens_are_not_found, invalid_tokens_are_refused, missing_sessions_are_not_found,
+    expiry_is_kept_to_the_millisecond, extreme_expiries_do_no_harm,
+    find_with_expiry_agrees_with_find, hostile_tokens_are_data, impossible_tokens_are_not_found,
+    invalid_tokens_are_refused, missing_sessions_are_not_found,
     oversized_data_is_refused_and_changes_nothing, rename_moves_the_whole_session,
     rename_of_a_missing_session_is_false, rename_to_a_taken_token_changes_nothing,
     replace_needs_the_current_data, replace_never_creates_or_revives,
@@ -122,6 +127,11 @@ pub use processes::{
     processes_count_together, processes_sweep_together,
 };
 pub use secrecy::secrets_stay_out_of_errors_logs_and_debug_output;
+pub use subjects::{
+    deleting_by_subject_removes_all_but_one, racing_log_ins_and_log_outs_leave_a_true_index,
+    setting_a_subject_never_creates_or_revives, subject_ends_with_the_session,
+    subject_finds_its_live_sessions, subject_follows_a_rename, subjects_are_compared_byte_for_byte,
+};
 pub use walking::{
     walk_holds_no_lock, walk_sees_each_live_session_once,
     walk_sees_renamed_and_rewritten_sessions_once, walk_stops_early,
@@ -181,6 +191,7 @@ macro_rules! conformance_tests {
             hostile_tokens_are_data
             invalid_tokens_are_refused
             oversized_data_is_refused_and_changes_nothing
+            find_with_expiry_agrees_with_find
             expiry_is_kept_to_the_millisecond
             extreme_expiries_do_no_harm
             replace_needs_the_current_data
@@ -245,6 +256,23 @@ macro_rules! conformance_tests {
             );
         }
     )*};
+}
+
+/// Makes a `#[test]` of every claim about the index of subjects, for a store that is a
+/// [`SubjectStore`](crate::SubjectStore). The argument is that of [`conformance_tests!`].
+#[macro_export]
+macro_rules! subject_conformance_tests {
+    ($harness:expr) => {
+        $crate::conformance_tests! { @claims $harness;
+            subject_finds_its_live_sessions
+            subject_follows_a_rename
+            subject_ends_with_the_session
+            setting_a_subject_never_creates_or_revives
+            deleting_by_subject_removes_all_but_one
+            subjects_are_compared_byte_for_byte
+            racing_log_ins_and_log_outs_leave_a_true_index
+        }
+    };
 }
 
 /// A store that nobody sweeps.

@@ -51,6 +51,13 @@ pub enum Error {
     },
     /// `rename` was asked for a new token that names a live session. Both sessions stay as they were.
     TokenTaken,
+    /// The subject is empty or too long. Nothing was written.
+    InvalidSubject {
+        /// Length of the refused subject, in bytes.
+        len: usize,
+        /// The longest subject, in bytes.
+        max: usize,
+    },
     /// An option of the store has a value that it can't work with.
     InvalidOption {
         /// The option, as its method is named.
@@ -167,6 +174,9 @@ impl fmt::Display for Error {
                 )
             }
             Self::TokenTaken => f.write_str("the new token already names a live session"),
+            Self::InvalidSubject { len, max } => {
+                write!(f, "a subject has 1 to {max} bytes, and not {len}")
+            }
             Self::InvalidOption { option, problem } => write!(f, "invalid {option}: {problem}"),
             Self::TableMissing { table } => write!(
                 f,
@@ -209,6 +219,7 @@ impl StdError for Error {
             | Self::DataTooLarge { .. }
             | Self::ExpiryOutOfRange { .. }
             | Self::TokenTaken
+            | Self::InvalidSubject { .. }
             | Self::InvalidOption { .. }
             | Self::TableMissing { .. }
             | Self::TableMismatch { .. } => None,

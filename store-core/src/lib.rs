@@ -2,6 +2,7 @@
 //!
 //! - [`Store`] is the trait: find, commit, replace, touch, rename, delete, sweep and walk. It is
 //!   object-safe and has no `async` in it.
+//! - [`SubjectStore`] is the capability to tell which sessions belong to a user.
 //! - [`Error`] is what it gives when the database, and not the caller's token, is at fault.
 //! - [`Cleanup`] is the thread that removes expired sessions; [`CleanupOptions`] says how often.
 //! - [`MemoryStore`] keeps sessions in memory. Stores on databases are crates of their own
@@ -44,4 +45,4 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Cause, Error, TokenProblem};
 pub use limits::Limits;
 pub use memory::{MemoryOptions, MemoryStore};
-pub use store::{Record, Store};
+pub use store::{MAX_SUBJECT_LEN, Record, Store, SubjectStore, check_subject};

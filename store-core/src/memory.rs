@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, Limits, Record, Store,
-    SystemClock, sweep,
+    SubjectStore, SystemClock, check_subject, sweep,
 };
 
 /// Sessions that [`Store::for_each`] copies under one lock.
@@ -163,12 +163,13 @@ struct Sessions {
 }
 
 /// A row keeps its id for life, also when it is renamed, so that a walk in the order of ids sees each
-/// session once. Invariant: the three tables name the same rows.
+/// session once. Invariant: the tables name the same rows.
 #[derive(Default)]
 struct Tables {
     rows: BTreeMap<u64, Row>,
     ids: HashMap<Arc<str>, u64>,
     expiries: BTreeSet<(DateTime<Utc>, u64)>,
+    subjects: BTreeSet<(Arc<str>, u64)>,
     next_id: u64,
 }
 
@@ -176,11 +177,12 @@ struct Row {
     token: Arc<str>,
     data: Arc<[u8]>,
     expiry: DateTime<Utc>,
+    subject: Option<Arc<str>>,
 }
 
 impl Sessions {
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
-        // No code of ours panics between the changes of the three tables.
+        // No code of ours panics between the changes of the tables.
         self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -228,15 +230,38 @@ impl Tables {
         if let Some(row) = self.rows.remove(&id) {
             self.ids.remove(&row.token);
             self.expiries.remove(&(row.expiry, id));
+            if let Some(subject) = row.subject {
+                self.subjects.remove(&(subject, id));
+            }
         }
+    }
+
+    fn set_subject(&mut self, id: u64, subject: Option<Arc<str>>) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        if let Some(old) = std::mem::replace(&mut row.subject, subject.clone()) {
+            self.subjects.remove(&(old, id));
+        }
+        if let Some(new) = subject {
+            self.subjects.insert((new, id));
+        }
+    }
+
+    /// The ids of the subject's live sessions.
+    fn of_subject(&self, subject: &str, now: DateTime<Utc>) -> Vec<u64> {
+        let subject: Arc<str> = subject.into();
+        self.subjects
+            .range((Arc::clone(&subject), 0)..=(subject, u64::MAX))
+            .map(|&(_, id)| id)
+            .filter(|id| now < self.rows[id].expiry)
+            .collect()
     }
 }
 
 impl Store for MemoryStore {
-    fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
+    fn find_with_expiry(&self, token: &str) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error> {
         let tables = self.sessions.read();
         let id = tables.live(token, self.sessions.clock.now());
-        Ok(id.map(|id| tables.rows[&id].data.to_vec()))
+        Ok(id.map(|id| &tables.rows[&id]).map(|row| (row.data.to_vec(), row.expiry)))
     }
 
     fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
@@ -253,7 +278,7 @@ impl Store for MemoryStore {
         let token: Arc<str> = token.into();
         tables.ids.insert(Arc::clone(&token), id);
         tables.expiries.insert((expiry, id));
-        tables.rows.insert(id, Row { token, data: data.into(), expiry });
+        tables.rows.insert(id, Row { token, data: data.into(), expiry, subject: None });
         Ok(())
     }
 
@@ -344,5 +369,33 @@ impl Store for MemoryStore {
                 _ => return Ok(()),
             }
         }
+    }
+}
+
+impl SubjectStore for MemoryStore {
+    fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
+        subject.map_or(Ok(()), check_subject)?;
+        let mut tables = self.sessions.write();
+        let Some(id) = tables.live(token, self.sessions.clock.now()) else { return Ok(false) };
+        tables.set_subject(id, subject.map(Arc::from));
+        Ok(true)
+    }
+
+    fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
+        let tables = self.sessions.read();
+        let ids = tables.of_subject(subject, self.sessions.clock.now());
+        Ok(ids.into_iter().map(|id| tables.rows[&id].token.to_string()).collect())
+    }
+
+    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
+        let mut tables = self.sessions.write();
+        let mut removed = 0;
+        for id in tables.of_subject(subject, self.sessions.clock.now()) {
+            if except != Some(&*tables.rows[&id].token) {
+                tables.remove(id);
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 }

@@ -48,7 +48,16 @@ pub trait Store: Send + Sync {
     /// Only for faults of the system: the database or its pool.
     #[doc(alias = "Find")]
     #[doc(alias = "load")]
-    fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error>;
+    fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.find_with_expiry(token)?.map(|(data, _)| data))
+    }
+
+    /// As [`find`](Self::find), with the expiry as it is stored: what a session manager needs to know whether
+    /// an idle timeout has to be moved.
+    ///
+    /// # Errors
+    /// Only for faults of the system: the database or its pool.
+    fn find_with_expiry(&self, token: &str) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error>;
 
     /// Creates the session, or overwrites its data *and* expiry, also where it had expired.
     ///
@@ -169,6 +178,66 @@ pub trait Store: Send + Sync {
     }
 }
 
+/// A store that can also tell which sessions belong to a subject: the id of a user, say.
+///
+/// The index stands beside the sessions, whose table stays as it is. It is kept true by `delete`, `rename` and
+/// the cleanup, also where other programs, which know nothing of it, delete sessions: what it says of a session
+/// that isn't live is never seen, and swept away. A session that another program renames drops out of it.
+///
+/// # Examples
+/// ```
+/// use chrono::{TimeDelta, Utc};
+/// use store_core::{MemoryStore, Store, SubjectStore};
+///
+/// let store = MemoryStore::new()?;
+/// for token in ["phone", "laptop"] {
+///     store.commit(token, b"data", Utc::now() + TimeDelta::hours(1))?;
+///     assert!(store.set_subject(token, Some("user 7"))?);
+/// }
+/// assert_eq!(store.find_by_subject("user 7")?.len(), 2);
+///
+/// assert_eq!(store.delete_by_subject("user 7", Some("laptop"))?, 1);
+/// assert_eq!(store.find_by_subject("user 7")?, ["laptop"]);
+/// # Ok::<(), store_core::Error>(())
+/// ```
+pub trait SubjectStore: Store {
+    /// Ties a live session to a subject, or unties it, and says whether the session is live. `commit`, `replace`
+    /// and `touch` leave the tie alone. A session has at most one subject, of at most [`MAX_SUBJECT_LEN`] bytes, which are compared byte for byte.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSubject`] for a subject that is empty or too long. Otherwise faults of the system.
+    fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error>;
+
+    /// The tokens of a subject's live sessions, in no particular order.
+    ///
+    /// # Errors
+    /// Only for faults of the system.
+    fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error>;
+
+    /// Removes the live sessions of a subject, all but `except`, in one atomic step, and says how many.
+    ///
+    /// After it returns, none of them is found. A session that is tied to the subject while this runs may be
+    /// removed or not.
+    ///
+    /// # Errors
+    /// Only for faults of the system; then none is removed.
+    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error>;
+}
+
+/// The longest subject, in bytes: what fits into an index of every database of the family.
+pub const MAX_SUBJECT_LEN: usize = 255;
+
+/// Refuses a subject that is empty or too long; stores call it before they write one.
+///
+/// # Errors
+/// [`Error::InvalidSubject`].
+pub fn check_subject(subject: &str) -> Result<(), Error> {
+    match subject.len() {
+        1..=MAX_SUBJECT_LEN => Ok(()),
+        len => Err(Error::InvalidSubject { len, max: MAX_SUBJECT_LEN }),
+    }
+}
+
 /// A live session, as [`Store::for_each`] shows it.
 ///
 /// Its `Debug` output shows the size of the data and the expiry, never the token or the data.
@@ -217,6 +286,13 @@ macro_rules! forward_store {
                 (**self).find(token)
             }
 
+            fn find_with_expiry(
+                &self,
+                token: &str,
+            ) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error> {
+                (**self).find_with_expiry(token)
+            }
+
             fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
                 (**self).commit(token, data, expiry)
             }
@@ -258,6 +334,20 @@ macro_rules! forward_store {
                 (**self).all()
             }
         }
+
+        impl<S: SubjectStore + ?Sized> SubjectStore for $pointer {
+            fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
+                (**self).set_subject(token, subject)
+            }
+
+            fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
+                (**self).find_by_subject(subject)
+            }
+
+            fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
+                (**self).delete_by_subject(subject, except)
+            }
+        }
     )*};
 }
 
@@ -275,5 +365,6 @@ mod tests {
         is_store::<Box<dyn Store>>();
         is_store::<Arc<dyn Store>>();
         is_store::<&Arc<Box<dyn Store>>>();
+        is_store::<Arc<dyn SubjectStore>>();
     }
 }

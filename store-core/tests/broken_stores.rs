@@ -41,6 +41,10 @@ enum Fault {
     DataIsCutAt64KiB,
     DataIsMadeUtf8,
 
+    FindWithExpiryForgetsTheExpiry,
+    FindWithExpiryShowsALaterOne,
+    FindWithExpiryGivesOldData,
+
     // Committing.
     CommitKeepsTheOldExpiry,
     CommitKeepsTheOldData,
@@ -560,6 +564,21 @@ fn remove_batch(
 }
 
 impl Store for Broken {
+    fn find_with_expiry(&self, token: &str) -> Result<Option<Row>, Error> {
+        let token = &*self.token(token);
+        let find = || self.inner.find_with_expiry(token);
+        match self.fault {
+            Fault::FindWithExpiryForgetsTheExpiry => forgetting_expiries(find),
+            Fault::FindWithExpiryShowsALaterOne => {
+                Ok(find()?.map(|(data, expiry)| (data, expiry + TimeDelta::milliseconds(2))))
+            }
+            Fault::FindWithExpiryGivesOldData => {
+                Ok(find()?.map(|(_, expiry)| (b"data".into(), expiry)))
+            }
+            _ => find(),
+        }
+    }
+
     fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
         let token = &*self.token(token);
         match self.fault {
@@ -1045,6 +1064,8 @@ claims_catch_faults! {
         FindCutsOverlongTokens DeleteCutsOverlongTokens;
     oversized_data_is_refused_and_changes_nothing:
         OversizedDataIsCut OversizedDataWipesTheOld OversizedDataIsMisreported;
+    find_with_expiry_agrees_with_find:
+        FindWithExpiryForgetsTheExpiry FindWithExpiryShowsALaterOne FindWithExpiryGivesOldData;
     expiry_is_kept_to_the_millisecond:
         ExpiryIsRoundedUp ExpiryIsCutToTheSecond TouchCutsToTheSecond ReplaceRoundsUp;
     extreme_expiries_do_no_harm:

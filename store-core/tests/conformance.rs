@@ -22,3 +22,4 @@ impl Harness for Memory {
 }
 
 store_core::conformance_tests!(Memory);
+store_core::subject_conformance_tests!(Memory);

@@ -21,6 +21,8 @@
 
 mod store;
 
+mod subjects;
+
 mod options;
 
 mod table;
@@ -41,7 +43,7 @@ pub use rusqlite;
 
 pub use store_core::{
     CleanupOptions, CleanupStatistics, Clock, Error, LastSweep, Limits, ManualClock, Record, Store,
-    SweepFailure, SystemClock, TokenProblem,
+    SubjectStore, SweepFailure, SystemClock, TokenProblem,
 };
 
 #[cfg(doctest)]

@@ -233,7 +233,8 @@ impl SqliteOptions {
     }
 
     fn make_table(&self, connection: &Connection) -> Result<(), Error> {
-        let ddl = table::create_statement(&self.table);
+        let ddl = [table::CREATE_TABLE, table::CREATE_SUBJECTS_TABLE].concat();
+        let ddl = table::ddl_for(&self.table, &ddl);
         retry_contention(self.contention_timeout, || connection.execute_batch(&ddl))
             .map_err(|error| fault::of_statement(error, connection, &self.table))
     }

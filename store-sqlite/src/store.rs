@@ -21,6 +21,7 @@ use store_core::{
 };
 
 use crate::options::SqliteOptions;
+use crate::subjects::SubjectIndex;
 use crate::{fault, julian, table};
 
 // The statements, in the order of the trait; `{table}` is the qualified, quoted name. Tokens are compared
@@ -28,7 +29,7 @@ use crate::{fault, julian, table};
 // `expiry > now` and the expiry is a day that SQLite's calendar has: text and blobs, which compare greater
 // than every number, NULL, and infinity are none. 5373484.5 is the first day of the year 10000.
 
-const FIND: &str = "SELECT data FROM {table} \
+const FIND: &str = "SELECT data, expiry FROM {table} \
     WHERE token = ?1 COLLATE BINARY AND expiry > ?2 AND expiry < 5373484.5";
 
 // The alias, because a table may be named `excluded`.
@@ -104,7 +105,7 @@ const PAGE_BYTES: usize = 256 * 1024;
 #[doc(alias = "SQLite3Store")]
 #[doc(alias = "sqlite3store")]
 pub struct SqliteStore {
-    backend: Arc<Backend>,
+    pub(crate) backend: Arc<Backend>,
     cleanup: Cleanup,
 }
 
@@ -167,7 +168,11 @@ impl SqliteStore {
         SqliteOptions::new().in_memory()
     }
 
-    /// Makes the table `sessions` and its index where they are missing.
+    /// The DDL of the index of subjects, which [`create_table`](Self::create_table) runs as well; Go programs know
+    /// nothing of it.
+    pub const CREATE_SUBJECTS_TABLE: &str = table::CREATE_SUBJECTS_TABLE;
+
+    /// Makes the tables `sessions` and `sessions_subjects` and their indexes where they are missing.
     ///
     /// # Errors
     /// Faults of the system.
@@ -195,7 +200,8 @@ impl SqliteStore {
         options: SqliteOptions,
     ) -> Result<Self, Error> {
         let SqliteOptions { table, limits, cleanup, clock, contention_timeout, .. } = options;
-        let reader_turns = inspect(&pool, &table, contention_timeout)?;
+        let (reader_turns, has_subjects) = inspect(&pool, &table, contention_timeout)?;
+        let subjects = has_subjects.then(|| SubjectIndex::new(&table));
         let backend = Arc::new(Backend {
             statements: Statements::new(&table),
             pool,
@@ -206,6 +212,7 @@ impl SqliteStore {
             batch_size: i64::try_from(cleanup.batch_size().get()).unwrap_or(i64::MAX),
             turns: RwLock::new(()),
             reader_turns,
+            subjects,
         });
         let cleanup = Cleanup::start(cleanup, {
             let backend = Arc::clone(&backend);
@@ -227,12 +234,13 @@ impl fmt::Debug for SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
+    fn find_with_expiry(&self, token: &str) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error> {
         let backend = &self.backend;
         let now = backend.now();
         backend.read(&backend.statements.find, |statement| {
             let found = statement.query_row(params![token, now], |row| {
-                Ok(bytes(row.get_ref(0)?).map(<[u8]>::to_vec))
+                let Some(data) = bytes(row.get_ref(0)?) else { return Ok(None) };
+                Ok(Some((data.to_vec(), julian::to_instant(row.get(1)?))))
             });
             Ok(found.optional()?.flatten())
         })
@@ -276,28 +284,36 @@ impl Store for SqliteStore {
         backend.limits.check_token(new_token)?;
         let statements = &backend.statements;
         backend.transact(|connection, now| {
-            let is_live = |token: &str| {
-                connection.prepare_cached(&statements.is_live)?.exists(params![token, now])
-            };
-            if !is_live(token)? {
+            if !backend.is_live(connection, token, now)? {
                 return Ok(Ok(false));
             }
             if token == new_token {
                 return Ok(Ok(true));
             }
-            if is_live(new_token)? {
+            if backend.is_live(connection, new_token, now)? {
                 return Ok(Err(Error::TokenTaken));
             }
             // An expired session may still be in the way.
             connection.prepare_cached(&statements.delete)?.execute([new_token])?;
             connection.prepare_cached(&statements.rename)?.execute([token, new_token])?;
+            if let Some(subjects) = &backend.subjects {
+                subjects.rename(connection, token, new_token)?;
+            }
             Ok(Ok(true))
         })?
     }
 
     fn delete(&self, token: &str) -> Result<(), Error> {
         let backend = &self.backend;
-        backend.write(&backend.statements.delete, |statement| statement.execute([token]).map(drop))
+        let Some(subjects) = &backend.subjects else {
+            return backend.write(&backend.statements.delete, |statement| {
+                statement.execute([token]).map(drop)
+            });
+        };
+        backend.transact(|connection, _| {
+            connection.prepare_cached(&backend.statements.delete)?.execute([token])?;
+            subjects.delete(connection, token)
+        })
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
@@ -323,9 +339,9 @@ impl Store for SqliteStore {
 }
 
 /// What the store and its cleanup thread share. The thread holds this and never the store.
-struct Backend {
+pub(crate) struct Backend {
     pool: Pool<SqliteConnectionManager>,
-    table: String,
+    pub(crate) table: String,
     statements: Statements,
     limits: Limits,
     clock: Arc<dyn Clock>,
@@ -335,6 +351,8 @@ struct Backend {
     /// them under load. Threads of one store queue here instead, in a fair order.
     turns: RwLock<()>,
     reader_turns: ReaderTurns,
+    /// The index of subjects, where its table was there when the store was made.
+    pub(crate) subjects: Option<SubjectIndex>,
 }
 
 /// Whether readers, too, have to wait for writers.
@@ -389,12 +407,12 @@ impl Statements {
 }
 
 impl Backend {
-    fn now(&self) -> f64 {
+    pub(crate) fn now(&self) -> f64 {
         julian::from_now(self.clock.now())
     }
 
     /// Runs a statement that reads, as often as contention makes necessary.
-    fn read<T>(
+    pub(crate) fn read<T>(
         &self,
         sql: &str,
         operation: impl Fn(&mut CachedStatement<'_>) -> SqliteResult<T>,
@@ -420,6 +438,15 @@ impl Backend {
         self.write_on_connection(|connection| operation(&mut connection.prepare_cached(sql)?))
     }
 
+    pub(crate) fn is_live(
+        &self,
+        connection: &Connection,
+        token: &str,
+        now: f64,
+    ) -> SqliteResult<bool> {
+        connection.prepare_cached(&self.statements.is_live)?.exists(params![token, now])
+    }
+
     /// Runs a statement that changes at most one session, if it is live, and says whether it did.
     fn change_live(
         &self,
@@ -433,7 +460,7 @@ impl Backend {
 
     /// Runs an operation in a transaction, with the time at which it has the database for itself. A time from
     /// before the wait for that could take a session for live that has expired meanwhile.
-    fn transact<T>(
+    pub(crate) fn transact<T>(
         &self,
         operation: impl Fn(&Connection, f64) -> SqliteResult<T>,
     ) -> Result<T, Error> {
@@ -482,12 +509,16 @@ impl Backend {
     }
 
     fn remove_batch(&self) -> Result<Batch, Error> {
-        let now = self.now();
-        let removed = self.write(&self.statements.delete_expired, |statement| {
-            statement.execute(params![now, self.batch_size])
+        let (removed, orphans) = self.transact(|connection, now| {
+            let orphans = match &self.subjects {
+                Some(subjects) => subjects.sweep(connection, now, self.batch_size)?,
+                None => 0,
+            };
+            let mut statement = connection.prepare_cached(&self.statements.delete_expired)?;
+            Ok((statement.execute(params![now, self.batch_size])?, orphans))
         })?;
-        let more = i64::try_from(removed).is_ok_and(|removed| removed >= self.batch_size);
-        Ok(Batch { removed: removed as u64, more })
+        let is_full = i64::try_from(removed).is_ok_and(|removed| removed >= self.batch_size);
+        Ok(Batch { removed: removed as u64, more: is_full || orphans > 0 })
     }
 
     fn page(&self, after: i64) -> Result<Page, Error> {
@@ -534,18 +565,19 @@ fn inspect(
     pool: &Pool<SqliteConnectionManager>,
     table: &str,
     contention_timeout: Duration,
-) -> Result<ReaderTurns, Error> {
+) -> Result<(ReaderTurns, bool), Error> {
     let connection = checkout(pool)?;
     let mode: String = retry_contention(contention_timeout, || {
         connection.pragma_query_value(None, "journal_mode", |row| row.get(0))
     })
     .map_err(fault::of_sqlite)?;
     check_table(&connection, table, contention_timeout)?;
-    Ok(if mode.eq_ignore_ascii_case("wal") {
-        ReaderTurns::None
-    } else {
-        ReaderTurns::BetweenWriters
-    })
+    let has_subjects =
+        retry_contention(contention_timeout, || table::has_subjects(&connection, table))
+            .map_err(fault::of_sqlite)?;
+    let is_wal = mode.eq_ignore_ascii_case("wal");
+    let reader_turns = if is_wal { ReaderTurns::None } else { ReaderTurns::BetweenWriters };
+    Ok((reader_turns, has_subjects))
 }
 
 /// As [`table::check`], as often as contention makes necessary.

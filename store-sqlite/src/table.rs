@@ -7,12 +7,21 @@ use crate::fault;
 
 /// The table and index of the Go store, for the default name.
 pub(crate) const CREATE_TABLE: &str = "\
-CREATE TABLE IF NOT EXISTS sessions (
+CREATE TABLE IF NOT EXISTS \"sessions\" (
     token TEXT PRIMARY KEY,
     data BLOB NOT NULL,
     expiry REAL NOT NULL
 );
-CREATE INDEX IF NOT EXISTS sessions_expiry_idx ON sessions(expiry);
+CREATE INDEX IF NOT EXISTS \"sessions_expiry_idx\" ON \"sessions\"(expiry);
+";
+
+/// The index of subjects, for the default name.
+pub(crate) const CREATE_SUBJECTS_TABLE: &str = "\
+CREATE TABLE IF NOT EXISTS \"sessions_subjects\" (
+    token TEXT PRIMARY KEY NOT NULL,
+    subject TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS \"sessions_subjects_subject_idx\" ON \"sessions_subjects\"(subject);
 ";
 
 /// What a table is called in a statement: never a temporary or attached one of the same name.
@@ -39,12 +48,23 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     Err(Error::InvalidOption { option: "table name", problem })
 }
 
-/// [`CREATE_TABLE`] for a table of this name, which must have been checked.
-pub(crate) fn create_statement(name: &str) -> String {
-    CREATE_TABLE
-        .replace("sessions_expiry_idx", &format!("\"main\".\"{name}_expiry_idx\""))
-        .replace(" sessions(", &format!(" \"{name}\"("))
-        .replace(" sessions (", &format!(" {} (", qualified(name)))
+/// The name of the index of subjects of a table.
+pub(crate) fn subjects_name(name: &str) -> String {
+    format!("{name}_subjects")
+}
+
+/// DDL of ours for a table of another name, which must have been checked.
+pub(crate) fn ddl_for(name: &str, ddl: &str) -> String {
+    ddl.replace("\"sessions", &format!("\"{name}"))
+}
+
+/// Whether there is an index of subjects beside a table.
+pub(crate) fn has_subjects(connection: &Connection, name: &str) -> SqliteResult<bool> {
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type = 'table')",
+        [subjects_name(name)],
+        |row| row.get(0),
+    )
 }
 
 /// Finds out whether sessions can be kept in the table, and says what to do where they can't.
@@ -54,7 +74,7 @@ pub(crate) fn create_statement(name: &str) -> String {
 pub(crate) fn check(connection: &Connection, name: &str) -> Result<(), Error> {
     let mismatch = |problem: String| {
         let table = name.to_owned();
-        let expected = create_statement(name);
+        let expected = ddl_for(name, CREATE_TABLE);
         Error::TableMismatch { table, problem: format!("{problem} (expected: {expected})") }
     };
     let encoding: String = connection
@@ -272,12 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn create_statement_names_table_and_index_after_the_name() -> rusqlite::Result<()> {
+    fn ddl_names_table_and_index_after_the_name() -> rusqlite::Result<()> {
         let connection = Connection::open_in_memory()?;
         for name in ["sessions", "order", "web_sessions"] {
             for _ in 0..2 {
-                connection.execute_batch(&create_statement(name))?;
+                connection.execute_batch(&ddl_for(name, CREATE_TABLE))?;
+                connection.execute_batch(&ddl_for(name, CREATE_SUBJECTS_TABLE))?;
             }
+            assert!(has_subjects(&connection, name)?);
             check(&connection, name).expect("it is the table that check expects");
         }
         let objects: i64 = connection.query_row(
@@ -285,7 +307,20 @@ mod tests {
             [],
             |row| row.get(0),
         )?;
-        assert_eq!(objects, 6);
+        assert_eq!(objects, 12);
+        let names: Vec<String> = connection
+            .prepare("SELECT name FROM sqlite_schema WHERE name LIKE 'web%' AND sql IS NOT NULL ORDER BY name")?
+            .query_map([], |row| row.get(0))?
+            .collect::<SqliteResult<_>>()?;
+        assert_eq!(
+            names,
+            [
+                "web_sessions",
+                "web_sessions_expiry_idx",
+                "web_sessions_subjects",
+                "web_sessions_subjects_subject_idx"
+            ]
+        );
         Ok(())
     }
 

@@ -63,6 +63,7 @@ mod wal {
     }
 
     store_core::conformance_tests!(Opened(File::new()), durable, shared);
+    store_core::subject_conformance_tests!(Opened(File::new()));
 }
 
 /// An application's own pool, as r2d2 makes it, on the Go store's table in SQLite's default journal mode,
@@ -104,6 +105,7 @@ mod rollback_journal {
     }
 
     store_core::conformance_tests!(Passed(File::new()), durable, shared);
+    store_core::subject_conformance_tests!(Passed(File::new()));
 }
 
 /// The store as `in_memory` makes it, under a table name that is a keyword.
@@ -133,6 +135,7 @@ mod in_memory {
     }
 
     store_core::conformance_tests!(Memory);
+    store_core::subject_conformance_tests!(Memory);
 }
 
 /// Several connections to one shared cache, whose locks SQLite's busy timeout doesn't wait for.
@@ -169,4 +172,5 @@ mod shared_cache {
     }
 
     store_core::conformance_tests!(SharedCache);
+    store_core::subject_conformance_tests!(SharedCache);
 }

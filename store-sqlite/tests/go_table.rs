@@ -11,7 +11,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params};
 use sha2::{Digest, Sha256};
-use store_core::{CleanupOptions, ManualClock, Store};
+use store_core::{CleanupOptions, ManualClock, Store, SubjectStore};
 use store_sqlite::{Error, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 
@@ -323,6 +323,60 @@ fn tokens_over_the_limit_that_others_wrote_can_be_found_and_deleted() -> TestRes
     assert!(store.find("short")?.is_some());
     let refused = store.rename("short", &long);
     assert!(matches!(refused, Err(Error::InvalidToken(_))), "{refused:?}");
+    Ok(())
+}
+
+#[test]
+fn sessions_that_go_deletes_drop_out_of_the_index_and_are_swept_from_it() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let store = SqliteOptions::new()
+        .with_cleanup(CleanupOptions::disabled().with_batch_size(3.try_into()?))
+        .open(&path)?;
+    let sqlite = Connection::open(&path)?;
+    let ties = || sqlite.query_row("SELECT count(*) FROM sessions_subjects", [], |row| row.get(0));
+    let later = Utc::now() + TimeDelta::hours(1);
+    for n in 0..20 {
+        store.commit(&format!("token-{n}"), b"data", later)?;
+        assert!(store.set_subject(&format!("token-{n}"), Some("user"))?);
+    }
+    // Go replaces the row, which keeps its subject, and deletes others.
+    let text = later.format(go::EXPIRY_FORMAT).to_string();
+    sqlite.execute(go::COMMIT, params!["token-0", b"go", text])?;
+    sqlite.execute("DELETE FROM sessions WHERE token <> 'token-0' AND token <> 'token-7'", [])?;
+    let mut tokens = store.find_by_subject("user")?;
+    tokens.sort();
+    assert_eq!(tokens, ["token-0", "token-7"]);
+    assert_eq!(ties(), Ok(20));
+    // The search for orphans goes on where it left off, page by page.
+    for _ in 0..8 {
+        assert_eq!(store.delete_expired()?, 0);
+    }
+    assert_eq!(ties(), Ok(2));
+    assert_eq!(store.delete_by_subject("user", None)?, 2);
+    assert_eq!(ties(), Ok(0));
+    Ok(())
+}
+
+#[test]
+fn table_without_an_index_of_subjects_says_so() -> TestResult {
+    let (_directory, path) = go_database()?;
+    let store = SqliteStore::new(pool(&path)?)?;
+    store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    match store.set_subject("token", Some("user")) {
+        Err(Error::TableMissing { table }) => assert_eq!(table, "sessions_subjects"),
+        other => panic!("{other:?}"),
+    }
+    assert!(store.find_by_subject("user").is_err());
+    assert!(store.delete_by_subject("user", None).is_err());
+    assert!(store.rename("token", "renamed")?);
+    store.delete("renamed")?;
+    assert_eq!(store.delete_expired()?, 0);
+
+    SqliteStore::create_table(&pool(&path)?)?;
+    let store = SqliteStore::new(pool(&path)?)?;
+    store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    assert!(store.set_subject("token", Some("user"))?);
     Ok(())
 }
 

@@ -265,6 +265,32 @@ pub fn oversized_data_is_refused_and_changes_nothing<H: Harness>(harness: &H) {
     assert_eq!(sessions, [("token".to_owned(), b"before".to_vec(), expiry)]);
 }
 
+/// Clauses 1 and 8: `find_with_expiry` finds what `find` finds, with the expiry as it is stored.
+pub fn find_with_expiry_agrees_with_find<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let find = |token| store.find_with_expiry(token).expect("it gives no error");
+    let overlong = "x".repeat(harness.limits().max_token_len + 1);
+    for missing in ["never-written", "", &overlong] {
+        assert_eq!(find(missing), None);
+    }
+    commit(&store, "expired", b"data", an_hour_ago());
+    assert_eq!(find("expired"), None);
+    for (data, expiry) in [
+        (&b"first"[..], in_an_hour()),
+        (b"", in_an_hour() + TimeDelta::hours(1)),
+        (b"\0\xff", in_an_hour() - TimeDelta::minutes(1)),
+    ] {
+        commit(&store, "token", data, expiry);
+        let (found_data, found_expiry) = find("token").expect("it is live");
+        assert_eq!(Some(found_data), found(&store, "token"));
+        assert_eq!(found_expiry, walk(&store)[0].2);
+        assert_stored(expiry, found_expiry);
+    }
+    let touched = in_an_hour() + TimeDelta::hours(5);
+    assert!(store.touch("token", touched).expect("touch succeeds"));
+    assert_stored(touched, find("token").expect("it is live").1);
+}
+
 /// Clause 8: a stored expiry is never later than the one given and at most 1 ms earlier.
 pub fn expiry_is_kept_to_the_millisecond<H: Harness>(harness: &H) {
     let store = unswept(harness);
