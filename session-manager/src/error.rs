@@ -1,0 +1,136 @@
+//! What can go wrong with a session.
+
+use std::error::Error as StdError;
+use std::{any, fmt};
+
+/// Why a session could not be loaded, read or written.
+///
+/// Neither the message nor the `Debug` output contains a token or a value.
+///
+/// # Examples
+/// ```
+/// use session_manager::{Error, SessionManager};
+/// use store_core::MemoryStore;
+///
+/// let sessions = SessionManager::new(MemoryStore::new()?);
+/// let mut session = sessions.load([])?;
+/// session.insert("name", "Ada")?;
+/// let error = session.get::<u32>("name").unwrap_err();
+/// assert_eq!(error.to_string(), "the session's value \"name\" is not of type u32");
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store failed.
+    Store(store_core::Error),
+    /// A value is there, but isn't of the type that was asked for.
+    WrongType {
+        /// The value's key.
+        key: String,
+        /// The type that was asked for.
+        expected: &'static str,
+    },
+    /// A value can't be represented by the codec.
+    Unencodable {
+        /// The value's key.
+        key: String,
+        /// The value's type.
+        of: &'static str,
+    },
+    /// The key is one of those that the session keeps for itself.
+    ReservedKey {
+        /// The key.
+        key: String,
+    },
+    /// Other requests changed the session each time that this one tried to write.
+    Conflict {
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// The operating system gave no randomness for a new token.
+    Randomness(getrandom::Error),
+    /// An option has a value that can't be worked with.
+    InvalidOption {
+        /// The option.
+        option: &'static str,
+        /// What is wrong with the value.
+        problem: String,
+    },
+    /// The manager was made by `new`, on a store without an index of subjects.
+    NoSubjects,
+    /// The session has no subject.
+    NoSubject,
+}
+
+impl Error {
+    pub(crate) fn wrong_type<T>(key: &str) -> Self {
+        Self::WrongType { key: key.to_owned(), expected: any::type_name::<T>() }
+    }
+
+    pub(crate) fn unencodable<T: ?Sized>(key: &str) -> Self {
+        Self::Unencodable { key: key.to_owned(), of: any::type_name::<T>() }
+    }
+
+    /// Whether the fault is the system's and not the program's: a store that is down or busy, or a session
+    /// that too many requests change at once. The adapters answer these with status 503.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::Error;
+    ///
+    /// assert!(Error::Conflict { attempts: 64 }.is_temporary());
+    /// assert!(!Error::NoSubjects.is_temporary());
+    /// ```
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Conflict { .. } | Self::Randomness(_))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(_) => f.write_str("the session store failed"),
+            Self::WrongType { key, expected } => {
+                write!(f, "the session's value {key:?} is not of type {expected}")
+            }
+            Self::Unencodable { key, of } => {
+                write!(f, "the session's codec can't represent {key:?} of type {of}")
+            }
+            Self::ReservedKey { key } => {
+                write!(f, "the key {key:?} is reserved for the session itself")
+            }
+            Self::Conflict { attempts } => {
+                write!(
+                    f,
+                    "other requests changed the session at each of {attempts} attempts to write it"
+                )
+            }
+            Self::Randomness(_) => {
+                f.write_str("the operating system gave no randomness for a token")
+            }
+            Self::InvalidOption { option, problem } => write!(f, "invalid {option}: {problem}"),
+            Self::NoSubjects => f.write_str(
+                "this manager has no index of subjects: make it with SessionManager::with_subjects",
+            ),
+            Self::NoSubject => f.write_str("the session has no subject"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Store(source) => Some(source),
+            Self::Randomness(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<store_core::Error> for Error {
+    fn from(error: store_core::Error) -> Self {
+        Self::Store(error)
+    }
+}

@@ -1,0 +1,45 @@
+//! What the manager tells the application about its sessions.
+
+use crate::Fingerprint;
+
+/// Something that happened to a session, for logs and alarms.
+///
+/// It shows neither a token nor a value; sessions can be told apart by their fingerprints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// To which session.
+    pub session: Fingerprint,
+}
+
+/// What happened to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// It was stored for the first time.
+    Created,
+    /// It got a new token. The fingerprint is that of the new one.
+    Renewed,
+    /// It was destroyed by the application.
+    Destroyed,
+    /// Its deadline had passed although the store still had it; it was removed.
+    Expired,
+    /// A request came with a token of the right form that names no live session: one that has expired, was
+    /// destroyed or renewed, or was invented. It was not adopted.
+    UnknownToken,
+    /// Another request changed the session while this one ran; this one's changes were applied to the newer
+    /// data.
+    Conflict,
+    /// Another request destroyed or renewed the session while this one ran; this one's changes were dropped.
+    Lost,
+    /// Its data can't be decoded, or is of a newer version. The request got a fresh session.
+    Poisoned,
+}
+
+impl Event {
+    pub(crate) fn new(kind: EventKind, session: Fingerprint) -> Self {
+        Self { kind, session }
+    }
+}

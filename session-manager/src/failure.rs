@@ -1,0 +1,79 @@
+//! The response to a request that failed, the same for every framework.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use crate::{Codec, Error, SessionManager};
+
+/// Why a handler, or its session, failed: any error that `?` takes.
+pub type Failure = Box<dyn StdError + Send + Sync>;
+
+pub(crate) type ErrorResponder =
+    Arc<dyn Fn(&(dyn StdError + 'static)) -> ErrorResponse + Send + Sync>;
+
+/// How an adapter answers a request that failed.
+///
+/// # Examples
+/// ```
+/// use session_manager::{ErrorResponse, SessionManager};
+/// use store_core::MemoryStore;
+///
+/// let sessions = SessionManager::new(MemoryStore::new()?).with_error_responder(|error| {
+///     let mut response = ErrorResponse::default_for(error);
+///     response.body = "<h1>Sorry</h1><p>Please try again.</p>".to_owned();
+///     response.content_type = "text/html; charset=utf-8";
+///     response
+/// });
+/// # Ok::<(), session_manager::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ErrorResponse {
+    /// The HTTP status.
+    pub status: u16,
+    /// Seconds after which the visitor may try again, for a Retry-After header.
+    pub retry_after: Option<u32>,
+    /// The type of the body.
+    pub content_type: &'static str,
+    /// The body. It should not quote the error.
+    pub body: String,
+}
+
+impl ErrorResponse {
+    /// What adapters answer unless told otherwise: 503 with Retry-After where the store is at fault
+    /// ([`Error::is_temporary`]), 500 for everything else. The error and its causes go to the log.
+    #[must_use]
+    pub fn default_for(error: &(dyn StdError + 'static)) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        log::error!("a request failed: {text}");
+        let is_temporary = error.downcast_ref().is_some_and(Error::is_temporary);
+        Self {
+            status: if is_temporary { 503 } else { 500 },
+            retry_after: is_temporary.then_some(5),
+            content_type: "text/plain; charset=utf-8",
+            body: if is_temporary {
+                "The service is busy or down for a moment. Please try again.\n".to_owned()
+            } else {
+                "Something went wrong on our side.\n".to_owned()
+            },
+        }
+    }
+}
+
+impl<C: Codec> SessionManager<C> {
+    /// Answers requests whose handler or session failed. Default: [`ErrorResponse::default_for`].
+    #[doc(alias = "ErrorFunc")]
+    #[must_use]
+    pub fn with_error_responder(
+        mut self,
+        responder: impl Fn(&(dyn StdError + 'static)) -> ErrorResponse + Send + Sync + 'static,
+    ) -> Self {
+        self.error_responder = Arc::new(responder);
+        self
+    }
+}

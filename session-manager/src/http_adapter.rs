@@ -1,0 +1,64 @@
+//! Sessions for servers on the types of the `http` crate.
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use crate::{Codec, Failure, Session, SessionManager};
+
+impl<C: Codec> SessionManager<C> {
+    /// Loads the session of a request with these headers, calls the handler, writes the session, and adds the
+    /// headers to the response.
+    ///
+    /// Where the handler or the session fails, nothing of the session is written and the response is the
+    /// [error responder's](Self::with_error_responder). A handler that panics writes nothing either.
+    ///
+    /// # Examples
+    /// ```
+    /// use http::{HeaderMap, Response};
+    /// use session_manager::SessionManager;
+    /// use store_core::MemoryStore;
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?);
+    /// let response: Response<String> = sessions.http(&HeaderMap::new(), |session| {
+    ///     session.insert("name", "Ada")?;
+    ///     Ok(Response::new("Hello".to_owned()))
+    /// });
+    /// assert!(response.headers().contains_key("set-cookie"));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    pub fn http<B: From<String>>(
+        &self,
+        headers: &HeaderMap,
+        handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response<B>, Failure>,
+    ) -> Response<B> {
+        self.respond_to(headers, handler).unwrap_or_else(|failure| {
+            let error = (self.error_responder)(&*failure);
+            let mut response = Response::new(error.body.into());
+            *response.status_mut() =
+                StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(error.content_type));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            if let Some(seconds) = error.retry_after {
+                headers.insert(RETRY_AFTER, seconds.into());
+            }
+            response
+        })
+    }
+
+    fn respond_to<B>(
+        &self,
+        headers: &HeaderMap,
+        handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response<B>, Failure>,
+    ) -> Result<Response<B>, Failure> {
+        let cookies = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
+        let mut session = self.load_from_headers(cookies)?;
+        let mut response = handler(&mut session)?;
+        for (name, value) in session.finish()? {
+            // Appended, not inserted: the application may set cookies of its own.
+            let name = HeaderName::try_from(name)?;
+            response.headers_mut().append(name, HeaderValue::try_from(value)?);
+        }
+        Ok(response)
+    }
+}

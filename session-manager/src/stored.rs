@@ -1,0 +1,173 @@
+//! Sessions that aren't the request's own: those of a user, and all of them.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use store_core::{Store, SubjectStore};
+
+use crate::codec::{Codec, Decoded, Json};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::manager::SessionManager;
+use crate::token::SessionKey;
+use crate::values::{SUBJECT, is_reserved};
+
+/// A session as the store has it, to be looked at or destroyed.
+///
+/// # Examples
+/// A page that lists where somebody is logged in:
+/// ```
+/// use session_manager::{Error, SessionManager};
+/// use store_core::MemoryStore;
+///
+/// let sessions = SessionManager::with_subjects(MemoryStore::new()?);
+/// let mut session = sessions.load([])?;
+/// session.set_subject("7")?;
+/// session.insert("device", "Firefox on Linux")?;
+/// session.finish()?;
+///
+/// let all = sessions.sessions_of("7")?;
+/// assert_eq!(all[0].get::<String>("device")?.as_deref(), Some("Firefox on Linux"));
+/// sessions.destroy(all[0].key())?;
+/// assert!(sessions.sessions_of("7")?.is_empty());
+/// # Ok::<(), Error>(())
+/// ```
+pub struct StoredSession<'m, C = Json> {
+    codec: &'m C,
+    key: SessionKey,
+    data: Vec<u8>,
+    content: Decoded,
+    expiry: DateTime<Utc>,
+}
+
+impl<C: Codec> StoredSession<'_, C> {
+    /// The session's name in the store, by which it can be destroyed.
+    #[must_use]
+    pub fn key(&self) -> &SessionKey {
+        &self.key
+    }
+
+    /// When it expires unless it is used.
+    #[must_use]
+    pub fn expiry(&self) -> DateTime<Utc> {
+        self.expiry
+    }
+
+    /// When it ends, however much it is used.
+    #[must_use]
+    pub fn deadline(&self) -> DateTime<Utc> {
+        self.content.deadline
+    }
+
+    /// The value under a key.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] if there is one, of another type.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let Some((_, place)) = self.content.values.iter().find(|(own, _)| own == key) else {
+            return Ok(None);
+        };
+        let value = self.data.get(place.clone()).unwrap_or_default();
+        self.codec.decode_value(value).map(Some).map_err(|_| Error::wrong_type::<T>(key))
+    }
+
+    /// The keys of the application's values.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.content.values.iter().map(|(key, _)| key.as_str()).filter(|key| !is_reserved(key))
+    }
+
+    /// The subject that the session is tied to.
+    #[must_use]
+    pub fn subject(&self) -> Option<String> {
+        self.get(SUBJECT).unwrap_or(None)
+    }
+}
+
+impl<C> fmt::Debug for StoredSession<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredSession")
+            .field("key", &self.key)
+            .field("expiry", &self.expiry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Codec> SessionManager<C> {
+    /// The live sessions of a subject, in no particular order.
+    ///
+    /// # Errors
+    /// [`Error::NoSubjects`]; [`Error::Store`].
+    pub fn sessions_of(&self, subject: &str) -> Result<Vec<StoredSession<'_, C>>, Error> {
+        let mut sessions = Vec::new();
+        for key in self.subjects()?.find_by_subject(subject)? {
+            if let Some((data, expiry)) = self.store.find_with_expiry(&key)? {
+                sessions.extend(self.stored_session(&key, data, expiry));
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// Destroys all sessions of a subject, the present one included, and says how many: for “log out
+    /// everywhere”, and for an account that is closed or whose password was reset.
+    ///
+    /// # Errors
+    /// [`Error::NoSubjects`]; [`Error::Store`].
+    pub fn destroy_all(&self, subject: &str) -> Result<u64, Error> {
+        Ok(self.subjects()?.delete_by_subject(subject, None)?)
+    }
+
+    /// Destroys a session of a list or a walk. One that has ended meanwhile is no error.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn destroy(&self, key: &SessionKey) -> Result<(), Error> {
+        self.store.delete(key.as_str())?;
+        self.report(EventKind::Destroyed, key);
+        Ok(())
+    }
+
+    /// Visits all live sessions, in no particular order, until the visitor breaks off. Poisoned ones are
+    /// reported and left out.
+    ///
+    /// The visitor may destroy sessions; it needs memory for a page of them, not for all.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    #[doc(alias = "Iterate")]
+    pub fn for_each(
+        &self,
+        mut visit: impl FnMut(StoredSession<'_, C>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.store.for_each(&mut |record| match self.stored_session(
+            record.token,
+            record.data.to_owned(),
+            record.expiry,
+        ) {
+            Some(session) => visit(session),
+            None => ControlFlow::Continue(()),
+        })?;
+        Ok(())
+    }
+
+    fn stored_session(
+        &self,
+        key: &str,
+        data: Vec<u8>,
+        expiry: DateTime<Utc>,
+    ) -> Option<StoredSession<'_, C>> {
+        let key = SessionKey::from_store(key);
+        let Ok(content) = self.codec.decode(&data) else {
+            self.report(EventKind::Poisoned, &key);
+            return None;
+        };
+        Some(StoredSession { codec: &self.codec, key, data, content, expiry })
+    }
+
+    /// The index of subjects.
+    pub(crate) fn subjects(&self) -> Result<&Arc<dyn SubjectStore>, Error> {
+        self.subjects.as_ref().ok_or(Error::NoSubjects)
+    }
+}

@@ -1,0 +1,187 @@
+//! Tokens, which browsers hold, and the keys under which stores hold their sessions.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+
+/// Bytes of randomness in a token: 256 bits, twice what OWASP and ASVS ask for.
+const TOKEN_BYTES: usize = 32;
+
+/// The secret in the cookie: 43 characters of base64url. Its `Debug` output doesn't show it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token(String);
+
+impl Token {
+    /// A new token, from the operating system's randomness.
+    pub(crate) fn generate() -> Result<Self, Error> {
+        let mut bytes = [0; TOKEN_BYTES];
+        getrandom::fill(&mut bytes).map_err(Error::Randomness)?;
+        Ok(Self(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// The token in a cookie's value, if it has the form of one: anything else can't name a session, and the
+    /// store isn't asked.
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        let mut bytes = [0; TOKEN_BYTES];
+        match BASE64_URL_SAFE_NO_PAD.decode_slice(value, &mut bytes) {
+            Ok(TOKEN_BYTES) => Some(Self(value.to_owned())),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// What the store has instead of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokensAtRest {
+    /// SHA-256, in base64url: a copy of the store logs nobody in. SCS has the same form as
+    /// `HashTokenInStore`.
+    Hashed,
+    /// The token itself.
+    Plain,
+}
+
+impl TokensAtRest {
+    pub(crate) fn key(self, token: &Token) -> SessionKey {
+        SessionKey(match self {
+            Self::Hashed => BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_str())),
+            Self::Plain => token.as_str().to_owned(),
+        })
+    }
+}
+
+/// The name of a session in the store: by default the hash of its token.
+///
+/// It can't be used to log in (where tokens are hashed), only to end the session:
+/// [`SessionManager::destroy`](crate::SessionManager::destroy). Its `Debug` output shows a
+/// [`Fingerprint`] alone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SessionKey(String);
+
+impl SessionKey {
+    pub(crate) fn from_store(key: &str) -> Self {
+        Self(key.to_owned())
+    }
+
+    /// The key as the store has it. With tokens that aren't hashed this is the secret itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What a log may show of the session.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        // Hashed once more, because in a store with plain tokens the key is a secret.
+        let digest = Sha256::new()
+            .chain_update("session-manager fingerprint ")
+            .chain_update(&self.0)
+            .finalize();
+        Fingerprint(digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionKey({})", self.fingerprint())
+    }
+}
+
+/// 64 bits by which log lines of one session can be told to belong together, and nothing else.
+///
+/// # Examples
+/// ```
+/// use session_manager::SessionManager;
+/// use store_core::MemoryStore;
+///
+/// let sessions = SessionManager::new(MemoryStore::new()?)
+///     .with_event_hook(|event| println!("{:?} {:?}", event.kind, event.session));
+/// # Ok::<(), session_manager::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u64);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_43_characters_and_never_the_same() -> Result<(), Error> {
+        let mut seen = HashSet::new();
+        for _ in 0..1_000 {
+            let token = Token::generate()?;
+            assert_eq!(token.as_str().len(), 43);
+            assert_eq!(Token::parse(token.as_str()).as_ref(), Some(&token));
+            assert!(seen.insert(token.0));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_has_not_the_form_of_a_token_is_none() {
+        let good = "A".repeat(43);
+        assert!(Token::parse(&good).is_some());
+        for bad in [
+            "",
+            "A",
+            &"A".repeat(42),
+            &"A".repeat(44),
+            &"A".repeat(8_192),
+            &format!("{}=", "A".repeat(43)),
+            &format!("{}+", "A".repeat(42)),
+            &format!("{}/", "A".repeat(42)),
+            &format!("{} ", "A".repeat(42)),
+            // Bits that 32 bytes don't have: another spelling of the same token.
+            &format!("{}B", "A".repeat(42)),
+            &"é".repeat(43),
+            &"\0".repeat(43),
+        ] {
+            assert!(Token::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn hash_is_the_one_of_scs() {
+        // sha256.Sum256 of the token's text, in base64.RawURLEncoding.
+        let token = Token("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned());
+        let key = TokensAtRest::Hashed.key(&token);
+        assert_eq!(key.as_str().len(), 43);
+        assert_eq!(key.as_str(), "DwBzhbb51LfusnSGBa_hqYSgo7-j8BTQnip4TOnlzRo");
+        assert_eq!(TokensAtRest::Plain.key(&token).as_str(), token.as_str());
+    }
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        let token = Token("SECRETSECRETSECRETSECRETSECRETSECRETSECRETA".to_owned());
+        for text in [format!("{token:?}"), format!("{:?}", TokensAtRest::Plain.key(&token))] {
+            assert!(!text.contains("SECRET"), "{text}");
+        }
+    }
+}
