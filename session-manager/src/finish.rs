@@ -14,6 +14,7 @@ use store_core::Store;
 use crate::codec::{Codec, CodecError};
 use crate::error::Error;
 use crate::event::EventKind;
+use crate::manager::SessionManager;
 use crate::session::{Defect, Origin, Renewal, Session, Stored};
 use crate::token::{SessionKey, Token};
 use crate::values::{Change, Content, REMEMBER_ME, Values};
@@ -55,10 +56,18 @@ impl<C: Codec> Session<'_, C> {
             manager.report(EventKind::Destroyed, key);
         }
 
+        // Asked before the session is looked at for other reasons than the application's.
+        let was_read = self.was_read();
+        if self.is_touch_due(now) {
+            self.content();
+        }
+        self.leave_defective()?;
         let was_destroyed = self.destroyed.is_some();
-        let set_cookie = match self.take_stored()? {
-            Some(stored) => self.write(stored, now)?,
-            None => self.create(now)?.or_else(|| was_destroyed.then(|| manager.cookie.remove())),
+        let set_cookie = match self.origin {
+            Origin::Stored(_) => self.write(now)?,
+            Origin::Fresh => {
+                self.create(now)?.or_else(|| was_destroyed.then(|| manager.cookie.remove()))
+            }
         };
 
         let mut headers = Vec::new();
@@ -66,25 +75,21 @@ impl<C: Codec> Session<'_, C> {
             headers.push(("Set-Cookie", set_cookie));
             headers.push(("Cache-Control", "no-store".to_owned()));
         }
-        if self.was_read() {
+        if was_read {
             headers.push(("Vary", "Cookie".to_owned()));
         }
         Ok(headers)
     }
 
-    /// The session that the store has, if it can be gone on with.
-    fn take_stored(&mut self) -> Result<Option<Stored>, Error> {
-        let Origin::Stored(stored) = std::mem::replace(&mut self.origin, Origin::Fresh) else {
-            return Ok(None);
-        };
-        match self.defect() {
-            None => Ok(Some(stored)),
-            Some(Defect::Poisoned) => Ok(None),
-            Some(Defect::Expired) => {
-                self.manager.store.delete(stored.key.as_str())?;
-                Ok(None)
-            }
+    /// Parts with a session that the store has and that can't be gone on with.
+    fn leave_defective(&mut self) -> Result<(), Error> {
+        let Some(defect) = self.defect() else { return Ok(()) };
+        if let Origin::Stored(stored) = std::mem::replace(&mut self.origin, Origin::Fresh)
+            && defect == Defect::Expired
+        {
+            self.manager.store.delete(stored.key.as_str())?;
         }
+        Ok(())
     }
 
     /// Stores a fresh session, unless nothing was put into it, and gives its cookie.
@@ -102,50 +107,68 @@ impl<C: Codec> Session<'_, C> {
         let token = Token::generate()?;
         let key = manager.key(&token);
         manager.store.commit(key.as_str(), &data, expiry)?;
-        if let Err(error) = self.write_subject(&key) {
-            // Nobody has been given the token, so nobody misses the session.
-            let _ = manager.store.delete(key.as_str());
-            return Err(error);
+        let tied = self.write_subject(&key).and_then(|tied| {
+            if tied {
+                self.end_others(&key)?;
+            }
+            Ok(tied)
+        });
+        match tied {
+            Ok(true) => manager.report(EventKind::Created, &key),
+            // Somebody has logged the subject out everywhere, at this very moment.
+            Ok(false) => {
+                manager.report(EventKind::Lost, &key);
+                return Ok(None);
+            }
+            Err(error) => {
+                // Nobody has been given the token, so nobody misses the session.
+                let _ = manager.store.delete(key.as_str());
+                return Err(error);
+            }
         }
-        manager.report(EventKind::Created, &key);
-        self.end_others(&key)?;
         Ok(Some(self.cookie(&token, expiry, now)))
     }
 
     /// Writes what the request changed in a session that the store has; gives the cookie, if the browser needs
     /// a new one.
-    fn write(&mut self, mut stored: Stored, now: DateTime<Utc>) -> Result<Option<String>, Error> {
+    fn write(&mut self, now: DateTime<Utc>) -> Result<Option<String>, Error> {
+        let Origin::Stored(stored) = &mut self.origin else { return Ok(None) };
+        let store = &self.manager.store;
+        let (old_key, old_expiry) = (stored.key.clone(), stored.expiry);
         let renewal = self.renewal.take();
-        if let Some(Renewal { key, .. }) = &renewal
-            && !self.manager.store.rename(stored.key.as_str(), key.as_str())?
-        {
-            self.manager.report(EventKind::Lost, &stored.key);
-            return Ok(None);
+        let is_renewed = renewal.is_some();
+        if let Some(Renewal { token, key }) = renewal {
+            if !store.rename(old_key.as_str(), key.as_str())? {
+                self.manager.report(EventKind::Lost, &old_key);
+                return Ok(None);
+            }
+            (stored.token, stored.key) = (token, key);
         }
-        let old_key = stored.key.clone();
-        if let Some(Renewal { token, key }) = &renewal {
-            (stored.token, stored.key) = (token.clone(), key.clone());
-        }
+        let (token, key) = (stored.token.clone(), stored.key.clone());
 
-        let outcome = self.write_content(&mut stored, now);
+        let outcome = self.write_content(&key, now).and_then(|outcome| {
+            if let Outcome::Live { .. } = outcome {
+                self.end_others(&key)?;
+            }
+            Ok(outcome)
+        });
         let expiry = match outcome {
             Ok(Outcome::Live { expiry }) => expiry,
             Ok(Outcome::Lost) => {
-                self.manager.report(EventKind::Lost, &stored.key);
+                self.manager.report(EventKind::Lost, &key);
                 return Ok(None);
             }
             Err(error) => {
-                if renewal.is_some() {
+                if is_renewed {
                     // The browser isn't going to hear of the new token, so the old one must stay good.
-                    let _ = self.manager.store.rename(stored.key.as_str(), old_key.as_str());
+                    let _ = store.rename(key.as_str(), old_key.as_str());
                 }
                 return Err(error);
             }
         };
-        if renewal.is_some() {
-            self.manager.report(EventKind::Renewed, &stored.key);
+        if is_renewed {
+            self.manager.report(EventKind::Renewed, &key);
         }
-        self.end_others(&stored.key)?;
 
         if expiry <= now {
             return Ok(Some(self.manager.cookie.remove()));
@@ -154,98 +177,33 @@ impl<C: Codec> Session<'_, C> {
             .changes
             .iter()
             .any(|change| matches!(change, Change::Set(key, _) if key == REMEMBER_ME));
-        let moves_expiry = (expiry - stored.expiry).abs() > TimeDelta::seconds(1);
-        let needs_cookie =
-            renewal.is_some() || changes_remembering || (moves_expiry && self.persists());
-        Ok(needs_cookie.then(|| self.cookie(&stored.token, expiry, now)))
+        let moves_expiry = (expiry - old_expiry).abs() > TimeDelta::seconds(1);
+        let needs_cookie = is_renewed || changes_remembering || (moves_expiry && self.persists());
+        Ok(needs_cookie.then(|| self.cookie(&token, expiry, now)))
     }
 
     /// Subject, values and expiry, in this order: a session that holds a log in is already in the index.
-    fn write_content(&mut self, stored: &mut Stored, now: DateTime<Utc>) -> Result<Outcome, Error> {
-        if !self.write_subject(&stored.key)? {
+    fn write_content(&mut self, key: &SessionKey, now: DateTime<Utc>) -> Result<Outcome, Error> {
+        if !self.write_subject(key)? {
             return Ok(Outcome::Lost);
         }
-        if self.changes.is_empty() {
-            return self.touch(stored, now);
-        }
-        let Some(mut content) = self.content.take() else {
-            unreachable!("a change makes the content")
-        };
-        let outcome = self.replace(stored, &mut content, now);
-        let _ = self.content.set(content);
-        outcome
-    }
-
-    /// Writes the content, to newer data if need be.
-    fn replace(
-        &mut self,
-        stored: &mut Stored,
-        content: &mut Content,
-        now: DateTime<Utc>,
-    ) -> Result<Outcome, Error> {
-        let (store, codec) = (&*self.manager.store, &self.manager.codec);
-        let mut pauses = pauses();
-        for attempt in 1..=MAX_ATTEMPTS {
-            let data = encode(codec, content, &stored.data)?;
-            if attempt == 1 && data == stored.data {
-                // The changes came to nothing.
-                return self.touch_until(stored, content.deadline, now);
+        let manager = self.manager;
+        let Origin::Stored(stored) = &mut self.origin else { return Ok(Outcome::Lost) };
+        match self.content.get_mut() {
+            Some(content) if !self.changes.is_empty() => {
+                replace(manager, stored, content, &mut self.changes, now)
             }
-            let expiry = self.manager.expiry(content.deadline, now);
-            if store.replace(stored.key.as_str(), &stored.data, &data, expiry)? {
-                return Ok(Outcome::Live { expiry });
-            }
-
-            let Some(newer) = store.find(stored.key.as_str())? else { return Ok(Outcome::Lost) };
-            let Ok(decoded) = codec.decode(&newer) else {
-                self.manager.report(EventKind::Poisoned, &stored.key);
-                return Ok(Outcome::Lost);
-            };
-            self.manager.report(EventKind::Conflict, &stored.key);
-            stored.data = newer;
-            *content =
-                Content { deadline: decoded.deadline, values: Values::stored(decoded.values) };
-            for change in &mut self.changes {
-                content.apply(change, codec, &stored.data)?;
-            }
-            if let Some(pause) = pauses.next() {
-                thread::sleep(pause);
-            }
-        }
-        Err(Error::Conflict { attempts: MAX_ATTEMPTS })
-    }
-
-    /// Moves the expiry of an unchanged session, if it has an idle timeout of which a tenth has passed.
-    fn touch(&self, stored: &Stored, now: DateTime<Utc>) -> Result<Outcome, Error> {
-        match self.manager.idle_timeout {
-            Some(timeout) if is_due(timeout, stored.expiry, now) => {
-                // Only now is the deadline needed. Data without one is left as it is.
-                match self.manager.codec.decode(&stored.data) {
-                    Ok(decoded) => self.touch_until(stored, decoded.deadline, now),
-                    Err(CodecError) => Ok(Outcome::Live { expiry: stored.expiry }),
-                }
-            }
-            _ => Ok(Outcome::Live { expiry: stored.expiry }),
+            Some(content) => touch(manager, stored, content.deadline, now),
+            // Nobody has asked for anything, and it isn't time to move the expiry.
+            None => Ok(Outcome::Live { expiry: stored.expiry }),
         }
     }
 
-    fn touch_until(
-        &self,
-        stored: &Stored,
-        deadline: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<Outcome, Error> {
-        let expiry = self.manager.expiry(deadline, now);
-        let is_due =
-            self.manager.idle_timeout.is_some_and(|timeout| is_due(timeout, stored.expiry, now));
-        // At the deadline there is nothing left to move.
-        if !is_due || expiry - stored.expiry <= TimeDelta::milliseconds(1) {
-            return Ok(Outcome::Live { expiry: stored.expiry });
-        }
-        if self.manager.store.touch(stored.key.as_str(), expiry)? {
-            Ok(Outcome::Live { expiry })
-        } else {
-            Ok(Outcome::Lost)
+    /// Whether a tenth of the idle timeout has passed since the expiry was moved last.
+    fn is_touch_due(&self, now: DateTime<Utc>) -> bool {
+        match (&self.origin, self.manager.idle_timeout) {
+            (Origin::Stored(stored), Some(timeout)) => is_due(timeout, stored.expiry, now),
+            _ => false,
         }
     }
 
@@ -276,6 +234,63 @@ impl<C: Codec> Session<'_, C> {
         let persistent_until = self.persists().then_some(expiry);
         self.manager.cookie.set(token.as_str(), persistent_until, now)
     }
+}
+
+/// Writes the content, to newer data if need be.
+fn replace<C: Codec>(
+    manager: &SessionManager<C>,
+    stored: &mut Stored,
+    content: &mut Content,
+    changes: &mut [Change<C>],
+    now: DateTime<Utc>,
+) -> Result<Outcome, Error> {
+    let (store, codec) = (&manager.store, &manager.codec);
+    let mut pauses = pauses();
+    for attempt in 1..=MAX_ATTEMPTS {
+        let data = encode(codec, content, &stored.data)?;
+        if attempt == 1 && data == stored.data {
+            // The changes came to nothing.
+            return touch(manager, stored, content.deadline, now);
+        }
+        let expiry = manager.expiry(content.deadline, now);
+        if store.replace(stored.key.as_str(), &stored.data, &data, expiry)? {
+            return Ok(Outcome::Live { expiry });
+        }
+
+        let Some(newer) = store.find(stored.key.as_str())? else { return Ok(Outcome::Lost) };
+        let Ok(decoded) = codec.decode(&newer) else {
+            manager.report(EventKind::Poisoned, &stored.key);
+            return Ok(Outcome::Lost);
+        };
+        manager.report(EventKind::Conflict, &stored.key);
+        stored.data = newer;
+        *content = Content { deadline: decoded.deadline, values: Values::stored(decoded.values) };
+        for change in &mut *changes {
+            content.apply(change, codec, &stored.data)?;
+        }
+        if let Some(pause) = pauses.next() {
+            thread::sleep(pause);
+        }
+    }
+    Err(Error::Conflict { attempts: MAX_ATTEMPTS })
+}
+
+/// Moves the expiry of a session whose data stay as they are, if it has an idle timeout of which a tenth has
+/// passed.
+fn touch<C: Codec>(
+    manager: &SessionManager<C>,
+    stored: &Stored,
+    deadline: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Outcome, Error> {
+    let expiry = manager.expiry(deadline, now);
+    let is_due = manager.idle_timeout.is_some_and(|timeout| is_due(timeout, stored.expiry, now));
+    // At the deadline there is nothing left to move.
+    if !is_due || expiry - stored.expiry <= TimeDelta::milliseconds(1) {
+        return Ok(Outcome::Live { expiry: stored.expiry });
+    }
+    let is_live = manager.store.touch(stored.key.as_str(), expiry)?;
+    Ok(if is_live { Outcome::Live { expiry } } else { Outcome::Lost })
 }
 
 fn encode<C: Codec>(codec: &C, content: &Content, data: &[u8]) -> Result<Vec<u8>, Error> {
