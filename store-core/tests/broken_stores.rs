@@ -19,7 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use store_core::conformance::{self, Harness};
 use store_core::{
     Batch, Cleanup, CleanupOptions, Clock, Error, Limits, MemoryOptions, MemoryStore, Record,
-    Store, TokenProblem,
+    Store, SubjectStore, TokenProblem,
 };
 
 /// Small, so that data at the limit is quick to make.
@@ -159,6 +159,17 @@ enum Fault {
     WalkInOrderOfTokens,
     CommitMovesToTheEnd,
     AllShowsOne,
+
+    // Subjects.
+    SubjectsFoldCase,
+    SetSubjectCreates,
+    SetSubjectRevives,
+    SetSubjectAddsAnother,
+    RenameLosesTheSubject,
+    FindBySubjectShowsTheExpired,
+    DeleteBySubjectTakesAll,
+    DeleteBySubjectOnlyUnties,
+    OverlongSubjectsAreCut,
 
     // Secrets.
     ErrorsNameTheToken,
@@ -809,6 +820,13 @@ impl Store for Broken {
             Fault::RenameCutsOverlongTokens => {
                 return self.inner.rename(token, cut_to_limit(new_token));
             }
+            Fault::RenameLosesTheSubject => {
+                let renamed = self.inner.rename(token, new_token)?;
+                if renamed {
+                    self.inner.set_subject(new_token, None)?;
+                }
+                return Ok(renamed);
+            }
             Fault::RenameToAnInvalidTokenDeletes if LIMITS.check_token(new_token).is_err() => {
                 self.inner.delete(token)?;
             }
@@ -994,6 +1012,68 @@ impl Broken {
     }
 }
 
+impl Broken {
+    /// What the store makes of a subject.
+    fn subject<'a>(&self, subject: &'a str) -> Cow<'a, str> {
+        match self.fault {
+            Fault::SubjectsFoldCase => subject.to_ascii_lowercase().into(),
+            Fault::OverlongSubjectsAreCut => {
+                let end = subject.floor_char_boundary(store_core::MAX_SUBJECT_LEN);
+                subject[..end].into()
+            }
+            _ => subject.into(),
+        }
+    }
+}
+
+impl SubjectStore for Broken {
+    fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
+        let subject = subject.map(|subject| self.subject(subject));
+        let subject = subject.as_deref();
+        match self.fault {
+            Fault::SetSubjectCreates if self.inner.find(token)?.is_none() && !token.is_empty() => {
+                self.inner.commit(
+                    token.get(..LIMITS.max_token_len).unwrap_or(token),
+                    b"",
+                    in_an_hour(),
+                )?;
+            }
+            Fault::SetSubjectRevives => {
+                return forgetting_expiries(|| self.inner.set_subject(token, subject));
+            }
+            Fault::SetSubjectAddsAnother if subject.is_some() => {
+                self.inner.commit(&format!("{token}-tie"), b"", in_an_hour())?;
+                self.inner.set_subject(&format!("{token}-tie"), subject)?;
+            }
+            _ => {}
+        }
+        self.inner.set_subject(token, subject)
+    }
+
+    fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
+        let find = || self.inner.find_by_subject(&self.subject(subject));
+        match self.fault {
+            Fault::FindBySubjectShowsTheExpired => forgetting_expiries(find),
+            _ => find(),
+        }
+    }
+
+    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
+        let subject = &*self.subject(subject);
+        match self.fault {
+            Fault::DeleteBySubjectTakesAll => self.inner.delete_by_subject(subject, None),
+            Fault::DeleteBySubjectOnlyUnties => {
+                let tokens = self.inner.find_by_subject(subject)?;
+                let tokens = tokens.iter().filter(|token| Some(&***token) != except);
+                let untied: Result<Vec<_>, _> =
+                    tokens.map(|token| self.inner.set_subject(token, None)).collect();
+                Ok(untied?.len() as u64)
+            }
+            _ => self.inner.delete_by_subject(subject, except),
+        }
+    }
+}
+
 impl fmt::Debug for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Broken");
@@ -1108,6 +1188,13 @@ claims_catch_faults! {
     sweep_never_removes_a_renewed_session: SweepPicksFirst SweepRemovesTheLive;
     walk_sees_each_live_session_once: WalkShowsTheExpired WalkShowsOneTwice WalkSkipsAtPages;
     walk_sees_renamed_and_rewritten_sessions_once: WalkInOrderOfTokens CommitMovesToTheEnd;
+    subject_finds_its_live_sessions: SetSubjectAddsAnother;
+    subject_follows_a_rename: RenameLosesTheSubject;
+    subject_ends_with_the_session: DeleteOnlyExpires FindBySubjectShowsTheExpired;
+    setting_a_subject_never_creates_or_revives: SetSubjectCreates SetSubjectRevives;
+    deleting_by_subject_removes_all_but_one: DeleteBySubjectTakesAll DeleteBySubjectOnlyUnties;
+    subjects_are_compared_byte_for_byte: SubjectsFoldCase OverlongSubjectsAreCut;
+    racing_log_ins_and_log_outs_leave_a_true_index: RenameLosesTheSubject;
     walk_stops_early: WalkIgnoresTheBreak;
     walk_holds_no_lock: WalkHoldsALock;
     secrets_stay_out_of_errors_logs_and_debug_output:
@@ -1120,4 +1207,5 @@ mod no_fault {
     use super::{Fault, Faulty};
 
     store_core::conformance_tests!(Faulty(Fault::None));
+    store_core::subject_conformance_tests!(Faulty(Fault::None));
 }

@@ -1,0 +1,333 @@
+//! Requests of one session that run at the same time, on every store.
+
+mod counting_store;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use counting_store::{CountingStore, Failing, token};
+use session_manager::{Error, EventKind, SessionManager};
+use store_core::{CleanupOptions, MemoryOptions, Store, SystemClock};
+use store_sqlite::SqliteOptions;
+
+type TestResult = Result<(), Error>;
+
+const THREADS: usize = 8;
+const REQUESTS: usize = 12;
+
+/// Makes a test of each claim on each store.
+macro_rules! on_every_store {
+    ($($claim:ident)*) => {
+        mod memory {
+            $(#[test]
+            fn $claim() -> super::TestResult {
+                super::$claim(&super::memory())
+            })*
+        }
+
+        mod sqlite {
+            $(#[test]
+            fn $claim() -> super::TestResult {
+                let directory = tempfile::tempdir().expect("temporary directories can be made");
+                super::$claim(&super::sqlite(&directory))
+            })*
+        }
+    };
+}
+
+on_every_store! {
+    concurrent_requests_lose_no_insert_and_no_count
+    log_out_in_the_middle_of_many_requests_is_final
+    renewal_in_the_middle_of_many_requests_is_undone_by_nothing
+    slow_request_cannot_bring_back_a_destroyed_session
+    slow_request_cannot_bring_back_a_renewed_session
+    changes_of_different_keys_both_win
+    removal_and_insertion_of_different_keys_both_win
+    update_is_run_again_on_the_newest_value
+    second_of_two_renewals_changes_nothing
+    session_that_a_slow_request_lost_keeps_the_browsers_cookie
+}
+
+fn memory() -> Arc<dyn Store> {
+    let options = MemoryOptions::new().with_cleanup(CleanupOptions::disabled());
+    Arc::new(options.build().expect("no thread is needed"))
+}
+
+fn sqlite(directory: &tempfile::TempDir) -> Arc<dyn Store> {
+    let options = SqliteOptions::new().with_cleanup(CleanupOptions::disabled());
+    Arc::new(options.open(directory.path().join("sessions.db")).expect("the file opens"))
+}
+
+/// A manager, and the token of a session with one value.
+fn logged_in(store: &Arc<dyn Store>) -> Result<(SessionManager, String), Error> {
+    let sessions = SessionManager::new(Arc::clone(store));
+    let mut session = sessions.load([])?;
+    session.insert("user_id", 7)?;
+    let token = token(&session.finish()?).expect("it is new");
+    Ok((sessions, token))
+}
+
+/// Runs `THREADS` threads of `REQUESTS` requests each, all on one session, and gives the first error.
+fn many_requests(
+    sessions: &SessionManager,
+    token: &str,
+    request: impl Fn(&mut session_manager::Session<'_>, usize, usize) -> TestResult + Sync,
+) -> TestResult {
+    let start = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|i| {
+                let (start, request) = (&start, &request);
+                scope.spawn(move || {
+                    start.wait();
+                    for n in 0..REQUESTS {
+                        let mut session = sessions.load([token])?;
+                        request(&mut session, i, n)?;
+                        session.finish()?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no assertion fails"))
+    })
+}
+
+fn concurrent_requests_lose_no_insert_and_no_count(store: &Arc<dyn Store>) -> TestResult {
+    let (sessions, token) = logged_in(store)?;
+    many_requests(&sessions, &token, |session, i, n| {
+        session.insert(&format!("thread {i} request {n}"), n)?;
+        session.update("count", |count: Option<usize>| count.unwrap_or(0) + 1)?;
+        Ok(())
+    })?;
+    let session = sessions.load([&*token])?;
+    assert_eq!(session.get("count")?, Some(THREADS * REQUESTS));
+    for (i, n) in (0..THREADS).flat_map(|i| (0..REQUESTS).map(move |n| (i, n))) {
+        assert_eq!(session.get(&format!("thread {i} request {n}"))?, Some(n));
+    }
+    assert_eq!(session.get("user_id")?, Some(7));
+    Ok(())
+}
+
+fn log_out_in_the_middle_of_many_requests_is_final(store: &Arc<dyn Store>) -> TestResult {
+    let (sessions, token) = logged_in(store)?;
+    let logged_out = AtomicBool::new(false);
+    let requests = AtomicUsize::new(0);
+    many_requests(&sessions, &token, |session, i, n| {
+        if requests.fetch_add(1, Ordering::Relaxed) == THREADS * REQUESTS / 2 {
+            session.destroy();
+            logged_out.store(true, Ordering::Release);
+            return Ok(());
+        }
+        // What is only put into sessions that are logged in; a fresh one stays empty and isn't stored.
+        if session.contains("user_id") {
+            session.insert(&format!("thread {i} request {n}"), n)?;
+            session.update("count", |count: Option<usize>| count.unwrap_or(0) + 1)?;
+        }
+        Ok(())
+    })?;
+    assert!(logged_out.load(Ordering::Acquire));
+    assert!(sessions.load([&*token])?.is_empty(), "the token is dead");
+    assert!(store.all()?.is_empty(), "nothing was revived under any token");
+    Ok(())
+}
+
+fn renewal_in_the_middle_of_many_requests_is_undone_by_nothing(
+    store: &Arc<dyn Store>,
+) -> TestResult {
+    let (sessions, old) = logged_in(store)?;
+    let requests = AtomicUsize::new(0);
+    let renewed = std::sync::Mutex::new(None);
+    many_requests(&sessions, &old, |session, i, n| {
+        if session.contains("user_id") {
+            if requests.fetch_add(1, Ordering::Relaxed) == THREADS * REQUESTS / 2 {
+                session.renew()?;
+                let token = session.token().map(str::to_owned);
+                *renewed.lock().expect("nobody panics with it") = token;
+            }
+            session.insert(&format!("thread {i} request {n}"), n)?;
+            session.update("count", |count: Option<usize>| count.unwrap_or(0) + 1)?;
+        }
+        Ok(())
+    })?;
+    let new = renewed.into_inner().expect("nobody panics with it").expect("it was renewed");
+    assert!(sessions.load([&*old])?.is_empty(), "the old token is dead");
+    assert_eq!(store.all()?.len(), 1, "there is one session");
+    let session = sessions.load([&*new])?;
+    assert_eq!(session.get("user_id")?, Some(7));
+    let count: usize = session.get("count")?.expect("requests came before");
+    // Each request that was written inserted a key and counted one, or neither.
+    assert_eq!(session.keys().count(), count + 2);
+    Ok(())
+}
+
+fn slow_request_cannot_bring_back_a_destroyed_session(store: &Arc<dyn Store>) -> TestResult {
+    let (sessions, token) = logged_in(store)?;
+    let mut slow = sessions.load([&*token])?;
+    slow.insert("cart", 3)?;
+    let mut slow_renewal = sessions.load([&*token])?;
+    slow_renewal.renew()?;
+    slow_renewal.insert("cart", 4)?;
+    let slow_reader = sessions.load([&*token])?;
+
+    let mut quick = sessions.load([&*token])?;
+    quick.destroy();
+    quick.finish()?;
+
+    for session in [slow, slow_renewal, slow_reader] {
+        assert_eq!(counting_store::token(&session.finish()?), None);
+        assert!(store.all()?.is_empty());
+    }
+    assert!(sessions.load([&*token])?.is_empty());
+    Ok(())
+}
+
+fn slow_request_cannot_bring_back_a_renewed_session(store: &Arc<dyn Store>) -> TestResult {
+    let (sessions, old) = logged_in(store)?;
+    let mut slow = sessions.load([&*old])?;
+    slow.insert("cart", 3)?;
+    let mut log_in = sessions.load([&*old])?;
+    log_in.renew()?;
+    log_in.insert("user_id", 8)?;
+    let new = token(&log_in.finish()?).expect("it changes");
+    slow.finish()?;
+    assert!(sessions.load([&*old])?.is_empty());
+    let session = sessions.load([&*new])?;
+    assert_eq!(session.get("user_id")?, Some(8));
+    assert_eq!(session.get::<u32>("cart")?, None, "what came too late is dropped");
+    assert_eq!(store.all()?.len(), 1);
+    Ok(())
+}
+
+fn changes_of_different_keys_both_win(store: &Arc<dyn Store>) -> TestResult {
+    let (sessions, token) = logged_in(store)?;
+    let (mut first, mut second) = (sessions.load([&*token])?, sessions.load([&*token])?);
+    first.insert("theme", "dark")?;
+    first.insert("both", "first")?;
+    second.insert("language", "fr")?;
+    second.insert("both", "second")?;
+    second.finish()?;
+    first.finish()?;
+    let session = sessions.load([&*token])?;
+    let text = |key| session.get::<String>(key);
+    assert_eq!(text("theme")?.as_deref(), Some("dark"));
+    assert_eq!(text("language")?.as_deref(), Some("fr"));
+    assert_eq!(text("both")?.as_deref(), Some("first"), "the one that finished last");
+    assert_eq!(session.get("user_id")?, Some(7));
+    Ok(())
+}
+
+fn removal_and_insertion_of_different_keys_both_win(store: &Arc<dyn Store>) -> TestResult {
+    let (sessions, token) = logged_in(store)?;
+    let mut session = sessions.load([&*token])?;
+    session.insert("a", 1)?;
+    session.insert("b", 2)?;
+    session.finish()?;
+
+    let (mut first, mut second) = (sessions.load([&*token])?, sessions.load([&*token])?);
+    first.remove("a");
+    second.insert("c", 3)?;
+    second.remove("b");
+    first.finish()?;
+    second.finish()?;
+    let session = sessions.load([&*token])?;
+    assert_eq!(session.keys().collect::<Vec<_>>(), ["user_id", "c"]);
+
+    // Clearing takes what is there when it is written, and leaves what the same request inserts later.
+    let (mut first, mut second) = (sessions.load([&*token])?, sessions.load([&*token])?);
+    first.clear();
+    first.insert("fresh", true)?;
+    second.insert("d", 4)?;
+    second.finish()?;
+    first.finish()?;
+    let session = sessions.load([&*token])?;
+    assert_eq!(session.keys().collect::<Vec<_>>(), ["fresh"]);
+    Ok(())
+}
+
+fn update_is_run_again_on_the_newest_value(store: &Arc<dyn Store>) -> TestResult {
+    let (sessions, token) = logged_in(store)?;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let mut first = sessions.load([&*token])?;
+    let seen = first.update("count", {
+        let runs = Arc::clone(&runs);
+        move |count: Option<u32>| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            count.unwrap_or(0) + 1
+        }
+    })?;
+    assert_eq!(seen, 1);
+    for _ in 0..10 {
+        let mut other = sessions.load([&*token])?;
+        other.update("count", |count: Option<u32>| count.unwrap_or(0) + 1)?;
+        other.finish()?;
+    }
+    first.finish()?;
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+    assert_eq!(sessions.load([&*token])?.get("count")?, Some(11));
+
+    // Where another request has left a value of another type, nothing of this one is written.
+    let mut first = sessions.load([&*token])?;
+    first.update("count", |count: Option<u32>| count.unwrap_or(0) + 1)?;
+    first.insert("more", 1)?;
+    let mut other = sessions.load([&*token])?;
+    other.insert("count", "many")?;
+    other.finish()?;
+    assert!(matches!(first.finish(), Err(Error::WrongType { .. })));
+    let session = sessions.load([&*token])?;
+    assert_eq!(session.get::<String>("count")?.as_deref(), Some("many"));
+    assert!(!session.contains("more"));
+    Ok(())
+}
+
+fn second_of_two_renewals_changes_nothing(store: &Arc<dyn Store>) -> TestResult {
+    let (sessions, old) = logged_in(store)?;
+    let (mut first, mut second) = (sessions.load([&*old])?, sessions.load([&*old])?);
+    first.renew()?;
+    second.renew()?;
+    second.insert("user_id", 9)?;
+    let new = token(&first.finish()?).expect("it changes");
+    assert_eq!(token(&second.finish()?), None, "the browser has the newer cookie");
+    assert_eq!(store.all()?.len(), 1);
+    assert_eq!(sessions.load([&*new])?.get("user_id")?, Some(7));
+    Ok(())
+}
+
+fn session_that_a_slow_request_lost_keeps_the_browsers_cookie(store: &Arc<dyn Store>) -> TestResult {
+    let events = Arc::<std::sync::Mutex<Vec<_>>>::default();
+    let (sessions, token) = logged_in(store)?;
+    let sessions = sessions.with_event_hook({
+        let events = Arc::clone(&events);
+        move |event| events.lock().expect("nobody panics with it").push(event.kind)
+    });
+    let mut slow = sessions.load([&*token])?;
+    slow.remember_me(true)?;
+    let mut log_out = sessions.load([&*token])?;
+    log_out.destroy();
+    log_out.finish()?;
+    let headers = slow.finish()?;
+    assert_eq!(headers, [("Vary", "Cookie".to_owned())]);
+    let events = events.lock().expect("nobody panics with it");
+    assert_eq!(*events, [EventKind::Destroyed, EventKind::Lost]);
+    Ok(())
+}
+
+#[test]
+fn endless_conflict_is_given_up_with_an_error() -> TestResult {
+    let store = CountingStore::new(Arc::new(SystemClock));
+    let sessions = SessionManager::new(Arc::clone(&store));
+    let mut session = sessions.load([])?;
+    session.insert("a", 1)?;
+    let token = token(&session.finish()?).expect("it is new");
+    store.fail(Failing::ReplaceNeverMatches);
+    let mut session = sessions.load([&*token])?;
+    session.insert("a", 2)?;
+    match session.finish() {
+        Err(error @ Error::Conflict { attempts: 64 }) => assert!(error.is_temporary()),
+        other => panic!("{other:?}"),
+    }
+    store.fail(Failing::Nothing);
+    assert_eq!(sessions.load([&*token])?.get("a")?, Some(1));
+    Ok(())
+}

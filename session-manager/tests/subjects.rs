@@ -1,0 +1,255 @@
+//! The sessions of a user, on every store that has an index of subjects.
+
+mod counting_store;
+
+use std::sync::Arc;
+use std::sync::Barrier;
+use std::thread;
+
+use counting_store::token;
+use session_manager::{Error, SessionManager};
+use store_core::{CleanupOptions, MemoryOptions, SubjectStore};
+use store_sqlite::SqliteOptions;
+
+type TestResult = Result<(), Error>;
+
+/// Makes a test of each claim on each store.
+macro_rules! on_every_store {
+    ($($claim:ident)*) => {
+        mod memory {
+            $(#[test]
+            fn $claim() -> super::TestResult {
+                let options = super::MemoryOptions::new().with_cleanup(super::CleanupOptions::disabled());
+                super::$claim(super::Arc::new(options.build()?))
+            })*
+        }
+
+        mod sqlite {
+            $(#[test]
+            fn $claim() -> super::TestResult {
+                let options = super::SqliteOptions::new().with_cleanup(super::CleanupOptions::disabled());
+                super::$claim(super::Arc::new(options.in_memory()?))
+            })*
+        }
+    };
+}
+
+on_every_store! {
+    sessions_of_a_user_are_listed_with_their_values
+    subject_survives_writing_and_renewal
+    log_out_everywhere_ends_every_session_of_the_user_and_no_other
+    log_out_everywhere_else_keeps_this_session_also_when_it_is_renewed
+    log_out_everywhere_beside_running_requests_is_final
+    subject_can_be_changed_and_cleared
+    log_in_of_a_session_that_was_lost_is_not_listed
+}
+
+fn log_in(sessions: &SessionManager, user: &str, device: &str) -> Result<String, Error> {
+    let mut session = sessions.load([])?;
+    session.set_subject(user)?;
+    session.insert("device", device)?;
+    Ok(token(&session.finish()?).expect("it is new"))
+}
+
+/// The devices that a user is logged in on, sorted.
+fn devices(sessions: &SessionManager, user: &str) -> Result<Vec<String>, Error> {
+    let mut devices = Vec::new();
+    for session in sessions.sessions_of(user)? {
+        assert_eq!(session.subject().as_deref(), Some(user));
+        devices.push(session.get("device")?.expect("each has one"));
+    }
+    devices.sort();
+    Ok(devices)
+}
+
+fn sessions_of_a_user_are_listed_with_their_values(store: Arc<dyn SubjectStore>) -> TestResult {
+    let sessions = SessionManager::with_subjects(store);
+    let phone = log_in(&sessions, "ada", "phone")?;
+    log_in(&sessions, "ada", "laptop")?;
+    log_in(&sessions, "grace", "desktop")?;
+    assert_eq!(devices(&sessions, "ada")?, ["laptop", "phone"]);
+    assert_eq!(devices(&sessions, "grace")?, ["desktop"]);
+    assert!(devices(&sessions, "nobody")?.is_empty());
+
+    let session = sessions.load([&*phone])?;
+    assert_eq!(session.subject().as_deref(), Some("ada"));
+    let this = session.key().expect("it is stored");
+    let mine = sessions.sessions_of("ada")?;
+    assert_eq!(mine.iter().filter(|stored| stored.key() == this).count(), 1);
+    let other = mine.iter().find(|stored| stored.key() != this).expect("there are two");
+    sessions.destroy(other.key())?;
+    assert_eq!(devices(&sessions, "ada")?, ["phone"]);
+    Ok(())
+}
+
+fn subject_survives_writing_and_renewal(store: Arc<dyn SubjectStore>) -> TestResult {
+    let sessions = SessionManager::with_subjects(store);
+    // As at a log in: an anonymous session gets a new token and a subject in one request.
+    let mut session = sessions.load([])?;
+    session.insert("device", "phone")?;
+    let anonymous = token(&session.finish()?).expect("it is new");
+    let mut session = sessions.load([&*anonymous])?;
+    session.renew()?;
+    session.set_subject("ada")?;
+    let logged_in = token(&session.finish()?).expect("it changes");
+    assert_eq!(devices(&sessions, "ada")?, ["phone"]);
+
+    let mut session = sessions.load([&*logged_in])?;
+    session.insert("device", "telephone")?;
+    session.finish()?;
+    let mut session = sessions.load([&*logged_in])?;
+    session.renew()?;
+    let renewed = token(&session.finish()?).expect("it changes");
+    assert_eq!(devices(&sessions, "ada")?, ["telephone"]);
+
+    let mut session = sessions.load([&*renewed])?;
+    session.clear();
+    assert_eq!(session.subject().as_deref(), Some("ada"), "it is the session's own");
+    session.destroy();
+    session.finish()?;
+    assert!(devices(&sessions, "ada")?.is_empty());
+    Ok(())
+}
+
+fn log_out_everywhere_ends_every_session_of_the_user_and_no_other(
+    store: Arc<dyn SubjectStore>,
+) -> TestResult {
+    let sessions = SessionManager::with_subjects(store);
+    let tokens = [log_in(&sessions, "ada", "phone")?, log_in(&sessions, "ada", "laptop")?];
+    let other = log_in(&sessions, "grace", "desktop")?;
+    assert_eq!(sessions.destroy_all("ada")?, 2);
+    assert_eq!(sessions.destroy_all("ada")?, 0);
+    for token in &tokens {
+        assert!(sessions.load([&**token])?.is_empty());
+    }
+    assert!(sessions.load([&*other])?.contains("device"));
+    Ok(())
+}
+
+fn log_out_everywhere_else_keeps_this_session_also_when_it_is_renewed(
+    store: Arc<dyn SubjectStore>,
+) -> TestResult {
+    let sessions = SessionManager::with_subjects(store);
+    for renews in [false, true] {
+        let mine = log_in(&sessions, "ada", "phone")?;
+        log_in(&sessions, "ada", "laptop")?;
+        log_in(&sessions, "ada", "desktop")?;
+        let mut session = sessions.load([&*mine])?;
+        session.destroy_others()?;
+        if renews {
+            session.renew()?;
+        }
+        assert_eq!(devices(&sessions, "ada")?.len(), 3, "nothing happens before the end");
+        session.finish()?;
+        assert_eq!(devices(&sessions, "ada")?, ["phone"]);
+        sessions.destroy_all("ada")?;
+    }
+    let mut anonymous = sessions.load([])?;
+    assert!(matches!(anonymous.destroy_others(), Err(Error::NoSubject)));
+
+    // In the very request that logs in.
+    log_in(&sessions, "ada", "laptop")?;
+    let mut session = sessions.load([])?;
+    session.set_subject("ada")?;
+    session.insert("device", "phone")?;
+    session.destroy_others()?;
+    session.finish()?;
+    assert_eq!(devices(&sessions, "ada")?, ["phone"]);
+    Ok(())
+}
+
+fn log_out_everywhere_beside_running_requests_is_final(store: Arc<dyn SubjectStore>) -> TestResult {
+    const THREADS: usize = 6;
+    let sessions = SessionManager::with_subjects(store);
+    let tokens: Vec<_> =
+        (0..THREADS).map(|n| log_in(&sessions, "ada", &n.to_string())).collect::<Result<_, _>>()?;
+    let start = Barrier::new(THREADS + 1);
+    thread::scope(|scope| -> TestResult {
+        let threads: Vec<_> = tokens
+            .iter()
+            .map(|token| {
+                let (sessions, start) = (&sessions, &start);
+                scope.spawn(move || -> TestResult {
+                    start.wait();
+                    let mut token = token.clone();
+                    for n in 0..20 {
+                        let mut session = sessions.load([&*token])?;
+                        if session.subject().is_none() {
+                            return Ok(());
+                        }
+                        session.insert("n", n)?;
+                        if n % 3 == 0 {
+                            session.renew()?;
+                        }
+                        if let Some(new) = counting_store::token(&session.finish()?) {
+                            token = new;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        start.wait();
+        sessions.destroy_all("ada")?;
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no assertion fails"))
+    })?;
+    assert!(sessions.sessions_of("ada")?.is_empty());
+    let mut left = 0;
+    sessions.for_each(|_| {
+        left += 1;
+        std::ops::ControlFlow::Continue(())
+    })?;
+    assert_eq!(left, 0, "no renewal slipped through");
+    Ok(())
+}
+
+fn subject_can_be_changed_and_cleared(store: Arc<dyn SubjectStore>) -> TestResult {
+    let sessions = SessionManager::with_subjects(store);
+    let token = log_in(&sessions, "ada", "phone")?;
+    let mut session = sessions.load([&*token])?;
+    session.set_subject("grace")?;
+    session.finish()?;
+    assert!(devices(&sessions, "ada")?.is_empty());
+    assert_eq!(devices(&sessions, "grace")?, ["phone"]);
+    let mut session = sessions.load([&*token])?;
+    session.clear_subject()?;
+    session.clear_subject()?;
+    session.finish()?;
+    assert!(devices(&sessions, "grace")?.is_empty());
+    assert_eq!(sessions.load([&*token])?.subject(), None);
+
+    let mut session = sessions.load([&*token])?;
+    for invalid in ["", &"x".repeat(256)] {
+        let refused = session.set_subject(invalid);
+        assert!(matches!(refused, Err(Error::Store(_))), "{refused:?}");
+    }
+    assert_eq!(session.subject(), None);
+    Ok(())
+}
+
+fn log_in_of_a_session_that_was_lost_is_not_listed(store: Arc<dyn SubjectStore>) -> TestResult {
+    let sessions = SessionManager::with_subjects(store);
+    let mut session = sessions.load([])?;
+    session.insert("device", "phone")?;
+    let anonymous = token(&session.finish()?).expect("it is new");
+    let mut slow = sessions.load([&*anonymous])?;
+    slow.set_subject("ada")?;
+    let mut quick = sessions.load([&*anonymous])?;
+    quick.destroy();
+    quick.finish()?;
+    assert_eq!(token(&slow.finish()?), None);
+    assert!(devices(&sessions, "ada")?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn manager_without_an_index_says_so() -> TestResult {
+    let sessions = SessionManager::new(MemoryOptions::new().build()?);
+    let mut session = sessions.load([])?;
+    assert!(matches!(session.set_subject("ada"), Err(Error::NoSubjects)));
+    assert!(matches!(session.clear_subject(), Err(Error::NoSubjects)));
+    assert!(matches!(session.destroy_others(), Err(Error::NoSubjects)));
+    assert!(matches!(sessions.sessions_of("ada"), Err(Error::NoSubjects)));
+    assert!(matches!(sessions.destroy_all("ada"), Err(Error::NoSubjects)));
+    Ok(())
+}
