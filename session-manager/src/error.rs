@@ -72,8 +72,9 @@ impl Error {
         Self::Unencodable { key: key.to_owned(), of: any::type_name::<T>() }
     }
 
-    /// Whether the fault is the system's and not the program's: a store that is down or busy, or a session
-    /// that too many requests change at once. The adapters answer these with status 503.
+    /// Whether the fault is the system's and not the program's: a store that is down, full or busy, or a session
+    /// that too many requests change at once. The adapters answer these with status 503. Data over the store's
+    /// limit, or a table that isn't there, won't mend by themselves.
     ///
     /// # Examples
     /// ```
@@ -84,7 +85,21 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Conflict { .. } | Self::Randomness(_))
+        use store_core::Error as Store;
+
+        match self {
+            Self::Store(error) => matches!(
+                error,
+                Store::PoolExhausted { .. }
+                    | Store::Unreachable { .. }
+                    | Store::Contended { .. }
+                    | Store::StorageFull { .. }
+                    | Store::ReadOnly { .. }
+                    | Store::Backend { .. }
+            ),
+            Self::Conflict { .. } | Self::Randomness(_) => true,
+            _ => false,
+        }
     }
 }
 

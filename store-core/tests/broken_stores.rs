@@ -1018,7 +1018,9 @@ impl Broken {
         match self.fault {
             Fault::SubjectsFoldCase => subject.to_ascii_lowercase().into(),
             Fault::OverlongSubjectsAreCut => {
-                let end = subject.floor_char_boundary(store_core::MAX_SUBJECT_LEN);
+                let longest = store_core::MAX_SUBJECT_LEN.min(subject.len());
+                let end = (0..=longest).rev().find(|&end| subject.is_char_boundary(end));
+                let end = end.unwrap_or_default();
                 subject[..end].into()
             }
             _ => subject.into(),
