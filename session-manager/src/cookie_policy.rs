@@ -4,9 +4,17 @@ use chrono::{DateTime, Utc};
 use cookie::Cookie;
 
 use crate::Error;
+use crate::token::TOKEN_LEN;
 
 /// What browsers cap the life of a cookie to: RFC 6265bis, section 5.5.
 const MAX_AGE_SECONDS: i64 = 400 * 24 * 60 * 60;
+
+/// What browsers take: RFC 6265bis, section 5.6.
+const MAX_PAIR_LEN: usize = 4_096;
+const MAX_ATTRIBUTE_LEN: usize = 1_024;
+
+/// The prefixes of names that demand attributes; the longest first.
+const PREFIXES: [&str; 4] = ["__Host-Http-", "__Host-", "__Secure-", "__Http-"];
 
 /// When browsers send the cookie along with requests that another site caused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,10 +128,9 @@ impl CookiePolicy {
     /// listen on the network can take over every session.
     pub fn insecure_for_local_development(mut self) -> Self {
         self.secure = false;
-        for prefix in ["__Host-", "__Secure-"] {
-            if let Some(name) = self.name.strip_prefix(prefix) {
-                self.name = name.to_owned();
-            }
+        let prefix = PREFIXES.into_iter().find(|prefix| has_prefix(&self.name, prefix));
+        if let Some(prefix) = prefix {
+            self.name.drain(..prefix.len());
         }
         self
     }
@@ -157,9 +164,19 @@ impl CookiePolicy {
         {
             return invalid("cookie domain", "it must be letters, digits, hyphens and dots alone");
         }
-        let prefixed = |prefix: &str| {
-            self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-        };
+        if self.name.len() + TOKEN_LEN > MAX_PAIR_LEN {
+            return invalid("cookie name", "browsers drop a cookie of more than 4096 bytes");
+        }
+        if self.path.len() > MAX_ATTRIBUTE_LEN {
+            return invalid("cookie path", "browsers ignore one of more than 1024 bytes");
+        }
+        if self.domain.as_ref().is_some_and(|domain| domain.len() > MAX_ATTRIBUTE_LEN) {
+            return invalid("cookie domain", "browsers ignore one of more than 1024 bytes");
+        }
+        let prefixed = |prefix| has_prefix(&self.name, prefix);
+        if (prefixed("__Http-") || prefixed("__Host-Http-")) && !(self.secure && self.http_only) {
+            return invalid("cookie name", "__Http- and __Host-Http- demand Secure and HttpOnly");
+        }
         if prefixed("__Host-") && (!self.secure || self.domain.is_some() || self.path != "/") {
             return invalid("cookie name", "__Host- demands Secure, the path / and no domain");
         }
@@ -226,6 +243,11 @@ impl Default for CookiePolicy {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Browsers compare prefixes without regard to case.
+fn has_prefix(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// RFC 9110, section 5.6.2.

@@ -85,21 +85,26 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        use store_core::Error as Store;
-
         match self {
-            Self::Store(error) => matches!(
-                error,
-                Store::PoolExhausted { .. }
-                    | Store::Unreachable { .. }
-                    | Store::Contended { .. }
-                    | Store::StorageFull { .. }
-                    | Store::ReadOnly { .. }
-                    | Store::Backend { .. }
-            ),
+            Self::Store(error) => Self::is_temporary_of_store(error),
             Self::Conflict { .. } | Self::Randomness(_) => true,
             _ => false,
         }
+    }
+
+    /// As [`is_temporary`](Self::is_temporary), of an error that came from the store without the manager.
+    pub(crate) fn is_temporary_of_store(error: &store_core::Error) -> bool {
+        use store_core::Error as Store;
+
+        matches!(
+            error,
+            Store::PoolExhausted { .. }
+                | Store::Unreachable { .. }
+                | Store::Contended { .. }
+                | Store::StorageFull { .. }
+                | Store::ReadOnly { .. }
+                | Store::Backend { .. }
+        )
     }
 }
 

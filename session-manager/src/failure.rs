@@ -51,7 +51,10 @@ impl ErrorResponse {
             cause = error.source();
         }
         log::error!("a request failed: {text}");
-        let is_temporary = error.downcast_ref().is_some_and(Error::is_temporary);
+        let is_temporary = match error.downcast_ref::<store_core::Error>() {
+            Some(error) => Error::is_temporary_of_store(error),
+            None => error.downcast_ref().is_some_and(Error::is_temporary),
+        };
         Self {
             status: if is_temporary { 503 } else { 500 },
             retry_after: is_temporary.then_some(5),

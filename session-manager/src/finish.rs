@@ -15,7 +15,7 @@ use crate::codec::{Codec, CodecError};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::manager::SessionManager;
-use crate::session::{Defect, Origin, Renewal, Session, Stored};
+use crate::session::{Defect, Merged, Origin, Renewal, Session, Stored};
 use crate::token::{SessionKey, Token};
 use crate::values::{Change, Content, REMEMBER_ME, Values};
 
@@ -63,12 +63,14 @@ impl<C: Codec> Session<'_, C> {
         }
         self.leave_defective()?;
         let was_destroyed = self.destroyed.is_some();
-        let set_cookie = match self.origin {
-            Origin::Stored(_) => self.write(now)?,
-            Origin::Fresh => {
-                self.create(now)?.or_else(|| was_destroyed.then(|| manager.cookie.remove()))
-            }
-        };
+        let written = self.claim_merged().and_then(|are_live| match self.origin {
+            // Where a merged session has ended, its values must not live on: all changes are dropped.
+            _ if !are_live => Ok(None),
+            Origin::Stored(_) => self.write(now),
+            Origin::Fresh => self.create(now),
+        });
+        self.release_merged();
+        let set_cookie = written?.or_else(|| was_destroyed.then(|| manager.cookie.remove()));
 
         let mut headers = Vec::new();
         if let Some(set_cookie) = set_cookie {
@@ -95,13 +97,15 @@ impl<C: Codec> Session<'_, C> {
     /// Stores a fresh session, unless nothing was put into it, and gives its cookie.
     fn create(&mut self, now: DateTime<Utc>) -> Result<Option<String>, Error> {
         let manager = self.manager;
-        if self.changes.is_empty() {
+        let is_empty = self.changes.is_empty() || {
+            let content = self.content();
+            content.values.is_empty() || content.deadline <= now
+        };
+        if is_empty {
+            self.end_others(None)?;
             return Ok(None);
         }
         let content = self.content();
-        if content.values.is_empty() || content.deadline <= now {
-            return Ok(None);
-        }
         let expiry = manager.expiry(content.deadline, now);
         let data = encode(&manager.codec, content, &[])?;
         let token = Token::generate()?;
@@ -109,7 +113,7 @@ impl<C: Codec> Session<'_, C> {
         manager.store.commit(key.as_str(), &data, expiry)?;
         let tied = self.write_subject(&key).and_then(|tied| {
             if tied {
-                self.end_others(&key)?;
+                self.end_others(Some(&key))?;
             }
             Ok(tied)
         });
@@ -148,7 +152,7 @@ impl<C: Codec> Session<'_, C> {
 
         let outcome = self.write_content(&key, now).and_then(|outcome| {
             if let Outcome::Live { .. } = outcome {
-                self.end_others(&key)?;
+                self.end_others(Some(&key))?;
             }
             Ok(outcome)
         });
@@ -216,18 +220,41 @@ impl<C: Codec> Session<'_, C> {
         Ok(self.manager.subjects()?.set_subject(key.as_str(), subject.as_deref())?)
     }
 
-    /// Ends the sessions that this one replaces.
-    fn end_others(&self, own: &SessionKey) -> Result<(), Error> {
-        for key in &self.merged {
-            self.manager.store.delete(key.as_str())?;
+    /// Ends the sessions that this one replaces; `own` is the one that stays.
+    fn end_others(&mut self, own: Option<&SessionKey>) -> Result<(), Error> {
+        while let Some(Merged { key, claimed }) = self.merged.last() {
+            self.manager.store.delete(claimed.as_ref().unwrap_or(key).as_str())?;
             self.manager.report(EventKind::Destroyed, key);
+            self.merged.pop();
         }
-        if self.destroys_others
-            && let Some(subject) = self.subject()
-        {
-            self.manager.subjects()?.delete_by_subject(&subject, Some(own.as_str()))?;
+        if let Some(subject) = &self.destroys_others {
+            self.manager.subjects()?.delete_by_subject(subject, own.map(SessionKey::as_str))?;
         }
         Ok(())
+    }
+
+    /// Takes the merged sessions away from other requests; `false` if one of them has ended meanwhile.
+    fn claim_merged(&mut self) -> Result<bool, Error> {
+        let manager = self.manager;
+        for Merged { key, claimed } in &mut self.merged {
+            let own = manager.key(&Token::generate()?);
+            if !manager.store.rename(key.as_str(), own.as_str())? {
+                manager.report(EventKind::Lost, key);
+                return Ok(false);
+            }
+            *claimed = Some(own);
+        }
+        Ok(true)
+    }
+
+    /// Gives back the merged sessions whose values could not be written.
+    fn release_merged(&mut self) {
+        for Merged { key, claimed } in self.merged.drain(..) {
+            if let Some(claimed) = claimed {
+                // Best effort: what failed may have been the store.
+                let _ = self.manager.store.rename(claimed.as_str(), key.as_str());
+            }
+        }
     }
 
     fn cookie(&self, token: &Token, expiry: DateTime<Utc>, now: DateTime<Utc>) -> String {

@@ -37,7 +37,9 @@ impl<C: Codec> SessionManager<C> {
             *response.status_mut() =
                 StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(error.content_type));
+            if let Ok(content_type) = HeaderValue::try_from(error.content_type) {
+                headers.insert(CONTENT_TYPE, content_type);
+            }
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             if let Some(seconds) = error.retry_after {
                 headers.insert(RETRY_AFTER, seconds.into());

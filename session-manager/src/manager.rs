@@ -17,6 +17,10 @@ use crate::token::{SessionKey, Token, TokensAtRest};
 /// Cookies of the session's name that are tried when a request has several.
 const MAX_COOKIES: usize = 4;
 
+/// What browsers take off names and values of cookies. They leave other white space on, and take a name that
+/// begins with it for an ordinary one, not for one with the prefix `__Host-`.
+const COOKIE_SPACE: [char; 2] = [' ', '\t'];
+
 /// Every store can represent an expiry that far away.
 const MAX_LIFETIME: TimeDelta = TimeDelta::days(100 * 365);
 
@@ -173,7 +177,7 @@ impl<C: Codec> SessionManager<C> {
 
     /// The session of a request, from the values of its cookies of [`cookie_name`](Self::cookie_name).
     ///
-    /// Where there are several, each is tried, four at the most. A request without a live session gets a
+    /// Where there are several of the form of a token, each is tried, four at the most. A request without a live session gets a
     /// fresh one, which is stored once something is put into it. A token that the store doesn't know is never
     /// adopted.
     ///
@@ -184,8 +188,7 @@ impl<C: Codec> SessionManager<C> {
         &self,
         cookie_values: impl IntoIterator<Item = &'a str>,
     ) -> Result<Session<'_, C>, Error> {
-        for value in cookie_values.into_iter().take(MAX_COOKIES) {
-            let Some(token) = Token::parse(value) else { continue };
+        for token in cookie_values.into_iter().filter_map(Token::parse).take(MAX_COOKIES) {
             let key = self.key(&token);
             match self.store.find_with_expiry(key.as_str())? {
                 Some((data, expiry)) => {
@@ -221,7 +224,9 @@ impl<C: Codec> SessionManager<C> {
         self.load(pairs.filter_map(|pair| {
             let pair = str::from_utf8(pair).ok()?;
             let (name, value) = pair.split_once('=')?;
-            (name.trim() == self.cookie.name()).then(|| value.trim().trim_matches('"'))
+            let name = name.trim_matches(COOKIE_SPACE);
+            let value = value.trim_matches(COOKIE_SPACE).trim_matches('"');
+            (name == self.cookie.name()).then_some(value)
         }))
     }
 

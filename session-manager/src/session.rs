@@ -52,10 +52,11 @@ pub struct Session<'m, C = Json> {
     pub(crate) is_destroyed: bool,
     pub(crate) destroyed: Option<SessionKey>,
     /// Sessions whose values this one took over. They end once this one is written.
-    pub(crate) merged: Vec<SessionKey>,
+    pub(crate) merged: Vec<Merged>,
     /// The index of subjects has to be told.
     pub(crate) changes_subject: bool,
-    pub(crate) destroys_others: bool,
+    /// The subject whose other sessions end.
+    pub(crate) destroys_others: Option<String>,
 }
 
 /// Where a session came from.
@@ -80,6 +81,13 @@ pub(crate) enum Defect {
     Poisoned,
     /// Its deadline has passed.
     Expired,
+}
+
+/// A session whose values another one took over.
+pub(crate) struct Merged {
+    pub(crate) key: SessionKey,
+    /// The name under which nobody else can reach it, while its values are being written.
+    pub(crate) claimed: Option<SessionKey>,
 }
 
 /// The token that a session is going to have.
@@ -121,7 +129,7 @@ impl<'m, C: Codec> Session<'m, C> {
             destroyed: None,
             merged: Vec::new(),
             changes_subject: false,
-            destroys_others: false,
+            destroys_others: None,
         }
     }
 
@@ -362,6 +370,10 @@ impl<'m, C: Codec> Session<'m, C> {
             return Ok(false);
         };
         let deadline = decoded.deadline;
+        if deadline <= self.manager.now() {
+            self.manager.report(EventKind::Expired, &key);
+            return Ok(false);
+        }
         let other = Values::stored(decoded.values);
         for (key, value) in other.iter(&data).filter(|(key, _)| *key != SUBJECT) {
             self.do_infallibly(Change::Set(key.to_owned(), value.into()));
@@ -369,12 +381,12 @@ impl<'m, C: Codec> Session<'m, C> {
         if deadline > self.deadline() {
             self.set_deadline(deadline);
         }
-        self.merged.push(key);
+        self.merged.push(Merged { key, claimed: None });
         Ok(true)
     }
 
-    /// Ties the session to a subject: the id of the user who has logged in. The sessions of a subject can be
-    /// listed and destroyed ([`SessionManager::sessions_of`], [`SessionManager::destroy_all`],
+    /// Ties the session to a subject: the id of the user who has logged in. If that is another one than before,
+    /// the session gets a new token, as by [`renew`](Self::renew). The sessions of a subject can be listed and destroyed ([`SessionManager::sessions_of`], [`SessionManager::destroy_all`],
     /// [`destroy_others`](Self::destroy_others)).
     ///
     /// # Errors
@@ -384,6 +396,10 @@ impl<'m, C: Codec> Session<'m, C> {
     pub fn set_subject(&mut self, subject: &str) -> Result<(), Error> {
         self.manager.subjects()?;
         store_core::check_subject(subject)?;
+        if self.subject().as_deref() != Some(subject) {
+            // Whoever knew the token before must not be logged in with it.
+            self.renew()?;
+        }
         self.set(SUBJECT, subject)?;
         self.changes_subject = true;
         Ok(())
@@ -415,8 +431,7 @@ impl<'m, C: Codec> Session<'m, C> {
     /// [`Error::NoSubjects`]; [`Error::NoSubject`] if the session has none.
     pub fn destroy_others(&mut self) -> Result<(), Error> {
         self.manager.subjects()?;
-        self.subject().ok_or(Error::NoSubject)?;
-        self.destroys_others = true;
+        self.destroys_others = Some(self.subject().ok_or(Error::NoSubject)?);
         Ok(())
     }
 

@@ -11,6 +11,9 @@ use crate::Error;
 /// Bytes of randomness in a token: 256 bits, twice what OWASP and ASVS ask for.
 const TOKEN_BYTES: usize = 32;
 
+/// Characters of a token.
+pub(crate) const TOKEN_LEN: usize = 43;
+
 /// The secret in the cookie: 43 characters of base64url. Its `Debug` output doesn't show it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(String);

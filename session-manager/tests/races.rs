@@ -294,7 +294,9 @@ fn second_of_two_renewals_changes_nothing(store: &Arc<dyn Store>) -> TestResult 
     Ok(())
 }
 
-fn session_that_a_slow_request_lost_keeps_the_browsers_cookie(store: &Arc<dyn Store>) -> TestResult {
+fn session_that_a_slow_request_lost_keeps_the_browsers_cookie(
+    store: &Arc<dyn Store>,
+) -> TestResult {
     let events = Arc::<std::sync::Mutex<Vec<_>>>::default();
     let (sessions, token) = logged_in(store)?;
     let sessions = sessions.with_event_hook({

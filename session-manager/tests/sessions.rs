@@ -496,8 +496,8 @@ fn duplicate_cookies_are_each_tried_four_at_the_most() -> TestResult {
     let scene = Scene::new();
     let token = scene.stored()?;
     let other = "A".repeat(43);
-    let session = scene.sessions.load([&*other, "junk", &*other, &*token])?;
-    assert!(session.contains("name"));
+    let session = scene.sessions.load([&*other, "junk", "junk", &*other, "junk", &*token])?;
+    assert!(session.contains("name"), "what isn't a token doesn't count");
     assert_eq!(scene.store.calls.take(), (3, 0, 0));
     let session = scene.sessions.load([&*other, &*other, &*other, &*other, &*token])?;
     assert!(!session.contains("name"));
@@ -646,6 +646,34 @@ fn merging_takes_over_values_and_ends_the_other() -> TestResult {
     assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
     assert_eq!(session.get("cart")?, Some(3));
     assert!(scene.sessions.load([&*other])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn merged_session_is_given_back_where_its_values_cannot_be_written() -> TestResult {
+    let scene = Scene::new();
+    let other = scene.stored()?;
+    let own = scene.stored()?;
+    let mut session = scene.sessions.load([&*other])?;
+    session.insert("theme", "dark")?;
+    session.finish()?;
+    let mut session = scene.sessions.load([&*own])?;
+    session.insert("cart", 3)?;
+    assert!(session.merge(&other)?);
+    scene.store.fail(Failing::Replace);
+    assert!(session.finish().is_err());
+    scene.store.fail(Failing::Nothing);
+    assert!(scene.sessions.load([&*other])?.contains("name"));
+    assert!(!scene.sessions.load([&*own])?.contains("cart"));
+
+    let mut session = scene.sessions.load([&*own])?;
+    assert!(session.merge(&other)?);
+    let mut log_out = scene.sessions.load([&*own])?;
+    log_out.destroy();
+    log_out.finish()?;
+    session.finish()?;
+    assert!(scene.sessions.load([&*other])?.contains("name"), "its values were not taken over");
+    assert_eq!(scene.rows(), 1);
     Ok(())
 }
 

@@ -207,8 +207,13 @@ fn subject_can_be_changed_and_cleared(store: Arc<dyn SubjectStore>) -> TestResul
     let sessions = SessionManager::with_subjects(store);
     let token = log_in(&sessions, "ada", "phone")?;
     let mut session = sessions.load([&*token])?;
+    session.set_subject("ada")?;
+    assert_eq!(counting_store::token(&session.finish()?), None, "it is the same user");
+    let mut session = sessions.load([&*token])?;
     session.set_subject("grace")?;
-    session.finish()?;
+    let old = token;
+    let token = counting_store::token(&session.finish()?).expect("another user, another token");
+    assert!(sessions.load([&*old])?.is_empty());
     assert!(devices(&sessions, "ada")?.is_empty());
     assert_eq!(devices(&sessions, "grace")?, ["phone"]);
     let mut session = sessions.load([&*token])?;

@@ -1,0 +1,31 @@
+//! Counts a visitor's visits, with astra: a server on the types of the `http` crate.
+//!
+//! ```text
+//! cargo run --package session-manager --example astra --features http -- 127.0.0.1:4000
+//! ```
+
+use std::io::Write as _;
+use std::{env, io};
+
+use astra::{Body, ConnectionInfo, Request, Response, Server};
+use session_manager::{CookiePolicy, Failure, SessionManager};
+use store_core::MemoryStore;
+
+fn main() -> Result<(), Failure> {
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4000".to_owned());
+
+    // This example speaks plain HTTP. Behind HTTPS, leave the cookie as it is: remove the second line.
+    let sessions = SessionManager::new(MemoryStore::new()?)
+        .with_cookie(CookiePolicy::new().insecure_for_local_development())?;
+
+    let server = Server::bind(&address);
+    writeln!(io::stdout(), "Open http://{address}/ in a browser.")?;
+    server.serve(move |request: Request, _: ConnectionInfo| -> Response {
+        sessions.http(request.headers(), |session| {
+            // Browsers send several requests at once; `update` counts all of them.
+            let visits = session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+            Ok(Response::new(Body::new(format!("visit {visits}"))))
+        })
+    })?;
+    Ok(())
+}
