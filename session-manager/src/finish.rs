@@ -52,8 +52,7 @@ impl<C: Codec> Session<'_, C> {
         let manager = self.manager;
         let now = manager.now();
         if let Some(key) = &self.destroyed {
-            manager.store.delete(key.as_str())?;
-            manager.report(EventKind::Destroyed, key);
+            manager.destroy(key)?;
         }
 
         // Asked before the session is looked at for other reasons than the application's.
@@ -66,6 +65,7 @@ impl<C: Codec> Session<'_, C> {
         let written = self.claim_merged().and_then(|are_live| match self.origin {
             // Where a merged session has ended, its values must not live on: all changes are dropped.
             _ if !are_live => Ok(None),
+            Origin::Superseded => Ok(None),
             Origin::Stored(_) => self.write(now),
             Origin::Fresh => self.create(now),
         });
@@ -142,11 +142,22 @@ impl<C: Codec> Session<'_, C> {
         let renewal = self.renewal.take();
         let is_renewed = renewal.is_some();
         if let Some(Renewal { token, key }) = renewal {
-            if !store.rename(old_key.as_str(), key.as_str())? {
+            self.manager.superseded.announce(&old_key, &key, now);
+            let renamed = store.rename(old_key.as_str(), key.as_str());
+            if !matches!(renamed, Ok(true)) {
+                self.manager.superseded.withdraw(&old_key, &key);
+            }
+            let is_live = renamed?;
+            if is_live && self.manager.superseded.has_ended(&old_key) {
+                // A log out was under way, and may have come too late for the old key.
+                store.delete(key.as_str())?;
+            } else if is_live {
+                (stored.token, stored.key) = (token, key);
+            }
+            if stored.key == old_key {
                 self.manager.report(EventKind::Lost, &old_key);
                 return Ok(None);
             }
-            (stored.token, stored.key) = (token, key);
         }
         let (token, key) = (stored.token.clone(), stored.key.clone());
 
@@ -166,6 +177,7 @@ impl<C: Codec> Session<'_, C> {
                 if is_renewed {
                     // The browser isn't going to hear of the new token, so the old one must stay good.
                     let _ = store.rename(key.as_str(), old_key.as_str());
+                    self.manager.superseded.withdraw(&old_key, &key);
                 }
                 return Err(error);
             }
@@ -239,6 +251,11 @@ impl<C: Codec> Session<'_, C> {
         for Merged { key, claimed } in &mut self.merged {
             let own = manager.key(&Token::generate()?);
             if !manager.store.rename(key.as_str(), own.as_str())? {
+                manager.report(EventKind::Lost, key);
+                return Ok(false);
+            }
+            if manager.superseded.has_ended(key) {
+                manager.store.delete(own.as_str())?;
                 manager.report(EventKind::Lost, key);
                 return Ok(false);
             }

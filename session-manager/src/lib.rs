@@ -44,6 +44,8 @@ mod finish;
 
 mod stored;
 
+mod superseded;
+
 mod token;
 
 mod cookie_policy;

@@ -12,6 +12,7 @@ use crate::cookie_policy::CookiePolicy;
 use crate::error::Error;
 use crate::event::{Event, EventKind};
 use crate::session::{Session, Stored};
+use crate::superseded::Superseded;
 use crate::token::{SessionKey, Token, TokensAtRest};
 
 /// Cookies of the session's name that are tried when a request has several.
@@ -59,6 +60,7 @@ pub struct SessionManager<C = Json> {
     pub(crate) lifetime: TimeDelta,
     pub(crate) idle_timeout: Option<TimeDelta>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) superseded: Superseded,
     tokens_at_rest: TokensAtRest,
     event_hook: Option<EventHook>,
     #[cfg(any(feature = "rouille", feature = "http"))]
@@ -88,6 +90,7 @@ impl SessionManager {
             lifetime: TimeDelta::hours(24),
             idle_timeout: None,
             clock: Arc::new(SystemClock),
+            superseded: Superseded::default(),
             tokens_at_rest: TokensAtRest::Hashed,
             event_hook: None,
             #[cfg(any(feature = "rouille", feature = "http"))]
@@ -153,6 +156,7 @@ impl<C: Codec> SessionManager<C> {
             lifetime: self.lifetime,
             idle_timeout: self.idle_timeout,
             clock: self.clock,
+            superseded: self.superseded,
             tokens_at_rest: self.tokens_at_rest,
             event_hook: self.event_hook,
             #[cfg(any(feature = "rouille", feature = "http"))]
@@ -179,7 +183,8 @@ impl<C: Codec> SessionManager<C> {
     ///
     /// Where there are several of the form of a token, each is tried, four at the most. A request without a live session gets a
     /// fresh one, which is stored once something is put into it. A token that the store doesn't know is never
-    /// adopted.
+    /// adopted. One that this manager has renewed or destroyed in the last 30 seconds belongs to a request that was on
+    /// its way meanwhile: it sees an empty session, writes nothing, and leaves the cookie alone.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -193,6 +198,10 @@ impl<C: Codec> SessionManager<C> {
             match self.store.find_with_expiry(key.as_str())? {
                 Some((data, expiry)) => {
                     return Ok(Session::stored(self, Stored { token, key, data, expiry }));
+                }
+                None if self.superseded.contains(&key, self.now()) => {
+                    self.report(EventKind::Lost, &key);
+                    return Ok(Session::superseded(self));
                 }
                 None => self.report(EventKind::UnknownToken, &key),
             }

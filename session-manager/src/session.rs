@@ -63,6 +63,8 @@ pub struct Session<'m, C = Json> {
 pub(crate) enum Origin {
     /// The store has none of it.
     Fresh,
+    /// Another request has just renewed or destroyed it. Nothing is written in its place.
+    Superseded,
     /// The store had it when it was loaded.
     Stored(Stored),
 }
@@ -110,6 +112,10 @@ pub enum Status {
 impl<'m, C: Codec> Session<'m, C> {
     pub(crate) fn fresh(manager: &'m SessionManager<C>) -> Self {
         Self::from(manager, Origin::Fresh)
+    }
+
+    pub(crate) fn superseded(manager: &'m SessionManager<C>) -> Self {
+        Self::from(manager, Origin::Superseded)
     }
 
     pub(crate) fn stored(manager: &'m SessionManager<C>, stored: Stored) -> Self {
@@ -266,9 +272,14 @@ impl<'m, C: Codec> Session<'m, C> {
     #[doc(alias = "flush")]
     pub fn destroy(&mut self) {
         self.was_read.set(true);
-        if let Origin::Stored(stored) = std::mem::replace(&mut self.origin, Origin::Fresh) {
-            self.destroyed = Some(stored.key);
-        }
+        self.origin = match std::mem::replace(&mut self.origin, Origin::Fresh) {
+            Origin::Superseded => Origin::Superseded,
+            Origin::Fresh => Origin::Fresh,
+            Origin::Stored(stored) => {
+                self.destroyed = Some(stored.key);
+                Origin::Fresh
+            }
+        };
         self.content = OnceCell::new();
         self.defect.set(None);
         self.changes.clear();
@@ -281,7 +292,7 @@ impl<'m, C: Codec> Session<'m, C> {
     ///
     /// Call it whenever the rights of the visitor change: at log in, at log out (or [`destroy`](Self::destroy)),
     /// when a password is changed. The values and the deadline stay; to begin the lifetime anew, call
-    /// [`set_deadline`](Self::set_deadline).
+    /// [`restart_lifetime`](Self::restart_lifetime).
     ///
     /// # Errors
     /// [`Error::Randomness`].
@@ -316,6 +327,21 @@ impl<'m, C: Codec> Session<'m, C> {
     #[must_use]
     pub fn deadline(&self) -> DateTime<Utc> {
         self.content().deadline
+    }
+
+    /// When the session expires unless it is used, as far as this request knows.
+    #[must_use]
+    pub fn expiry(&self) -> DateTime<Utc> {
+        match self.usable() {
+            Some(stored) if self.changes.is_empty() => stored.expiry,
+            _ => self.manager.expiry(self.deadline(), self.manager.now()),
+        }
+    }
+
+    /// Lets the lifetime begin anew, for example at a log in: the deadline is a lifetime from now.
+    pub fn restart_lifetime(&mut self) {
+        let deadline = self.fresh_content().deadline;
+        self.set_deadline(deadline);
     }
 
     /// Moves the end of the session, either way.
@@ -462,7 +488,7 @@ impl<'m, C: Codec> Session<'m, C> {
     pub(crate) fn content(&self) -> &Content {
         self.was_read.set(true);
         self.content.get_or_init(|| match &self.origin {
-            Origin::Fresh => self.fresh_content(),
+            Origin::Fresh | Origin::Superseded => self.fresh_content(),
             Origin::Stored(stored) => match self.manager.codec.decode(&stored.data) {
                 Ok(decoded) if decoded.deadline > self.manager.now() => {
                     Content { deadline: decoded.deadline, values: Values::stored(decoded.values) }
@@ -533,7 +559,7 @@ fn check_key(key: &str) -> Result<(), Error> {
 impl<C> fmt::Debug for Session<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stored = match &self.origin {
-            Origin::Fresh => None,
+            Origin::Fresh | Origin::Superseded => None,
             Origin::Stored(stored) => Some(stored.key.fingerprint()),
         };
         f.debug_struct("Session")

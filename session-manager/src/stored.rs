@@ -119,12 +119,19 @@ impl<C: Codec> SessionManager<C> {
         Ok(self.subjects()?.delete_by_subject(subject, None)?)
     }
 
-    /// Destroys a session of a list or a walk. One that has ended meanwhile is no error.
+    /// Destroys a session of a list or a walk. One that has ended meanwhile is no error; one that this manager renews
+    /// meanwhile is destroyed under its new token.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn destroy(&self, key: &SessionKey) -> Result<(), Error> {
-        self.store.delete(key.as_str())?;
+        let now = self.now();
+        let mut ending = vec![key.clone()];
+        while let Some(key) = ending.pop() {
+            self.superseded.end(&key, now);
+            self.store.delete(key.as_str())?;
+            ending.extend(self.superseded.successors(&key));
+        }
         self.report(EventKind::Destroyed, key);
         Ok(())
     }

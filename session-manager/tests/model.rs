@@ -174,6 +174,7 @@ proptest! {
         // The model: the live sessions by token, and each browser's cookie.
         let mut live: BTreeMap<String, Values> = BTreeMap::new();
         let mut cookies = vec![String::new(); BROWSERS];
+        let mut renewed: BTreeMap<String, String> = BTreeMap::new();
         let mut open: Vec<(Request, Session<'_>)> = Vec::new();
 
         for step in steps {
@@ -203,6 +204,12 @@ proptest! {
                     let given = token(&session.finish().expect("memory doesn't fail"));
                     if let Some(destroyed) = &request.destroys {
                         live.remove(destroyed);
+                        // A log out holds also for the tokens that the session got meanwhile.
+                        let mut last = destroyed;
+                        while let Some(next) = renewed.get(last) {
+                            live.remove(next);
+                            last = next;
+                        }
                     }
                     let expected_cookie = match &request.token {
                         Some(token) => match live.remove(token) {
@@ -216,6 +223,9 @@ proptest! {
                                 }
                                 let new = if request.renews { given.clone().unwrap_or_default() } else { token.clone() };
                                 live.insert(new.clone(), values);
+                                if request.renews {
+                                    renewed.insert(token.clone(), new.clone());
+                                }
                                 request.renews.then_some(new)
                             }
                         },

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
+use chrono::{TimeDelta, Utc};
 use counting_store::{CountingStore, Failing, token};
 use session_manager::{Error, EventKind, SessionManager};
-use store_core::{CleanupOptions, MemoryOptions, Store, SystemClock};
+use store_core::{CleanupOptions, ManualClock, MemoryOptions, Store, SystemClock};
 use store_sqlite::SqliteOptions;
 
 type TestResult = Result<(), Error>;
@@ -47,6 +48,9 @@ on_every_store! {
     update_is_run_again_on_the_newest_value
     second_of_two_renewals_changes_nothing
     session_that_a_slow_request_lost_keeps_the_browsers_cookie
+    request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone
+    log_out_is_final_also_for_a_session_that_was_renewed_meanwhile
+    log_outs_and_renewals_at_the_same_moment_leave_nobody_logged_in
 }
 
 fn memory() -> Arc<dyn Store> {
@@ -312,6 +316,84 @@ fn session_that_a_slow_request_lost_keeps_the_browsers_cookie(
     assert_eq!(headers, [("Vary", "Cookie".to_owned())]);
     let events = events.lock().expect("nobody panics with it");
     assert_eq!(*events, [EventKind::Destroyed, EventKind::Lost]);
+    Ok(())
+}
+
+fn request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone(
+    store: &Arc<dyn Store>,
+) -> TestResult {
+    let clock = Arc::new(ManualClock::new(Utc::now()));
+    let (sessions, old) = logged_in(store)?;
+    let sessions = sessions.with_clock(clock.clone());
+    let mut log_in = sessions.load([&*old])?;
+    log_in.renew()?;
+    let new = token(&log_in.finish()?).expect("it changes");
+
+    // The browser had sent this one with the cookie that it had then.
+    let mut late = sessions.load([&*old])?;
+    assert_eq!(late.get::<u32>("user_id")?, None, "the old token is worth nothing");
+    late.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+    late.renew()?;
+    assert_eq!(late.finish()?, [("Vary", "Cookie".to_owned())]);
+    let mut late = sessions.load([&*old])?;
+    late.destroy();
+    late.flash("notice", "Logged out.")?;
+    assert_eq!(token(&late.finish()?), None);
+    assert_eq!(store.all()?.len(), 1);
+    assert!(sessions.load([&*new])?.contains("user_id"));
+
+    // Whoever still has the old token later has missed something, and begins anew.
+    clock.advance(TimeDelta::seconds(30));
+    let mut later = sessions.load([&*old])?;
+    later.insert("visits", 1)?;
+    assert!(token(&later.finish()?).is_some_and(|fresh| fresh != old && fresh != new));
+    Ok(())
+}
+
+fn log_out_is_final_also_for_a_session_that_was_renewed_meanwhile(
+    store: &Arc<dyn Store>,
+) -> TestResult {
+    let (sessions, old) = logged_in(store)?;
+    let mut log_out = sessions.load([&*old])?;
+    let mut newest = old.clone();
+    for _ in 0..3 {
+        let mut renewal = sessions.load([&*newest])?;
+        renewal.renew()?;
+        newest = token(&renewal.finish()?).expect("it changes");
+    }
+    log_out.destroy();
+    assert_eq!(token(&log_out.finish()?).as_deref(), Some(""));
+    assert!(sessions.load([&*newest])?.is_empty());
+    assert!(store.all()?.is_empty());
+    Ok(())
+}
+
+fn log_outs_and_renewals_at_the_same_moment_leave_nobody_logged_in(
+    store: &Arc<dyn Store>,
+) -> TestResult {
+    for _ in 0..60 {
+        let (sessions, old) = logged_in(store)?;
+        let start = Barrier::new(3);
+        thread::scope(|scope| {
+            let request = |act: fn(&mut session_manager::Session<'_>) -> TestResult| {
+                let (sessions, old, start) = (&sessions, &old, &start);
+                scope.spawn(move || -> TestResult {
+                    let mut session = sessions.load([&**old])?;
+                    act(&mut session)?;
+                    start.wait();
+                    session.finish().map(drop)
+                })
+            };
+            let renew = |session: &mut session_manager::Session<'_>| session.renew();
+            let log_out = |session: &mut session_manager::Session<'_>| {
+                session.destroy();
+                Ok(())
+            };
+            let threads = [request(renew), request(log_out), request(renew)];
+            threads.into_iter().try_for_each(|thread| thread.join().expect("no assertion fails"))
+        })?;
+        assert!(store.all()?.is_empty(), "somebody stayed logged in");
+    }
     Ok(())
 }
 

@@ -376,7 +376,7 @@ fn renewal_changes_the_token_and_nothing_else() -> TestResult {
     assert_eq!(scene.events(), [EventKind::Renewed]);
 
     assert!(scene.sessions.load([&*old])?.is_empty());
-    assert_eq!(scene.events(), [EventKind::UnknownToken]);
+    assert_eq!(scene.events(), [EventKind::Lost]);
     assert_eq!(scene.sessions.load([&*new])?.get::<String>("name")?.as_deref(), Some("Ada"));
 
     // What was never stored has no token that anybody could know.

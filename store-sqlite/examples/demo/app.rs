@@ -1,0 +1,452 @@
+//! The application of the demo, on any store: log in and out, a note, and the list of one's sessions.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use rouille::{Request, Response};
+use session_manager::{Failure, Session, SessionManager, StoredSession};
+
+/// In characters; the forms have the same limits.
+const MAX_NAME: usize = 40;
+const MAX_NOTE: usize = 200;
+
+/// Room for the longest note with every byte percent-encoded.
+const MAX_FORM_BYTES: usize = 4 * 1024;
+
+/// How long a log in lasts, and with “Keep me logged in”.
+const LOGGED_IN: TimeDelta = TimeDelta::hours(24);
+const KEPT_LOGGED_IN: TimeDelta = TimeDelta::days(30);
+
+/// The keys of the session's values.
+const VISITS: &str = "visits";
+const NOTE: &str = "note";
+const DEVICE: &str = "device";
+const LOGGED_IN_AT: &str = "logged_in_at";
+const MESSAGE: &str = "message";
+
+/// Answers a request, with the session of its cookie.
+pub(crate) fn respond(sessions: &SessionManager, request: &Request) -> Response {
+    if request.method() == "POST" && is_from_elsewhere(request) {
+        return refusal(403, "This form was sent from another site.");
+    }
+    let response = sessions.rouille(request, |session| route(sessions, request, session));
+    // The browser's back button must show nothing after a log out.
+    response
+        .with_unique_header("Cache-Control", "no-store")
+        .with_unique_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        .with_unique_header("X-Content-Type-Options", "nosniff")
+        .with_unique_header("Referrer-Policy", "same-origin")
+}
+
+fn route(
+    sessions: &SessionManager,
+    request: &Request,
+    session: &mut Session<'_>,
+) -> Result<Response, Failure> {
+    match (request.method(), &*request.url()) {
+        ("GET", "/") => start_page(sessions, session),
+        ("GET", "/private") => private_page(session),
+        ("POST", "/login") => log_in(request, session),
+        ("POST", "/logout") => {
+            session.destroy();
+            // This goes into a fresh session.
+            session.flash(MESSAGE, "Logged out.")?;
+            Ok(Response::redirect_303("/"))
+        }
+        ("POST", "/note") => keep_note(request, session),
+        ("POST", "/sessions/end") => end_session(sessions, request, session),
+        ("POST", "/sessions/end-others") => {
+            if session.subject().is_some() {
+                session.destroy_others()?;
+                session.flash(MESSAGE, "Logged out everywhere else.")?;
+            }
+            Ok(Response::redirect_303("/"))
+        }
+        _ => Ok(refusal(404, "There is no such page.")),
+    }
+}
+
+fn log_in(request: &Request, session: &mut Session<'_>) -> Result<Response, Failure> {
+    let form = match Form::of(request) {
+        Ok(form) => form,
+        Err(refusal) => return Ok(refusal),
+    };
+    let name = match form.text("user", MAX_NAME) {
+        Ok(name) if !name.is_empty() => name.to_owned(),
+        Ok(_) => return Ok(refusal(400, "A name is needed.")),
+        Err(refusal) => return Ok(refusal),
+    };
+
+    if session.subject().is_some_and(|user| user != name) {
+        // What one person kept isn't for the next.
+        session.destroy();
+    }
+    // Whoever knew the token before must not be logged in with it.
+    session.renew()?;
+    session.set_subject(&name)?;
+    let keep = form.has("remember");
+    session.remember_me(keep)?;
+    let now = Utc::now();
+    session.set_deadline(now + if keep { KEPT_LOGGED_IN } else { LOGGED_IN });
+    session.insert(DEVICE, device(request.header("User-Agent").unwrap_or_default()))?;
+    session.insert(LOGGED_IN_AT, now.timestamp())?;
+    session.flash(MESSAGE, "Logged in.")?;
+    Ok(Response::redirect_303("/"))
+}
+
+fn keep_note(request: &Request, session: &mut Session<'_>) -> Result<Response, Failure> {
+    let form = match Form::of(request) {
+        Ok(form) => form,
+        Err(refusal) => return Ok(refusal),
+    };
+    match form.text("note", MAX_NOTE) {
+        Ok("") => {
+            session.remove(NOTE);
+        }
+        Ok(note) => session.insert(NOTE, note)?,
+        Err(refusal) => return Ok(refusal),
+    }
+    session.flash(MESSAGE, "Saved.")?;
+    Ok(Response::redirect_303("/"))
+}
+
+fn end_session(
+    sessions: &SessionManager,
+    request: &Request,
+    session: &mut Session<'_>,
+) -> Result<Response, Failure> {
+    let form = match Form::of(request) {
+        Ok(form) => form,
+        Err(refusal) => return Ok(refusal),
+    };
+    let Some(user) = session.subject() else { return Ok(Response::redirect_303("/")) };
+    // Looked for among the user's own, so that nobody ends the session of somebody else.
+    let id = form.text("session", MAX_NAME).unwrap_or_default();
+    let theirs = sessions.sessions_of(&user)?;
+    if let Some(other) = theirs.iter().find(|other| id_of(other) == id) {
+        sessions.destroy(other.key())?;
+    }
+    session.flash(MESSAGE, "That session has ended.")?;
+    Ok(Response::redirect_303("/"))
+}
+
+/// What a page may show of a session's name.
+fn id_of(session: &StoredSession<'_>) -> String {
+    session.key().fingerprint().to_string()
+}
+
+fn start_page(sessions: &SessionManager, session: &mut Session<'_>) -> Result<Response, Failure> {
+    let visits = session.update(VISITS, |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
+    let message: Option<String> = session.take_flash(MESSAGE)?;
+    let note: Option<String> = session.get(NOTE)?;
+    let user = session.subject();
+    let devices = match &user {
+        Some(user) => devices(sessions, session, user)?,
+        None => Vec::new(),
+    };
+    Ok(Response::html(page(
+        "Sessions",
+        &html! {
+            @if let Some(message) = message { p.flash role="status" { (message) } }
+            header {
+                h1 { "Hello, " @match &user {
+                    Some(user) => span #user { (user) },
+                    None => "stranger",
+                } }
+                p { span #visits { (visits) } @if visits == 1 { " visit" } @else { " visits" }
+                    " by this browser" }
+                p.hint { "This session expires on " (time(session.deadline())) ". Stop the demo, even with "
+                    code { "kill -9" } ", and start it again: it goes on." }
+            }
+            section aria-labelledby="note-heading" {
+                h2 #note-heading { "A note" }
+                @if let Some(note) = &note { blockquote #note { (note) } }
+                form method="post" action="/note" {
+                    label for="note-field" { "Keep this in the session" }
+                    input #note-field name="note" maxlength=(MAX_NOTE) autocomplete="off" value=[note.as_ref()];
+                    button { "Save" }
+                }
+            }
+            @if user.is_some() { (account(&devices)) } @else { (log_in_form()) }
+        },
+    )))
+}
+
+fn log_in_form() -> Markup {
+    html! {
+        section aria-labelledby="login-heading" {
+            h2 #login-heading { "Log in" }
+            form #login method="post" action="/login" {
+                label for="user-field" { "Your name" }
+                input #user-field name="user" required maxlength=(MAX_NAME) autocomplete="username";
+                button { "Log in" }
+                div.choice {
+                    input #remember type="checkbox" name="remember" value="on";
+                    label for="remember" { "Keep me logged in" }
+                }
+            }
+            p.hint { "Any name will do: this demo has no passwords." }
+        }
+    }
+}
+
+fn account(devices: &[Device]) -> Markup {
+    html! {
+        section aria-labelledby="sessions-heading" {
+            h2 #sessions-heading { "Your sessions" }
+            ul #sessions {
+                @for device in devices {
+                    li {
+                        div {
+                            strong { (device.name) }
+                            @if device.is_this { " " span.this { "this one" } }
+                            @if let Some(since) = device.since {
+                                p.hint { "Logged in on " (time(since)) }
+                            }
+                        }
+                        @if !device.is_this {
+                            form method="post" action="/sessions/end" {
+                                input type="hidden" name="session" value=(device.id);
+                                button.quiet aria-label={ "End the session of " (device.name) } { "End" }
+                            }
+                        }
+                    }
+                }
+            }
+            @if devices.len() > 1 {
+                form #end-others method="post" action="/sessions/end-others" {
+                    button.quiet { "Log out everywhere else" }
+                }
+            }
+        }
+        section.row {
+            a #private href="/private" { "Your private page" }
+            form #logout method="post" action="/logout" { button { "Log out" } }
+        }
+    }
+}
+
+fn private_page(session: &Session<'_>) -> Result<Response, Failure> {
+    let Some(user) = session.subject() else { return Ok(Response::redirect_303("/")) };
+    let note: Option<String> = session.get(NOTE)?;
+    Ok(Response::html(page(
+        "Private",
+        &html! {
+            header { h1 { "For " span #user { (user) } " alone" } }
+            section {
+                @match note {
+                    Some(note) => blockquote #note { (note) },
+                    None => p { "You have kept no note." },
+                }
+                p.hint { "Log out and go back: your browser doesn't show this page again." }
+            }
+            section.row {
+                a href="/" { "Back to the start" }
+                form #logout method="post" action="/logout" { button { "Log out" } }
+            }
+        },
+    )))
+}
+
+/// A line of “Your sessions”.
+struct Device {
+    id: String,
+    name: String,
+    since: Option<DateTime<Utc>>,
+    is_this: bool,
+}
+
+/// Where the user is logged in: this session first, then the newest.
+fn devices(
+    sessions: &SessionManager,
+    own: &Session<'_>,
+    user: &str,
+) -> Result<Vec<Device>, Failure> {
+    let mut devices = Vec::new();
+    for session in sessions.sessions_of(user)? {
+        let since: Option<i64> = session.get(LOGGED_IN_AT)?;
+        devices.push(Device {
+            id: id_of(&session),
+            name: session.get(DEVICE)?.unwrap_or_default(),
+            since: since.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+            is_this: own.key() == Some(session.key()),
+        });
+    }
+    devices.sort_by_key(|device| std::cmp::Reverse((device.is_this, device.since)));
+    Ok(devices)
+}
+
+/// A few words for a browser, by which its owner recognizes it.
+fn device(user_agent: &str) -> String {
+    let known = |names: &[(&str, &'static str)]| {
+        let found = names.iter().find(|(mark, _)| user_agent.contains(mark));
+        found.map(|(_, name)| *name)
+    };
+    // Most claim to be others too, so the order matters.
+    let browser = known(&[
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("CriOS/", "Chrome"),
+        ("Safari/", "Safari"),
+        ("curl/", "curl"),
+    ]);
+    let system = known(&[
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("CrOS", "ChromeOS"),
+        ("Linux", "Linux"),
+    ]);
+    let browser = browser.unwrap_or("A browser");
+    system.map_or_else(|| browser.to_owned(), |system| format!("{browser} on {system}"))
+}
+
+/// The fields of a form that was posted.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// The form, or what to answer to something else.
+    fn of(request: &Request) -> Result<Self, Response> {
+        // The body's length has to be known beforehand, because it is read into memory as a whole.
+        let length = request.header("Content-Length").and_then(|length| length.parse().ok());
+        let length: Option<usize> =
+            length.filter(|_| request.header("Transfer-Encoding").is_none());
+        match length {
+            None => return Err(refusal(411, "The form has no length.")),
+            Some(length) if length > MAX_FORM_BYTES => {
+                return Err(refusal(413, "That is too long."));
+            }
+            Some(_) => {}
+        }
+        let fields = rouille::input::post::raw_urlencoded_post_input(request);
+        fields.map(Self).map_err(|_| refusal(400, "That isn't a form."))
+    }
+
+    /// The text of a field, or what to answer where it is missing or too long.
+    fn text(&self, name: &str, max: usize) -> Result<&str, Response> {
+        let Some((_, text)) = self.0.iter().find(|(field, _)| field == name) else {
+            return Err(refusal(400, "A field of the form is missing."));
+        };
+        let text = text.trim();
+        if text.chars().count() > max {
+            return Err(refusal(400, &format!("At most {max} characters, please.")));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(refusal(400, "Letters, digits and the like, please."));
+        }
+        Ok(text)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(field, _)| field == name)
+    }
+}
+
+/// Whether a page of another origin made the browser send this. Such a request comes without the cookie
+/// (SameSite=Lax), but the answer to it would give the browser a new one, in the place of the visitor's own.
+fn is_from_elsewhere(request: &Request) -> bool {
+    match (request.header("Sec-Fetch-Site"), request.header("Origin")) {
+        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+        // Browsers that don't send the one send the other.
+        (None, Some(origin)) => {
+            origin.split_once("://").map(|(_, host)| host) != request.header("Host")
+        }
+        (None, None) => false,
+    }
+}
+
+fn refusal(status: u16, text: &str) -> Response {
+    let content = html! {
+        header { h1 { (text) } }
+        section.row { a href="/" { "Back to the start" } }
+    };
+    Response::html(page(text, &content)).with_status_code(status)
+}
+
+fn time(time: DateTime<Utc>) -> Markup {
+    html! {
+        time datetime=(time.format("%FT%TZ")) { (time.format("%-d %B %Y at %H:%M UTC")) }
+    }
+}
+
+fn page(title: &str, content: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                link rel="icon" href="data:,";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main { (content) } }
+        }
+    };
+    page.into_string()
+}
+
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const STYLE: &str = "
+:root {
+  color-scheme: light dark;
+  --page: #eef2f1; --card: #fff; --text: #17211f; --hint: #55625f; --line: #c9d3d0;
+  --accent: #0c6b5c; --accent-text: #0c6b5c; --soft: #dff1ec;
+  font: 1rem/1.5 system-ui, sans-serif;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --page: #101516; --card: #1a2123; --text: #e6eceb; --hint: #9db0ac; --line: #3a4749;
+    --accent: #12796a; --accent-text: #5fd0bb; --soft: #16352f;
+  }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--text); }
+main { max-width: 36rem; margin: 0 auto; padding: 1.25rem 1rem 3rem; display: grid; gap: 1rem;
+  grid-template-columns: minmax(0, 1fr); }
+header { padding: .5rem .25rem 0; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: .9rem; padding: 1.1rem; }
+h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .5rem; }
+h2 { font-size: 1.05rem; margin: 0 0 .6rem; }
+h1, blockquote, li strong { overflow-wrap: anywhere; }
+p { margin: 0; }
+#user { color: var(--accent-text); }
+#visits { font-size: 2.5rem; font-weight: 700; line-height: 1.2; font-variant-numeric: tabular-nums; }
+.hint { color: var(--hint); font-size: .9rem; }
+section > .hint { margin-top: .8rem; }
+.flash { background: var(--soft); border-left: .3rem solid var(--accent-text); border-radius: .5rem;
+  padding: .7rem 1rem; font-weight: 600; }
+blockquote { margin: 0 0 1rem; padding: .4rem 1rem; border-left: .25rem solid var(--accent-text); }
+form { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; }
+form > label { flex-basis: 100%; color: var(--hint); font-size: .9rem; }
+input:not([type=checkbox], [type=hidden]) { flex: 1 1 10rem; min-width: 0; color: inherit;
+  background: var(--page); }
+input, button { font: inherit; min-height: 2.75rem; padding: .5rem .9rem; border: 1px solid var(--line);
+  border-radius: .6rem; }
+button { background: var(--accent); border-color: var(--accent); color: #fff; font-weight: 600;
+  cursor: pointer; }
+button:hover { filter: brightness(1.1); }
+button.quiet { background: none; border-color: var(--line); color: var(--accent-text); }
+:focus-visible { outline: .2rem solid var(--accent-text); outline-offset: .1rem; }
+.choice { flex-basis: 100%; display: flex; align-items: center; }
+.choice input { width: 1.25rem; height: 1.25rem; min-height: 0; margin: 0; accent-color: var(--accent); }
+.choice label { padding: .5rem .7rem; }
+ul { list-style: none; margin: 0; padding: 0; }
+li { display: flex; justify-content: space-between; align-items: center; gap: 1rem; padding: .7rem 0;
+  border-top: 1px solid var(--line); }
+li:first-child { border-top: 0; padding-top: 0; }
+li:last-child { padding-bottom: 0; }
+ul + form { margin-top: 1rem; }
+.this { background: var(--soft); color: var(--accent-text); border-radius: 1rem; padding: .1rem .6rem;
+  font-size: .8rem; white-space: nowrap; }
+.row { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: center; gap: .8rem; }
+a { color: var(--accent-text); padding: .5rem 0; }
+code { font-size: .95em; }
+";
