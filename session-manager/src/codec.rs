@@ -228,6 +228,15 @@ mod tests {
     }
 
     #[test]
+    fn floats_come_back_as_they_were() -> Result<(), CodecError> {
+        for number in [9_679.883_051_119_203, 0.1, f64::MIN_POSITIVE, f64::MAX, -0.0] {
+            let decoded: f64 = Json.decode_value(&Json.encode_value(&number)?)?;
+            assert_eq!(decoded.to_bits(), number.to_bits(), "{number}");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn errors_do_not_quote_values() {
         let value = Json.encode_value("hunter2").expect("a string");
         let error = Json.decode_value::<u32>(&value).expect_err("it is no number");

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the example of a store, started with an address and a database.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xshell::{Shell, cmd};
@@ -24,11 +24,15 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
     }
 
     cmd!(shell, "cargo build --quiet --package store-sqlite --example demo").quiet().run()?;
-    // Beside this very program, wherever the target directory is.
+    become_command(Command::new(example()?).arg(address).arg(path))
+}
+
+/// The program of the demo: beside this very program, wherever the target directory is.
+pub(crate) fn example() -> Result<PathBuf> {
     let mut example = std::env::current_exe()?;
     example.pop();
     example.push(format!("examples/demo{}", std::env::consts::EXE_SUFFIX));
-    become_command(Command::new(example).arg(address).arg(path))
+    Ok(example)
 }
 
 #[cfg(unix)]

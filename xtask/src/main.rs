@@ -1,6 +1,10 @@
 //! `cargo xtask`: what people and CI run. `cargo xtask --help` lists the tasks.
 
+mod browser;
+
 mod demo;
+
+mod interop;
 
 mod test_all;
 
@@ -33,6 +37,13 @@ mod flags {
                 /// The database file, target/demo/demo.db by default.
                 optional --path path: PathBuf
             }
+            /// Checks in Chromium what only a browser can show, on the demo.
+            cmd browser {
+                /// Where to save what a phone shows of the demo, as PNG.
+                optional --screenshot screenshot: PathBuf
+            }
+            /// Runs ours and Go's side by side on one database. It needs a Go toolchain.
+            cmd interop {}
             /// Checks what no other tool does: manifests, changelog, links and the map of the code.
             cmd tidy {}
         }
@@ -59,6 +70,8 @@ fn run() -> Result {
     match subcommand {
         flags::XtaskCmd::TestAll(_) => test_all::run(&shell),
         flags::XtaskCmd::Demo(flags) => demo::run(&shell, &start, flags),
+        flags::XtaskCmd::Browser(flags) => browser::run(&shell, &start, flags),
+        flags::XtaskCmd::Interop(_) => interop::run(&shell),
         flags::XtaskCmd::Tidy(_) => tidy::run(&root),
     }
 }

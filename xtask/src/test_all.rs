@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use xshell::{Shell, cmd};
 
-use crate::{Result, say};
+use crate::{Result, browser, interop, say};
 
 /// Runs every gate. Each step is a command that can be repeated by hand.
 pub(crate) fn run(shell: &Shell) -> Result {
@@ -27,6 +27,19 @@ pub(crate) fn run(shell: &Shell) -> Result {
     step(cmd!(shell, "cargo doc --workspace --all-features --no-deps --locked"))?;
     step(cmd!(shell, "cargo build --workspace --examples --all-features --locked"))?;
     step(cmd!(shell, "cargo test --workspace --all-features --locked"))?;
+    if interop::has_go(shell) {
+        step(cmd!(shell, "cargo run --quiet --package xtask -- interop"))?;
+    } else {
+        say("!!! SKIPPED: cargo xtask interop. There is no Go toolchain, so Go wasn't asked.");
+    }
+    if browser::is_expected()? {
+        step(cmd!(shell, "cargo run --quiet --package xtask -- browser"))?;
+    } else {
+        say(
+            "!!! SKIPPED: cargo xtask browser. There is no Chromium, so nothing was checked in a browser.",
+        );
+        say("!!! With Chromium on the PATH, or its path in CHROME, run: cargo xtask browser");
+    }
 
     say(&format!("everything passed, in {} s", started.elapsed().as_secs()));
     Ok(())

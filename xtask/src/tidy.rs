@@ -12,6 +12,8 @@ pub(crate) fn run(root: &Path) -> Result {
     check_changelog(root, &mut problems)?;
     check_absences(root, &mut problems)?;
     check_links(root, &mut problems)?;
+    check_named_tests(root, &mut problems)?;
+    check_go_codec(root, &mut problems)?;
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
 }
 
@@ -95,6 +97,40 @@ fn check_links(root: &Path, problems: &mut Vec<String>) -> Result {
             if !elsewhere && !page.with_file_name(target).exists() {
                 problems.push(format!("{}: the link to {target} is dead", page.display()));
             }
+        }
+    }
+    Ok(())
+}
+
+/// The Go codec that the page shows is the one that `cargo xtask interop` compiles.
+fn check_go_codec(root: &Path, problems: &mut Vec<String>) -> Result {
+    let codec = fs::read_to_string(root.join("xtask/interop/codec.go"))?;
+    let page = fs::read_to_string(root.join("docs/from-scs.md"))?;
+    if !page.contains(&format!("```go\n{codec}```")) {
+        problems.push("docs/from-scs.md: it doesn't show xtask/interop/codec.go".to_owned());
+    }
+    Ok(())
+}
+
+/// The tests that `docs/security.md` names are there.
+fn check_named_tests(root: &Path, problems: &mut Vec<String>) -> Result {
+    let mut sources = String::new();
+    for member in ["store-core", "store-sqlite", "session-manager", "xtask"] {
+        for path in files(&root.join(member), "rs")? {
+            sources += &fs::read_to_string(path)?;
+        }
+    }
+    let page = fs::read_to_string(root.join("docs/security.md"))?;
+    for name in page.split('`').skip(1).step_by(2) {
+        // Names of tests are sentences; those of methods are shorter.
+        let is_test = name.matches('_').count() >= 3
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        let is_there =
+            || sources.contains(&format!("fn {name}(")) || sources.contains(&format!("fn {name}<"));
+        if is_test && !is_there() {
+            problems.push(format!("docs/security.md: there is no test {name}"));
         }
     }
     Ok(())

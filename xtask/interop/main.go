@@ -1,0 +1,175 @@
+// The Go side of `cargo xtask interop`: SCS and its store on the database file
+// of the first argument, swept at the interval of the second one. Each line of
+// its input is a request in JSON; it answers many at a time, a line each.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"log"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/alexedwards/scs/sqlite3store"
+	"github.com/alexedwards/scs/v2"
+	_ "github.com/mattn/go-sqlite3"
+)
+
+type request struct {
+	ID     uint64
+	Op     string
+	Token  string
+	Data   []byte
+	Expiry time.Time
+	// For the op "serve":
+	Hashed  bool
+	Cookie  string
+	Handler string
+}
+
+type reply struct {
+	ID     uint64
+	Error  string
+	Found  bool
+	Data   []byte
+	All    map[string][]byte
+	Rows   int
+	Expiry string
+	Day    uint64 // The bits of the stored Julian day.
+	// From the op "serve", as the request came in:
+	Values    map[string]any
+	Deadline  time.Time
+	SetCookie string
+}
+
+func main() {
+	db, err := sql.Open("sqlite3", os.Args[1]+"?_busy_timeout=10000")
+	if err != nil {
+		log.Fatal(err)
+	}
+	interval, err := time.ParseDuration(os.Args[2])
+	if err != nil {
+		log.Fatal(err)
+	}
+	side := side{db, sqlite3store.NewWithCleanupInterval(db, interval)}
+
+	var output sync.Mutex
+	replies := json.NewEncoder(os.Stdout)
+	requests := json.NewDecoder(os.Stdin)
+	for {
+		var request request
+		if requests.Decode(&request) != nil {
+			return
+		}
+		go func() {
+			reply, err := side.answer(request)
+			if err != nil {
+				reply.Error = err.Error()
+			}
+			reply.ID = request.ID
+			output.Lock()
+			defer output.Unlock()
+			if err := replies.Encode(reply); err != nil {
+				log.Fatal(err)
+			}
+		}()
+	}
+}
+
+type side struct {
+	db    *sql.DB
+	store *sqlite3store.SQLite3Store
+}
+
+func (s side) answer(r request) (reply reply, err error) {
+	switch r.Op {
+	case "find":
+		reply.Data, reply.Found, err = s.store.Find(r.Token)
+	case "commit":
+		err = s.store.Commit(r.Token, r.Data, r.Expiry)
+	case "delete":
+		err = s.store.Delete(r.Token)
+	case "all":
+		reply.All, err = s.store.All()
+	case "rows":
+		err = s.db.QueryRow("SELECT count(*) FROM sessions").Scan(&reply.Rows)
+	case "expiry":
+		var day float64
+		err = s.db.QueryRow(
+			"SELECT strftime('%Y-%m-%dT%H:%M:%fZ', expiry), expiry FROM sessions WHERE token = $1", r.Token,
+		).Scan(&reply.Expiry, &day)
+		reply.Day = math.Float64bits(day)
+	case "serve":
+		reply, err = s.serve(r)
+	default:
+		err = errors.New("no such op")
+	}
+	return reply, err
+}
+
+// serve is a web application that answers one HTTP request.
+func (s side) serve(r request) (reply reply, err error) {
+	sessions := scs.New()
+	sessions.Store = s.store
+	sessions.Codec = JSONCodec{}
+	sessions.HashTokenInStore = r.Hashed
+	sessions.Cookie.Name = "__Host-session"
+	sessions.Cookie.Secure = true
+	sessions.Cookie.Persist = false
+	sessions.ErrorFunc = func(_ http.ResponseWriter, _ *http.Request, failure error) { err = failure }
+
+	application := sessions.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, get *http.Request) {
+		ctx := get.Context()
+		reply.Deadline = sessions.Deadline(ctx)
+		reply.Values = map[string]any{}
+		for _, key := range sessions.Keys(ctx) {
+			reply.Values[key] = sessions.Get(ctx, key)
+		}
+		err = handle(ctx, sessions, r.Handler)
+	}))
+	get := httptest.NewRequest("GET", "/", nil)
+	get.Header.Set("Cookie", r.Cookie)
+	response := httptest.NewRecorder()
+	application.ServeHTTP(response, get)
+	reply.SetCookie = response.Header().Get("Set-Cookie")
+	return reply, err
+}
+
+func handle(ctx context.Context, sessions *scs.SessionManager, name string) error {
+	switch name {
+	case "look":
+	case "put":
+		sessions.Put(ctx, "go int", 42)
+		sessions.Put(ctx, "go float", 2.5)
+		sessions.Put(ctx, "go text", "Grüße\x00 <b>&\"\u2028")
+		sessions.Put(ctx, "go bytes", []byte{0, 255})
+		sessions.Put(ctx, "go time", time.Date(2026, 11, 21, 15, 30, 0, 123456000, time.UTC))
+		sessions.Put(ctx, "go list", []string{"a", "b"})
+		sessions.Put(ctx, "go nothing", nil)
+		sessions.RememberMe(ctx, true)
+	case "count":
+		visits, err := Int(sessions.Get(ctx, "visits"))
+		if err != nil {
+			return err
+		}
+		sessions.Put(ctx, "visits", visits+1)
+	case "flash":
+		if sessions.PopString(ctx, "__flash.to Go") != "Saved." {
+			return errors.New("no flash value")
+		}
+		sessions.Put(ctx, "__flash.to Rust", "Sent.")
+	case "renew":
+		return sessions.RenewToken(ctx)
+	case "destroy":
+		return sessions.Destroy(ctx)
+	default:
+		return errors.New("no such handler")
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+//! `cargo xtask browser`: what only a browser can show, checked in Chromium on the demo.
+
+#[cfg(feature = "browser")]
+mod checks;
+
+#[cfg(feature = "browser")]
+mod chromium;
+
+#[cfg(feature = "browser")]
+mod servers;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use xshell::{Shell, cmd};
+
+use crate::{Result, flags, say};
+
+/// Names of the program, besides the path that the environment variable CHROME has.
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+const HOW_TO_GET_IT: &str = "the browser checks need Chromium, and there is none.
+    Debian: apt-get install chromium    Fedora: dnf install chromium    macOS: brew install --cask chromium
+    Where it is installed already, say where: CHROME=/path/to/chromium cargo xtask browser
+    Where CI is set and this is root on Debian, it is installed without asking.";
+
+/// Runs the checks; `start` is where the person is.
+pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Browser) -> Result {
+    let chromium = match find()? {
+        Some(chromium) => chromium,
+        None if env::var_os("CI").is_some() => install(shell)?,
+        None => return Err(HOW_TO_GET_IT.into()),
+    };
+    cmd!(shell, "cargo build --quiet --package store-sqlite --example demo").quiet().run()?;
+    let screenshot = flags.screenshot.map(|path| start.join(path));
+    check(shell, &chromium, screenshot.as_deref())
+}
+
+#[cfg(feature = "browser")]
+fn check(_: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
+    checks::run(chromium, &crate::demo::example()?, screenshot)
+}
+
+/// Builds the task with the checks and runs it. They are a feature, because what they are built on takes
+/// a minute to compile, which nobody should wait who wants to see the demo.
+#[cfg(not(feature = "browser"))]
+fn check(shell: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
+    let screenshot = screenshot.map(|path| [Path::new("--screenshot"), path]);
+    let screenshot = screenshot.iter().flatten();
+    cmd!(shell, "cargo run --quiet --package xtask --features browser -- browser {screenshot...}")
+        .env("CHROME", chromium)
+        .quiet()
+        .run()?;
+    Ok(())
+}
+
+/// Whether the checks have to run here: a person without Chromium is spared, CI never is.
+pub(crate) fn is_expected() -> Result<bool> {
+    Ok(env::var_os("CI").is_some() || find()?.is_some())
+}
+
+/// The program, if there is one.
+fn find() -> Result<Option<PathBuf>> {
+    if let Some(path) = env::var_os("CHROME").filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        if !path.is_file() {
+            return Err(format!("CHROME is {}, where no program is", path.display()).into());
+        }
+        return Ok(Some(path));
+    }
+    Ok(NAMES.iter().find_map(|name| on_path(name)))
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let directories = env::var_os("PATH")?;
+    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+    env::split_paths(&directories)
+        .map(|directory| directory.join(&file))
+        .find(|path| path.is_file())
+}
+
+fn install(shell: &Shell) -> Result<PathBuf> {
+    let is_debian = Path::new("/etc/debian_version").exists() && on_path("apt-get").is_some();
+    if !is_debian || !is_root() {
+        return Err(HOW_TO_GET_IT.into());
+    }
+    say("there is no Chromium, and CI is set: installing the package chromium");
+    let _frontend = shell.push_env("DEBIAN_FRONTEND", "noninteractive");
+    cmd!(shell, "apt-get update --quiet").quiet().run()?;
+    cmd!(shell, "apt-get install --quiet --yes --no-install-recommends chromium").quiet().run()?;
+    find()?.ok_or_else(|| "the package chromium brought no program of that name".into())
+}
+
+/// Chromium's sandbox refuses to work for root, too.
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}

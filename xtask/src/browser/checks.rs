@@ -1,0 +1,209 @@
+//! The checks, each on pages as a visitor sees them.
+
+use std::fs;
+use std::path::Path;
+
+use headless_chrome::protocol::cdp::Network::{Cookie, CookieSameSite};
+
+use super::chromium::{Chromium, Visitor};
+use super::servers::{Attacker, Demo};
+use crate::{Result, say};
+
+/// The session cookie of the demo.
+const COOKIE: &str = "session";
+
+const USER: &str = "Ada Lovelace";
+const NOTE: &str = "Note G, seven";
+
+/// CSS pixels of a phone.
+const PHONE: (u32, u32) = (390, 844);
+
+/// Runs the checks, each in a profile of its own.
+pub(super) fn run(chromium: &Path, example: &Path, screenshot: Option<&Path>) -> Result {
+    let directory = tempfile::tempdir()?;
+    let demo = Demo::start(example, &directory.path().join("demo.db"))?;
+    let attacker = Attacker::start(&demo.url)?;
+    let profile = |name: &str| directory.path().join(name);
+
+    restarts(chromium, &profile("restarts"), &demo)?;
+    let browser = Chromium::start(chromium, &profile("visits"))?;
+    cookie_is_invisible_and_renewed(&browser.tab()?, &demo)?;
+    other_sites_are_kept_out(&browser.tab()?, &demo, &attacker)?;
+    log_out_leaves_nothing(&browser.tab()?, &demo)?;
+    tabs_work_together(&browser.tab()?, &browser.tab()?, &demo)?;
+    fits_on_a_phone(&browser.tab()?, &demo, screenshot)?;
+    browser.close()
+}
+
+fn restarts(chromium: &Path, profile: &Path, demo: &Demo) -> Result {
+    let browser = Chromium::start(chromium, profile)?;
+    let visitor = browser.tab()?;
+    visitor.open(&demo.url)?;
+    log_in(&visitor, &[])?;
+    visitor.open(&demo.url)?;
+    expect("a log in lasts while the browser runs", is_logged_in(&visitor)?)?;
+    browser.close()?;
+
+    let browser = Chromium::start(chromium, profile)?;
+    let visitor = browser.tab()?;
+    visitor.open(&demo.url)?;
+    expect("a log in ends with the browser", !is_logged_in(&visitor)?)?;
+    log_in(&visitor, &[("#remember", "on")])?;
+    browser.close()?;
+
+    let browser = Chromium::start(chromium, profile)?;
+    let visitor = browser.tab()?;
+    visitor.open(&demo.url)?;
+    expect("“Keep me logged in” outlives the browser", is_logged_in(&visitor)?)?;
+    browser.close()
+}
+
+fn cookie_is_invisible_and_renewed(visitor: &Visitor, demo: &Demo) -> Result {
+    visitor.open(&demo.url)?;
+    visitor.open(&demo.url)?;
+    expect("the session works", visitor.text("#visits")?.as_deref() == Some("2"))?;
+    let visible = visitor.string("document.cookie")?;
+    expect("its cookie is invisible to scripts", visible.as_deref() == Some(""))?;
+
+    let before = session_cookie(visitor)?;
+    expect("the cookie is HttpOnly", before.http_only)?;
+    expect("the cookie is SameSite=Lax", before.same_site == Some(CookieSameSite::Lax))?;
+    expect("the cookie ends with the browser", before.session)?;
+    log_in(visitor, &[])?;
+    let after = session_cookie(visitor)?;
+    expect("log in gives the cookie another value", before.value != after.value)?;
+    expect("and leaves it HttpOnly", after.http_only)?;
+    expect("and SameSite=Lax", after.same_site == Some(CookieSameSite::Lax))
+}
+
+fn other_sites_are_kept_out(visitor: &Visitor, demo: &Demo, attacker: &Attacker) -> Result {
+    visitor.open(&demo.url)?;
+    save_note(visitor, NOTE)?;
+    let is_kept = || -> Result<bool> {
+        visitor.open(&demo.url)?;
+        Ok(visitor.text("#note")?.as_deref() == Some(NOTE) && is_logged_in(visitor)?)
+    };
+    expect("a form of the demo's own page changes the note", is_kept()?)?;
+
+    // What a form has with it is seen best by a server that only looks. The demo's cookie goes to all ports
+    // of its host.
+    let post = |host: &str, page: &str, target: &str| {
+        visitor.open(&format!("http://{host}:{}/{page}", attacker.port))?;
+        visitor.wait_until(&format!(
+            "location.href.startsWith('{target}') && document.readyState === 'complete'"
+        ))
+    };
+    let (posted, demo_page) =
+        (format!("http://127.0.0.1:{}/posted", attacker.port), format!("{}/", demo.url));
+    let mark = format!("{COOKIE}=");
+    post("127.0.0.1", "post-to-attacker", &posted)?;
+    expect("a form posted within the site has the cookie", attacker.cookie()?.contains(&mark))?;
+    post("localhost", "post-to-attacker", &posted)?;
+    expect("a form posted from another site has no cookie", attacker.cookie()?.is_empty())?;
+
+    let before = cookie_value(visitor)?;
+    post("localhost", "post-to-demo", &demo_page)?;
+    expect("the answer to it leaves the visitor's cookie alone", before == cookie_value(visitor)?)?;
+    expect("and it changes neither note nor log in", is_kept()?)
+}
+
+fn log_out_leaves_nothing(visitor: &Visitor, demo: &Demo) -> Result {
+    visitor.open(&demo.url)?;
+    if !is_logged_in(visitor)? {
+        log_in(visitor, &[])?;
+    }
+    save_note(visitor, NOTE)?;
+    visitor.open(&format!("{}/private", demo.url))?;
+    expect("the private page shows name and note", is_private(visitor)?)?;
+    visitor.send("#logout", &[])?;
+    expect("log out says so", visitor.text(".flash")?.as_deref() == Some("Logged out."))?;
+    expect("after log out nothing private is shown", !is_private(visitor)?)?;
+    visitor.go_back()?;
+    expect("nor when going back to the private page", !is_private(visitor)?)?;
+    visitor.go_back()?;
+    expect("nor further back", !is_private(visitor)?)
+}
+
+fn tabs_work_together(one: &Visitor, other: &Visitor, demo: &Demo) -> Result {
+    one.open(&demo.url)?;
+    other.open(&demo.url)?;
+    log_in(one, &[])?;
+    expect("the other tab is as it was", !is_logged_in(other)?)?;
+    save_note(other, NOTE)?;
+    expect("a page loaded before the log in works on", is_logged_in(other)?)?;
+    for visitor in [one, other, one] {
+        visitor.reload()?;
+        expect("both tabs stay logged in", is_private(visitor)?)?;
+    }
+    one.send("#logout", &[])?;
+    other.reload()?;
+    expect("log out in one tab logs out the other", !is_private(other)?)
+}
+
+fn fits_on_a_phone(visitor: &Visitor, demo: &Demo, screenshot: Option<&Path>) -> Result {
+    let (width, height) = PHONE;
+    visitor.become_a_phone(width, height)?;
+    visitor.open(&demo.url)?;
+    expect("the page fits on a phone", fits(visitor)?)?;
+    log_in(visitor, &[])?;
+    save_note(visitor, NOTE)?;
+    expect("so it does when logged in", fits(visitor)?)?;
+    if let Some(path) = screenshot {
+        fs::write(path, visitor.screenshot()?)?;
+        say(&format!("what a phone shows is in {}", path.display()));
+    }
+    save_note(visitor, &"W".repeat(200))?;
+    expect("and with a word that is too long for it", fits(visitor)?)?;
+    visitor.open(&format!("{}/private", demo.url))?;
+    expect("the private page fits, too", fits(visitor)?)
+}
+
+fn log_in(visitor: &Visitor, fields: &[(&str, &str)]) -> Result {
+    visitor.send("#login", &[&[("#user-field", USER)], fields].concat())
+}
+
+fn save_note(visitor: &Visitor, note: &str) -> Result {
+    visitor.send("form[action=\"/note\"]", &[("#note-field", note)])?;
+    match visitor.text(".flash")?.as_deref() {
+        Some("Saved.") => Ok(()),
+        _ => Err("the note was not saved".into()),
+    }
+}
+
+fn is_logged_in(visitor: &Visitor) -> Result<bool> {
+    Ok(visitor.text("#user")?.as_deref() == Some(USER))
+}
+
+/// Whether anything of the user's stands anywhere in the page, in its fields for example.
+fn is_private(visitor: &Visitor) -> Result<bool> {
+    let page = visitor.string("document.documentElement.outerHTML")?.unwrap_or_default();
+    Ok(page.contains(USER) || page.contains(NOTE))
+}
+
+/// Where something is too wide, a phone shows a wider page at a smaller scale, so the page's own idea of its
+/// width isn't enough.
+fn fits(visitor: &Visitor) -> Result<bool> {
+    let fits = format!(
+        "String(document.documentElement.scrollWidth <= Math.min(innerWidth, {}))",
+        PHONE.0
+    );
+    Ok(visitor.string(&fits)?.as_deref() == Some("true"))
+}
+
+fn cookie_value(visitor: &Visitor) -> Result<String> {
+    Ok(session_cookie(visitor)?.value)
+}
+
+fn session_cookie(visitor: &Visitor) -> Result<Cookie> {
+    let cookies = visitor.cookies()?;
+    let cookie = cookies.into_iter().find(|cookie| cookie.name == COOKIE);
+    cookie.ok_or_else(|| "the browser has no session cookie".into())
+}
+
+fn expect(claim: &str, holds: bool) -> Result {
+    if !holds {
+        return Err(format!("it isn't so: {claim}").into());
+    }
+    say(&format!("ok: {claim}"));
+    Ok(())
+}

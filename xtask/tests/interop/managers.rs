@@ -1,0 +1,321 @@
+//! One visitor with one cookie, served by a Rust application and by a Go application in turn.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use serde_json::{Value, json};
+use session_manager::{Header, Session, SessionManager};
+use store_sqlite::SqliteStore;
+
+use crate::sides::{Pair, Side, bytes};
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// A Rust and a Go application that share sessions, and the visitor's browser.
+struct Site {
+    sessions: SessionManager,
+    pair: Pair,
+    is_hashed: bool,
+    /// The Cookie header.
+    cookie: String,
+    /// The last Set-Cookie header.
+    set_cookie: String,
+}
+
+impl Site {
+    fn new(is_hashed: bool) -> Result<Self, store_sqlite::Error> {
+        let pair = Pair::new();
+        let mut sessions = SessionManager::with_subjects(SqliteStore::open(&pair.path)?);
+        if !is_hashed {
+            sessions = sessions.with_plain_tokens_in_store();
+        }
+        Ok(Self { sessions, pair, is_hashed, cookie: String::new(), set_cookie: String::new() })
+    }
+
+    /// A request to the Rust application.
+    fn rust<T>(
+        &mut self,
+        handler: impl FnOnce(&mut Session<'_>) -> Result<T, session_manager::Error>,
+    ) -> Result<T, session_manager::Error> {
+        let mut session = self.sessions.load_from_headers([self.cookie.as_bytes()])?;
+        let answer = handler(&mut session)?;
+        let headers = session.finish()?;
+        self.keep(&set_cookie(&headers));
+        Ok(answer)
+    }
+
+    /// A request to the Go application; gives the session as its handler found it.
+    fn go(&mut self, handler: &str) -> Value {
+        let reply = self.pair.go.ask(json!({
+            "Op": "serve", "Hashed": self.is_hashed, "Cookie": self.cookie, "Handler": handler,
+        }));
+        self.keep(reply["SetCookie"].as_str().unwrap_or_default());
+        reply
+    }
+
+    fn keep(&mut self, set_cookie: &str) {
+        if let Some((cookie, _)) = set_cookie.split_once(';') {
+            cookie.clone_into(&mut self.cookie);
+            set_cookie.clone_into(&mut self.set_cookie);
+        }
+    }
+
+    fn token(&self) -> &str {
+        self.cookie.split_once('=').map_or("", |(_, token)| token)
+    }
+}
+
+fn set_cookie(headers: &[Header]) -> String {
+    let set_cookie = headers.iter().find(|(name, _)| *name == "Set-Cookie");
+    set_cookie.map(|(_, value)| value.clone()).unwrap_or_default()
+}
+
+/// Values that JSON could get wrong on the way.
+fn values() -> Value {
+    json!({
+        "u64": u64::MAX,
+        "i64": i64::MIN,
+        "beyond doubles": 9_007_199_254_740_993_u64,
+        "fraction": 0.1,
+        "whole fraction": 1.0,
+        "tiny": 1e-300,
+        "text": "Grüße \u{0}\u{7f}\u{2028}\u{1f980} <b>&amp;</b> \"'\\ \r\n",
+        "empty": "",
+        "truth": true,
+        "nothing": null,
+        "list": [1, [2, {"three": []}]],
+        "map": {"z": 1, "a": {"<": ">"}, "": {}},
+        "key with \"quotes\", <tags> and \u{2028}": 1,
+    })
+}
+
+fn insert_values(session: &mut Session<'_>) -> Result<(), session_manager::Error> {
+    for (key, value) in values().as_object().expect("a map") {
+        session.insert(key, value)?;
+    }
+    Ok(())
+}
+
+fn read_values(session: &Session<'_>) -> Result<Value, session_manager::Error> {
+    let mut read = BTreeMap::new();
+    for key in session.keys().filter(|key| !key.starts_with("go ")) {
+        read.insert(key.to_owned(), session.get::<Value>(key)?);
+    }
+    Ok(json!(read))
+}
+
+fn deadline(reply: &Value) -> DateTime<Utc> {
+    reply["Deadline"].as_str().and_then(|text| text.parse().ok()).expect("an instant")
+}
+
+fn both_modes(test: impl Fn(Site) -> TestResult) -> TestResult {
+    test(Site::new(true)?)?;
+    test(Site::new(false)?)
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn go_reads_a_session_of_ours_and_leaves_its_values_alone() -> TestResult {
+    both_modes(|mut site| {
+        let end = site.rust(|session| {
+            insert_values(session)?;
+            session.set_subject("user 7")?;
+            Ok(session.deadline())
+        })?;
+        assert_eq!(site.pair.rust.find(site.token()).is_some(), !site.is_hashed);
+
+        let mut seen = site.go("put");
+        assert_eq!(deadline(&seen), end.trunc_subsecs(6));
+        let subject = seen["Values"].as_object_mut().and_then(|seen| seen.remove("__subject"));
+        assert_eq!(subject, Some("user 7".into()));
+        assert_eq!(seen["Values"], values());
+        assert!(site.set_cookie.contains("Max-Age="), "Go's RememberMe");
+
+        site.rust(|session| {
+            assert_eq!(read_values(session)?, values());
+            assert_eq!(session.get("u64")?, Some(u64::MAX));
+            assert_eq!(session.get("whole fraction")?, Some(1.0));
+            assert_eq!(session.get::<Option<u8>>("nothing")?, Some(None));
+            assert_eq!(session.get("go int")?, Some(42_u8));
+            assert_eq!(session.get("go float")?, Some(2.5));
+            assert_eq!(
+                session.get::<String>("go text")?.as_deref(),
+                Some("Grüße\0 <b>&\"\u{2028}")
+            );
+            assert_eq!(session.get("go bytes")?.map(|value| bytes(&value)), Some(vec![0, 255]));
+            let time: Option<String> = session.get("go time")?;
+            assert_eq!(time.as_deref(), Some("2026-11-21T15:30:00.123456Z"));
+            assert_eq!(session.get("go list")?, Some(["a".to_owned(), "b".to_owned()]));
+            assert_eq!(session.get::<Option<u8>>("go nothing")?, Some(None));
+            assert_eq!(session.deadline(), end.trunc_subsecs(6));
+            assert_eq!(session.subject().as_deref(), Some("user 7"));
+            session.renew()
+        })?;
+        assert!(site.set_cookie.contains("Max-Age="), "ours goes on with Go's RememberMe");
+        assert_eq!(site.sessions.sessions_of("user 7")?.len(), 1, "Go's commit keeps the subject");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn ours_reads_a_session_of_go_and_leaves_its_values_alone() -> TestResult {
+    both_modes(|mut site| {
+        let end = deadline(&site.go("put"));
+        let before = site.go("look")["Values"].clone();
+        assert_eq!(before["__rememberMe"], true);
+        let our_end = site.rust(|session| {
+            insert_values(session)?;
+            session.remember_me(false)?;
+            Ok(session.deadline())
+        })?;
+        assert_eq!(our_end, end.trunc_subsecs(6));
+        assert!(!site.set_cookie.contains("Max-Age="), "{}", site.set_cookie);
+
+        let after = site.go("look");
+        assert_eq!(deadline(&after), our_end);
+        assert_eq!(after["Values"]["__rememberMe"], false);
+        for (key, value) in before.as_object().into_iter().flatten() {
+            let is_changed = key == "__rememberMe";
+            assert!(is_changed || after["Values"][key] == *value, "{key}");
+        }
+        for (key, value) in values().as_object().into_iter().flatten() {
+            assert_eq!(after["Values"][key], *value, "{key}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn both_set_the_same_cookie() -> TestResult {
+    both_modes(|mut site| {
+        let attributes = |set_cookie: &str| {
+            let mut parts: Vec<_> = set_cookie.split("; ").skip(1).map(str::to_owned).collect();
+            parts.sort_unstable();
+            parts
+        };
+        site.rust(|session| session.insert("key", "value"))?;
+        let ours = attributes(&site.set_cookie);
+        site.go("renew");
+        assert_eq!(attributes(&site.set_cookie), ours);
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn counter_and_flash_values_go_back_and_forth() -> TestResult {
+    both_modes(|mut site| {
+        site.rust(|session| {
+            session.insert("visits", 0)?;
+            session.flash("to Go", "Saved.")
+        })?;
+        site.go("flash");
+        for _ in 0..10 {
+            site.go("count");
+            site.rust(|session| session.update("visits", |n: Option<u32>| n.unwrap_or(0) + 1))?;
+        }
+        site.rust(|session| {
+            assert_eq!(session.get("visits")?, Some(20));
+            assert_eq!(session.take_flash::<String>("to Go")?, None);
+            assert_eq!(session.take_flash::<String>("to Rust")?.as_deref(), Some("Sent."));
+            Ok(())
+        })?;
+        assert!(site.go("look")["Values"]["__flash.to Rust"].is_null());
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn logout_on_one_side_is_logout_on_the_other() -> TestResult {
+    both_modes(|mut site| {
+        site.rust(|session| session.insert("user", 7))?;
+        let cookie = site.cookie.clone();
+        site.go("destroy");
+        assert_eq!(site.token(), "", "Go takes the cookie away");
+        site.cookie.clone_from(&cookie);
+        site.rust(|session| {
+            assert!(session.is_empty());
+            Ok(())
+        })?;
+
+        site.cookie.clear();
+        site.go("put");
+        let cookie = site.cookie.clone();
+        site.rust(|session| {
+            session.destroy();
+            Ok(())
+        })?;
+        assert_eq!(site.token(), "", "ours takes the cookie away");
+        site.cookie.clone_from(&cookie);
+        assert_eq!(site.go("look")["Values"], json!({}));
+        assert_eq!(site.pair.go.rows(), 0);
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn logout_in_go_is_not_undone_by_a_slower_request_to_ours() -> TestResult {
+    both_modes(|mut site| {
+        site.rust(|session| session.insert("user", 7))?;
+        let cookie = site.cookie.clone();
+        let (sessions, pair) = (&site.sessions, &site.pair);
+        let mut slow = sessions.load_from_headers([cookie.as_bytes()])?;
+        slow.insert("cart", "book")?;
+        pair.go.ask(json!({
+            "Op": "serve", "Hashed": site.is_hashed, "Cookie": cookie, "Handler": "destroy",
+        }));
+        slow.finish()?;
+        assert_eq!(pair.go.rows(), 0);
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn renewal_on_one_side_holds_on_the_other() -> TestResult {
+    both_modes(|mut site| {
+        let end = site.rust(|session| {
+            session.insert("user", 7)?;
+            session.set_deadline(Utc::now() + TimeDelta::hours(1));
+            session.set_subject("user 7")?;
+            Ok(session.deadline())
+        })?;
+        let old = site.cookie.clone();
+        site.rust(|session| {
+            session.renew()?;
+            session.insert("rights", "admin")
+        })?;
+        let new = std::mem::replace(&mut site.cookie, old.clone());
+        assert_eq!(site.go("look")["Values"], json!({}), "the old token is worth nothing");
+        site.cookie = new;
+        let seen = site.go("renew");
+        assert_eq!(seen["Values"]["user"], 7);
+        assert_eq!(deadline(&seen), end.trunc_subsecs(6), "ours keeps the deadline");
+
+        let new_end = site.rust(|session| {
+            assert_eq!(session.get("user")?, Some(7));
+            Ok(session.deadline())
+        })?;
+        assert!(new_end > end + TimeDelta::hours(22), "Go's RenewToken begins the lifetime anew");
+
+        // What docs/from-scs.md says of the index of subjects.
+        assert!(site.sessions.sessions_of("user 7")?.is_empty(), "Go knows nothing of the index");
+        let mut found = 0;
+        site.sessions.for_each(|session| {
+            found += u32::from(session.subject().as_deref() == Some("user 7"));
+            ControlFlow::Continue(())
+        })?;
+        assert_eq!(found, 1, "a walk finds it");
+        site.rust(|session| {
+            let subject = session.subject().unwrap_or_default();
+            session.set_subject(&subject)
+        })?;
+        assert_eq!(site.sessions.sessions_of("user 7")?.len(), 1, "tied again");
+        Ok(())
+    })
+}

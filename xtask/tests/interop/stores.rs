@@ -1,0 +1,153 @@
+//! Each store on the rows of the other.
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use serde_json::json;
+use store_core::Store;
+
+use crate::sides::{Pair, Side};
+
+fn soon() -> DateTime<Utc> {
+    Utc::now() + TimeDelta::hours(1)
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn each_reads_the_bytes_that_the_other_wrote() {
+    let pair = Pair::new();
+    let mut payloads = vec![
+        Vec::new(),
+        b"\0".to_vec(),
+        b"a\0b\0".to_vec(),
+        b"\xff\xfe\0\x80".to_vec(),
+        (0..=255).collect(),
+    ];
+    payloads.extend([65_535, 65_536, 65_537, 1_048_576].map(|len| vec![0xA5; len]));
+    for (writer, reader) in pair.both_ways() {
+        for (n, data) in payloads.iter().enumerate() {
+            writer.commit(&n.to_string(), data, soon());
+            let found = reader.find(&n.to_string());
+            assert!(found.as_ref() == Some(data), "payload {n} of {} bytes", data.len());
+        }
+        assert!(reader.all() == writer.all(), "both list the same sessions");
+        assert_eq!(reader.all().len(), payloads.len());
+    }
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn tokens_that_look_alike_are_different_ones_to_both() {
+    let pair = Pair::new();
+    let tokens =
+        ["abc", "ABC", "abc ", " abc", "ábc", "abc\0", "abc%", "abc';--", "abc\\", "abc\n", "🦀"];
+    for (writer, reader) in pair.both_ways() {
+        for token in tokens {
+            writer.commit(token, token.as_bytes(), soon());
+        }
+        for token in tokens {
+            assert_eq!(reader.find(token).as_deref(), Some(token.as_bytes()), "{token:?}");
+        }
+        assert_eq!(reader.all().len(), tokens.len());
+        assert_eq!(reader.all(), writer.all());
+        for token in tokens {
+            reader.delete(token);
+        }
+        assert!(writer.all().is_empty());
+    }
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn both_write_one_expiry_as_the_same_bits() {
+    let pair = Pair::new();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut expiries: Vec<DateTime<Utc>> =
+        (0..500).map(|_| soon() + TimeDelta::nanoseconds(random.i64(0..i64::MAX / 2))).collect();
+    let year_end = "9999-12-31T23:59:59.999Z".parse().expect("an instant");
+    expiries.push(year_end);
+    for expiry in expiries {
+        pair.rust.commit("ours", b"", expiry);
+        pair.go.commit("Go's", b"", expiry);
+        let cut = expiry.trunc_subsecs(3);
+        let [ours, theirs] = ["ours", "Go's"].map(|token| {
+            let (_, read) = pair.rust.0.find_with_expiry(token).expect("finds").expect("live");
+            assert_eq!(read, cut, "ours reads {token}");
+            let seen = pair.go.ask(json!({"Op": "expiry", "Token": token}));
+            let text = seen["Expiry"].as_str().expect("a text");
+            assert_eq!(text.parse(), Ok(cut), "SQLite in Go reads {token}");
+            seen["Day"].as_u64()
+        });
+        assert_eq!(ours, theirs, "the Julian days of {expiry} differ");
+    }
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn each_updates_and_deletes_what_the_other_wrote() {
+    let pair = Pair::new();
+    for (writer, reader) in pair.both_ways() {
+        writer.commit("token", b"one", soon());
+        reader.commit("token", b"two", soon());
+        assert_eq!(writer.find("token").as_deref(), Some(&b"two"[..]));
+        assert_eq!(pair.go.rows(), 1, "an update is no second row");
+        writer.commit("token", b"", Utc::now() - TimeDelta::seconds(1));
+        assert_eq!(reader.find("token"), None, "an update into the past ends it");
+        writer.commit("token", b"three", soon());
+        reader.delete("token");
+        assert_eq!(writer.find("token"), None);
+        assert_eq!(pair.go.rows(), 0);
+    }
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn what_only_ours_can_do_works_on_rows_of_go() {
+    let pair = Pair::new();
+    let ours = &pair.rust.0;
+    pair.go.commit("token", b"one", soon());
+    assert!(ours.replace("token", b"one", b"two", soon()).expect("replaces"));
+    assert!(!ours.replace("token", b"one", b"three", soon()).expect("replaces"));
+    assert!(ours.touch("token", soon()).expect("touches"));
+    assert!(ours.rename("token", "new").expect("renames"));
+    assert_eq!(pair.go.find("token"), None);
+    assert_eq!(pair.go.find("new").as_deref(), Some(&b"two"[..]));
+    assert!(ours.touch("new", Utc::now() - TimeDelta::seconds(1)).expect("touches"));
+    assert_eq!(pair.go.find("new"), None);
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn expired_sessions_are_found_by_neither() {
+    let pair = Pair::new();
+    let day = TimeDelta::days(1);
+    for (writer, reader) in pair.both_ways() {
+        for (n, age) in
+            [TimeDelta::milliseconds(1), day, day * 9_000, day * 700_000].iter().enumerate()
+        {
+            writer.commit(&n.to_string(), b"data", Utc::now() - *age);
+            assert_eq!(reader.find(&n.to_string()), None, "expired {age} ago");
+        }
+        writer.commit("live", b"data", soon());
+        assert_eq!(reader.all().into_keys().collect::<Vec<_>>(), ["live"]);
+    }
+}
+
+#[test]
+#[ignore = "cargo xtask interop"]
+fn each_sweeps_what_the_other_left() {
+    let fill = |side: &dyn Side| {
+        for n in 0..50 {
+            side.commit(&format!("expired {n}"), b"data", Utc::now() - TimeDelta::milliseconds(1));
+            side.commit(&format!("live {n}"), b"data", soon());
+        }
+    };
+    let pair = Pair::new();
+    fill(&pair.go);
+    assert_eq!(pair.rust.0.delete_expired().expect("sweeps"), 50);
+    assert_eq!((pair.go.rows(), pair.go.all().len()), (50, 50));
+
+    let pair = Pair::with_go_cleanup("1ms");
+    fill(&pair.rust);
+    // Each question takes a while, so asking is waiting.
+    while pair.go.rows() > 50 {}
+    assert_eq!(pair.rust.all().len(), 50);
+}
