@@ -290,6 +290,7 @@ fn replace<C: Codec>(
 ) -> Result<Outcome, Error> {
     let (store, codec) = (&manager.store, &manager.codec);
     let mut pauses = pauses();
+    let mut _turn = None;
     for attempt in 1..=MAX_ATTEMPTS {
         let data = encode(codec, content, &stored.data)?;
         if attempt == 1 && data == stored.data {
@@ -301,6 +302,9 @@ fn replace<C: Codec>(
             return Ok(Outcome::Live { expiry });
         }
 
+        if attempt == 1 {
+            _turn = manager.turns.take(&stored.key);
+        }
         let Some(newer) = store.find(stored.key.as_str())? else { return Ok(Outcome::Lost) };
         let Ok(decoded) = codec.decode(&newer) else {
             manager.report(EventKind::Poisoned, &stored.key);
@@ -312,7 +316,10 @@ fn replace<C: Codec>(
         for change in &mut *changes {
             content.apply(change, codec, &stored.data)?;
         }
-        if let Some(pause) = pauses.next() {
+        // Whoever has just got its turn needn't wait once more.
+        if attempt > 1
+            && let Some(pause) = pauses.next()
+        {
             thread::sleep(pause);
         }
     }

@@ -42,6 +42,8 @@ mod values;
 
 mod finish;
 
+mod turns;
+
 mod stored;
 
 mod superseded;

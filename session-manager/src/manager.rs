@@ -14,6 +14,7 @@ use crate::event::{Event, EventKind};
 use crate::session::{Session, Stored};
 use crate::superseded::Superseded;
 use crate::token::{SessionKey, Token, TokensAtRest};
+use crate::turns::Turns;
 
 /// Cookies of the session's name that are tried when a request has several.
 const MAX_COOKIES: usize = 4;
@@ -61,6 +62,7 @@ pub struct SessionManager<C = Json> {
     pub(crate) idle_timeout: Option<TimeDelta>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) superseded: Superseded,
+    pub(crate) turns: Turns,
     tokens_at_rest: TokensAtRest,
     event_hook: Option<EventHook>,
     #[cfg(any(feature = "rouille", feature = "http"))]
@@ -91,6 +93,7 @@ impl SessionManager {
             idle_timeout: None,
             clock: Arc::new(SystemClock),
             superseded: Superseded::default(),
+            turns: Turns::default(),
             tokens_at_rest: TokensAtRest::Hashed,
             event_hook: None,
             #[cfg(any(feature = "rouille", feature = "http"))]
@@ -157,6 +160,7 @@ impl<C: Codec> SessionManager<C> {
             idle_timeout: self.idle_timeout,
             clock: self.clock,
             superseded: self.superseded,
+            turns: self.turns,
             tokens_at_rest: self.tokens_at_rest,
             event_hook: self.event_hook,
             #[cfg(any(feature = "rouille", feature = "http"))]

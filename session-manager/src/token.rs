@@ -117,6 +117,13 @@ impl fmt::Debug for SessionKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64);
 
+impl Fingerprint {
+    /// A number below `len`, the same for the same session.
+    pub(crate) fn index(self, len: usize) -> usize {
+        usize::try_from(self.0 % len as u64).expect("it is below a usize")
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)

@@ -51,6 +51,7 @@ on_every_store! {
     request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone
     log_out_is_final_also_for_a_session_that_was_renewed_meanwhile
     log_outs_and_renewals_at_the_same_moment_leave_nobody_logged_in
+    sixteen_requests_at_once_are_never_too_many
 }
 
 fn memory() -> Arc<dyn Store> {
@@ -394,6 +395,26 @@ fn log_outs_and_renewals_at_the_same_moment_leave_nobody_logged_in(
         })?;
         assert!(store.all()?.is_empty(), "somebody stayed logged in");
     }
+    Ok(())
+}
+
+fn sixteen_requests_at_once_are_never_too_many(store: &Arc<dyn Store>) -> TestResult {
+    const AT_ONCE: usize = 16;
+    const EACH: usize = 60;
+    let (sessions, token) = logged_in(store)?;
+    thread::scope(|scope| {
+        let count = || -> TestResult {
+            for _ in 0..EACH {
+                let mut session = sessions.load([&*token])?;
+                session.update("count", |count: Option<usize>| count.unwrap_or(0) + 1)?;
+                session.finish()?;
+            }
+            Ok(())
+        };
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(count)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no assertion fails"))
+    })?;
+    assert_eq!(sessions.load([&*token])?.get("count")?, Some(AT_ONCE * EACH));
     Ok(())
 }
 
