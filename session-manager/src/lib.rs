@@ -12,7 +12,7 @@
 //!
 //! # In an application
 //! With rouille (feature `rouille`) a session takes three lines: see `SessionManager::rouille`. Servers on the
-//! types of the `http` crate, such as astra, use `SessionManager::http` (feature `http`). For everything else:
+//! types of the `http` crate, such as oxhttp, use `SessionManager::http` (feature `http`). For everything else:
 //! call [`SessionManager::load_from_headers`] with the request's Cookie headers, and add what
 //! [`Session::finish`] gives to the response.
 //!

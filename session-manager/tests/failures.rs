@@ -261,7 +261,9 @@ impl Live {
         path: &str,
         cookie_headers: &[&str],
     ) -> TestResult<(u16, Option<String>, String)> {
-        let config = ureq::Agent::config_builder();
+        // What doesn't answer for so long hangs.
+        let patience = Some(std::time::Duration::from_secs(60));
+        let config = ureq::Agent::config_builder().timeout_global(patience);
         let agent: ureq::Agent =
             config.http_status_as_error(false).max_redirects(0).proxy(None).build().into();
         let mut request = agent.get(format!("{}{path}", self.url));

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use std::{env, thread};
 
 type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -65,6 +66,8 @@ impl Browser {
             .max_redirects(0)
             .http_status_as_error(false)
             .proxy(None)
+            // What doesn't answer for so long hangs.
+            .timeout_global(Some(Duration::from_secs(60)))
             .build();
         Self { agent: config.into(), user_agent, cookie: String::new() }
     }

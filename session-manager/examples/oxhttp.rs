@@ -1,13 +1,15 @@
-//! Counts a visitor's visits, with astra: a server on the types of the `http` crate.
+//! Counts a visitor's visits, with oxhttp: a server on the types of the `http` crate.
 //!
 //! ```text
-//! cargo run --package session-manager --example astra --features http -- 127.0.0.1:4000
+//! cargo run --package session-manager --example oxhttp --features http -- 127.0.0.1:4000
 //! ```
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::{env, io};
 
-use astra::{Body, ConnectionInfo, Request, Response, Server};
+use oxhttp::Server;
+use oxhttp::model::{Body, Response};
 use session_manager::{CookiePolicy, Failure, SessionManager};
 use store_core::MemoryStore;
 
@@ -18,14 +20,15 @@ fn main() -> Result<(), Failure> {
     let sessions = SessionManager::new(MemoryStore::new()?)
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?;
 
-    let server = Server::bind(&address);
-    writeln!(io::stdout(), "Open http://{address}/ in a browser.")?;
-    server.serve(move |request: Request, _: ConnectionInfo| -> Response {
+    let server = Server::new(move |request| {
         sessions.http(request.headers(), |session| {
             // Browsers send several requests at once; `update` counts all of them.
             let visits = session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
-            Ok(Response::new(Body::new(format!("visit {visits}"))))
+            Ok(Response::new(Body::from(format!("visit {visits}"))))
         })
-    })?;
+    });
+    let server = server.bind(address.parse::<SocketAddr>()?).spawn()?;
+    writeln!(io::stdout(), "Open http://{address}/ in a browser.")?;
+    server.join()?;
     Ok(())
 }
