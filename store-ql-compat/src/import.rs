@@ -59,8 +59,8 @@ pub use report::{ImportReport, QlFormat, Refusal, WalUse};
 /// # What is imported
 /// The table needs the columns `token string`, `data blob` and `expiry time`, in any order and among others.
 /// Rows with a NULL in one of them and rows that have expired are left behind. Of several live rows of one
-/// token the one with the highest id is imported, which is the one that the Go store found. What the target
-/// refuses to hold is left behind too. The [`ImportReport`] accounts for every row.
+/// token, which the Go store could leave, the one with the highest id is imported: the one that was inserted
+/// last. What the target refuses to hold is left behind too. The [`ImportReport`] accounts for every row.
 ///
 /// # Limits
 /// Rows are streamed. Memory is needed for the largest row twice (see

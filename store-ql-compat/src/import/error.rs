@@ -20,8 +20,11 @@ use std::path::PathBuf;
 /// use store_ql_compat::{ImportError, ImportOptions, import_ql};
 ///
 /// let store = MemoryStore::new()?;
-/// let error = import_ql(file!(), &store, &ImportOptions::new()).expect_err("this is no database");
-/// assert!(matches!(error, ImportError::Io { .. } | ImportError::NotQl { .. }));
+/// let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+/// match import_ql(manifest, &store, &ImportOptions::new()) {
+///     Err(ImportError::NotQl { looks_like }) => println!("that was {looks_like}"),
+///     other => panic!("a manifest is no database: {other:?}"),
+/// }
 /// # Ok::<(), store_core::Error>(())
 /// ```
 #[derive(Debug)]

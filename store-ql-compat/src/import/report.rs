@@ -74,8 +74,9 @@ pub struct ImportReport {
     pub null: u64,
     /// Rows left behind because the value of token, data or expiry isn't of the column's type.
     pub wrong_type: u64,
-    /// Live rows left behind because a live row of the same token has a higher id: the Go store saved over
-    /// an expired session by inserting another row, and found the one with the highest id.
+    /// Live rows left behind because a live row of the same token has a higher id. The Go store saved over
+    /// an expired session by inserting another row, and the next save made both the same; only the rows of
+    /// first saves that raced can differ.
     pub superseded: u64,
     /// Sessions left behind because the target has a live one under their token. See
     /// [`ExistingSessions`](crate::ExistingSessions).

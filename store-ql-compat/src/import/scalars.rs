@@ -33,6 +33,11 @@ impl<'a> Values<'a> {
         Self { format, rest: content }
     }
 
+    /// How many bytes follow the value that was given last.
+    pub(super) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The values, where there are exactly `N`.
     pub(super) fn exactly<const N: usize>(self) -> Result<[Value<'a>; N], Malformed> {
         const MISCOUNTED: Malformed = "a record has too few or too many values";

@@ -108,11 +108,16 @@ impl Packets {
         let mut content = vec![0; usize::try_from(len).expect("below 2^17")];
         self.wal.read_at(start + 4, &mut content)?;
         let mut packet = [Value::Null; 3];
+        // Where each value ends, counted from the end.
+        let mut left = [0; 3];
         let mut count = 0;
-        for value in Values::of(QlFormat::V1, &content) {
-            let value = value.map_err(|what| self.damaged(what))?;
-            *packet.get_mut(count).ok_or_else(|| self.damaged("a packet has too many values"))? =
-                value;
+        let mut values = Values::of(QlFormat::V1, &content);
+        while let Some(value) = values.next() {
+            if count == packet.len() {
+                return Err(self.damaged("a packet has too many values"));
+            }
+            packet[count] = value.map_err(|what| self.damaged(what))?;
+            left[count] = values.remaining();
             count += 1;
         }
         let shifted = |offset: i64| Some(u64::try_from(offset).ok()?.saturating_add(V1_HEADER));
@@ -120,9 +125,7 @@ impl Packets {
             [Value::Int(0), Value::Int(0), Value::Text(b"")] => Packet::Begin,
             [Value::Int(1), Value::Bytes(bytes), Value::Int(to)] => {
                 let to = shifted(to).ok_or_else(|| self.damaged("a write before the database"))?;
-                // The bytes follow the packet's kind, their own tag and length, and precede the offset.
-                let before = bytes.as_ptr().addr() - content.as_ptr().addr();
-                let from = start + 4 + before as u64;
+                let from = start + 4 + (content.len() - left[1] - bytes.len()) as u64;
                 Packet::Write { from, len: bytes.len() as u64, to }
             }
             [Value::Int(2), Value::Int(len)] => {

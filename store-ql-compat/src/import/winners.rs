@@ -1,8 +1,10 @@
 //! Which of several live rows of one token is the session: the one with the highest id.
 //!
 //! The Go store saved over an expired session by inserting another row, and the next save then wrote to
-//! both, so a token can have several live rows. Rows are in the order of their ids, newest first, but
-//! nothing here relies on that.
+//! both, so a token can have several live rows, which are the same then. Two first saves that raced left
+//! rows that differ until the next save: of these the later is taken, as Go's `Find` did on a table without
+//! an index on expiry. (With one it took the row that expires first, which need not have been the later.)
+//! Rows are in the order of their ids, newest first, but nothing here relies on that.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
