@@ -102,6 +102,40 @@ fn finished_commits_are_replayed_and_others_ignored() -> Result {
 }
 
 #[test]
+fn commits_of_format_2_are_replayed_if_they_are_whole() -> Result {
+    for name in ["v2-crash.db", "v2-crash-later.db"] {
+        let genuine = Genuine::copy(name);
+        let log = fs::read(&genuine.wal)?;
+        let end = log.iter().rposition(|byte| *byte != 0).ok_or("it isn't empty")? + 1;
+        // As it is, without the zeros of its mapping, and with more of them.
+        for log in [&log, &log[..end], &[&log[..], &vec![0; 70_000]].concat()] {
+            fs::write(&genuine.wal, log)?;
+            let (report, store) = import(&genuine)?;
+            assert_eq!(report.wal, WalUse::Replayed, "{name}");
+            assert_eq!(sessions_of(&store)?, genuine.sessions(), "{name}");
+        }
+        // Without the last byte of the tag it was never finished.
+        for len in [end - 1, end - 16, end - 40, end - 100, 4_000, 1] {
+            fs::write(&genuine.wal, [&log[..len], &[0; 100]].concat())?;
+            let (report, store) = import(&genuine)?;
+            assert!([WalUse::Unfinished, WalUse::Empty].contains(&report.wal), "{name}: {len}");
+            assert_eq!(store.all()?.len(), 12, "{name}: {len}");
+            assert!(store.find("wal-02")?.is_none());
+        }
+        // Page size, count and offset must fit the log.
+        let trailer = end - if name == "v2-crash.db" { 48 } else { 56 };
+        for place in [trailer + 6, trailer + 15, trailer + 16, trailer + 31] {
+            let mut log = log.clone();
+            log[place] ^= 0x81;
+            fs::write(&genuine.wal, &log)?;
+            let refused = import_ql(&genuine.path, &target(), &options());
+            assert!(matches!(refused, Err(ImportError::WalDamaged { .. })), "{refused:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn torn_database_is_refused_without_its_log() -> Result {
     let genuine = Genuine::copy("v1-crash-torn.db");
     fs::remove_file(&genuine.wal)?;
