@@ -33,6 +33,8 @@ mod clock;
 
 mod cleanup;
 
+mod group_commit;
+
 mod memory;
 
 #[cfg(feature = "conformance")]
@@ -43,6 +45,7 @@ pub use cleanup::{
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Cause, Error, TokenProblem};
+pub use group_commit::{GroupCommit, GroupError};
 pub use limits::Limits;
 pub use memory::{MemoryOptions, MemoryStore};
 pub use store::{MAX_SUBJECT_LEN, Record, Store, SubjectStore, check_subject};

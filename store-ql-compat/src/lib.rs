@@ -9,3 +9,7 @@ pub use import::{
     ExistingSessions, ImportError, ImportOptions, ImportReport, QlFormat, Refusal, WalUse,
     check_ql, import_ql,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-ql.md")]
+struct FromQl;

@@ -21,6 +21,8 @@
 
 mod store;
 
+mod write;
+
 mod subjects;
 
 mod options;

@@ -17,11 +17,13 @@ use rusqlite::{
     TransactionBehavior, params,
 };
 use store_core::{
-    Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, Limits, Record, Store, sweep,
+    Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, GroupCommit, GroupError,
+    Limits, Record, Store, sweep,
 };
 
 use crate::options::SqliteOptions;
 use crate::subjects::SubjectIndex;
+use crate::write::{Write, Written};
 use crate::{fault, julian, table};
 
 // The statements, in the order of the trait; `{table}` is the qualified, quoted name. Tokens are compared
@@ -213,6 +215,7 @@ impl SqliteStore {
             turns: RwLock::new(()),
             reader_turns,
             subjects,
+            line: GroupCommit::new(),
         });
         let cleanup = Cleanup::start(cleanup, {
             let backend = Arc::clone(&backend);
@@ -251,9 +254,7 @@ impl Store for SqliteStore {
         backend.limits.check_token(token)?;
         backend.limits.check_data(data)?;
         let expiry = julian::from_expiry(expiry)?;
-        backend.write(&backend.statements.commit, |statement| {
-            statement.execute(params![token, data, expiry]).map(drop)
-        })
+        backend.write(&Write::Commit { token: token.into(), data: data.into(), expiry }).map(drop)
     }
 
     fn replace(
@@ -266,54 +267,23 @@ impl Store for SqliteStore {
         let backend = &self.backend;
         backend.limits.check_data(data)?;
         let expiry = julian::from_expiry(expiry)?;
-        backend.change_live(&backend.statements.replace, |statement, now| {
-            statement.execute(params![token, current, data, expiry, now])
-        })
+        let (token, current, data) = (token.into(), current.into(), data.into());
+        Ok(backend.write(&Write::Replace { token, current, data, expiry })? == 1)
     }
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
-        let backend = &self.backend;
         let expiry = julian::from_expiry(expiry)?;
-        backend.change_live(&backend.statements.touch, |statement, now| {
-            statement.execute(params![token, expiry, now])
-        })
+        Ok(self.backend.write(&Write::Touch { token: token.into(), expiry })? == 1)
     }
 
     fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error> {
-        let backend = &self.backend;
-        backend.limits.check_token(new_token)?;
-        let statements = &backend.statements;
-        backend.transact(|connection, now| {
-            if !backend.is_live(connection, token, now)? {
-                return Ok(Ok(false));
-            }
-            if token == new_token {
-                return Ok(Ok(true));
-            }
-            if backend.is_live(connection, new_token, now)? {
-                return Ok(Err(Error::TokenTaken));
-            }
-            // An expired session may still be in the way.
-            connection.prepare_cached(&statements.delete)?.execute([new_token])?;
-            connection.prepare_cached(&statements.rename)?.execute([token, new_token])?;
-            if let Some(subjects) = &backend.subjects {
-                subjects.rename(connection, token, new_token)?;
-            }
-            Ok(Ok(true))
-        })?
+        self.backend.limits.check_token(new_token)?;
+        let (token, new_token) = (token.into(), new_token.into());
+        Ok(self.backend.write(&Write::Rename { token, new_token })? == 1)
     }
 
     fn delete(&self, token: &str) -> Result<(), Error> {
-        let backend = &self.backend;
-        let Some(subjects) = &backend.subjects else {
-            return backend.write(&backend.statements.delete, |statement| {
-                statement.execute([token]).map(drop)
-            });
-        };
-        backend.transact(|connection, _| {
-            connection.prepare_cached(&backend.statements.delete)?.execute([token])?;
-            subjects.delete(connection, token)
-        })
+        self.backend.write(&Write::Delete { token: token.into() }).map(drop)
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
@@ -342,17 +312,19 @@ impl Store for SqliteStore {
 pub(crate) struct Backend {
     pool: Pool<SqliteConnectionManager>,
     pub(crate) table: String,
-    statements: Statements,
+    pub(crate) statements: Statements,
     limits: Limits,
     clock: Arc<dyn Clock>,
     contention_timeout: Duration,
     batch_size: i64,
     /// SQLite has one writer at a time, and lets the others poll for their turn, which starves some of
-    /// them under load. Threads of one store queue here instead, in a fair order.
+    /// them under load. In this store they line up and share transactions instead (`line`), and where readers
+    /// have to wait for writers they do it here, in a fair order.
     turns: RwLock<()>,
     reader_turns: ReaderTurns,
     /// The index of subjects, where its table was there when the store was made.
     pub(crate) subjects: Option<SubjectIndex>,
+    line: GroupCommit<Write<'static>, Written>,
 }
 
 /// Whether readers, too, have to wait for writers.
@@ -364,14 +336,14 @@ enum ReaderTurns {
 }
 
 /// The statements for one table.
-struct Statements {
+pub(crate) struct Statements {
     find: String,
-    commit: String,
-    replace: String,
-    touch: String,
+    pub(crate) commit: String,
+    pub(crate) replace: String,
+    pub(crate) touch: String,
     is_live: String,
-    rename: String,
-    delete: String,
+    pub(crate) rename: String,
+    pub(crate) delete: String,
     delete_expired: String,
     page: String,
 }
@@ -429,13 +401,50 @@ impl Backend {
         self.run(started.elapsed(), |connection| operation(&mut connection.prepare_cached(sql)?))
     }
 
-    /// Runs a statement that writes, as often as contention makes necessary.
-    fn write<T>(
-        &self,
-        sql: &str,
-        operation: impl Fn(&mut CachedStatement<'_>) -> SqliteResult<T>,
-    ) -> Result<T, Error> {
-        self.write_on_connection(|connection| operation(&mut connection.prepare_cached(sql)?))
+    /// Does one change, together with those of other threads that come at the same time.
+    pub(crate) fn write(&self, write: &Write<'_>) -> Written {
+        let together = |writes: Vec<Write<'static>>| self.write_together(&writes);
+        self.line
+            .submit(
+                self.contention_timeout,
+                || self.write_alone(write),
+                || write.to_owned(),
+                together,
+            )
+            .unwrap_or_else(|error| {
+                Err(match error {
+                    GroupError::TimedOut => Error::Contended { source: error.into() },
+                    _ => Error::backend(error),
+                })
+            })
+    }
+
+    fn write_alone(&self, write: &Write<'_>) -> Written {
+        if write.is_single_statement(self.subjects.is_some()) {
+            self.write_on_connection(|connection| write.execute(self, connection, self.now()))?
+        } else {
+            self.transact(|connection, now| write.execute(self, connection, now))?
+        }
+    }
+
+    /// Does the changes in one transaction. Where one of them fails, each is tried in a transaction of its own, so that
+    /// each has its own error, and none fails because of another. Where the database wasn't to be had, all of them have
+    /// waited for it.
+    fn write_together(&self, writes: &[Write<'static>]) -> Vec<Written> {
+        let together = self.transact(|connection, now| {
+            writes
+                .iter()
+                .map(|write| write.execute(self, connection, now))
+                .collect::<SqliteResult<_>>()
+        });
+        match together {
+            Ok(written) => written,
+            Err(error) if error.is_retryable() => {
+                let error = Arc::new(error);
+                writes.iter().map(|_| Err(fault::shared(&error))).collect()
+            }
+            Err(_) => writes.iter().map(|write| self.write_alone(write)).collect(),
+        }
     }
 
     pub(crate) fn is_live(
@@ -445,17 +454,6 @@ impl Backend {
         now: f64,
     ) -> SqliteResult<bool> {
         connection.prepare_cached(&self.statements.is_live)?.exists(params![token, now])
-    }
-
-    /// Runs a statement that changes at most one session, if it is live, and says whether it did.
-    fn change_live(
-        &self,
-        sql: &str,
-        operation: impl Fn(&mut CachedStatement<'_>, f64) -> SqliteResult<usize>,
-    ) -> Result<bool, Error> {
-        self.transact(|connection, now| {
-            Ok(operation(&mut connection.prepare_cached(sql)?, now)? == 1)
-        })
     }
 
     /// Runs an operation in a transaction, with the time at which it has the database for itself. A time from

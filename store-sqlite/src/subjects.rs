@@ -6,12 +6,12 @@ use store_core::{Error, SubjectStore, check_subject};
 
 use crate::store::SqliteStore;
 use crate::table;
+use crate::write::Write;
 
 // `{subjects}` is the index, `{table}` the classic table. What the index says of a session counts only while the
 // session is live, because Go programs delete sessions without it.
 
-const TIE: &str = "INSERT INTO {subjects} (token, subject) \
-    SELECT token, ?2 FROM {table} WHERE token = ?1 COLLATE BINARY AND expiry > ?3 AND expiry < 5373484.5 \
+const TIE: &str = "INSERT INTO {subjects} AS tie (token, subject) VALUES (?1, ?2) \
     ON CONFLICT (token) DO UPDATE SET subject = excluded.subject";
 
 const UNTIE: &str = "DELETE FROM {subjects} WHERE token = ?1";
@@ -82,6 +82,35 @@ impl SubjectIndex {
         }
     }
 
+    /// Ties a live session to a subject, or unties it.
+    pub(crate) fn set(
+        &self,
+        connection: &Connection,
+        token: &str,
+        subject: Option<&str>,
+    ) -> SqliteResult<()> {
+        match subject {
+            Some(subject) => {
+                connection.prepare_cached(&self.tie)?.execute([token, subject]).map(drop)
+            }
+            None => self.delete(connection, token),
+        }
+    }
+
+    /// Deletes the live sessions of a subject and their ties; gives how many.
+    pub(crate) fn delete_sessions(
+        &self,
+        connection: &Connection,
+        subject: &str,
+        except: Option<&str>,
+        now: f64,
+    ) -> SqliteResult<usize> {
+        let mut delete = connection.prepare_cached(&self.delete_sessions)?;
+        let deleted = delete.execute(params![subject, except, now])?;
+        connection.prepare_cached(&self.untie_deleted)?.execute(params![subject, except])?;
+        Ok(deleted)
+    }
+
     /// Keeps the index true when a session gets a new token, in the transaction of the renaming.
     pub(crate) fn rename(
         &self,
@@ -137,15 +166,9 @@ impl SqliteStore {
 impl SubjectStore for SqliteStore {
     fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
         subject.map_or(Ok(()), check_subject)?;
-        let subjects = self.subjects()?;
-        self.backend.transact(|connection, now| {
-            if let Some(subject) = subject {
-                let mut tie = connection.prepare_cached(&subjects.tie)?;
-                return Ok(tie.execute(params![token, subject, now])? == 1);
-            }
-            subjects.delete(connection, token)?;
-            self.backend.is_live(connection, token, now)
-        })
+        self.subjects()?;
+        let subject = subject.map(Into::into);
+        Ok(self.backend.write(&Write::SetSubject { token: token.into(), subject })? == 1)
     }
 
     fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
@@ -156,15 +179,9 @@ impl SubjectStore for SqliteStore {
     }
 
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
-        let subjects = self.subjects()?;
-        self.backend.transact(|connection, now| {
-            let mut delete = connection.prepare_cached(&subjects.delete_sessions)?;
-            let deleted = delete.execute(params![subject, except, now])?;
-            connection
-                .prepare_cached(&subjects.untie_deleted)?
-                .execute(params![subject, except])?;
-            Ok(deleted as u64)
-        })
+        self.subjects()?;
+        let except = except.map(Into::into);
+        self.backend.write(&Write::DeleteBySubject { subject: subject.into(), except })
     }
 }
 
