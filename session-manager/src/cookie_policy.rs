@@ -302,6 +302,12 @@ mod tests {
             policy.set("token", Some(now + TimeDelta::hours(1)), now),
             "shop=token; SameSite=None; Partitioned; Secure; Path=/shop; Domain=example.org; Max-Age=3600"
         );
+        // Browsers take away only the cookie of the same name, domain, path and partition.
+        assert_eq!(
+            policy.remove(),
+            "shop=; SameSite=None; Partitioned; Secure; Path=/shop; Domain=example.org; Max-Age=0; \
+             Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+        );
     }
 
     #[test]

@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use counting_store::{CountingStore, Failing, token};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use session_manager::{CookiePolicy, Error, EventKind, Header, SessionManager, Status};
+use session_manager::{
+    Codec, CodecError, CookiePolicy, Decoded, Error, EventKind, Header, Json, SessionManager,
+    Status,
+};
 use store_core::{Clock, ManualClock, Store};
 
 type TestResult = Result<(), Error>;
@@ -620,6 +624,91 @@ fn persistent_cookie_moves_with_the_idle_timeout() -> TestResult {
     let headers = scene.sessions.load([&*token])?.finish()?;
     let cookie = header(&headers, "Set-Cookie").expect("the cookie would expire first");
     assert!(cookie.contains(&token) && cookie.contains("Max-Age=600"), "{cookie}");
+    Ok(())
+}
+
+#[test]
+fn persistent_cookie_moves_with_the_deadline() -> TestResult {
+    let scene =
+        Scene::new().with(|sessions| sessions.with_cookie(CookiePolicy::new().persistent()));
+    let token = scene.stored()?;
+    // As where an identity provider says how long it vouches for the visitor.
+    let mut session = scene.sessions.load([&*token])?;
+    session.set_deadline(scene.clock.now() + TimeDelta::minutes(10));
+    let headers = session.finish()?;
+    let cookie = header(&headers, "Set-Cookie").expect("it ends earlier");
+    assert!(cookie.contains(&token) && cookie.contains("Max-Age=600"), "{cookie}");
+
+    let mut session = scene.sessions.load([&*token])?;
+    session.restart_lifetime();
+    assert_eq!(session.expiry(), scene.clock.now() + TimeDelta::hours(24));
+    let headers = session.finish()?;
+    let cookie = header(&headers, "Set-Cookie").expect("it ends later");
+    assert!(cookie.contains(&token) && cookie.contains("Max-Age=86400"), "{cookie}");
+    Ok(())
+}
+
+/// A codec of an application's own: JSON, under a cipher that would not withstand anybody.
+#[derive(Debug)]
+struct Secretly(u8);
+
+impl Secretly {
+    fn cipher(&self, data: &[u8]) -> Vec<u8> {
+        data.iter().map(|byte| byte ^ self.0).collect()
+    }
+}
+
+impl Codec for Secretly {
+    fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
+        Json.decode(&self.cipher(data))
+    }
+
+    fn encode(
+        &self,
+        deadline: DateTime<Utc>,
+        values: &mut dyn Iterator<Item = (&str, &[u8])>,
+    ) -> Result<Vec<u8>, CodecError> {
+        // A value is enciphered wherever it is: in its place among the stored bytes, and when it is new.
+        let values: Vec<_> = values.map(|(key, value)| (key, self.cipher(value))).collect();
+        let mut plain = values.iter().map(|(key, value)| (*key, &**value));
+        Ok(self.cipher(&Json.encode(deadline, &mut plain)?))
+    }
+
+    fn decode_value<T: DeserializeOwned>(&self, value: &[u8]) -> Result<T, CodecError> {
+        Json.decode_value(&self.cipher(value))
+    }
+
+    fn encode_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
+        Ok(self.cipher(&Json.encode_value(value)?))
+    }
+}
+
+#[test]
+fn codec_of_an_application_can_encipher_what_the_store_has() -> TestResult {
+    let scene = Scene::new();
+    let sessions = |key| {
+        SessionManager::new(Arc::clone(&scene.store))
+            .with_clock(scene.clock.clone())
+            .with_codec(Secretly(key))
+    };
+    let first = sessions(0x5a);
+    let mut session = first.load([])?;
+    session.insert("name", "Ada Lovelace")?;
+    let token = token(&session.finish()?).expect("it is new");
+    let (_, data, _) = scene.row();
+    for plain in [&b"Ada Lovelace"[..], b"name", b"deadline"] {
+        assert!(!data.windows(plain.len()).any(|window| window == plain));
+    }
+
+    let (mut one, mut other) = (first.load([&*token])?, first.load([&*token])?);
+    one.insert("a", 1)?;
+    other.insert("b", 2)?;
+    one.finish()?;
+    other.finish()?;
+    let session = first.load([&*token])?;
+    assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada Lovelace"));
+    assert_eq!((session.get("a")?, session.get("b")?), (Some(1), Some(2)));
+    assert!(sessions(0x33).load([&*token])?.is_empty(), "another key opens nothing");
     Ok(())
 }
 
