@@ -143,21 +143,12 @@ impl<C: Codec> Session<'_, C> {
         let is_renewed = renewal.is_some();
         if let Some(Renewal { token, key }) = renewal {
             self.manager.superseded.announce(&old_key, &key, now);
-            let renamed = store.rename(old_key.as_str(), key.as_str());
-            if !matches!(renamed, Ok(true)) {
+            // After an error the store may have renamed it all the same, so the announcement stands.
+            if !rename(self.manager, &old_key, &key)? {
                 self.manager.superseded.withdraw(&old_key, &key);
-            }
-            let is_live = renamed?;
-            if is_live && self.manager.superseded.has_ended(&old_key) {
-                // A log out was under way, and may have come too late for the old key.
-                store.delete(key.as_str())?;
-            } else if is_live {
-                (stored.token, stored.key) = (token, key);
-            }
-            if stored.key == old_key {
-                self.manager.report(EventKind::Lost, &old_key);
                 return Ok(None);
             }
+            (stored.token, stored.key) = (token, key);
         }
         let (token, key) = (stored.token.clone(), stored.key.clone());
 
@@ -250,13 +241,7 @@ impl<C: Codec> Session<'_, C> {
         let manager = self.manager;
         for Merged { key, claimed } in &mut self.merged {
             let own = manager.key(&Token::generate()?);
-            if !manager.store.rename(key.as_str(), own.as_str())? {
-                manager.report(EventKind::Lost, key);
-                return Ok(false);
-            }
-            if manager.superseded.has_ended(key) {
-                manager.store.delete(own.as_str())?;
-                manager.report(EventKind::Lost, key);
+            if !rename(manager, key, &own)? {
                 return Ok(false);
             }
             *claimed = Some(own);
@@ -278,6 +263,24 @@ impl<C: Codec> Session<'_, C> {
         let persistent_until = self.persists().then_some(expiry);
         self.manager.cookie.set(token.as_str(), persistent_until, now)
     }
+}
+
+/// Gives a session a new key; `false`, and reported, if another request has ended or renamed it.
+fn rename<C: Codec>(
+    manager: &SessionManager<C>,
+    key: &SessionKey,
+    new_key: &SessionKey,
+) -> Result<bool, Error> {
+    let mut is_live = manager.store.rename(key.as_str(), new_key.as_str())?;
+    if is_live && manager.superseded.has_ended(key) {
+        // A log out was under way, and may have come too late for the old key.
+        manager.store.delete(new_key.as_str())?;
+        is_live = false;
+    }
+    if !is_live {
+        manager.report(EventKind::Lost, key);
+    }
+    Ok(is_live)
 }
 
 /// Writes the content, to newer data if need be.
@@ -302,8 +305,11 @@ fn replace<C: Codec>(
             return Ok(Outcome::Live { expiry });
         }
 
+        // Before the newer data is read, so that it is as new as can be when it is written.
         if attempt == 1 {
             _turn = manager.turns.take(&stored.key);
+        } else if let Some(pause) = pauses.next() {
+            thread::sleep(pause);
         }
         let Some(newer) = store.find(stored.key.as_str())? else { return Ok(Outcome::Lost) };
         let Ok(decoded) = codec.decode(&newer) else {
@@ -315,12 +321,6 @@ fn replace<C: Codec>(
         *content = Content { deadline: decoded.deadline, values: Values::stored(decoded.values) };
         for change in &mut *changes {
             content.apply(change, codec, &stored.data)?;
-        }
-        // Whoever has just got its turn needn't wait once more.
-        if attempt > 1
-            && let Some(pause) = pauses.next()
-        {
-            thread::sleep(pause);
         }
     }
     Err(Error::Conflict { attempts: MAX_ATTEMPTS })
