@@ -1,0 +1,138 @@
+//! Attempts at an operation, made again where that is safe, until its time is over.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use mysql::{Error as DriverError, Result as DriverResult};
+use r2d2::{Pool, PooledConnection};
+use store_core::Error;
+
+use crate::connection::Connection;
+use crate::fault::{self, Outcome};
+use crate::manager::{MysqlConnectionManager, Servers};
+
+/// When an attempt whose reply was lost may be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repetition {
+    /// It changes nothing, so always.
+    Read,
+    /// Having done it twice is the same as having done it once. Not where it may still be under way on a server that is
+    /// slow: then it could come after what others did meanwhile.
+    Idempotent,
+    /// The caller has to look first.
+    AfterALook,
+}
+
+/// An operation that didn't succeed.
+pub(crate) struct Failed {
+    pub(crate) error: DriverError,
+    pub(crate) outcome: Outcome,
+}
+
+/// Why an operation ended: by the driver's error, or because there was no connection.
+pub(crate) enum Ended {
+    Failed(Failed),
+    NoConnection(Error),
+}
+
+/// The attempts at one operation.
+pub(crate) struct Attempts<'a> {
+    pool: &'a Pool<MysqlConnectionManager>,
+    servers: &'a Servers,
+    deadline: Instant,
+    pauses: backon::ExponentialBackoff,
+    /// A lost connection is usually one that had been idle for too long, and the next one is good.
+    has_lost: bool,
+}
+
+impl<'a> Attempts<'a> {
+    /// No attempt is begun after the timeout.
+    pub(crate) fn new(
+        pool: &'a Pool<MysqlConnectionManager>,
+        servers: &'a Servers,
+        timeout: Duration,
+    ) -> Self {
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(2))
+            .with_max_delay(Duration::from_millis(200))
+            .without_max_times()
+            .with_jitter()
+            .build();
+        Self { pool, servers, deadline: Instant::now() + timeout, pauses, has_lost: false }
+    }
+
+    /// Makes attempts until one succeeds, time is over, or another one wouldn't be safe or of use.
+    pub(crate) fn run<T>(
+        &mut self,
+        repetition: Repetition,
+        mut operation: impl FnMut(&mut Connection) -> DriverResult<T>,
+    ) -> Result<T, Ended> {
+        loop {
+            let mut connection = self.checkout().map_err(Ended::NoConnection)?;
+            let error = match connection.attempt(&mut operation) {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let outcome = fault::outcome(&error);
+            let is_safe = match outcome {
+                Outcome::Contention | Outcome::NotServed => true,
+                Outcome::ReadOnly => connection.servers().has_alternatives(),
+                Outcome::Lost => repetition != Repetition::AfterALook,
+                Outcome::TimedOut => repetition == Repetition::Read,
+                Outcome::Final => false,
+            };
+            drop(connection);
+            if !is_safe || !self.may_go_on(outcome) {
+                return Err(Ended::Failed(Failed { error, outcome }));
+            }
+        }
+    }
+
+    /// Waits a moment, if there is time for another attempt.
+    pub(crate) fn may_go_on(&mut self, outcome: Outcome) -> bool {
+        let is_first_loss = outcome == Outcome::Lost && !self.has_lost;
+        self.has_lost |= outcome == Outcome::Lost;
+        let pause = if is_first_loss {
+            Duration::ZERO
+        } else {
+            self.pauses.next().unwrap_or(Duration::from_millis(200))
+        };
+        if Instant::now() + pause >= self.deadline {
+            return false;
+        }
+        thread::sleep(pause);
+        true
+    }
+
+    fn checkout(&self) -> Result<PooledConnection<MysqlConnectionManager>, Error> {
+        let started = Instant::now();
+        let left = self.deadline.saturating_duration_since(started);
+        checkout(self.pool, left.min(self.pool.connection_timeout())).map_err(|error| {
+            // The pool tries again by and by, so the failure may be from before.
+            match self.servers.failure_since(started.checked_sub(self.pool.connection_timeout())) {
+                Some(failure) => Error::Unreachable { source: failure.into() },
+                None => error,
+            }
+        })
+    }
+}
+
+/// Takes a connection from the pool.
+///
+/// # Errors
+/// [`Error::Unreachable`] where there is none at all, else [`Error::PoolExhausted`].
+pub(crate) fn checkout(
+    pool: &Pool<MysqlConnectionManager>,
+    timeout: Duration,
+) -> Result<PooledConnection<MysqlConnectionManager>, Error> {
+    let started = Instant::now();
+    pool.get_timeout(timeout).map_err(|error| {
+        let source = Box::new(error);
+        if pool.state().connections == 0 {
+            Error::Unreachable { source }
+        } else {
+            Error::PoolExhausted { waited: started.elapsed(), source }
+        }
+    })
+}

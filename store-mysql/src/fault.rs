@@ -1,0 +1,200 @@
+//! What a failure of the driver, the server or the pool means, in the terms that all stores share.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use mysql::Error as DriverError;
+use store_core::{Cause, Error};
+
+/// What has become of an attempt that failed, which decides whether it may be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Others were in the way and the server rolled it back.
+    Contention,
+    /// The server didn't serve it, and won't on this connection; it had no effect.
+    NotServed,
+    /// The server takes no changes. Another one may, or this one after a fail-over.
+    ReadOnly,
+    /// The connection was lost. Whether it had an effect is unknown.
+    Lost,
+    /// No reply came in time. It may have its effect even later, so that making it again could undo what others do
+    /// meanwhile.
+    TimedOut,
+    /// Making it again would give the same.
+    Final,
+}
+
+impl Outcome {
+    /// Whether the connection can be used again: all that was sent was answered, and it is served here.
+    pub(crate) fn keeps_connection(self) -> bool {
+        matches!(self, Self::Contention | Self::Final)
+    }
+}
+
+/// Reads the codes of the [server][1]; MariaDB and Galera have some of their own.
+///
+/// [1]: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
+pub(crate) fn outcome(error: &DriverError) -> Outcome {
+    match error {
+        DriverError::MySqlError(error) => match error.code {
+            // Lock wait timeout, deadlock (which is also what a failed certification in Galera is called), changed since
+            // the snapshot (MariaDB), failed at COMMIT (Galera), and the server's own limit of time for a statement.
+            1205 | 1213 | 1020 | 1180 | 1969 | 3024
+            // Galera: an earlier failed certification has ended the transaction.
+            | 1689 => Outcome::Contention,
+            // Not ready for queries (Galera), shutting down, killed, too many connections, network trouble that the
+            // server saw, statements that it has forgotten, disconnected for being idle.
+            1047 | 1053 | 1317 | 1927 | 1040 | 1203 | 1158..=1161 | 1243 | 1615 | 4031 => {
+                Outcome::NotServed
+            }
+            1290 | 1792 | 1836 | 3100 => Outcome::ReadOnly,
+            _ => Outcome::Final,
+        },
+        DriverError::IoError(error) => of_io(error),
+        DriverError::CodecError(error) => {
+            error.source().and_then(|cause| cause.downcast_ref()).map_or(Outcome::Lost, of_io)
+        }
+        _ => Outcome::Lost,
+    }
+}
+
+fn of_io(error: &io::Error) -> Outcome {
+    match error.kind() {
+        // What the operating system calls a timeout of a read differs.
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::TimedOut,
+        _ => Outcome::Lost,
+    }
+}
+
+/// The error of an operation that isn't tried any further.
+pub(crate) fn of_driver(error: &DriverError, table: &str) -> Error {
+    let outcome = outcome(error);
+    let code = match error {
+        DriverError::MySqlError(error) => error.code,
+        _ => 0,
+    };
+    let source = cause(error);
+    match (code, outcome) {
+        (1021 | 1030 | 1114, _) => Error::StorageFull { source },
+        (126 | 127 | 145 | 1034 | 1194 | 1195 | 1712 | 1877, _) => Error::Corrupt { source },
+        (1146 | 1051 | 1932, _) => Error::TableMissing { table: table.to_owned() },
+        (_, Outcome::ReadOnly) => Error::ReadOnly { source },
+        (_, Outcome::Contention) => Error::Contended { source },
+        (_, Outcome::NotServed | Outcome::Lost | Outcome::TimedOut) => Error::Unreachable { source },
+        (_, Outcome::Final) => Error::Backend { source },
+    }
+}
+
+/// Whether the server found something else in the table than when the store was made: an unknown column, too many or too
+/// few of them, values that don't fit any more, a missing default.
+pub(crate) fn is_about_the_table(error: &DriverError) -> bool {
+    matches!(error, DriverError::MySqlError(error)
+        if matches!(error.code, 1054 | 1136 | 1146 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1048))
+}
+
+/// What the driver said, without what could be a token or data.
+pub(crate) fn cause(error: &DriverError) -> Cause {
+    match error {
+        DriverError::MySqlError(error) => Box::new(ServerError::new(error)),
+        error if outcome(error) == Outcome::TimedOut => {
+            "the server didn't reply within the network timeout; whether it did what was asked is unknown".into()
+        }
+        // Values of another type than expected, too, come without their contents.
+        error => error.to_string().into(),
+    }
+}
+
+/// An error of the server's own: its code, its state and its message.
+///
+/// Servers quote values, `Duplicate entry 'token' for key`, so what is quoted is left out, but in the messages that quote
+/// only names.
+#[derive(Debug)]
+struct ServerError {
+    code: u16,
+    state: String,
+    message: String,
+}
+
+impl ServerError {
+    fn new(error: &mysql::MySqlError) -> Self {
+        // Access, databases, tables, columns, options, privileges, plugins, TLS and system variables.
+        const NAMES_ONLY: [u16; 22] = [
+            1044, 1045, 1046, 1049, 1050, 1051, 1054, 1142, 1143, 1146, 1193, 1227, 1251, 1290, 1370,
+            1524, 1698, 1792, 1820, 1836, 3118, 3159,
+        ];
+        let message = if NAMES_ONLY.contains(&error.code) {
+            error.message.clone()
+        } else {
+            without_quoted(&error.message)
+        };
+        Self { code: error.code, state: error.state.clone(), message }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server error {} ({}): {}", self.code, self.state, self.message)
+    }
+}
+
+impl StdError for ServerError {}
+
+/// Cuts from the first quote to the last: a value may itself contain quotes.
+fn without_quoted(message: &str) -> String {
+    let is_quote = |c: char| matches!(c, '\'' | '"' | '`');
+    match (message.find(is_quote), message.rfind(is_quote)) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}'…'{}", &message[..first], &message[last + 1..])
+        }
+        (Some(first), _) => format!("{}'…", &message[..first]),
+        (None, _) => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql::MySqlError;
+
+    use super::*;
+
+    fn server_error(code: u16, message: &str) -> DriverError {
+        let state = "HY000".to_owned();
+        DriverError::MySqlError(MySqlError { state, message: message.to_owned(), code })
+    }
+
+    #[test]
+    fn values_that_servers_quote_are_left_out() {
+        for (code, message, shown) in [
+            (1062, "Duplicate entry 'secret' for key 'PRIMARY'", "Duplicate entry '…'"),
+            (1062, "Duplicate entry 'it's' for key", "Duplicate entry '…' for key"),
+            (1064, "near 'secret", "near '…"),
+            (1366, "Incorrect string value: '\\xF0' for column `a`.`b`.`c`", "Incorrect string value: '…'"),
+            (1146, "Table 'app.sessions' doesn't exist", "Table 'app.sessions' doesn't exist"),
+        ] {
+            let shown = format!("server error {code} (HY000): {shown}");
+            assert_eq!(cause(&server_error(code, message)).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn only_what_had_no_effect_counts_as_contention_or_not_served() {
+        for (code, expected) in [
+            (1213, Outcome::Contention),
+            (1205, Outcome::Contention),
+            (1047, Outcome::NotServed),
+            (1062, Outcome::Final),
+        ] {
+            assert_eq!(outcome(&server_error(code, "")), expected, "{code}");
+        }
+        let io = |kind: io::ErrorKind| outcome(&DriverError::IoError(kind.into()));
+        assert_eq!(io(io::ErrorKind::WouldBlock), Outcome::TimedOut);
+        assert_eq!(io(io::ErrorKind::ConnectionReset), Outcome::Lost);
+        let codec = |kind: io::ErrorKind| {
+            outcome(&DriverError::CodecError(io::Error::from(kind).into()))
+        };
+        assert_eq!(codec(io::ErrorKind::WouldBlock), Outcome::TimedOut);
+        assert_eq!(codec(io::ErrorKind::BrokenPipe), Outcome::Lost);
+        assert!(!outcome(&DriverError::DriverError(mysql::DriverError::PacketOutOfSync)).keeps_connection());
+    }
+}

@@ -1,0 +1,53 @@
+//! A synchronous session store on MySQL and MariaDB.
+//!
+//! [`MysqlStore`] keeps sessions in the table of the Go store `mysqlstore`: a Rust and a Go program can share one database
+//! at the same time, and moving over needs no migration.
+//!
+//! ```no_run
+//! use chrono::{TimeDelta, Utc};
+//! use store_mysql::{MysqlStore, Store};
+//!
+//! let store = MysqlStore::connect("mysql://app:secret@db.example/app")?;
+//! store.commit("token", b"data", Utc::now() + TimeDelta::hours(24))?;
+//! assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
+//! # Ok::<(), store_mysql::Error>(())
+//! ```
+
+mod store;
+
+mod attempts;
+
+mod subjects;
+
+mod options;
+
+mod table;
+
+mod time;
+
+mod manager;
+
+mod address;
+
+mod connection;
+
+#[cfg(feature = "rustls")]
+mod tls;
+
+mod fault;
+
+pub use connection::Connection;
+pub use manager::{ConnectError, MysqlConnectionManager};
+pub use options::MysqlOptions;
+pub use store::MysqlStore;
+pub use table::TableVariant;
+
+/// The driver underneath, whose options [`MysqlConnectionManager::with_servers`] takes.
+pub use mysql;
+/// The pool that [`MysqlStore::new`] takes, in the version that it takes.
+pub use r2d2;
+
+pub use store_core::{
+    CleanupOptions, CleanupStatistics, Error, LastSweep, Limits, Record, Store, SubjectStore,
+    SweepFailure, TokenProblem,
+};

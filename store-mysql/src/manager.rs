@@ -1,0 +1,318 @@
+//! Makes connections: to the first server of a list that takes them, each set up as the store needs it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mysql::consts::CapabilityFlags;
+use mysql::prelude::Queryable;
+use mysql::{Conn, Opts, OptsBuilder};
+use r2d2::{HandleError, ManageConnection};
+use store_core::Error;
+
+use crate::connection::Connection;
+use crate::{address, fault};
+
+/// How long making a TCP connection may take, unless the options say otherwise.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long one read or write of the network may take, unless the options say otherwise: longer than a Galera cluster
+/// stalls by default when it loses a node.
+pub(crate) const NETWORK_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A server that couldn't be reached is passed over for this long at first, and for longer each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Results larger than any that a server sends: what may be written is checked against the server's own limit.
+const MAX_PACKET: usize = 1024 * 1024 * 1024;
+
+/// Makes the connections of a pool that a [`MysqlStore`](crate::MysqlStore) can use.
+///
+/// It takes the driver's options as they are, and adds what no session store can do without:
+/// - the time zone `+00:00`, a strict `sql_mode`, `autocommit` and `REPEATABLE READ`, whatever the server's defaults and
+///   the options' own `init` say;
+/// - timeouts for connecting (3 s), reading and writing (8 s each) where the options have none, and shorter ones for the
+///   server's locks, so that the server gives up before the client does;
+/// - no silent move to a Unix socket (`prefer_socket`), and affected rows counted as the server does;
+/// - in a Galera cluster, `wsrep_sync_wait`: what one node has acknowledged is seen through each.
+///
+/// Its connections can't be used for anything else: they are prepared and accounted for by the stores alone, so a
+/// reply that came too late can never be taken for the reply to another question. An application's own queries go through a
+/// pool of its own.
+///
+/// # Examples
+/// ```no_run
+/// use store_mysql::r2d2::Pool;
+/// use store_mysql::{Error, MysqlConnectionManager, MysqlStore};
+///
+/// let manager = MysqlConnectionManager::new("mysql://app:secret@db.example/app")?;
+/// let pool = Pool::builder().max_size(4).build(manager).map_err(Error::backend)?;
+/// MysqlStore::create_table(&pool)?;
+/// let store = MysqlStore::new(pool)?;
+/// # drop(store);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+pub struct MysqlConnectionManager {
+    servers: Arc<Servers>,
+}
+
+/// The servers, in order of preference.
+pub(crate) struct Servers {
+    list: Vec<Arc<Server>>,
+    last_failure: Mutex<Option<(Instant, String)>>,
+}
+
+/// One server, as all connections to it see it.
+pub(crate) struct Server {
+    opts: Opts,
+    /// Host and port, or the socket.
+    name: String,
+    /// Grows each time a connection turns out to be lost: those made before are then not trusted either.
+    epoch: AtomicU64,
+    pause: Mutex<Pause>,
+}
+
+/// How long a server is passed over.
+#[derive(Default)]
+struct Pause {
+    until: Option<Instant>,
+    length: Duration,
+}
+
+impl MysqlConnectionManager {
+    /// Takes the URL of a server, `mysql://user:password@host:port/database`, or of several that hold the same data, in
+    /// order of preference: `mysql://user:password@one:3306,two,three/database`.
+    ///
+    /// The parameters of the URL are [the driver's](mysql::OptsBuilder::from_hash_map).
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], which says what is wrong with the URL and never shows the password.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        Self::with_servers(address::servers(url)?)
+    }
+
+    /// Takes the driver's own options of a server, or of several that hold the same data, in order of preference.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] where there is no server, where one has no database, or where TLS is asked for without
+    /// the feature `rustls`.
+    pub fn with_servers<O: Into<Opts>>(servers: impl IntoIterator<Item = O>) -> Result<Self, Error> {
+        let list = servers
+            .into_iter()
+            .map(|opts| Server::new(opts.into()).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        if list.is_empty() {
+            return Err(address::invalid("it names no server"));
+        }
+        #[cfg(feature = "rustls")]
+        crate::tls::choose_provider();
+        Ok(Self { servers: Arc::new(Servers { list, last_failure: Mutex::default() }) })
+    }
+}
+
+impl fmt::Debug for MysqlConnectionManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.servers.list.iter().map(|server| &server.name).collect();
+        f.debug_struct("MysqlConnectionManager").field("servers", &servers).finish()
+    }
+}
+
+impl ManageConnection for MysqlConnectionManager {
+    type Connection = Connection;
+    type Error = ConnectError;
+
+    fn connect(&self) -> Result<Connection, ConnectError> {
+        self.servers.connect()
+    }
+
+    /// Asks the server nothing: a lost connection is found out by using it.
+    fn is_valid(&self, connection: &mut Connection) -> Result<(), ConnectError> {
+        if connection.is_trusted() {
+            Ok(())
+        } else {
+            Err(ConnectError("the server has dropped connections since this one was made".to_owned()))
+        }
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        !connection.is_trusted()
+    }
+}
+
+/// Why a connection could not be made. It names the server, and never shows a password.
+#[derive(Clone, Debug)]
+pub struct ConnectError(String);
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for ConnectError {}
+
+/// Reports what r2d2 would only keep to itself or call an error: a connection that the pool tries to make again.
+#[derive(Debug)]
+pub(crate) struct LogFailures;
+
+impl HandleError<ConnectError> for LogFailures {
+    fn handle_error(&self, error: ConnectError) {
+        log::warn!("no connection for sessions: {error}");
+    }
+}
+
+impl Servers {
+    /// Tries the servers that are not being passed over, then the others; more than once only if asked again.
+    pub(crate) fn connect(self: &Arc<Self>) -> Result<Connection, ConnectError> {
+        let now = Instant::now();
+        let (passed_over, first): (Vec<_>, Vec<_>) =
+            self.list.iter().partition(|server| server.is_passed_over(now));
+        let mut failures = Vec::new();
+        for server in first.into_iter().chain(passed_over) {
+            match server.connect(self.has_alternatives()) {
+                Ok(driver) => {
+                    server.note_success();
+                    *lock(&self.last_failure) = None;
+                    return Ok(Connection::new(driver, Arc::clone(server), Arc::clone(self)));
+                }
+                Err(failure) => {
+                    server.note_failure();
+                    failures.push(format!("{}: {failure}", server.name));
+                }
+            }
+        }
+        let failure = failures.join("; ");
+        *lock(&self.last_failure) = Some((Instant::now(), failure.clone()));
+        Err(ConnectError(failure))
+    }
+
+    /// Whether there is more than one.
+    pub(crate) fn has_alternatives(&self) -> bool {
+        self.list.len() > 1
+    }
+
+    /// Why the latest attempt to connect failed, if none has succeeded since, and it was after the given moment.
+    pub(crate) fn failure_since(&self, moment: Option<Instant>) -> Option<String> {
+        lock(&self.last_failure)
+            .as_ref()
+            .filter(|(when, _)| moment.is_none_or(|moment| *when >= moment))
+            .map(|(_, failure)| failure.clone())
+    }
+}
+
+impl Server {
+    fn new(opts: Opts) -> Result<Self, Error> {
+        if opts.get_db_name().is_none_or(str::is_empty) {
+            return Err(address::invalid("it names no database"));
+        }
+        if opts.get_ssl_opts().is_some() && !cfg!(feature = "rustls") {
+            return Err(address::invalid("it asks for TLS, for which store-mysql needs its feature rustls"));
+        }
+        let name = match opts.get_socket() {
+            Some(socket) => socket.to_owned(),
+            None => format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
+        };
+        Ok(Self { opts: set_up(opts), name, epoch: AtomicU64::new(0), pause: Mutex::default() })
+    }
+
+    fn connect(&self, has_alternatives: bool) -> Result<Conn, Failure> {
+        let mut connection = Conn::new(self.opts.clone()).map_err(Failure::Driver)?;
+        // A variable that MySQL doesn't have; MariaDB has it, with Galera or without.
+        match connection.query_first::<Option<u8>, _>("SELECT @@wsrep_on") {
+            Ok(Some(Some(1))) => {
+                // Bit 1 for reads, 2 for UPDATE and DELETE, 4 for INSERT.
+                connection
+                    .query_drop("SET SESSION wsrep_sync_wait = 7")
+                    .map_err(Failure::Driver)?;
+            }
+            Ok(_) | Err(mysql::Error::MySqlError(_)) => {}
+            Err(error) => return Err(Failure::Driver(error)),
+        }
+        if has_alternatives {
+            // A replica would be read from, out of date, for as long as the primary is away.
+            let read_only = connection.query_first("SELECT @@global.read_only").map_err(Failure::Driver)?;
+            if read_only == Some(1_u8) {
+                return Err(Failure::ReadOnly);
+            }
+        }
+        Ok(connection)
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Distrusts the connections that were made before or at the same time as the one that was lost.
+    pub(crate) fn note_lost(&self, epoch: u64) {
+        // Of many that are lost together, one is enough.
+        let _ = self.epoch.compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Passes the server over for a while, and for longer each time.
+    pub(crate) fn note_failure(&self) {
+        let mut pause = lock(&self.pause);
+        pause.length = (pause.length * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        pause.until = Some(Instant::now() + pause.length);
+    }
+
+    fn note_success(&self) {
+        *lock(&self.pause) = Pause::default();
+    }
+
+    fn is_passed_over(&self, now: Instant) -> bool {
+        lock(&self.pause).until.is_some_and(|until| now < until)
+    }
+}
+
+enum Failure {
+    Driver(mysql::Error),
+    ReadOnly,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver(error) => fmt::Display::fmt(&fault::cause(error), f),
+            Self::ReadOnly => f.write_str("it is read-only"),
+        }
+    }
+}
+
+/// The options with all that a session store needs.
+fn set_up(opts: Opts) -> Opts {
+    let network = |timeout: Option<&Duration>| timeout.copied().unwrap_or(NETWORK_TIMEOUT);
+    let read_timeout = network(opts.get_read_timeout());
+    // Before this side gives up and leaves a statement behind that may still be done.
+    let lock_timeout = (read_timeout / 2).as_secs().max(1);
+    let init = opts.get_init().into_iter().chain([
+        format!(
+            "SET time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, \
+             innodb_lock_wait_timeout = {lock_timeout}, lock_wait_timeout = {lock_timeout}"
+        ),
+        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ".to_owned(),
+    ]);
+    let init: Vec<_> = init.collect();
+    let capabilities = opts.get_additional_capabilities() - CapabilityFlags::CLIENT_FOUND_ROWS;
+    let write_timeout = network(opts.get_write_timeout());
+    let connect_timeout = opts.get_tcp_connect_timeout().unwrap_or(CONNECT_TIMEOUT);
+    OptsBuilder::from_opts(opts)
+        .prefer_socket(false)
+        .read_timeout(Some(read_timeout))
+        .write_timeout(Some(write_timeout))
+        .tcp_connect_timeout(Some(connect_timeout))
+        // Each connection keeps its own: the driver would close what it thinks is too much.
+        .stmt_cache_size(0_usize)
+        .max_allowed_packet(Some(MAX_PACKET))
+        .additional_capabilities(capabilities)
+        .init(init)
+        .into()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that these locks guard can be left half-changed by a panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
