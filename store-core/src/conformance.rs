@@ -175,11 +175,12 @@ pub trait DurableHarness: Harness + Sized {
 ///
 /// The argument is an expression for a new [`Harness`](crate::conformance::Harness), evaluated once a
 /// test; `durable` adds the claims about killed processes, `shared` those about several processes on
-/// one database.
+/// one database. `when …` at the end is asked in each test whether the database is to be had at all; where it says no it
+/// should say so aloud, for the test then passes without a claim.
 #[macro_export]
 macro_rules! conformance_tests {
-    ($harness:expr) => {
-        $crate::conformance_tests! { @claims $harness;
+    ($harness:expr $(, when $available:expr)?) => {
+        $crate::conformance_tests! { @claims $harness $(, when $available)?;
             missing_sessions_are_not_found
             expired_session_is_not_found
             impossible_tokens_are_not_found
@@ -226,44 +227,54 @@ macro_rules! conformance_tests {
             secrets_stay_out_of_errors_logs_and_debug_output
         }
     };
-    ($harness:expr, durable) => {
-        $crate::conformance_tests!($harness);
-        $crate::conformance_tests! { @process_claims $harness;
+    ($harness:expr, durable $(, when $available:expr)?) => {
+        $crate::conformance_tests!($harness $(, when $available)?);
+        $crate::conformance_tests! { @process_claims $harness $(, when $available)?;
             killed_process_loses_no_commit
             expiry_does_not_depend_on_the_time_zone
         }
     };
-    ($harness:expr, durable, shared) => {
-        $crate::conformance_tests!($harness, durable);
-        $crate::conformance_tests! { @process_claims $harness;
+    ($harness:expr, durable, shared $(, when $available:expr)?) => {
+        $crate::conformance_tests!($harness, durable $(, when $available)?);
+        $crate::conformance_tests! { @process_claims $harness $(, when $available)?;
             processes_count_together
             processes_sweep_together
         }
     };
-    (@claims $harness:expr; $($claim:ident)*) => {$(
+    (@claims $harness:expr; $($claim:ident)*) => {
+        $crate::conformance_tests! { @claims $harness, when true; $($claim)* }
+    };
+    (@claims $harness:expr, when $available:expr; $($claim:ident)*) => {$(
         #[test]
         fn $claim() {
-            $crate::conformance::$claim(&$harness);
+            if $available {
+                $crate::conformance::$claim(&$harness);
+            }
         }
     )*};
-    (@process_claims $harness:expr; $($claim:ident)*) => {$(
+    (@process_claims $harness:expr; $($claim:ident)*) => {
+        $crate::conformance_tests! { @process_claims $harness, when true; $($claim)* }
+    };
+    (@process_claims $harness:expr, when $available:expr; $($claim:ident)*) => {$(
         #[test]
         fn $claim() {
-            // The path names this test to the child processes that it starts.
-            $crate::conformance::$claim(
-                || $harness,
-                concat!(module_path!(), "::", stringify!($claim)),
-            );
+            if $available {
+                // The path names this test to the child processes that it starts.
+                $crate::conformance::$claim(
+                    || $harness,
+                    concat!(module_path!(), "::", stringify!($claim)),
+                );
+            }
         }
     )*};
 }
 
 /// Makes a `#[test]` of every claim about the index of subjects, for a store that is a
-/// [`SubjectStore`](crate::SubjectStore). The argument is that of [`conformance_tests!`].
+/// [`SubjectStore`](crate::SubjectStore). The arguments are those of [`conformance_tests!`].
 #[macro_export]
 macro_rules! subject_conformance_tests {
-    ($harness:expr) => {
-        $crate::conformance_tests! { @claims $harness;
+    ($harness:expr $(, when $available:expr)?) => {
+        $crate::conformance_tests! { @claims $harness $(, when $available)?;
             subject_finds_its_live_sessions
             subject_follows_a_rename
             subject_ends_with_the_session

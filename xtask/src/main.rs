@@ -15,9 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use xshell::Shell;
-
-/// What a task fails with: the message is for a person at a terminal.
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+use xtask::{Result, say};
 
 mod flags {
     #![allow(missing_docs, unreachable_pub, reason = "the macro's expansion has neither")]
@@ -74,10 +72,4 @@ fn run() -> Result {
         flags::XtaskCmd::Interop(_) => interop::run(&shell),
         flags::XtaskCmd::Tidy(_) => tidy::run(&root),
     }
-}
-
-/// A line for the person at the terminal, beside the output of the programs that run.
-#[expect(clippy::print_stderr, reason = "a command-line program speaks to its terminal")]
-fn say(line: &str) {
-    eprintln!("{line}");
 }

@@ -1,0 +1,30 @@
+//! Runs programs whose output matters only where they fail.
+
+use std::process::Command;
+
+use crate::Result;
+
+/// Runs a program to its end. Its standard input is empty unless it was given one.
+pub(super) fn run(command: &mut Command) -> Result {
+    read(command).map(drop)
+}
+
+/// Runs a program to its end, and gives what it wrote to its standard output.
+pub(super) fn read(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{name} can't be run: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let both = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    Err(format!("{name} failed ({}):\n{}", output.status, tail(&both)).into())
+}
+
+/// The last lines of a text, indented, which is where programs say why they ended.
+pub(super) fn tail(text: &str) -> String {
+    const LINES: usize = 25;
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    last.iter().flat_map(|line| ["    ", line, "\n"]).collect()
+}
