@@ -50,7 +50,8 @@ mod tests {
     use super::*;
 
     fn addresses(url: &str) -> Result<Vec<String>, Error> {
-        let address = |opts: &Opts| format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port());
+        let address =
+            |opts: &Opts| format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port());
         Ok(servers(url)?.iter().map(address).collect())
     }
 

@@ -169,7 +169,10 @@ impl Drop for Connection {
         #[cfg(unix)]
         if !self.is_settled {
             use std::os::fd::AsRawFd;
-            let _ = nix::sys::socket::shutdown(self.driver.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+            let _ = nix::sys::socket::shutdown(
+                self.driver.as_raw_fd(),
+                nix::sys::socket::Shutdown::Both,
+            );
         }
     }
 }

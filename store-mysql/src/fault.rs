@@ -81,7 +81,9 @@ pub(crate) fn of_driver(error: &DriverError, table: &str) -> Error {
         (1146 | 1051 | 1932, _) => Error::TableMissing { table: table.to_owned() },
         (_, Outcome::ReadOnly) => Error::ReadOnly { source },
         (_, Outcome::Contention) => Error::Contended { source },
-        (_, Outcome::NotServed | Outcome::Lost | Outcome::TimedOut) => Error::Unreachable { source },
+        (_, Outcome::NotServed | Outcome::Lost | Outcome::TimedOut) => {
+            Error::Unreachable { source }
+        }
         (_, Outcome::Final) => Error::Backend { source },
     }
 }
@@ -120,8 +122,8 @@ impl ServerError {
     fn new(error: &mysql::MySqlError) -> Self {
         // Access, databases, tables, columns, options, privileges, plugins, TLS and system variables.
         const NAMES_ONLY: [u16; 22] = [
-            1044, 1045, 1046, 1049, 1050, 1051, 1054, 1142, 1143, 1146, 1193, 1227, 1251, 1290, 1370,
-            1524, 1698, 1792, 1820, 1836, 3118, 3159,
+            1044, 1045, 1046, 1049, 1050, 1051, 1054, 1142, 1143, 1146, 1193, 1227, 1251, 1290,
+            1370, 1524, 1698, 1792, 1820, 1836, 3118, 3159,
         ];
         let message = if NAMES_ONLY.contains(&error.code) {
             error.message.clone()
@@ -169,7 +171,11 @@ mod tests {
             (1062, "Duplicate entry 'secret' for key 'PRIMARY'", "Duplicate entry '…'"),
             (1062, "Duplicate entry 'it's' for key", "Duplicate entry '…' for key"),
             (1064, "near 'secret", "near '…"),
-            (1366, "Incorrect string value: '\\xF0' for column `a`.`b`.`c`", "Incorrect string value: '…'"),
+            (
+                1366,
+                "Incorrect string value: '\\xF0' for column `a`.`b`.`c`",
+                "Incorrect string value: '…'",
+            ),
             (1146, "Table 'app.sessions' doesn't exist", "Table 'app.sessions' doesn't exist"),
         ] {
             let shown = format!("server error {code} (HY000): {shown}");
@@ -190,11 +196,13 @@ mod tests {
         let io = |kind: io::ErrorKind| outcome(&DriverError::IoError(kind.into()));
         assert_eq!(io(io::ErrorKind::WouldBlock), Outcome::TimedOut);
         assert_eq!(io(io::ErrorKind::ConnectionReset), Outcome::Lost);
-        let codec = |kind: io::ErrorKind| {
-            outcome(&DriverError::CodecError(io::Error::from(kind).into()))
-        };
+        let codec =
+            |kind: io::ErrorKind| outcome(&DriverError::CodecError(io::Error::from(kind).into()));
         assert_eq!(codec(io::ErrorKind::WouldBlock), Outcome::TimedOut);
         assert_eq!(codec(io::ErrorKind::BrokenPipe), Outcome::Lost);
-        assert!(!outcome(&DriverError::DriverError(mysql::DriverError::PacketOutOfSync)).keeps_connection());
+        assert!(
+            !outcome(&DriverError::DriverError(mysql::DriverError::PacketOutOfSync))
+                .keeps_connection()
+        );
     }
 }

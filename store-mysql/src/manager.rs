@@ -100,7 +100,9 @@ impl MysqlConnectionManager {
     /// # Errors
     /// [`Error::InvalidOption`] where there is no server, where one has no database, or where TLS is asked for without
     /// the feature `rustls`.
-    pub fn with_servers<O: Into<Opts>>(servers: impl IntoIterator<Item = O>) -> Result<Self, Error> {
+    pub fn with_servers<O: Into<Opts>>(
+        servers: impl IntoIterator<Item = O>,
+    ) -> Result<Self, Error> {
         let list = servers
             .into_iter()
             .map(|opts| Server::new(opts.into()).map(Arc::new))
@@ -134,7 +136,9 @@ impl ManageConnection for MysqlConnectionManager {
         if connection.is_trusted() {
             Ok(())
         } else {
-            Err(ConnectError("the server has dropped connections since this one was made".to_owned()))
+            Err(ConnectError(
+                "the server has dropped connections since this one was made".to_owned(),
+            ))
         }
     }
 
@@ -210,7 +214,9 @@ impl Server {
             return Err(address::invalid("it names no database"));
         }
         if opts.get_ssl_opts().is_some() && !cfg!(feature = "rustls") {
-            return Err(address::invalid("it asks for TLS, for which store-mysql needs its feature rustls"));
+            return Err(address::invalid(
+                "it asks for TLS, for which store-mysql needs its feature rustls",
+            ));
         }
         let name = match opts.get_socket() {
             Some(socket) => socket.to_owned(),
@@ -234,7 +240,8 @@ impl Server {
         }
         if has_alternatives {
             // A replica would be read from, out of date, for as long as the primary is away.
-            let read_only = connection.query_first("SELECT @@global.read_only").map_err(Failure::Driver)?;
+            let read_only =
+                connection.query_first("SELECT @@global.read_only").map_err(Failure::Driver)?;
             if read_only == Some(1_u8) {
                 return Err(Failure::ReadOnly);
             }

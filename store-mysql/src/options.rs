@@ -206,7 +206,8 @@ impl MysqlOptions {
         };
         let manager = MysqlConnectionManager::with_servers(servers.into_iter().map(with_timeouts))?;
         // A first connection of its own, because the pool would only give the text of its errors, late.
-        let first = manager.connect().map_err(|error| Error::Unreachable { source: Box::new(error) })?;
+        let first =
+            manager.connect().map_err(|error| Error::Unreachable { source: Box::new(error) })?;
         drop(first);
         Ok(Pool::builder()
             .max_size(self.max_connections.get())

@@ -27,7 +27,8 @@ use crate::time;
 // `expiry > UTC_TIMESTAMP(6)`. All of them run in the time zone +00:00.
 //
 // `{is_token}` compares bytes, which the column itself may not: on the classic table `a`, `A` and `á` are the same token.
-// `{mark}` says in the server's reply that a row was matched; see `MARK`.
+// `{mark}` is true, and says in the server's reply that a row was matched; see `MARK`. It stands in an assignment, which is
+// computed for such rows alone, while the parts of a WHERE are computed in any order.
 
 const FIND: &str =
     "SELECT token, data, expiry FROM {table} WHERE token = ? AND expiry > UTC_TIMESTAMP(6)";
@@ -36,17 +37,18 @@ const FIND: &str =
 // is in the way is another token's, nothing is changed, and the mark says so.
 const COMMIT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?, ?, ?) \
     ON DUPLICATE KEY UPDATE \
-        data = IF({is_token}, ?, IF({mark} IS NULL, NULL, data)), \
-        expiry = IF({is_token}, ?, expiry)";
+        data = IF({is_token}, ?, data), \
+        expiry = IF({is_token}, ?, expiry), \
+        token = IF({is_token}, token, IF({mark}, token, token))";
 
 // The expiry is always set, because old MariaDB sets a TIMESTAMP to the present wherever it isn't.
-const REPLACE: &str = "UPDATE {table} SET data = ?, expiry = IF({mark} IS NULL, expiry, ?) \
+const REPLACE: &str = "UPDATE {table} SET data = ?, expiry = ?, token = IF({mark}, token, token) \
     WHERE token = ? AND {is_token} AND data = ? AND expiry > UTC_TIMESTAMP(6)";
 
-const TOUCH: &str = "UPDATE {table} SET expiry = IF({mark} IS NULL, expiry, ?) \
+const TOUCH: &str = "UPDATE {table} SET expiry = ?, token = IF({mark}, token, token) \
     WHERE token = ? AND {is_token} AND expiry > UTC_TIMESTAMP(6)";
 
-const RENAME: &str = "UPDATE {table} SET token = ?, expiry = IF({mark} IS NULL, NULL, expiry) \
+const RENAME: &str = "UPDATE {table} SET expiry = expiry, token = IF({mark}, ?, token) \
     WHERE token = ? AND {is_token} AND expiry > UTC_TIMESTAMP(6)";
 
 const IS_LIVE: &str = "SELECT token FROM {table} \
@@ -203,7 +205,12 @@ impl MysqlStore {
         let table = table::inspect(&mut connection, &table, limits)?;
         let servers = Arc::clone(connection.servers());
         drop(connection);
-        log::debug!("sessions are kept in {:?}, {:?}, within {:?}", table.name, table.variant, table.limits);
+        log::debug!(
+            "sessions are kept in {:?}, {:?}, within {:?}",
+            table.name,
+            table.variant,
+            table.limits
+        );
         let batch_size = cleanup.batch_size().get().min(MAX_BATCH);
         let subjects = table.has_subjects.then(|| SubjectIndex::new(&table, batch_size));
         let backend = Arc::new(Backend {
@@ -246,9 +253,10 @@ impl Store for MysqlStore {
             connection.first(&backend.statements.find, vec![token.into()])
         })?;
         // The column may take another token for the same.
-        Ok(row.and_then(Session::read).filter(|session| session.token == token).map(
-            |Session { data, expiry, .. }| (data, expiry),
-        ))
+        Ok(row
+            .and_then(Session::read)
+            .filter(|session| session.token == token)
+            .map(|Session { data, expiry, .. }| (data, expiry)))
     }
 
     fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
@@ -258,16 +266,16 @@ impl Store for MysqlStore {
         let expiry = backend.table.range.expiry(expiry)?;
         for _ in 0..2 {
             let changed = backend.run(Repetition::Idempotent, |connection| {
-                let (token, data, expiry) =
-                    (Value::from(token), Value::from(data), expiry.clone());
+                let (token, data, expiry) = (Value::from(token), Value::from(data), expiry.clone());
                 let params = vec![
                     token.clone(),
                     data.clone(),
                     expiry.clone(),
                     token.clone(),
                     data,
-                    token,
+                    token.clone(),
                     expiry,
+                    token,
                 ];
                 connection.change(&backend.statements.commit, params)
             })?;
@@ -293,19 +301,15 @@ impl Store for MysqlStore {
         backend.table.limits.check_data(data)?;
         let expiry = backend.table.range.expiry(expiry)?;
         // What couldn't have been written isn't there.
-        if backend.check_token(token).is_err() || backend.table.limits.check_data(current).is_err() {
+        if backend.check_token(token).is_err() || backend.table.limits.check_data(current).is_err()
+        {
             return Ok(false);
         }
         let mut attempts = backend.attempts();
         loop {
             let replaced = attempts.run(Repetition::AfterALook, |connection| {
-                let params = vec![
-                    data.into(),
-                    expiry.clone(),
-                    token.into(),
-                    token.into(),
-                    current.into(),
-                ];
+                let params =
+                    vec![data.into(), expiry.clone(), token.into(), token.into(), current.into()];
                 connection.change(&backend.statements.replace, params)
             });
             let ended = match replaced {
@@ -486,9 +490,9 @@ pub(crate) fn is_token(column: &str) -> String {
     format!("CAST(CONVERT({column} USING utf8mb4) AS BINARY) = ?")
 }
 
-/// It names the column so that no server computes it before a row is there.
+/// It names the column so that no server computes it before a row is there, and compares so that none leaves it out.
 fn mark(column: &str) -> String {
-    format!("LAST_INSERT_ID(CHAR_LENGTH({column}) * 0 + {MARK})")
+    format!("LAST_INSERT_ID(CHAR_LENGTH({column}) * 0 + {MARK}) = {MARK}")
 }
 
 pub(crate) fn placeholders(count: usize) -> String {
@@ -551,8 +555,9 @@ impl Backend {
                 Ok(table) if table != self.table => {
                     return Error::TableMismatch {
                         table: self.table.name.clone(),
-                        problem: "it has been changed since the store was made: make the store anew"
-                            .to_owned(),
+                        problem:
+                            "it has been changed since the store was made: make the store anew"
+                                .to_owned(),
                     };
                 }
                 Err(explanation @ (Error::TableMissing { .. } | Error::TableMismatch { .. })) => {
@@ -567,7 +572,9 @@ impl Backend {
     /// Whether the session is live, which it stays until the transaction ends.
     pub(crate) fn lock_live(&self, connection: &mut Connection, token: &str) -> DriverResult<bool> {
         let row = connection.first(&self.statements.is_live, vec![token.into()])?;
-        Ok(row.and_then(|mut row| bytes(&mut row, 0)).is_some_and(|found| found == token.as_bytes()))
+        Ok(row
+            .and_then(|mut row| bytes(&mut row, 0))
+            .is_some_and(|found| found == token.as_bytes()))
     }
 
     fn rename(
@@ -643,8 +650,8 @@ impl Backend {
         let now = now.unwrap_or(Value::NULL);
         let mut last = Vec::new();
         loop {
-            let mut rows =
-                connection.execute(&self.statements.page, vec![last.as_slice().into(), now.clone()])?;
+            let mut rows = connection
+                .execute(&self.statements.page, vec![last.as_slice().into(), now.clone()])?;
             let mut is_over = true;
             while let Some(row) = rows.next().transpose()? {
                 is_over = false;

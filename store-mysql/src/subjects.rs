@@ -169,8 +169,10 @@ impl SubjectStore for MysqlStore {
                     return Ok(false);
                 }
                 match subject {
-                    Some(subject) => connection
-                        .change(&subjects.tie, vec![token.into(), subject.into(), subject.into()])?,
+                    Some(subject) => connection.change(
+                        &subjects.tie,
+                        vec![token.into(), subject.into(), subject.into()],
+                    )?,
                     None => connection.change(&subjects.untie, vec![token.into()])?,
                 };
                 Ok(true)

@@ -246,10 +246,16 @@ impl Facts {
         let (token, data, expiry) =
             (self.column("token")?, self.column("data")?, self.column("expiry")?);
         if !matches!(&*token.kind, "char" | "varchar" | "varbinary") {
-            return Err(format!("tokens would be changed by its column \"token\", of type {}", token.kind));
+            return Err(format!(
+                "tokens would be changed by its column \"token\", of type {}",
+                token.kind
+            ));
         }
         if !matches!(&*data.kind, "tinyblob" | "blob" | "mediumblob" | "longblob" | "varbinary") {
-            return Err(format!("data would be changed by its column \"data\", of type {}", data.kind));
+            return Err(format!(
+                "data would be changed by its column \"data\", of type {}",
+                data.kind
+            ));
         }
         let range = match &*expiry.kind {
             "datetime" => InstantRange::of_datetime(expiry.digits),
@@ -258,7 +264,9 @@ impl Facts {
             }
             "timestamp" => InstantRange::of_timestamp(expiry.digits),
             other => {
-                return Err(format!("its column \"expiry\" is of type {other}, which holds no instants"));
+                return Err(format!(
+                    "its column \"expiry\" is of type {other}, which holds no instants"
+                ));
             }
         };
         if expiry.digits < 3 {
@@ -286,7 +294,9 @@ impl Facts {
                     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 };
                 if !is_name(charset) || !is_name(collation) {
-                    return Err(format!("its tokens have the collation {collation:?}, which is unknown"));
+                    return Err(format!(
+                        "its tokens have the collation {collation:?}, which is unknown"
+                    ));
                 }
                 format!("CONVERT(tie.token USING {charset}) COLLATE {collation}")
             }
@@ -344,16 +354,13 @@ fn has_unsigned_timestamps(version: &str) -> bool {
 /// The largest value that a statement with two such can carry.
 ///
 /// The driver sends a statement of up to 16 MiB in one piece, which has to fit into the server's `max_allowed_packet`, and
-/// values of a larger one in pieces, of which each value has to fit.
+/// values of a larger one in pieces of up to 16 MiB, of which the pieces and each whole value have to fit.
 fn largest_value(max_allowed_packet: usize) -> usize {
     const LARGEST_PIECE: usize = 16 * 1024 * 1024;
     // For the token, the expiry and what the protocol puts around them.
     const REST: usize = 4 * 1024;
-    if max_allowed_packet >= LARGEST_PIECE {
-        max_allowed_packet
-    } else {
-        max_allowed_packet.saturating_sub(REST) / 2
-    }
+    let room = max_allowed_packet.saturating_sub(REST);
+    if max_allowed_packet >= LARGEST_PIECE { room } else { room / 2 }
 }
 
 #[cfg(test)]
@@ -365,7 +372,16 @@ mod tests {
         for name in ["sessions", "Sessions_2", "_s", "2s", "order", &"x".repeat(MAX_NAME_LEN)] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", "a b", "a`b", "a;--", "app.sessions", "séance", "42", &"x".repeat(MAX_NAME_LEN + 1)] {
+        for name in [
+            "",
+            "a b",
+            "a`b",
+            "a;--",
+            "app.sessions",
+            "séance",
+            "42",
+            &"x".repeat(MAX_NAME_LEN + 1),
+        ] {
             let refused = check_name(name);
             assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{name}: {refused:?}");
         }
@@ -389,7 +405,7 @@ mod tests {
 
     #[test]
     fn values_fit_into_the_servers_packets() {
-        assert_eq!(largest_value(16 * 1024 * 1024), 16 * 1024 * 1024);
+        assert_eq!(largest_value(16 * 1024 * 1024), 16 * 1024 * 1024 - 4096);
         assert_eq!(largest_value(1024 * 1024), (1024 * 1024 - 4096) / 2);
         assert_eq!(largest_value(0), 0);
     }

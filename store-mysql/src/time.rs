@@ -16,7 +16,11 @@ pub(crate) struct InstantRange {
 impl InstantRange {
     /// `DATETIME`: the years that MySQL's manual gives.
     pub(crate) fn of_datetime(digits: u8) -> Self {
-        Self { earliest: instant(1000, 1, 1, 0), latest: end_of_second(instant(9999, 12, 31, 86_399)), digits }
+        Self {
+            earliest: instant(1000, 1, 1, 0),
+            latest: end_of_second(instant(9999, 12, 31, 86_399)),
+            digits,
+        }
     }
 
     /// `TIMESTAMP` as a signed number of 32 bits: until 19 January 2038.
@@ -84,7 +88,10 @@ mod tests {
     fn ranges_end_where_the_manual_says() {
         let last = |range: InstantRange| range.latest.to_rfc3339();
         assert_eq!(last(InstantRange::of_timestamp(6)), "2038-01-19T03:14:07.999999+00:00");
-        assert_eq!(last(InstantRange::of_unsigned_timestamp(6)), "2106-02-07T06:28:15.999999+00:00");
+        assert_eq!(
+            last(InstantRange::of_unsigned_timestamp(6)),
+            "2106-02-07T06:28:15.999999+00:00"
+        );
         assert_eq!(last(InstantRange::of_datetime(6)), "9999-12-31T23:59:59.999999+00:00");
         for range in [
             InstantRange::of_timestamp(6),
@@ -94,8 +101,13 @@ mod tests {
             for fits in [range.earliest, range.latest, range.latest + TimeDelta::nanoseconds(999)] {
                 assert!(range.expiry(fits).is_ok(), "{fits}");
             }
-            let just_outside = [range.earliest - TimeDelta::nanoseconds(1), range.latest + TimeDelta::microseconds(1)];
-            for out in just_outside.into_iter().chain([DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC]) {
+            let just_outside = [
+                range.earliest - TimeDelta::nanoseconds(1),
+                range.latest + TimeDelta::microseconds(1),
+            ];
+            for out in
+                just_outside.into_iter().chain([DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC])
+            {
                 assert!(matches!(range.expiry(out), Err(Error::ExpiryOutOfRange { .. })), "{out}");
             }
         }
@@ -104,7 +116,9 @@ mod tests {
     #[test]
     fn expiries_are_rounded_down_and_come_back() {
         let given = seconds(1_900_000_000) + TimeDelta::nanoseconds(123_456_789);
-        for (digits, kept) in [(6, 123_456_000), (5, 123_450_000), (4, 123_400_000), (3, 123_000_000)] {
+        for (digits, kept) in
+            [(6, 123_456_000), (5, 123_450_000), (4, 123_400_000), (3, 123_000_000)]
+        {
             let value = InstantRange::of_datetime(digits).expiry(given).expect("in range");
             let back = seconds(1_900_000_000) + TimeDelta::nanoseconds(kept);
             assert_eq!(to_instant(&value), Some(back), "{digits} digits");

@@ -1,0 +1,130 @@
+//! Every promise, on every kind of table and connection that the store is used on.
+
+mod database;
+
+use database::{CLASSIC, Database, is_server_there};
+use store_core::conformance::{DurableHarness, Harness};
+use store_core::{CleanupOptions, Limits};
+use store_mysql::r2d2::Pool;
+use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, TableVariant};
+
+/// The hardened table, as `create_table` makes it, on the pool that `connect` makes.
+mod hardened {
+    use super::*;
+
+    struct Hardened(Database);
+
+    impl Harness for Hardened {
+        type Store = MysqlStore;
+
+        fn store(&self, cleanup: CleanupOptions) -> MysqlStore {
+            let options = MysqlOptions::new().with_cleanup(cleanup);
+            let pool = options.pool(&self.0.url()).expect("the server is there");
+            let variant = options.create_table(&pool).expect("the table can be made");
+            assert_eq!(variant, TableVariant::Hardened);
+            options.build(pool).expect("the table suits")
+        }
+
+        fn stop_cleanup(store: &MysqlStore) {
+            store.stop_cleanup();
+        }
+
+        fn limits(&self) -> Limits {
+            let limits = self.store(CleanupOptions::disabled()).limits();
+            assert_eq!(limits.max_token_len, 255);
+            // The server lets through 16 MiB at least, of which a value can have nearly all.
+            assert!(limits.max_data_len >= 16 * 1024 * 1024 - 4 * 1024, "{limits:?}");
+            limits
+        }
+    }
+
+    impl DurableHarness for Hardened {
+        fn location(&self) -> String {
+            self.0.url()
+        }
+
+        fn attach(location: &str) -> Self {
+            Self(Database::attach(location))
+        }
+    }
+
+    store_core::conformance_tests!(Hardened(Database::new()), durable, shared, when is_server_there());
+    store_core::subject_conformance_tests!(Hardened(Database::new()), when is_server_there());
+}
+
+/// The Go store's table in a database with a collation that ignores case and accents, on a pool that the application made.
+mod classic {
+    use super::*;
+
+    struct Classic(Database);
+
+    impl Classic {
+        fn new() -> Self {
+            let database = Database::new();
+            database.run("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci");
+            database.run(CLASSIC);
+            Self(database)
+        }
+    }
+
+    impl Harness for Classic {
+        type Store = MysqlStore;
+
+        fn store(&self, cleanup: CleanupOptions) -> MysqlStore {
+            let manager = MysqlConnectionManager::new(&self.0.url()).expect("the URL is right");
+            let pool = Pool::builder().max_size(4).build(manager).expect("the server is there");
+            let variant =
+                MysqlStore::create_table(&pool).expect("the index of subjects can be made");
+            assert_eq!(variant, TableVariant::Classic);
+            MysqlOptions::new().with_cleanup(cleanup).build(pool).expect("the table suits")
+        }
+
+        fn stop_cleanup(store: &MysqlStore) {
+            store.stop_cleanup();
+        }
+
+        fn limits(&self) -> Limits {
+            Limits { max_token_len: 43, max_data_len: 65_535 }
+        }
+    }
+
+    impl DurableHarness for Classic {
+        fn location(&self) -> String {
+            self.0.url()
+        }
+
+        fn attach(location: &str) -> Self {
+            Self(Database::attach(location))
+        }
+    }
+
+    store_core::conformance_tests!(Classic::new(), durable, shared, when is_server_there());
+    store_core::subject_conformance_tests!(Classic::new(), when is_server_there());
+}
+
+/// The Go store's table alone, of another name, without an index of subjects.
+mod without_subjects {
+    use super::*;
+
+    struct Alone(Database);
+
+    impl Harness for Alone {
+        type Store = MysqlStore;
+
+        fn store(&self, cleanup: CleanupOptions) -> MysqlStore {
+            self.0.run(&CLASSIC.replace("TABLE sessions", "TABLE IF NOT EXISTS `order`"));
+            let options = MysqlOptions::new().with_table_name("order").with_cleanup(cleanup);
+            options.connect(&self.0.url()).expect("the table suits")
+        }
+
+        fn stop_cleanup(store: &MysqlStore) {
+            store.stop_cleanup();
+        }
+
+        fn limits(&self) -> Limits {
+            Limits { max_token_len: 43, max_data_len: 65_535 }
+        }
+    }
+
+    store_core::conformance_tests!(Alone(Database::new()), when is_server_there());
+}

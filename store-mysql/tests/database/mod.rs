@@ -1,0 +1,80 @@
+//! Databases for tests, each of its own, on the server that all tests of a program share.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Opts, OptsBuilder};
+use store_mysql::mysql;
+use xtask::mysql_server::shared_server;
+
+/// Whether there is a server. Where there is none, `shared_server` says so aloud, or fails under `cargo xtask test-all`.
+pub fn is_server_there() -> bool {
+    shared_server().is_some()
+}
+
+/// A database that is removed with this value, unless the test has failed.
+pub struct Database {
+    server: String,
+    name: String,
+    is_own: bool,
+}
+
+impl Database {
+    /// A new, empty database on the shared server.
+    pub fn new() -> Self {
+        let server = shared_server().expect("tests ask first").url();
+        Self::on(server)
+    }
+
+    /// A new, empty database on a server.
+    pub fn on(server: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("store_mysql_test_{}_{number}", std::process::id());
+        let database = Self { server: server.to_owned(), name, is_own: true };
+        database.administer(&format!("CREATE DATABASE `{}`", database.name));
+        database
+    }
+
+    /// The database of another process.
+    pub fn attach(location: &str) -> Self {
+        let (server, name) = location.rsplit_once('/').expect("a location that `url` gave");
+        Self { server: server.to_owned(), name: name.to_owned(), is_own: false }
+    }
+
+    /// The URL of the database, for a store.
+    pub fn url(&self) -> String {
+        format!("{}/{}", self.server.trim_end_matches('/'), self.name)
+    }
+
+    /// A connection as an application's own code makes it, in the database.
+    pub fn connection(&self) -> Conn {
+        let opts = Opts::from_url(&self.url()).expect("a URL");
+        Conn::new(OptsBuilder::from_opts(opts).prefer_socket(false)).expect("a connection")
+    }
+
+    /// Runs a statement in the database.
+    pub fn run(&self, sql: &str) {
+        self.connection().query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    fn administer(&self, sql: &str) {
+        let opts = Opts::from_url(&self.server).expect("a URL");
+        let mut connection =
+            Conn::new(OptsBuilder::from_opts(opts).prefer_socket(false)).expect("a connection");
+        connection.query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if self.is_own && !std::thread::panicking() {
+            self.administer(&format!("DROP DATABASE `{}`", self.name));
+        }
+    }
+}
+
+/// The table as the Go store documents it.
+pub const CLASSIC: &str = "CREATE TABLE sessions (
+    token CHAR(43) PRIMARY KEY, data BLOB NOT NULL, expiry TIMESTAMP(6) NOT NULL,
+    INDEX sessions_expiry_idx (expiry))";
