@@ -1,8 +1,10 @@
-//! Private, throw-away MariaDB and MySQL servers for tests.
+//! Private, throw-away MariaDB and MySQL servers for tests, and clusters of MariaDB.
 //!
 //! An [`Installation`] is a product's programs: the machine's own, or a copy below the target directory that leaves
-//! the machine untouched. [`PrivateServer`] runs them on a port and in a directory of its own,
-//! and ends with whoever started them, however that ends. [`shared_server`] is the one server of a test program.
+//! the machine untouched. [`PrivateServer`] and [`GaleraCluster`] run them on ports and in directories of their own,
+//! and end with whoever started them, however that ends. [`shared_server`] is the one server of a test program.
+
+mod galera;
 
 mod installation;
 
@@ -23,6 +25,7 @@ mod template;
 use std::env;
 use std::fmt;
 
+pub use galera::GaleraCluster;
 pub use installation::Installation;
 pub use server::{PrivateServer, ServerOptions};
 pub use shared::{SharedServer, shared_server};

@@ -64,12 +64,16 @@ fn a_server_greets_where_it_says() {
     assert!(server.is_running());
     assert!(greets(&server));
     assert_eq!(server.url(), format!("mysql://root@127.0.0.1:{}", server.port()));
+    assert_eq!(server.execute("SELECT 1, 'a'").expect("a row"), "1\ta\n");
+    let error = server.execute("SELECT nothing").expect_err("there is no such column");
+    assert!(error.to_string().contains("nothing"), "{error}");
 }
 
 #[test]
 fn a_killed_server_is_gone_and_comes_back_where_it_was() {
     let Some(server) = start(ServerOptions::new()) else { return };
     let url = server.url();
+    server.execute("CREATE DATABASE kept").expect("a database");
     server.kill().expect("an end");
     assert!(!server.is_running());
     assert!(!greets(&server));
@@ -79,6 +83,7 @@ fn a_killed_server_is_gone_and_comes_back_where_it_was() {
     assert!(server.is_running());
     assert!(greets(&server));
     assert_eq!(server.url(), url);
+    assert_eq!(server.execute("SHOW DATABASES LIKE 'kept'").expect("a row").trim(), "kept");
 }
 
 #[test]
@@ -126,10 +131,16 @@ fn two_servers_run_at_once() {
 
 #[test]
 fn zones_are_known_by_offset_and_by_name() {
-    for zone in ["+05:30", "America/New_York"] {
+    // When it was noon in summer in UTC.
+    let options = ServerOptions::new().with_arg("--default-time-zone=+05:30");
+    let Some(server) = start(options) else { return };
+    let noon = || server.execute("SELECT FROM_UNIXTIME(1718280000)").expect("a time");
+    assert_eq!(noon().trim(), "2024-06-13 17:30:00");
+
+    for (zone, time) in [("America/New_York", "08:00:00"), ("UTC", "12:00:00")] {
         let options = ServerOptions::new().with_arg(format!("--default-time-zone={zone}"));
-        let Some(server) = start(options) else { return };
-        assert!(greets(&server), "{zone}");
+        server.restart_with(options).expect("a restart");
+        assert_eq!(noon().trim(), format!("2024-06-13 {time}"));
     }
 }
 

@@ -117,6 +117,11 @@ impl Installation {
         &self.version
     }
 
+    /// The library that makes nodes of servers.
+    pub(super) fn galera(&self) -> Option<&Path> {
+        self.galera.as_deref()
+    }
+
     /// One of the programs. Those of a copy get the libraries that came with them.
     pub(super) fn program(&self, name: &str) -> Result<Command> {
         let path = self.path(name).ok_or_else(|| format!("{} has no {name}", self.product))?;

@@ -6,13 +6,14 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::program::tail;
+use super::program::{self, tail};
 use super::supervisor::Supervisor;
 use super::{Installation, Product, ports, template};
 use crate::Result;
@@ -28,13 +29,14 @@ pub struct ServerOptions {
     arguments: Vec<String>,
     address: Ipv4Addr,
     port: Option<u16>,
+    pub(super) user: Option<&'static str>,
 }
 
 impl ServerOptions {
     /// A free port of 127.0.0.1, and no arguments besides those that every server gets.
     #[must_use]
     pub fn new() -> Self {
-        Self { arguments: Vec::new(), address: Ipv4Addr::LOCALHOST, port: None }
+        Self { arguments: Vec::new(), address: Ipv4Addr::LOCALHOST, port: None, user: None }
     }
 
     /// One more argument of the server, such as `--default-time-zone=+05:30`. `America/New_York`,
@@ -71,10 +73,15 @@ impl Default for ServerOptions {
 /// It ends when it is dropped, and also when the process that started it ends in any other way: by a panic,
 /// `process::exit`, an interrupt or SIGKILL. Its directory goes with it.
 pub struct PrivateServer {
-    installation: Installation,
-    supervisor: Mutex<Supervisor>,
-    options: ServerOptions,
-    port: u16,
+    pub(super) installation: Installation,
+    process: Mutex<Process>,
+    address: SocketAddr,
+    user: Option<&'static str>,
+}
+
+struct Process {
+    supervisor: Supervisor,
+    arguments: Vec<String>,
 }
 
 impl PrivateServer {
@@ -86,18 +93,27 @@ impl PrivateServer {
     pub fn start(installation: &Installation, options: ServerOptions) -> Result<Self> {
         /// Somebody else may take the free port before the server does.
         const ATTEMPTS: usize = 5;
-        let free = |options: &ServerOptions| ports::free::<1>(options.address).map(|[port]| port);
-        let port = options.port.map_or_else(|| free(&options), Ok)?;
+        let ServerOptions { arguments, address, port: chosen, user } = options;
+        let free = || ports::free::<1>(address).map(|[port]| port);
+        let port = chosen.map_or_else(free, Ok)?;
         let supervisor = Supervisor::new()?;
-        template::copy(installation, &supervisor.directory().join("data"))?;
-        let installation = installation.clone();
-        let mut server = Self { installation, supervisor: Mutex::new(supervisor), options, port };
+        let directory = supervisor.directory();
+        template::copy(installation, &directory.join("data"))?;
+        if let Some(user) = user {
+            give(directory, user)?;
+        }
+        let mut server = Self {
+            installation: installation.clone(),
+            address: (address, port).into(),
+            user,
+            process: Mutex::new(Process { supervisor, arguments }),
+        };
         for _ in 1..ATTEMPTS {
             match server.launch() {
                 Ok(()) => return Ok(server),
-                Err(error) if server.options.port.is_some() => return Err(error),
+                Err(error) if chosen.is_some() => return Err(error),
                 Err(_) if server.log_tail().contains("Address already in use") => {
-                    server.port = free(&server.options)?;
+                    server.address.set_port(free()?);
                 }
                 Err(error) => return Err(error),
             }
@@ -115,13 +131,13 @@ impl PrivateServer {
     /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from((self.options.address, self.port))
+        self.address
     }
 
     /// The port that it listens on, which stays the same when it is restarted.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// The URL of the server, which names no database: `mysql://root@127.0.0.1:15432`.
@@ -130,13 +146,31 @@ impl PrivateServer {
         format!("mysql://root@{}", self.address())
     }
 
+    /// Has the product's own client run statements as root, and gives the rows that come of them, one a line, with tabs
+    /// between columns.
+    ///
+    /// # Errors
+    ///
+    /// The server can't be reached, or refuses a statement.
+    pub fn execute(&self, sql: &str) -> Result<String> {
+        let name = match self.product() {
+            Product::MariaDb => "mariadb",
+            Product::MySql => "mysql",
+        };
+        let mut client = self.installation.program(name)?;
+        client.args(["--no-defaults", "--user=root", "--protocol=tcp", "--connect-timeout=2"]);
+        client.arg(format!("--host={}", self.address.ip())).arg(format!("--port={}", self.port()));
+        client.args(["--batch", "--skip-column-names", "--execute", sql]);
+        program::read(&mut client)
+    }
+
     /// Ends the server with SIGKILL, as a crash does, and waits until it is gone. Its data stay.
     ///
     /// # Errors
     ///
     /// It doesn't end.
     pub fn kill(&self) -> Result {
-        self.supervisor().end(Signal::KILL)
+        self.process().supervisor.end(Signal::KILL)
     }
 
     /// Ends the server in an orderly way, and waits until it is gone. Its data stay.
@@ -145,7 +179,7 @@ impl PrivateServer {
     ///
     /// It doesn't end.
     pub fn stop(&self) -> Result {
-        self.supervisor().end(Signal::TERM)
+        self.process().supervisor.end(Signal::TERM)
     }
 
     /// Starts the server again on its data and port. One that runs is ended in an orderly way before.
@@ -158,13 +192,24 @@ impl PrivateServer {
         self.launch()
     }
 
+    /// The same with other arguments than before. Address and port stay what they are, whatever the options say.
+    ///
+    /// # Errors
+    ///
+    /// It doesn't end, or doesn't start.
+    pub fn restart_with(&self, options: ServerOptions) -> Result {
+        self.stop()?;
+        self.process().arguments = options.arguments;
+        self.launch()
+    }
+
     /// Stops the server in its tracks: connections stay open, and nothing answers.
     ///
     /// # Errors
     ///
     /// It isn't running.
     pub fn freeze(&self) -> Result {
-        self.supervisor().signal(Signal::STOP)
+        self.process().supervisor.signal(Signal::STOP)
     }
 
     /// Lets a frozen server go on.
@@ -173,46 +218,47 @@ impl PrivateServer {
     ///
     /// It isn't running.
     pub fn thaw(&self) -> Result {
-        self.supervisor().signal(Signal::CONT)
+        self.process().supervisor.signal(Signal::CONT)
     }
 
     /// Whether there is a process, be it frozen.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.supervisor().is_running()
+        self.process().supervisor.is_running()
     }
 
     /// The end of the server's log.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        log_tail(self.supervisor().directory())
+        log_tail(self.process().supervisor.directory())
     }
 
-    fn supervisor(&self) -> MutexGuard<'_, Supervisor> {
-        // A supervisor is whole after every step.
-        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
+    fn process(&self) -> MutexGuard<'_, Process> {
+        // It is whole after every step.
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn launch(&self) -> Result {
-        let mut supervisor = self.supervisor();
+        let mut process = self.process();
+        let Process { supervisor, arguments } = &mut *process;
         let directory = supervisor.directory().to_owned();
         let in_directory =
             |option: &str, name: &str| format!("{option}={}", directory.join(name).display());
         let product = self.installation.product();
-        let mut command = self.installation.server(None)?;
+        let mut command = self.installation.server(self.user)?;
         command
             .arg(in_directory("--datadir", "data"))
             .arg(in_directory("--socket", "socket"))
             .arg(in_directory("--pid-file", "pid"))
             .arg(in_directory("--log-error", "error.log"))
             .arg(in_directory("--tmpdir", ""))
-            .arg(format!("--bind-address={}", self.options.address))
-            .arg(format!("--port={}", self.port))
+            .arg(format!("--bind-address={}", self.address.ip()))
+            .arg(format!("--port={}", self.port()))
             .arg("--innodb-buffer-pool-size=32M")
             .args(template::options(product))
-            .args(&self.options.arguments);
+            .args(arguments);
         supervisor.start(&command)?;
-        wait_for_greeting(&mut supervisor, self.address())
+        wait_for_greeting(supervisor, self.address)
     }
 }
 
@@ -220,6 +266,11 @@ impl fmt::Debug for PrivateServer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("PrivateServer").field("url", &self.url()).finish_non_exhaustive()
     }
+}
+
+/// Makes a directory and everything in it another user's.
+fn give(directory: &Path, user: &str) -> Result {
+    program::run(Command::new("chown").args(["-R", user]).arg(directory))
 }
 
 fn log_tail(directory: &Path) -> String {

@@ -27,6 +27,10 @@ while IFS= read -r order <&3; do
     status=$?
     kill -KILL "$reader" 2>/dev/null
     wait "$reader" 2>/dev/null
+    # What the server had started, such as the transfer of a node's state, is in the process group of this script.
+    trap '' TERM
+    kill -TERM 0
+    trap - TERM
     (echo "ended $status") 2>/dev/null
 done
 
