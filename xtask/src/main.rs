@@ -6,6 +6,8 @@ mod demo;
 
 mod interop;
 
+mod mysql;
+
 mod test_all;
 
 mod tidy;
@@ -42,6 +44,13 @@ mod flags {
             }
             /// Runs ours and Go's side by side on one database. It needs a Go toolchain.
             cmd interop {}
+            /// Runs the tests that need a server on one, which it gets where it is missing.
+            cmd test-mysql {
+                /// Whose server: mariadb (default) or mysql.
+                optional --server server: String
+            }
+            /// Runs the tests that need a cluster on one of MariaDB, which it gets where it is missing.
+            cmd test-galera {}
             /// Checks what no other tool does: manifests, changelog, links and the map of the code.
             cmd tidy {}
         }
@@ -70,6 +79,8 @@ fn run() -> Result {
         flags::XtaskCmd::Demo(flags) => demo::run(&shell, &start, flags),
         flags::XtaskCmd::Browser(flags) => browser::run(&shell, &start, flags),
         flags::XtaskCmd::Interop(_) => interop::run(&shell),
+        flags::XtaskCmd::TestMysql(flags) => mysql::run(&shell, &flags),
+        flags::XtaskCmd::TestGalera(_) => mysql::run_galera(&shell),
         flags::XtaskCmd::Tidy(_) => tidy::run(&root),
     }
 }
