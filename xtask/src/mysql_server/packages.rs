@@ -21,7 +21,8 @@ pub(super) struct Selection {
     name: &'static str,
     /// Packages that are needed with what they depend on.
     whole: &'static [&'static str],
-    /// Packages of which single programs are needed, which work without what others of them depend on.
+    /// Packages of which single files are needed, which work without what others of them depend on. A copy always
+    /// has them, because machines are known to have deleted the files of packages such as tzdata.
     alone: &'static [&'static str],
     archive: Archive,
 }
@@ -39,8 +40,8 @@ impl Selection {
     pub(super) const MARIADB: Self = Self {
         product: Product::MariaDb,
         name: "mariadb",
-        whole: &["mariadb-server-core", "mariadb-client-core", "tzdata"],
-        alone: &["mariadb-client"],
+        whole: &["mariadb-server-core", "mariadb-client-core"],
+        alone: &["mariadb-client", "tzdata"],
         archive: Archive::Machine,
     };
 
@@ -48,15 +49,8 @@ impl Selection {
     pub(super) const GALERA: Self = Self {
         product: Product::MariaDb,
         name: "galera",
-        whole: &[
-            "mariadb-server-core",
-            "mariadb-client-core",
-            "tzdata",
-            "galera-4",
-            "rsync",
-            "lsof",
-        ],
-        alone: &["mariadb-client", "mariadb-server"],
+        whole: &["mariadb-server-core", "mariadb-client-core", "galera-4", "rsync", "lsof"],
+        alone: &["mariadb-client", "mariadb-server", "tzdata"],
         archive: Archive::Machine,
     };
 
@@ -64,8 +58,8 @@ impl Selection {
     pub(super) const MYSQL: Self = Self {
         product: Product::MySql,
         name: "mysql",
-        whole: &["mysql-server-core", "mysql-client-core", "tzdata"],
-        alone: &[],
+        whole: &["mysql-server-core", "mysql-client-core"],
+        alone: &["tzdata"],
         archive: Archive::Unstable,
     };
 }
@@ -170,10 +164,8 @@ fn fill(selection: &Selection, place: &Path) -> Result {
         updated.err().map_or(error.to_string(), |first| format!("{first}{error}"))
     })?;
     let archives = apt.join("cache/archives");
-    if !selection.alone.is_empty() {
-        let mut download = apt_get();
-        program::run(download.arg("download").args(selection.alone).current_dir(&archives))?;
-    }
+    let mut download = apt_get();
+    program::run(download.arg("download").args(selection.alone).current_dir(&archives))?;
     let tree = place.join("tree");
     fs::create_dir(&tree)?;
     fs::create_dir(&packages)?;
