@@ -1,5 +1,6 @@
 //! Every promise, on every kind of table and connection that the store is used on.
 
+#[path = "server/database.rs"]
 mod database;
 
 use database::{CLASSIC, Database, is_server_there};

@@ -8,12 +8,12 @@ use store_mysql::mysql;
 use xtask::mysql_server::shared_server;
 
 /// Whether there is a server. Where there is none, `shared_server` says so aloud, or fails under `cargo xtask test-all`.
-pub fn is_server_there() -> bool {
+pub(crate) fn is_server_there() -> bool {
     shared_server().is_some()
 }
 
 /// A database that is removed with this value, unless the test has failed.
-pub struct Database {
+pub(crate) struct Database {
     server: String,
     name: String,
     is_own: bool,
@@ -21,13 +21,13 @@ pub struct Database {
 
 impl Database {
     /// A new, empty database on the shared server.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let server = shared_server().expect("tests ask first").url();
         Self::on(server)
     }
 
     /// A new, empty database on a server.
-    pub fn on(server: &str) -> Self {
+    pub(crate) fn on(server: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("store_mysql_test_{}_{number}", std::process::id());
@@ -37,24 +37,37 @@ impl Database {
     }
 
     /// The database of another process.
-    pub fn attach(location: &str) -> Self {
+    pub(crate) fn attach(location: &str) -> Self {
         let (server, name) = location.rsplit_once('/').expect("a location that `url` gave");
         Self { server: server.to_owned(), name: name.to_owned(), is_own: false }
     }
 
     /// The URL of the database, for a store.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("{}/{}", self.server.trim_end_matches('/'), self.name)
     }
 
+    /// The database's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL for another user, `name:password`.
+    pub(crate) fn url_for(&self, user: &str) -> String {
+        let (scheme, rest) =
+            self.url().split_once("://").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a URL");
+        let host = rest.split_once('@').map_or(&*rest, |(_, host)| host);
+        format!("{scheme}://{user}@{host}")
+    }
+
     /// A connection as an application's own code makes it, in the database.
-    pub fn connection(&self) -> Conn {
+    pub(crate) fn connection(&self) -> Conn {
         let opts = Opts::from_url(&self.url()).expect("a URL");
         Conn::new(OptsBuilder::from_opts(opts).prefer_socket(false)).expect("a connection")
     }
 
     /// Runs a statement in the database.
-    pub fn run(&self, sql: &str) {
+    pub(crate) fn run(&self, sql: &str) {
         self.connection().query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
@@ -75,6 +88,6 @@ impl Drop for Database {
 }
 
 /// The table as the Go store documents it.
-pub const CLASSIC: &str = "CREATE TABLE sessions (
+pub(crate) const CLASSIC: &str = "CREATE TABLE sessions (
     token CHAR(43) PRIMARY KEY, data BLOB NOT NULL, expiry TIMESTAMP(6) NOT NULL,
     INDEX sessions_expiry_idx (expiry))";
