@@ -144,13 +144,12 @@ impl Connection {
         sql: &Sql,
         params: Vec<Value>,
     ) -> DriverResult<QueryResult<'_, '_, '_, Binary>> {
-        let statement = match self.statements.get(&sql.id) {
-            Some(statement) => statement.clone(),
-            None => {
-                let statement = self.driver.prep(&sql.text)?;
-                self.statements.insert(sql.id, statement.clone());
-                statement
-            }
+        let statement = if let Some(statement) = self.statements.get(&sql.id) {
+            statement.clone()
+        } else {
+            let statement = self.driver.prep(&sql.text)?;
+            self.statements.insert(sql.id, statement.clone());
+            statement
         };
         let params = if params.is_empty() { Params::Empty } else { Params::Positional(params) };
         self.driver.exec_iter(statement, params)

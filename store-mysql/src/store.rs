@@ -598,8 +598,8 @@ impl Backend {
             // Another token of the column's collation may be this very row.
             let in_the_way = connection.first(&self.statements.is_live, vec![new_token.into()])?;
             match in_the_way.and_then(|mut row| bytes(&mut row, 0)) {
-                Some(taken) if taken == new_token.as_bytes() => return Ok(Err(Error::TokenTaken)),
-                Some(taken) if taken != token.as_bytes() => {
+                Some(other) if other == new_token.as_bytes() => return Ok(Err(Error::TokenTaken)),
+                Some(other) if other != token.as_bytes() => {
                     return Ok(Err(Error::InvalidToken(TokenProblem::Unrepresentable)));
                 }
                 Some(_) => {}

@@ -124,7 +124,7 @@ pub(crate) fn inspect(
 /// What the server tells about a table.
 struct Facts {
     kind: String,
-    /// Whether the engine has transactions; MyISAM and Aria have none.
+    /// Whether the engine has transactions; `MyISAM` and `Aria` have none.
     is_transactional: bool,
     columns: Vec<Column>,
     indexes: Vec<IndexPart>,

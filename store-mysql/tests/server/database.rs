@@ -36,6 +36,12 @@ impl Database {
         database
     }
 
+    /// The same, left to a server that ends with the test.
+    pub(crate) fn kept(mut self) -> Self {
+        self.is_own = false;
+        self
+    }
+
     /// The database of another process.
     pub(crate) fn attach(location: &str) -> Self {
         let (server, name) = location.rsplit_once('/').expect("a location that `url` gave");

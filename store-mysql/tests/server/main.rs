@@ -1,11 +1,17 @@
-//! What is peculiar to MySQL and MariaDB, on real servers.
+//! The promises of every store, and what is peculiar to MySQL and MariaDB, on real servers.
 
 mod database;
 
 mod proxy;
+
+mod conformance;
 
 mod tables;
 
 mod zones;
 
 mod wire;
+
+mod faults;
+
+mod sweeping;

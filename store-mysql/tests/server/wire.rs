@@ -54,6 +54,7 @@ fn store(
 
 #[test]
 fn operations_take_one_round_trip_each() {
+    type Operation = (&'static str, fn(&MysqlStore));
     if !is_server_there() {
         return;
     }
@@ -61,7 +62,6 @@ fn operations_take_one_round_trip_each() {
         let database = Database::new();
         let proxy = proxy_to(&database);
         let store = store(&database, &proxy, options(), has_subjects);
-        type Operation = (&'static str, fn(&MysqlStore));
         let operations: [Operation; 8] = [
             ("commit of a new session", |store| {
                 store.commit("token", b"data", in_an_hour()).expect("it commits");

@@ -1,13 +1,11 @@
 //! Every promise, on every kind of table and connection that the store is used on.
 
-#[path = "server/database.rs"]
-mod database;
-
-use database::{CLASSIC, Database, is_server_there};
 use store_core::conformance::{DurableHarness, Harness};
 use store_core::{CleanupOptions, Limits};
 use store_mysql::r2d2::Pool;
 use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, TableVariant};
+
+use crate::database::{CLASSIC, Database, is_server_there};
 
 /// The hardened table, as `create_table` makes it, on the pool that `connect` makes.
 mod hardened {
