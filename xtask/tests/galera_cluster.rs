@@ -1,25 +1,6 @@
 //! A cluster as tests use it. `cargo xtask test-galera` gets its programs and runs these tests.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use xtask::mysql_server::GaleraCluster;
-
-/// Only ends what hangs.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < TIMEOUT, "{what}: not in {TIMEOUT:?}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn size(cluster: &GaleraCluster, index: usize) -> String {
-    let rows = cluster.node(index).execute("SHOW STATUS LIKE 'wsrep_cluster_size'");
-    rows.ok().and_then(|rows| Some(rows.split_once('\t')?.1.trim().to_owned())).unwrap_or_default()
-}
 
 #[test]
 #[ignore = "cargo xtask test-galera runs it"]
@@ -46,14 +27,14 @@ fn nodes_are_one_database_that_outlives_each_of_them() {
     for index in 0..3 {
         let other = (index + 1) % 3;
         cluster.kill(index).expect("an end");
-        wait_until("the others notice", || size(&cluster, other) == "2");
+        cluster.wait_for_members(other, 2).expect("that the others notice");
         add(other, 10 + index).expect("a row");
         cluster.restart(index).expect("a return");
         assert_eq!(count(index), (4 + index).to_string());
     }
 
     cluster.freeze(0).expect("a freeze");
-    wait_until("the others notice", || size(&cluster, 1) == "2");
+    cluster.wait_for_members(1, 2).expect("that the others notice");
     add(1, 20).expect("a row");
     cluster.thaw(0).expect("a return");
     assert_eq!(count(0), "7");
@@ -64,7 +45,8 @@ fn nodes_are_one_database_that_outlives_each_of_them() {
 fn two_clusters_do_not_meet() {
     let first = GaleraCluster::start().expect("a cluster");
     let second = GaleraCluster::start().expect("a cluster");
-    assert_eq!(size(&first, 0), "3");
+    first.wait_for_members(0, 3).expect("three");
+    second.wait_for_members(0, 3).expect("three");
     first.node(0).execute("CREATE DATABASE first").expect("a database");
     let there = |cluster: &GaleraCluster| {
         cluster.node(2).execute("SET wsrep_sync_wait = 1; SHOW DATABASES")

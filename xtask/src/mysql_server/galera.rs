@@ -64,7 +64,7 @@ impl GaleraCluster {
             let node = PrivateServer::start(&installation, options)
                 .map_err(|error| format!("node {index}: {error}"))?;
             cluster.nodes.push(node);
-            cluster.wait_until_synced(index, index + 1)?;
+            cluster.wait_for_members(index, index + 1)?;
         }
         Ok(cluster)
     }
@@ -111,7 +111,7 @@ impl GaleraCluster {
     pub fn restart(&self, index: usize) -> Result {
         let node = &self.nodes[index];
         node.restart_with(self.options(&node.installation, index, &self.seeds())?)?;
-        self.wait_until_synced(index, 1)
+        self.wait_until_joined(index)
     }
 
     /// Stops a node in its tracks: connections stay open, and nothing answers. The others notice as if it were gone.
@@ -138,16 +138,38 @@ impl GaleraCluster {
     /// There is no node of this number.
     pub fn thaw(&self, index: usize) -> Result {
         self.nodes[index].thaw()?;
-        self.wait_until_synced(index, 1)
+        self.wait_until_joined(index)
     }
 
-    /// Waits until the node takes statements, and has as many members in its cluster, itself included, or more.
-    fn wait_until_synced(&self, index: usize, size: usize) -> Result {
+    /// Waits until a node takes statements, and sees as many members in its cluster, itself included.
+    ///
+    /// # Errors
+    ///
+    /// That doesn't come about.
+    ///
+    /// # Panics
+    ///
+    /// There is no node of this number.
+    pub fn wait_for_members(&self, index: usize, members: usize) -> Result {
+        self.wait_until(index, |state| state.is_synced && state.members == members)
+    }
+
+    /// Waits until a node takes statements, and is in the same cluster as all others that answer. One that was frozen
+    /// has yet to notice that they went on without it.
+    fn wait_until_joined(&self, index: usize) -> Result {
+        self.wait_until(index, |state| {
+            let others = self.nodes.iter().filter(|node| node.is_running());
+            let mut others = others.filter_map(|node| self::state(node).ok());
+            state.is_synced && others.all(|other| other.configuration == state.configuration)
+        })
+    }
+
+    fn wait_until(&self, index: usize, is_so: impl Fn(&State) -> bool) -> Result {
         let node = &self.nodes[index];
         let started = Instant::now();
         loop {
             let state = state(node);
-            if matches!(&state, Ok(state) if state.is_synced && state.size >= size) {
+            if state.as_ref().is_ok_and(&is_so) {
                 return Ok(());
             }
             if started.elapsed() > TIMEOUT {
@@ -195,7 +217,9 @@ impl GaleraCluster {
 #[derive(Debug)]
 struct State {
     is_synced: bool,
-    size: usize,
+    members: usize,
+    /// The number of the cluster's present membership, and of a history in which that number grows.
+    configuration: [String; 2],
 }
 
 /// What a node says of itself.
@@ -206,7 +230,10 @@ fn state(node: &PrivateServer) -> Result<State> {
         rows.find(|(own, _)| *own == name).map_or("", |(_, value)| value)
     };
     let is_synced = value("wsrep_ready") == "ON" && value("wsrep_local_state_comment") == "Synced";
-    Ok(State { is_synced, size: value("wsrep_cluster_size").parse().unwrap_or(0) })
+    let members = value("wsrep_cluster_size").parse().unwrap_or(0);
+    let configuration =
+        ["wsrep_cluster_conf_id", "wsrep_cluster_state_uuid"].map(|name| value(name).to_owned());
+    Ok(State { is_synced, members, configuration })
 }
 
 /// Whose processes nodes have to be: rsync, started by root, writes as nobody, and the transfer of a state fails.

@@ -233,14 +233,13 @@ fn unstable() -> Result<String> {
         return Err("only Debian's mirrors have Debian unstable".into());
     }
     let codename = value("VERSION_CODENAME");
-    let mut targets = Command::new("apt-get");
-    targets.args(["indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)"]);
-    let targets = program::read(targets.arg("Created-By: Packages"))?;
-    let mirror = targets.lines().find_map(|line| {
-        let (release, rest) = line.split_once(' ')?;
+    // What an update would read first, be there lists or not: 'http://mirror/debian/dists/trixie/InRelease' …
+    let files = program::read(Command::new("apt-get").args(["update", "--print-uris"]))?;
+    let mirror = files.lines().find_map(|line| {
+        let (mirror, rest) = line.strip_prefix('\'')?.split_once("/dists/")?;
+        let (release, _) = rest.split_once("/InRelease'")?;
         let names = [codename.as_str(), "oldstable", "stable", "testing", "sid", "unstable"];
-        let is_release = !release.is_empty() && names.contains(&release);
-        is_release.then(|| rest.strip_prefix("main ")).flatten()
+        (!release.is_empty() && names.contains(&release)).then_some(mirror)
     });
     let mirror = mirror.ok_or("apt has no mirror of the machine's own release")?;
     Ok(format!("deb [signed-by={KEYRING}] {mirror} sid main\n"))
