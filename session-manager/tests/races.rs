@@ -2,6 +2,10 @@
 
 mod counting_store;
 
+#[path = "../../store-mysql/tests/server/database.rs"]
+#[expect(dead_code, reason = "the tests of that crate use more of it")]
+mod database;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -10,6 +14,7 @@ use chrono::{TimeDelta, Utc};
 use counting_store::{CountingStore, Failing, token};
 use session_manager::{Error, EventKind, SessionManager};
 use store_core::{CleanupOptions, ManualClock, MemoryOptions, Store, SystemClock};
+use store_mysql::MysqlOptions;
 use store_sqlite::SqliteOptions;
 
 type TestResult = Result<(), Error>;
@@ -32,6 +37,17 @@ macro_rules! on_every_store {
             fn $claim() -> super::TestResult {
                 let directory = tempfile::tempdir().expect("temporary directories can be made");
                 super::$claim(&super::sqlite(&directory))
+            })*
+        }
+
+        mod mysql {
+            $(#[test]
+            fn $claim() -> super::TestResult {
+                if !super::database::is_server_there() {
+                    return Ok(());
+                }
+                let database = super::database::Database::new();
+                super::$claim(&super::mysql(&database))
             })*
         }
     };
@@ -62,6 +78,13 @@ fn memory() -> Arc<dyn Store> {
 fn sqlite(directory: &tempfile::TempDir) -> Arc<dyn Store> {
     let options = SqliteOptions::new().with_cleanup(CleanupOptions::disabled());
     Arc::new(options.open(directory.path().join("sessions.db")).expect("the file opens"))
+}
+
+fn mysql(database: &database::Database) -> Arc<dyn Store> {
+    let options = MysqlOptions::new().with_cleanup(CleanupOptions::disabled());
+    let pool = options.pool(&database.url()).expect("the server is there");
+    options.create_table(&pool).expect("the table can be made");
+    Arc::new(options.build(pool).expect("the table suits"))
 }
 
 /// A manager, and the token of a session with one value.

@@ -2,6 +2,10 @@
 
 mod counting_store;
 
+#[path = "../../store-mysql/tests/server/database.rs"]
+#[expect(dead_code, reason = "the tests of that crate use more of it")]
+mod database;
+
 use std::sync::Arc;
 use std::sync::Barrier;
 use std::thread;
@@ -9,6 +13,7 @@ use std::thread;
 use counting_store::token;
 use session_manager::{Error, SessionManager};
 use store_core::{CleanupOptions, MemoryOptions, SubjectStore};
+use store_mysql::MysqlOptions;
 use store_sqlite::SqliteOptions;
 
 type TestResult = Result<(), Error>;
@@ -29,6 +34,20 @@ macro_rules! on_every_store {
             fn $claim() -> super::TestResult {
                 let options = super::SqliteOptions::new().with_cleanup(super::CleanupOptions::disabled());
                 super::$claim(super::Arc::new(options.in_memory()?))
+            })*
+        }
+
+        mod mysql {
+            $(#[test]
+            fn $claim() -> super::TestResult {
+                if !super::database::is_server_there() {
+                    return Ok(());
+                }
+                let database = super::database::Database::new();
+                let options = super::MysqlOptions::new().with_cleanup(super::CleanupOptions::disabled());
+                let pool = options.pool(&database.url())?;
+                options.create_table(&pool)?;
+                super::$claim(super::Arc::new(options.build(pool)?))
             })*
         }
     };

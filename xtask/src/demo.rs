@@ -4,48 +4,69 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xshell::{Shell, cmd};
+use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions};
 
-use crate::{Result, flags};
+use crate::{Result, flags, say};
 
-/// A store with an example named `demo`.
+/// A store that has an example.
 struct Store {
     name: &'static str,
     package: &'static str,
+    example: &'static str,
     /// Runs the example, which is given with its address, on a database.
-    run: fn(&Shell, Command, Option<PathBuf>) -> Result,
+    run: fn(&Shell, Command, Option<&Path>) -> Result,
 }
 
 /// The first is the default.
-const STORES: [Store; 1] = [Store { name: "sqlite", package: "store-sqlite", run: on_file }];
+const STORES: [Store; 2] = [
+    Store { name: "sqlite", package: "store-sqlite", example: "demo", run: on_file },
+    Store { name: "mysql", package: "store-mysql", example: "mysql-demo", run: on_server },
+];
 
 /// Builds the demo and runs it; `start` is where the person is.
 pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
     let name = flags.store.as_deref().unwrap_or(STORES[0].name);
-    let Some(Store { package, run, .. }) = STORES.iter().find(|store| store.name == name) else {
-        let names = STORES.map(|store| store.name).join(", ");
+    let Some(Store { package, example, run, .. }) = STORES.iter().find(|store| store.name == name)
+    else {
+        let names: Vec<_> = STORES.iter().map(|store| store.name).collect();
+        let names = names.join(", ");
         return Err(format!("there is no store {name:?}; the stores are: {names}").into());
     };
-    cmd!(shell, "cargo build --quiet --package {package} --example demo").quiet().run()?;
-    let mut demo = Command::new(example()?);
+    cmd!(shell, "cargo build --quiet --package {package} --example {example}").quiet().run()?;
+    let mut demo = Command::new(self::example(example)?);
     demo.arg(flags.addr.as_deref().unwrap_or("127.0.0.1:4000"));
     // A path that was given counts from where the person is, not from the root of the workspace.
-    run(shell, demo, flags.path.map(|path| start.join(path)))
+    run(shell, demo, flags.path.map(|path| start.join(path)).as_deref())
 }
 
 /// Becomes the demo, so that whatever stops this process stops the demo.
-fn on_file(shell: &Shell, mut demo: Command, path: Option<PathBuf>) -> Result {
-    let path = path.unwrap_or_else(|| shell.current_dir().join("target/demo/demo.db"));
+fn on_file(shell: &Shell, mut demo: Command, path: Option<&Path>) -> Result {
+    let path = path.map_or_else(|| shell.current_dir().join("target/demo/demo.db"), Path::to_owned);
     if let Some(directory) = path.parent() {
         shell.create_dir(directory)?;
     }
     become_command(demo.arg(path))
 }
 
-/// The program of the demo: beside this very program, wherever the target directory is.
-pub(crate) fn example() -> Result<PathBuf> {
+/// Starts a server of its own, whose data end with the demo.
+fn on_server(_: &Shell, mut demo: Command, path: Option<&Path>) -> Result {
+    if path.is_some() {
+        return Err("--path is for stores that keep sessions in a file".into());
+    }
+    let installation = Installation::obtain(Product::MariaDb)?;
+    let server = PrivateServer::start(&installation, ServerOptions::new())?;
+    server.execute("CREATE DATABASE demo")?;
+    say(&format!("{} {} is on {}", server.product(), installation.version(), server.address()));
+    // This process has to stay, because the server ends with it.
+    let status = demo.env("DATABASE_URL", format!("{}/demo", server.url())).status()?;
+    if status.success() { Ok(()) } else { Err(format!("the demo ended with {status}").into()) }
+}
+
+/// The program of a demo: beside this very program, wherever the target directory is.
+pub(crate) fn example(name: &str) -> Result<PathBuf> {
     let mut example = std::env::current_exe()?;
     example.pop();
-    example.push(format!("examples/demo{}", std::env::consts::EXE_SUFFIX));
+    example.push(format!("examples/{name}{}", std::env::consts::EXE_SUFFIX));
     Ok(example)
 }
 

@@ -30,7 +30,7 @@ mod flags {
             cmd test-all {}
             /// Serves a small application to click through, on real sessions.
             cmd demo {
-                /// Which store keeps the sessions: sqlite (default).
+                /// Which store keeps the sessions: sqlite (default) or mysql.
                 optional --store store: String
                 /// Where to listen, 127.0.0.1:4000 by default.
                 optional --addr addr: String

@@ -36,7 +36,12 @@ pub(crate) fn obtain(product: Product) -> Result {
 /// The commands that run all tests on a product. Without a server they fail.
 pub(crate) fn tests(shell: &Shell, product: Product) -> Vec<Cmd<'_>> {
     let server = cmd!(shell, "cargo test --locked --package xtask --test mysql_server");
-    [server]
+    let store = cmd!(shell, "cargo test --locked --package store-mysql --all-features");
+    let manager = cmd!(
+        shell,
+        "cargo test --locked --package session-manager --all-features --test races --test subjects -- mysql::"
+    );
+    [server, store, manager]
         .map(|test| test.env(PRODUCT_VARIABLE, product.name()).env(REQUIRED_VARIABLE, "1"))
         .into()
 }

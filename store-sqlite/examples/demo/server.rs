@@ -1,0 +1,68 @@
+//! What the demos of all stores share beside the application: a server, and words for the person at the terminal.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::{env, io};
+
+use session_manager::{CookiePolicy, ErrorResponse, SessionManager};
+use store_core::SubjectStore;
+
+use crate::app;
+
+/// What a demo fails with.
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// Serves the application on the address that the first argument names. `open` is given the second, and gives a store
+/// and where it keeps sessions.
+pub(crate) fn run<S: SubjectStore + 'static>(
+    open: impl FnOnce(Option<String>) -> Result<(S, String), Failure>,
+) -> ExitCode {
+    match serve(open) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve<S: SubjectStore + 'static>(
+    open: impl FnOnce(Option<String>) -> Result<(S, String), Failure>,
+) -> Result<(), Failure> {
+    let mut arguments = env::args().skip(1);
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:4000".to_owned());
+    let (store, kept_in) = open(arguments.next())?;
+    let sessions = SessionManager::with_subjects(store)
+        // The demo is served on plain HTTP; an application on HTTPS leaves this line out.
+        .with_cookie(CookiePolicy::new().insecure_for_local_development())?
+        .with_error_responder(|error| {
+            log(error);
+            ErrorResponse::default_for(error)
+        });
+    let server = rouille::Server::new(&address, move |request| app::respond(&sessions, request))
+        .map_err(|error| format!("can't listen on {address} (another one: --addr): {error}"))?;
+    announce(&format!(
+        "Sessions are in {kept_in}. Open http://{}/ in a browser.",
+        server.server_addr()
+    ))?;
+    server.run();
+    Ok(())
+}
+
+fn announce(line: &str) -> io::Result<()> {
+    use io::Write as _;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush())
+}
+
+fn log(error: &(dyn Error + 'static)) {
+    use io::Write as _;
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    // Where not even standard error can be written to, nobody is left to tell.
+    let _ = writeln!(io::stderr(), "{line}");
+}
