@@ -15,3 +15,6 @@ mod wire;
 mod faults;
 
 mod sweeping;
+
+#[cfg(feature = "rustls")]
+mod encryption;
