@@ -51,3 +51,7 @@ pub use store_core::{
     CleanupOptions, CleanupStatistics, Error, LastSweep, Limits, Record, Store, SubjectStore,
     SweepFailure, TokenProblem,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/mysql.md")]
+struct Documentation;
