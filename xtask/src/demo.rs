@@ -48,18 +48,22 @@ fn on_file(shell: &Shell, mut demo: Command, path: Option<&Path>) -> Result {
     become_command(demo.arg(path))
 }
 
-/// Starts a server of its own, whose data end with the demo.
+/// Starts a server for as long as the demo runs, unless `DATABASE_URL` names one.
 fn on_server(_: &Shell, mut demo: Command, path: Option<&Path>) -> Result {
     if path.is_some() {
-        return Err("--path is for stores that keep sessions in a file".into());
+        return Err(
+            "--path is for stores that keep sessions in a file; DATABASE_URL names a server".into(),
+        );
     }
-    let installation = Installation::obtain(Product::MariaDb)?;
+    if std::env::var_os("DATABASE_URL").is_some() {
+        return become_command(&mut demo);
+    }
+    let installation = Installation::obtain(Product::from_env()?)?;
     let server = PrivateServer::start(&installation, ServerOptions::new())?;
     server.execute("CREATE DATABASE demo")?;
     say(&format!("{} {} is on {}", server.product(), installation.version(), server.address()));
     // This process has to stay, because the server ends with it.
-    let status = demo.env("DATABASE_URL", format!("{}/demo", server.url())).status()?;
-    if status.success() { Ok(()) } else { Err(format!("the demo ended with {status}").into()) }
+    finish(demo.env("DATABASE_URL", format!("{}/demo", server.url())))
 }
 
 /// The program of a demo: beside this very program, wherever the target directory is.
@@ -79,6 +83,11 @@ fn become_command(command: &mut Command) -> Result {
 
 #[cfg(not(unix))]
 fn become_command(command: &mut Command) -> Result {
+    finish(command)
+}
+
+/// Runs the demo to its end.
+fn finish(command: &mut Command) -> Result {
     match command.status()? {
         status if status.success() => Ok(()),
         status => Err(format!("the demo ended with {status}").into()),

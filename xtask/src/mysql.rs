@@ -25,6 +25,12 @@ pub(crate) fn run_galera(shell: &Shell) -> Result {
     cmd!(shell, "cargo test --locked --package xtask --test galera_cluster -- --ignored {one}")
         .quiet()
         .run()?;
+    cmd!(
+        shell,
+        "cargo test --locked --package store-mysql --all-features --test server -- --ignored {one} galera::"
+    )
+    .quiet()
+    .run()?;
     Ok(())
 }
 

@@ -16,5 +16,7 @@ mod faults;
 
 mod sweeping;
 
+mod galera;
+
 #[cfg(feature = "rustls")]
 mod encryption;
