@@ -301,6 +301,7 @@ pub fn expiry_is_kept_to_the_millisecond<H: Harness>(harness: &H) {
         TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&instants, |(seconds, nanoseconds)| {
         let given = DateTime::from_timestamp(seconds, nanoseconds).expect("within range");
+        store.delete("other").expect("delete succeeds");
         commit(&store, "token", b"data", given);
         assert_stored(given, walk(&store)[0].2);
         commit(&store, "other", b"data", in_an_hour());
