@@ -1,13 +1,36 @@
-//! Sessions out of genuine ql databases, for people who move over from the Go store `qlstore`.
-//!
-//! [`import_ql`] reads the table that `qlstore` kept in a ql file and commits the live sessions to any
-//! [`Store`](store_core::Store); [`check_ql`] reads as much and writes nothing. The ql file is never changed.
+//! A synchronous session store in pure Rust, and the way to it from the Go store `qlstore`.
+
+mod store;
+
+mod options;
+
+mod format;
+
+mod write;
+
+mod engine;
+
+mod opening;
+
+mod flusher;
+
+mod fault;
 
 mod import;
 
 pub use import::{
     ExistingSessions, ImportError, ImportOptions, ImportReport, QlFormat, Refusal, WalUse,
     check_ql, import_ql,
+};
+pub use options::{Durability, QlOptions};
+pub use store::QlStore;
+
+/// The database engine, in the version of the `Database` that [`QlStore::new`] takes.
+pub use redb;
+
+pub use store_core::{
+    CleanupOptions, CleanupStatistics, Clock, Error, LastSweep, Limits, ManualClock, Record, Store,
+    SubjectStore, SweepFailure, SystemClock, TokenProblem,
 };
 
 #[cfg(doctest)]
