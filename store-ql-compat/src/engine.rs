@@ -53,6 +53,20 @@ struct Slot {
     failed: Option<(Arc<Error>, Instant)>,
 }
 
+impl Slot {
+    /// Closing writes what can be written. What can't be is what the next opening repairs.
+    fn close(&mut self) {
+        let database = self.database.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// Why a transaction failed.
 pub(crate) struct Failure {
     pub(crate) error: Error,
@@ -243,13 +257,12 @@ impl Owned {
         {
             return Err(fault::shared(error));
         }
-        let broken = slot.database.take();
-        // Closing it writes what can be written. What can't be is what the opening repairs.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
+        slot.close();
         let started = Instant::now();
-        match catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(fault::of_panic())) {
+        match contain_opening(open) {
             Ok(database) => {
-                *slot = Slot { database: Some(database), failed: None };
+                slot.database = Some(database);
+                slot.failed = None;
                 self.is_broken.store(false, Ordering::Release);
                 log::warn!("the session database had failed and was opened again");
                 Ok(())
@@ -276,6 +289,11 @@ fn busy() -> Error {
 /// Turns a panic of redb into an error.
 pub(crate) fn contain<T>(operation: impl FnOnce() -> Result<T, RedbError>) -> Result<T, Error> {
     catch(|| Ok(operation()?)).map_err(Trouble::into_error)
+}
+
+/// As [`contain`], for what opens a database.
+pub(crate) fn contain_opening<T>(open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(fault::of_panic()))
 }
 
 /// What a panic of redb leaves behind is looked at by nobody: the caller throws the database away, or, where that is the

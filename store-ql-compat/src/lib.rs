@@ -16,6 +16,9 @@ mod flusher;
 
 mod fault;
 
+#[cfg(test)]
+mod disk_faults;
+
 mod import;
 
 pub use import::{

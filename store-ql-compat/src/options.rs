@@ -9,7 +9,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Builder, Database};
 use store_core::{CleanupOptions, Clock, Error, Limits, SystemClock};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, contain_opening};
 use crate::flusher::FailureHook;
 use crate::format::Tables;
 use crate::store::QlStore;
@@ -166,20 +166,27 @@ impl QlOptions {
             return Err(Error::InvalidOption { option: "path", problem });
         }
         let tables = self.check()?;
-        let database = opening::open_or_create(path, &builder(self.cache_size))?;
-        tables.prepare(&database)?;
+        let database =
+            contain_opening(|| opening::open_or_create(path, &builder(self.cache_size)))?;
         // The file is opened again after faults, which must not depend on the working directory of that moment.
         let path: PathBuf = path.canonicalize().map_err(fault::of_io)?;
-        let cache_size = self.cache_size;
-        let open = {
-            let tables = tables.clone();
-            move || {
-                let database = opening::reopen(&path, &builder(cache_size))?;
-                tables.prepare(&database)?;
-                Ok(database)
-            }
+        self.own(tables, database, move |builder| opening::reopen(&path, builder))
+    }
+
+    /// A store on a database of its own, and the way to open that again.
+    pub(crate) fn own(
+        self,
+        tables: Tables,
+        database: Database,
+        reopen: impl Fn(&Builder) -> Result<Database, Error> + Send + Sync + 'static,
+    ) -> Result<QlStore, Error> {
+        let database = prepare(&tables, database)?;
+        let again = {
+            // No more than these: the cleanup's hook, for one, may hold the store.
+            let (tables, cache_size) = (tables.clone(), self.cache_size);
+            move || prepare(&tables, reopen(&builder(cache_size))?)
         };
-        let engine = Engine::owned(database, Some(Box::new(open)), self.contention_timeout);
+        let engine = Engine::owned(database, Some(Box::new(again)), self.contention_timeout);
         QlStore::with_options(engine, tables, self)
     }
 
@@ -207,7 +214,7 @@ impl QlOptions {
     /// crate; [`Error::InvalidOption`]; and faults of the system.
     pub fn build(self, database: Arc<Database>) -> Result<QlStore, Error> {
         let tables = self.check()?;
-        tables.prepare(&database)?;
+        contain_opening(|| tables.prepare(&database))?;
         let engine = Engine::shared(database, self.contention_timeout);
         QlStore::with_options(engine, tables, self)
     }
@@ -235,6 +242,15 @@ impl QlOptions {
         }
         Tables::new(&self.table)
     }
+}
+
+/// Checks a database of the store's own.
+fn prepare(tables: &Tables, database: Database) -> Result<Database, Error> {
+    // Closing it may panic as well.
+    contain_opening(move || {
+        tables.prepare(&database)?;
+        Ok(database)
+    })
 }
 
 fn builder(cache_size: usize) -> Builder {
