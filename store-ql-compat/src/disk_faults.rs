@@ -163,7 +163,8 @@ fn open(disk: &Arc<Disk>, options: QlOptions) -> Result<QlStore, Error> {
     builder.set_cache_size(1 << 20);
     let database = open_disk(disk, &builder)?;
     let disk = Arc::clone(disk);
-    options.own(Tables::new("sessions")?, database, move |builder| open_disk(&disk, builder))
+    let reopen = move |builder: &Builder| open_disk(&disk, builder);
+    options.own(Tables::new("sessions")?, database, None, reopen)
 }
 
 /// Asks until the store has an answer again.

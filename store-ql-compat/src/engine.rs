@@ -8,8 +8,10 @@
 //! database, which is opened again, so nobody sees it.
 
 use std::fmt;
+use std::fs;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -45,6 +47,8 @@ struct Owned {
     is_broken: AtomicBool,
     /// A database in memory can't be opened again.
     open: Option<Open>,
+    /// Where the file is, if it is one.
+    path: Option<PathBuf>,
 }
 
 struct Slot {
@@ -107,10 +111,15 @@ impl Engine {
     }
 
     /// On a database of its own, and the way to open it again.
-    pub(crate) fn owned(database: Database, open: Option<Open>, timeout: Duration) -> Self {
+    pub(crate) fn owned(
+        database: Database,
+        open: Option<Open>,
+        path: Option<PathBuf>,
+        timeout: Duration,
+    ) -> Self {
         let slot = RwLock::new(Slot { database: Some(database), failed: None });
         Self {
-            place: Place::Owned(Owned { slot, is_broken: AtomicBool::new(false), open }),
+            place: Place::Owned(Owned { slot, is_broken: AtomicBool::new(false), open, path }),
             timeout,
         }
     }
@@ -188,6 +197,16 @@ impl Engine {
             owned.is_broken.store(true, Ordering::Release);
         }
         outcome.map_err(Trouble::into_error)
+    }
+
+    /// How long the file is, in bytes; `None` where there is none, or it isn't the store's to compact.
+    pub(crate) fn file_len(&self) -> Result<Option<u64>, Error> {
+        match &self.place {
+            Place::Owned(Owned { path: Some(path), .. }) => {
+                fs::metadata(path).map(|file| Some(file.len())).map_err(fault::of_io)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn run<T>(

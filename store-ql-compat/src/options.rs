@@ -170,7 +170,11 @@ impl QlOptions {
             contain_opening(|| opening::open_or_create(path, &builder(self.cache_size)))?;
         // The file is opened again after faults, which must not depend on the working directory of that moment.
         let path: PathBuf = path.canonicalize().map_err(fault::of_io)?;
-        self.own(tables, database, move |builder| opening::reopen(&path, builder))
+        let reopen = {
+            let path = path.clone();
+            move |builder: &Builder| opening::reopen(&path, builder)
+        };
+        self.own(tables, database, Some(path), reopen)
     }
 
     /// A store on a database of its own, and the way to open that again.
@@ -178,6 +182,7 @@ impl QlOptions {
         self,
         tables: Tables,
         database: Database,
+        path: Option<PathBuf>,
         reopen: impl Fn(&Builder) -> Result<Database, Error> + Send + Sync + 'static,
     ) -> Result<QlStore, Error> {
         let database = prepare(&tables, database)?;
@@ -186,7 +191,7 @@ impl QlOptions {
             let (tables, cache_size) = (tables.clone(), self.cache_size);
             move || prepare(&tables, reopen(&builder(cache_size))?)
         };
-        let engine = Engine::owned(database, Some(Box::new(again)), self.contention_timeout);
+        let engine = Engine::owned(database, Some(Box::new(again)), path, self.contention_timeout);
         QlStore::with_options(engine, tables, self)
     }
 
@@ -199,7 +204,7 @@ impl QlOptions {
         let database = builder(self.cache_size).create_with_backend(InMemoryBackend::new());
         let database = database.map_err(|error| fault::of_redb(error.into()))?;
         tables.prepare(&database)?;
-        let engine = Engine::owned(database, None, self.contention_timeout);
+        let engine = Engine::owned(database, None, None, self.contention_timeout);
         QlStore::with_options(engine, tables, self)
     }
 

@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use store_core::{CleanupOptions, Clock, Limits, ManualClock, Store, SubjectStore};
-use store_ql_compat::redb::{
-    Database, MultimapTableDefinition, ReadableDatabase, ReadableTable, TableDefinition,
-};
+use store_ql_compat::redb::{Database, MultimapTableDefinition, ReadableDatabase, TableDefinition};
 use store_ql_compat::{Durability, Error, QlOptions, QlStore};
 
 type TestResult = Result<(), Box<dyn StdError>>;
@@ -369,4 +367,80 @@ fn settings_out_of_range_are_refused() {
         let refused = options.in_memory();
         assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{what}: {refused:?}");
     }
+}
+
+/// What is in use of a file: redb makes its length a power of two, and what was never written takes no place.
+#[cfg(unix)]
+fn bytes_on_disk(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+
+    fs::metadata(path).map(|file| file.blocks() * 512).expect("the file is there")
+}
+
+#[cfg(unix)]
+#[test]
+#[ignore = "a million durable commits take minutes"]
+fn rolling_load_keeps_the_file_within_three_times_the_live_data() -> TestResult {
+    const SESSIONS: i64 = 1_000_000;
+    const LIVE: i64 = 100_000;
+    const STEP: i64 = 10_000;
+    const WRITERS: i64 = 32;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("sessions.redb");
+    let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+    let store = QlOptions::new()
+        .with_cleanup(CleanupOptions::disabled())
+        .with_clock(clock.clone())
+        .open(&path)?;
+    for step in 0..SESSIONS / STEP {
+        thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let store = &store;
+                scope.spawn(move || {
+                    for n in (step * STEP + writer..(step + 1) * STEP).step_by(32) {
+                        // Scattered, as the hashes of tokens are.
+                        let token = format!(
+                            "{:043}",
+                            n.wrapping_mul(0x5851_F42D_4C95_7F2D).cast_unsigned()
+                        );
+                        let expiry = DateTime::UNIX_EPOCH + TimeDelta::seconds(n + LIVE);
+                        store.commit(&token, &[b'x'; 256], expiry).expect("it succeeds");
+                    }
+                });
+            }
+        });
+        clock.advance(TimeDelta::seconds(STEP));
+        store.delete_expired()?;
+        if step * STEP >= LIVE {
+            let mut live = 0;
+            store.for_each(&mut |record| {
+                live += 2 * (record.token.len() as u64 + 12) + record.data.len() as u64;
+                ControlFlow::Continue(())
+            })?;
+            let on_disk = bytes_on_disk(&path);
+            assert!(on_disk <= 3 * live, "{on_disk} bytes for {live} after {step} steps");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "a file of more than 64 MiB takes a while"]
+fn file_is_cut_after_a_peak() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("sessions.redb");
+    let (cleanup, sweeps) = CleanupOptions::new().with_manual_sweeps();
+    let store = QlOptions::new().with_cleanup(cleanup).open(&path)?;
+    for n in 0..100 {
+        store.commit(&format!("live-{n}"), &[b'x'; 1_000], in_an_hour())?;
+        store.commit(&format!("peak-{n}"), &vec![b'x'; 1 << 20], Utc::now())?;
+    }
+    let before = fs::metadata(&path)?.len();
+    assert!(before > 100 << 20);
+    assert!(sweeps.sweep() && sweeps.wait_until_idle());
+    let after = fs::metadata(&path)?.len();
+    assert!(after < 4 << 20, "{before} bytes became {after}");
+    assert_eq!(store.all()?.len(), 100);
+    assert_eq!(store.cleanup_statistics().failures, 0);
+    Ok(())
 }
