@@ -10,6 +10,7 @@ use chrono::{TimeDelta, Utc};
 use counting_store::{CountingStore, Failing, token};
 use session_manager::{Error, EventKind, SessionManager};
 use store_core::{CleanupOptions, ManualClock, MemoryOptions, Store, SystemClock};
+use store_ql_compat::QlOptions;
 use store_sqlite::SqliteOptions;
 
 type TestResult = Result<(), Error>;
@@ -32,6 +33,14 @@ macro_rules! on_every_store {
             fn $claim() -> super::TestResult {
                 let directory = tempfile::tempdir().expect("temporary directories can be made");
                 super::$claim(&super::sqlite(&directory))
+            })*
+        }
+
+        mod ql {
+            $(#[test]
+            fn $claim() -> super::TestResult {
+                let directory = tempfile::tempdir().expect("temporary directories can be made");
+                super::$claim(&super::ql(&directory))
             })*
         }
     };
@@ -62,6 +71,11 @@ fn memory() -> Arc<dyn Store> {
 fn sqlite(directory: &tempfile::TempDir) -> Arc<dyn Store> {
     let options = SqliteOptions::new().with_cleanup(CleanupOptions::disabled());
     Arc::new(options.open(directory.path().join("sessions.db")).expect("the file opens"))
+}
+
+fn ql(directory: &tempfile::TempDir) -> Arc<dyn Store> {
+    let options = QlOptions::new().with_cleanup(CleanupOptions::disabled());
+    Arc::new(options.open(directory.path().join("sessions.redb")).expect("the file opens"))
 }
 
 /// A manager, and the token of a session with one value.

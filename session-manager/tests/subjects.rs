@@ -9,6 +9,7 @@ use std::thread;
 use counting_store::token;
 use session_manager::{Error, SessionManager};
 use store_core::{CleanupOptions, MemoryOptions, SubjectStore};
+use store_ql_compat::QlOptions;
 use store_sqlite::SqliteOptions;
 
 type TestResult = Result<(), Error>;
@@ -28,6 +29,14 @@ macro_rules! on_every_store {
             $(#[test]
             fn $claim() -> super::TestResult {
                 let options = super::SqliteOptions::new().with_cleanup(super::CleanupOptions::disabled());
+                super::$claim(super::Arc::new(options.in_memory()?))
+            })*
+        }
+
+        mod ql {
+            $(#[test]
+            fn $claim() -> super::TestResult {
+                let options = super::QlOptions::new().with_cleanup(super::CleanupOptions::disabled());
                 super::$claim(super::Arc::new(options.in_memory()?))
             })*
         }

@@ -477,11 +477,13 @@ impl Backend {
         let sessions = contain(|| Ok(snapshot.open_table(self.tables.sessions())?))?;
         let mut rows = contain(|| Ok(sessions.iter()?))?;
         while let Some((token, value)) = contain(|| Ok(rows.next().transpose()?))? {
-            let (expiry, data) = split(value.value()).map_err(fault::of_redb)?;
+            // Where a row lies in its page is looked up only now, and may be damaged.
+            let (token, value) = contain(|| Ok((token.value(), value.value())))?;
+            let (expiry, data) = split(value).map_err(fault::of_redb)?;
             if expiry <= instant(self.clock.now()) {
                 continue;
             }
-            let token = str::from_utf8(token.value()).map_err(|_| no_text());
+            let token = str::from_utf8(token).map_err(|_| no_text());
             let record = Record::new(
                 token.map_err(fault::of_redb)?,
                 data,
