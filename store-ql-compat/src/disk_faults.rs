@@ -248,7 +248,7 @@ fn full_disk_is_named_and_readers_go_on() -> Result<(), Error> {
     disk.capacity.store(len, Ordering::Relaxed);
     let mut refused = 0;
     for n in 0..200 {
-        match store.commit(&format!("token-{n}"), &[b'x'; 100_000], in_an_hour()) {
+        match store.commit(&format!("token-{n}"), &vec![b'x'; 100_000], in_an_hour()) {
             Ok(()) => {}
             Err(Error::StorageFull { source }) => {
                 assert!(source.to_string().contains("space"), "{source}");
@@ -261,7 +261,7 @@ fn full_disk_is_named_and_readers_go_on() -> Result<(), Error> {
     assert!(refused > 0);
     store.delete("before")?;
     disk.capacity.store(u64::MAX, Ordering::Relaxed);
-    when_mended(|| store.commit("after", &[b'x'; 100_000], in_an_hour()));
+    when_mended(|| store.commit("after", &vec![b'x'; 100_000], in_an_hour()));
     assert_eq!(store.find("before")?, None);
     Ok(())
 }
@@ -449,7 +449,7 @@ fn flip_bytes_at_random(trials: u64) -> Result<(), Error> {
         let mut bytes = if seed % 2 == 0 { closed.clone() } else { unclosed.clone() };
         // Most of the file is free: aim at what is in use, and at the header in particular.
         let in_use: Vec<usize> = (0..bytes.len()).filter(|&place| bytes[place] != 0).collect();
-        for _ in 0..1 + random() % 8 {
+        for _ in 0..=random() % 8 {
             let place = match random() % 4 {
                 0 => usize::try_from(random() % 320).expect("small"),
                 _ => in_use[usize::try_from(random()).expect("64 bits") % in_use.len()],

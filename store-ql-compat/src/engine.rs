@@ -74,8 +74,9 @@ impl Drop for Slot {
 /// Why a transaction failed.
 pub(crate) struct Failure {
     pub(crate) error: Error,
-    /// Whether nothing at all has changed: the transaction had not come to its commit.
-    pub(crate) is_undone: bool,
+    /// Whether nothing has changed and the cause may be one of the changes, so that others may fare better alone. After
+    /// an I/O error they wouldn't, and after a failed commit nobody knows what has changed.
+    pub(crate) may_be_of_one: bool,
 }
 
 /// Why an operation on redb failed.
@@ -172,8 +173,12 @@ impl Engine {
             outcome => outcome,
         };
         outcome.map_err(|trouble| {
-            let is_undone = !reached_commit.load(Ordering::Relaxed);
-            Failure { error: trouble.into_error(), is_undone }
+            let may_be_of_one = match &trouble {
+                Trouble::Redb(error) => !fault::ends_database(error),
+                Trouble::Panicked => !reached_commit.load(Ordering::Relaxed),
+                Trouble::Commit(_) | Trouble::Ours(_) => false,
+            };
+            Failure { error: trouble.into_error(), may_be_of_one }
         })
     }
 

@@ -26,7 +26,10 @@ pub(crate) fn of_redb(error: RedbError) -> Error {
                     .to_owned();
             Error::TableMismatch { table, problem }
         }
-        RedbError::TableDoesNotExist(table) => Error::TableMissing { table },
+        RedbError::TableDoesNotExist(table) => {
+            let problem = "it is gone, though it was made together with the others: restore the file, or delete them, too".to_owned();
+            Error::TableMismatch { table, problem }
+        }
         error @ RedbError::DatabaseAlreadyOpen => {
             Error::Unreachable { source: Box::new(InUse(error)) }
         }
@@ -78,7 +81,6 @@ pub(crate) fn of_panic() -> Error {
 pub(crate) fn shared(error: &Arc<Error>) -> Error {
     let source = Box::new(Shared(Arc::clone(error)));
     match &**error {
-        Error::TableMissing { table } => Error::TableMissing { table: table.clone() },
         Error::TableMismatch { table, problem } => {
             Error::TableMismatch { table: table.clone(), problem: problem.clone() }
         }

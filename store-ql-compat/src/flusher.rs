@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use store_core::Error;
@@ -22,26 +22,27 @@ pub(crate) type FailureHook = Arc<dyn Fn(&Error) + Send + Sync>;
 pub(crate) struct Flusher {
     stop: Mutex<Option<Sender<Infallible>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    thread_id: Option<ThreadId>,
 }
 
 impl Flusher {
     /// No thread.
     pub(crate) fn none() -> Self {
-        Self { stop: Mutex::new(None), thread: Mutex::new(None) }
+        Self { stop: Mutex::new(None), thread: Mutex::new(None), thread_id: None }
     }
 
     /// Calls `flush` after each interval and once more at the end. `is_running` tells writers whether they may leave the
     /// durability of their commits to the thread.
     pub(crate) fn start(
         interval: Duration,
-        is_running: Arc<AtomicBool>,
+        is_running: &Arc<AtomicBool>,
         on_failure: Option<FailureHook>,
         flush: impl Fn() -> Result<(), Error> + Send + 'static,
     ) -> Result<Self, Error> {
         let (stop, stopped) = mpsc::channel::<Infallible>();
         is_running.store(true, Ordering::Release);
         let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn({
-            let is_running = Arc::clone(&is_running);
+            let is_running = Arc::clone(is_running);
             move || {
                 while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                     report(&flush, on_failure.as_ref());
@@ -55,20 +56,22 @@ impl Flusher {
             is_running.store(false, Ordering::Release);
             Error::CleanupThread { source }
         })?;
-        Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)) })
+        let thread_id = Some(thread.thread().id());
+        Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)), thread_id })
     }
 
-    /// Ends the thread, and returns once everything that was committed before is durable.
+    /// Ends the thread, and returns once everything that was committed before is durable. Called on the thread itself, by
+    /// the hook, it returns at once, and the thread ends after the hook.
     pub(crate) fn stop(&self) {
         drop(lock(&self.stop).take());
-        // Held while joining, so that every caller waits for the end, not only the first.
-        let mut thread = lock(&self.thread);
-        let Some(handle) = thread.take() else { return };
-        if handle.thread().id() == thread::current().id() {
-            // The hook for failures stops its own thread, which ends after the hook.
+        if self.thread_id == Some(thread::current().id()) {
             return;
         }
-        if handle.join().is_err() {
+        // Held while joining, so that every caller waits for the end, not only the first.
+        let mut thread = lock(&self.thread);
+        if let Some(thread) = thread.take()
+            && thread.join().is_err()
+        {
             log::error!("the thread that makes sessions durable ended by a panic");
         }
     }
@@ -82,7 +85,9 @@ impl Drop for Flusher {
 
 impl fmt::Debug for Flusher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flusher").field("is_running", &lock(&self.stop).is_some()).finish()
+        f.debug_struct("Flusher")
+            .field("is_running", &lock(&self.stop).is_some())
+            .finish_non_exhaustive()
     }
 }
 

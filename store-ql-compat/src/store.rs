@@ -185,11 +185,12 @@ impl QlStore {
         let flusher = match options.durability {
             Durability::Full => Flusher::none(),
             Durability::Relaxed(interval) => {
-                let is_running = Arc::clone(&backend.is_flushed_later);
-                let backend = Arc::clone(&backend);
-                Flusher::start(interval, is_running, options.on_flush_failure, move || {
-                    backend.write(&Write::Flush).map(drop)
-                })?
+                let flush = {
+                    let backend = Arc::clone(&backend);
+                    move || backend.write(&Write::Flush).map(drop)
+                };
+                let is_running = &backend.is_flushed_later;
+                Flusher::start(interval, is_running, options.on_flush_failure, flush)?
             }
         };
         let cleanup = Cleanup::start(options.cleanup, {
@@ -388,13 +389,12 @@ impl Backend {
             .expect("each write has one result")
     }
 
-    /// Does the changes in one transaction. Where one of them fails before the commit, each is tried in a transaction of
-    /// its own, so that each has its own error, and none fails because of another. Where the commit fails, nobody knows
-    /// what is in the file until it is opened again, so nothing may be tried twice.
+    /// Does the changes in one transaction. Where one of them can be the reason that it fails, each is tried in a
+    /// transaction of its own, so that each has its own error, and none fails because of another.
     fn write_together(&self, writes: &[Write<'static>]) -> Vec<Written> {
         match self.transact(writes) {
             Ok(written) => written,
-            Err(failure) if failure.is_undone && !failure.error.is_retryable() => {
+            Err(failure) if failure.may_be_of_one => {
                 writes.iter().map(|write| self.write_alone(write)).collect()
             }
             Err(failure) => {

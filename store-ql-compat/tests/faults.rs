@@ -167,7 +167,7 @@ fn tables_of_others_and_newer_formats_are_refused_and_left_alone() -> TestResult
     const MULTIMAP: MultimapTableDefinition<'_, u64, u64> =
         MultimapTableDefinition::new("sessions_subject");
     const META: TableDefinition<'_, &[u8], u64> = TableDefinition::new("sessions_meta");
-    let refused = |make: &dyn Fn(&redb_write::Write) -> TestResult, named: &str| -> TestResult {
+    let refused = |make: &dyn Fn(&WriteTransaction) -> TestResult, named: &str| -> TestResult {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("app.redb");
         let database = Database::create(&path)?;
@@ -190,9 +190,14 @@ fn tables_of_others_and_newer_formats_are_refused_and_left_alone() -> TestResult
         options().with_table_name("web").build(database)?.commit("token", b"data", in_an_hour())?;
         Ok(())
     };
-    refused(&|write| Ok(drop(write.open_table(BYTES)?)), "another table name")?;
-    refused(&|write| Ok(drop(write.open_table(NUMBERS)?)), "another table name")?;
-    refused(&|write| Ok(drop(write.open_multimap_table(MULTIMAP)?)), "another table name")?;
+    let of_another = "another table name";
+    refused(&|write| write.open_table(BYTES).map(drop).map_err(Into::into), of_another)?;
+    refused(&|write| write.open_table(NUMBERS).map(drop).map_err(Into::into), of_another)?;
+    let make_multimap = |write: &WriteTransaction| -> TestResult {
+        write.open_multimap_table(MULTIMAP)?;
+        Ok(())
+    };
+    refused(&make_multimap, of_another)?;
     refused(
         &|write| {
             write.open_table(META)?.insert(&b"format"[..], 7)?;
@@ -201,11 +206,6 @@ fn tables_of_others_and_newer_formats_are_refused_and_left_alone() -> TestResult
         "format 7",
     )?;
     Ok(())
-}
-
-/// The type of a transaction, under a short name.
-mod redb_write {
-    pub(crate) use store_ql_compat::redb::WriteTransaction as Write;
 }
 
 #[test]
