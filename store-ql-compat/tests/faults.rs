@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use store_core::{CleanupOptions, Clock, Limits, ManualClock, Store, SubjectStore};
-use store_ql_compat::redb::{Database, MultimapTableDefinition, ReadableDatabase, TableDefinition};
+use store_ql_compat::redb::{
+    Database, MultimapTableDefinition, ReadableDatabase, TableDefinition, WriteTransaction,
+};
 use store_ql_compat::{Durability, Error, QlOptions, QlStore};
 
 type TestResult = Result<(), Box<dyn StdError>>;
