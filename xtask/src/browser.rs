@@ -39,7 +39,7 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Browser) -> Result 
 
 #[cfg(feature = "browser")]
 fn check(_: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
-    checks::run(chromium, &crate::demo::example()?, screenshot)
+    checks::run(chromium, &crate::demo::example("demo")?, screenshot)
 }
 
 /// Builds the task with the checks and runs it. They are a feature, because what they are built on takes
