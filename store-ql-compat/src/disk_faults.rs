@@ -344,6 +344,26 @@ fn writers_that_share_a_failing_transaction_each_get_an_error_and_lose_nothing()
 }
 
 #[test]
+fn shared_database_that_failed_is_the_applications_to_open_again() -> Result<(), Error> {
+    let disk = Disk::new();
+    let database = Arc::new(open_disk(&disk, &Builder::new())?);
+    let store = options().build(Arc::clone(&database))?;
+    store.commit("token", b"data", in_an_hour())?;
+    disk.fail_after(Some(0));
+    let failed = store.commit("token", b"new", in_an_hour());
+    assert!(matches!(failed, Err(Error::StorageFull { .. })), "{failed:?}");
+    disk.fail_after(None);
+    match store.commit("token", b"new", in_an_hour()) {
+        Err(error @ Error::Backend { .. }) => assert!(!error.is_retryable()),
+        other => panic!("{other:?}"),
+    }
+    drop((store, database));
+    let store = options().build(Arc::new(open_disk(&disk, &Builder::new())?))?;
+    assert!(store.find("token")?.is_some());
+    Ok(())
+}
+
+#[test]
 fn crash_in_relaxed_mode_loses_the_last_interval_and_revives_nobody() -> Result<(), Error> {
     let relaxed = || options().with_durability(Durability::Relaxed(Duration::from_secs(3_600)));
     let disk = Disk::new();

@@ -157,7 +157,7 @@ impl Engine {
         let reached_commit = AtomicBool::new(false);
         let attempt = || {
             self.run(|database| {
-                let mut transaction = database.begin_write().map_err(RedbError::from)?;
+                let mut transaction = begin_write(database)?;
                 let outcome = operation(&mut transaction)?;
                 reached_commit.store(true, Ordering::Relaxed);
                 transaction.commit().map_err(|error| Trouble::Commit(error.into()))?;
@@ -219,7 +219,15 @@ impl Engine {
         operation: impl FnOnce(&Database) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
         match &self.place {
-            Place::Shared(database) => catch(|| operation(database)),
+            Place::Shared(database) => {
+                catch(|| operation(database)).map_err(|trouble| match trouble {
+                    // It stays so until the application does something, and no repetition helps.
+                    Trouble::Redb(error @ (RedbError::PreviousIo | RedbError::DatabaseClosed)) => {
+                        Trouble::Ours(Error::backend(error))
+                    }
+                    trouble => trouble,
+                })
+            }
             Place::Owned(owned) => {
                 let database = owned.usable(self.timeout).map_err(Trouble::Ours)?;
                 let outcome = catch(|| operation(&database));
@@ -300,6 +308,15 @@ impl Owned {
             }
         }
     }
+}
+
+fn begin_write(database: &Database) -> Result<WriteTransaction, RedbError> {
+    database.begin_write().map_err(|error| match error.into() {
+        // Nothing was read yet: redb says so where a transaction that failed has left its books in disorder, which opening
+        // the file again puts right, as after an I/O error.
+        RedbError::Corrupted(_) => RedbError::PreviousIo,
+        error => error,
+    })
 }
 
 fn walked() -> Error {

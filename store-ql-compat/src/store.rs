@@ -360,8 +360,11 @@ impl Backend {
         token: &str,
         get: impl Fn(DateTime<Utc>, &[u8]) -> T,
     ) -> Result<Option<T>, Error> {
-        let now = instant(self.clock.now());
-        self.engine.read(|snapshot| find_live(&self.tables, snapshot, token.as_bytes(), now, &get))
+        self.engine.read(|snapshot| {
+            // From after the wait for a database that is being compacted or opened again.
+            let now = instant(self.clock.now());
+            find_live(&self.tables, snapshot, token.as_bytes(), now, &get)
+        })
     }
 
     /// Does one change, together with those of other threads that come at the same time.
@@ -497,8 +500,8 @@ impl Backend {
     }
 
     fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
-        let now = instant(self.clock.now());
         self.engine.read(|snapshot| {
+            let now = instant(self.clock.now());
             let by_subject = snapshot.open_table(self.tables.by_subject())?;
             let mut live = Vec::new();
             for token in tokens_of(&by_subject, subject.as_bytes())? {

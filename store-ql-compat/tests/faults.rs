@@ -286,6 +286,38 @@ fn walk_sees_its_snapshot_and_keeps_the_file_from_being_compacted() -> TestResul
 }
 
 #[test]
+fn requests_wait_for_a_compaction_and_nothing_is_lost() -> TestResult {
+    const THREADS: usize = 4;
+    let directory = tempfile::tempdir()?;
+    let store = options()
+        .with_contention_timeout(Duration::from_secs(60))
+        .open(directory.path().join("sessions.redb"))?;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|i| {
+                let store = &store;
+                scope.spawn(move || {
+                    for n in 0..60 {
+                        let token = format!("{i}-{n}");
+                        store.commit(&token, token.as_bytes(), in_an_hour()).expect("it succeeds");
+                        let found = store.find(&token).expect("it succeeds");
+                        assert_eq!(found.as_deref(), Some(token.as_bytes()));
+                        if n % 2 == 0 {
+                            store.delete(&token).expect("it succeeds");
+                        }
+                    }
+                })
+            })
+            .collect();
+        while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
+            store.compact().expect("it succeeds");
+        }
+    });
+    assert_eq!(store.all()?.len(), THREADS * 30);
+    Ok(())
+}
+
+#[test]
 fn panic_of_a_visitor_is_its_own() -> TestResult {
     let store = options().in_memory()?;
     store.commit("token", b"data", in_an_hour())?;
