@@ -296,7 +296,9 @@ impl Owned {
                 slot.database = Some(database);
                 slot.failed = None;
                 self.is_broken.store(false, Ordering::Release);
-                log::warn!("the session database had failed and was opened again");
+                log::warn!(
+                    "the session database had failed and was opened again; what was not durable yet is lost"
+                );
                 Ok(())
             }
             Err(error) => {
