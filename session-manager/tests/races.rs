@@ -15,6 +15,7 @@ use counting_store::{CountingStore, Failing, token};
 use session_manager::{Error, EventKind, SessionManager};
 use store_core::{CleanupOptions, ManualClock, MemoryOptions, Store, SystemClock};
 use store_mysql::MysqlOptions;
+use store_ql_compat::QlOptions;
 use store_sqlite::SqliteOptions;
 
 type TestResult = Result<(), Error>;
@@ -48,6 +49,14 @@ macro_rules! on_every_store {
                 }
                 let database = super::database::Database::new();
                 super::$claim(&super::mysql(&database))
+            })*
+        }
+
+        mod ql {
+            $(#[test]
+            fn $claim() -> super::TestResult {
+                let directory = tempfile::tempdir().expect("temporary directories can be made");
+                super::$claim(&super::ql(&directory))
             })*
         }
     };
@@ -85,6 +94,11 @@ fn mysql(database: &database::Database) -> Arc<dyn Store> {
     let pool = options.pool(&database.url()).expect("the server is there");
     options.create_table(&pool).expect("the table can be made");
     Arc::new(options.build(pool).expect("the table suits"))
+}
+
+fn ql(directory: &tempfile::TempDir) -> Arc<dyn Store> {
+    let options = QlOptions::new().with_cleanup(CleanupOptions::disabled());
+    Arc::new(options.open(directory.path().join("sessions.redb")).expect("the file opens"))
 }
 
 /// A manager, and the token of a session with one value.

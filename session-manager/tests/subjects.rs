@@ -14,6 +14,7 @@ use counting_store::token;
 use session_manager::{Error, SessionManager};
 use store_core::{CleanupOptions, MemoryOptions, SubjectStore};
 use store_mysql::MysqlOptions;
+use store_ql_compat::QlOptions;
 use store_sqlite::SqliteOptions;
 
 type TestResult = Result<(), Error>;
@@ -48,6 +49,14 @@ macro_rules! on_every_store {
                 let pool = options.pool(&database.url())?;
                 options.create_table(&pool)?;
                 super::$claim(super::Arc::new(options.build(pool)?))
+            })*
+        }
+
+        mod ql {
+            $(#[test]
+            fn $claim() -> super::TestResult {
+                let options = super::QlOptions::new().with_cleanup(super::CleanupOptions::disabled());
+                super::$claim(super::Arc::new(options.in_memory()?))
             })*
         }
     };

@@ -1,7 +1,42 @@
-//! Sessions out of genuine ql databases, for people who move over from the Go store `qlstore`.
+//! A synchronous session store in one file and in pure Rust, and the way to it from the Go store `qlstore`.
 //!
-//! [`import_ql`] reads the table that `qlstore` kept in a ql file and commits the live sessions to any
-//! [`Store`](store_core::Store); [`check_ql`] reads as much and writes nothing. The ql file is never changed.
+//! [`QlStore`] is for Rust what ql was for Go: embedded, no server, no C compiler, one file, transactions. The engine is
+//! redb. It suits static binaries and cross-compiling; one process at a time can use a file.
+//!
+//! ```
+//! use chrono::{TimeDelta, Utc};
+//! use store_ql_compat::{QlStore, Store};
+//!
+//! # let directory = tempfile::tempdir().map_err(store_ql_compat::Error::backend)?;
+//! # let path = directory.path().join("sessions.redb");
+//! let store = QlStore::open(path)?;
+//! store.commit("token", b"data", Utc::now() + TimeDelta::hours(24))?;
+//! assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
+//! # Ok::<(), store_ql_compat::Error>(())
+//! ```
+//!
+//! # Coming from ql
+//! [`import_ql`] reads the table that `qlstore` kept in a genuine ql file, and commits the live sessions to any [`Store`];
+//! [`check_ql`] reads as much and writes nothing. The ql file is never changed.
+
+mod store;
+
+mod options;
+
+mod format;
+
+mod write;
+
+mod engine;
+
+mod opening;
+
+mod flusher;
+
+mod fault;
+
+#[cfg(test)]
+mod disk_faults;
 
 mod import;
 
@@ -9,7 +44,21 @@ pub use import::{
     ExistingSessions, ImportError, ImportOptions, ImportReport, QlFormat, Refusal, WalUse,
     check_ql, import_ql,
 };
+pub use options::{Durability, QlOptions};
+pub use store::QlStore;
+
+/// The database engine, in the version of the `Database` that [`QlStore::new`] takes.
+pub use redb;
+
+pub use store_core::{
+    CleanupOptions, CleanupStatistics, Clock, Error, LastSweep, Limits, ManualClock, Record, Store,
+    SubjectStore, SweepFailure, SystemClock, TokenProblem,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/from-ql.md")]
 struct FromQl;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/ql.md")]
+struct Ql;

@@ -13,20 +13,21 @@ struct Store {
     name: &'static str,
     package: &'static str,
     example: &'static str,
-    /// Runs the example, which is given with its address, on a database.
-    run: fn(&Shell, Command, Option<&Path>) -> Result,
+    /// The file that it keeps sessions in by default, below target/demo; others need a server.
+    file: Option<&'static str>,
 }
 
 /// The first is the default.
-const STORES: [Store; 2] = [
-    Store { name: "sqlite", package: "store-sqlite", example: "demo", run: on_file },
-    Store { name: "mysql", package: "store-mysql", example: "mysql-demo", run: on_server },
+const STORES: [Store; 3] = [
+    Store { name: "sqlite", package: "store-sqlite", example: "demo", file: Some("demo.db") },
+    Store { name: "mysql", package: "store-mysql", example: "demo-mysql", file: None },
+    Store { name: "ql", package: "store-ql-compat", example: "demo-ql", file: Some("demo.redb") },
 ];
 
 /// Builds the demo and runs it; `start` is where the person is.
 pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
     let name = flags.store.as_deref().unwrap_or(STORES[0].name);
-    let Some(Store { package, example, run, .. }) = STORES.iter().find(|store| store.name == name)
+    let Some(Store { package, example, file, .. }) = STORES.iter().find(|store| store.name == name)
     else {
         let names: Vec<_> = STORES.iter().map(|store| store.name).collect();
         let names = names.join(", ");
@@ -36,12 +37,22 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
     let mut demo = Command::new(self::example(example)?);
     demo.arg(flags.addr.as_deref().unwrap_or("127.0.0.1:4000"));
     // A path that was given counts from where the person is, not from the root of the workspace.
-    run(shell, demo, flags.path.map(|path| start.join(path)).as_deref())
+    let path = flags.path.map(|path| start.join(path));
+    match file {
+        Some(file) => {
+            let default = || shell.current_dir().join("target/demo").join(file);
+            on_file(shell, demo, &path.unwrap_or_else(default))
+        }
+        None if path.is_some() => {
+            Err("--path is for stores that keep sessions in a file; DATABASE_URL names a server"
+                .into())
+        }
+        None => on_server(demo),
+    }
 }
 
 /// Becomes the demo, so that whatever stops this process stops the demo.
-fn on_file(shell: &Shell, mut demo: Command, path: Option<&Path>) -> Result {
-    let path = path.map_or_else(|| shell.current_dir().join("target/demo/demo.db"), Path::to_owned);
+fn on_file(shell: &Shell, mut demo: Command, path: &Path) -> Result {
     if let Some(directory) = path.parent() {
         shell.create_dir(directory)?;
     }
@@ -49,12 +60,7 @@ fn on_file(shell: &Shell, mut demo: Command, path: Option<&Path>) -> Result {
 }
 
 /// Starts a server for as long as the demo runs, unless `DATABASE_URL` names one.
-fn on_server(_: &Shell, mut demo: Command, path: Option<&Path>) -> Result {
-    if path.is_some() {
-        return Err(
-            "--path is for stores that keep sessions in a file; DATABASE_URL names a server".into(),
-        );
-    }
+fn on_server(mut demo: Command) -> Result {
     if std::env::var_os("DATABASE_URL").is_some() {
         return become_command(&mut demo);
     }

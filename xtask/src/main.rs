@@ -30,11 +30,11 @@ mod flags {
             cmd test-all {}
             /// Serves a small application to click through, on real sessions.
             cmd demo {
-                /// Which store keeps the sessions: sqlite (default) or mysql.
+                /// Which store keeps the sessions: sqlite (default), mysql or ql.
                 optional --store store: String
                 /// Where to listen, 127.0.0.1:4000 by default.
                 optional --addr addr: String
-                /// The database file, target/demo/demo.db by default.
+                /// The database file, target/demo/demo.db or demo.redb by default.
                 optional --path path: PathBuf
             }
             /// Checks in Chromium what only a browser can show, on the demo.

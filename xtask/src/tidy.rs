@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::Result;
 
@@ -14,6 +15,7 @@ pub(crate) fn run(root: &Path) -> Result {
     check_links(root, &mut problems)?;
     check_named_tests(root, &mut problems)?;
     check_go_codec(root, &mut problems)?;
+    check_pure_rust(root, &mut problems)?;
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
 }
 
@@ -75,6 +77,7 @@ fn check_absences(root: &Path, problems: &mut Vec<String>) -> Result {
         ("store-core/src", "SELECT ", "store-core contains no SQL"),
         ("store-core/src", "thread::park", "the cleanup thread waits for its channel alone"),
         ("store-sqlite/src", "REPLACE INTO", "an upsert never deletes the row"),
+        ("store-ql-compat/src", "Local::", "no local time zone plays a part"),
         ("store-sqlite/src", "Local", "no local time zone plays a part"),
     ] {
         for path in files(&root.join(directory), "rs")? {
@@ -111,6 +114,35 @@ fn check_go_codec(root: &Path, problems: &mut Vec<String>) -> Result {
     }
     Ok(())
 }
+
+/// Nothing that store-ql-compat depends on compiles or links a C library: by convention such crates are named `-sys`, and
+/// they build with one of the others. What remains speaks to the operating system: `libc` declares what is linked into
+/// every Rust program anyway, and `rustix` makes system calls by itself.
+fn check_pure_rust(root: &Path, problems: &mut Vec<String>) -> Result {
+    // The dependencies on all systems, where Windows has bindings of its own that need no compiler either.
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "store-ql-compat", "--edges", "normal,build"])
+        .args(["--target", "all", "--prefix", "none", "--locked"])
+        .current_dir(root)
+        .output()?;
+    let names: Vec<String> = String::from_utf8(tree.stdout)?
+        .lines()
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .collect();
+    if !tree.status.success() || !names.iter().any(|name| name == "redb") {
+        problems.push("cargo tree doesn't show the dependencies of store-ql-compat".to_owned());
+    }
+    for name in names {
+        let is_binding = name.ends_with("-sys") && !OF_THE_SYSTEM.contains(&&*name);
+        if is_binding || ["cc", "cmake", "pkg-config", "bindgen"].contains(&&*name) {
+            problems.push(format!("store-ql-compat: {name} in its dependencies needs C"));
+        }
+    }
+    Ok(())
+}
+
+/// Declarations of what the system has, without a library of their own.
+const OF_THE_SYSTEM: [&str; 2] = ["linux-raw-sys", "windows-sys"];
 
 /// The tests that `docs/security.md` names are there.
 fn check_named_tests(root: &Path, problems: &mut Vec<String>) -> Result {

@@ -314,6 +314,7 @@ pub fn expiry_is_kept_to_the_millisecond<H: Harness>(harness: &H) {
         TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&instants, |(seconds, nanoseconds)| {
         let given = DateTime::from_timestamp(seconds, nanoseconds).expect("within range");
+        store.delete("other").expect("delete succeeds");
         commit(&store, "token", b"data", given);
         let found = store.find_with_expiry("token").expect("find answers").expect("it is live");
         assert_stored(given, found.1);

@@ -18,6 +18,7 @@ use store_sqlite::SqliteStore;
 fn main() -> ExitCode {
     server::run(|path| {
         let path = path.unwrap_or_else(|| "demo.db".to_owned());
-        Ok((SqliteStore::open(&path)?, path))
+        let store = SqliteStore::open(&path);
+        (path, store)
     })
 }

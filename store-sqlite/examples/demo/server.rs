@@ -9,13 +9,12 @@ use store_core::SubjectStore;
 
 use crate::app;
 
-/// What a demo fails with.
-pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+/// Where a store keeps sessions, and the store.
+pub(crate) type Opened<S> = (String, Result<S, store_core::Error>);
 
-/// Serves the application on the address that the first argument names. `open` is given the second, and gives a store
-/// and where it keeps sessions.
+/// Serves the application on the address that the first argument names, on the store that `open` makes of the second.
 pub(crate) fn run<S: SubjectStore + 'static>(
-    open: impl FnOnce(Option<String>) -> Result<(S, String), Failure>,
+    open: impl FnOnce(Option<String>) -> Opened<S>,
 ) -> ExitCode {
     match serve(open) {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,11 +26,12 @@ pub(crate) fn run<S: SubjectStore + 'static>(
 }
 
 fn serve<S: SubjectStore + 'static>(
-    open: impl FnOnce(Option<String>) -> Result<(S, String), Failure>,
-) -> Result<(), Failure> {
+    open: impl FnOnce(Option<String>) -> Opened<S>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut arguments = env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:4000".to_owned());
-    let (store, kept_in) = open(arguments.next())?;
+    let (place, store) = open(arguments.next());
+    let store = store.inspect_err(|_| say(&format!("can't keep sessions in {place}")))?;
     let sessions = SessionManager::with_subjects(store)
         // The demo is served on plain HTTP; an application on HTTPS leaves this line out.
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?
@@ -42,7 +42,7 @@ fn serve<S: SubjectStore + 'static>(
     let server = rouille::Server::new(&address, move |request| app::respond(&sessions, request))
         .map_err(|error| format!("can't listen on {address} (another one: --addr): {error}"))?;
     announce(&format!(
-        "Sessions are in {kept_in}. Open http://{}/ in a browser.",
+        "Sessions are in {place}. Open http://{}/ in a browser.",
         server.server_addr()
     ))?;
     server.run();
@@ -56,13 +56,17 @@ fn announce(line: &str) -> io::Result<()> {
 }
 
 fn log(error: &(dyn Error + 'static)) {
-    use io::Write as _;
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         line = format!("{line}: {error}");
         cause = error.source();
     }
+    say(&line);
+}
+
+fn say(line: &str) {
+    use io::Write as _;
     // Where not even standard error can be written to, nobody is left to tell.
     let _ = writeln!(io::stderr(), "{line}");
 }

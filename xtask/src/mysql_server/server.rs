@@ -255,6 +255,8 @@ impl PrivateServer {
             .arg(format!("--bind-address={}", self.address.ip()))
             .arg(format!("--port={}", self.port()))
             .arg("--innodb-buffer-pool-size=32M")
+            // Commits are with the system at once, which is what a killed server needs, and with the disk every second.
+            .arg("--innodb-flush-log-at-trx-commit=2")
             .args(template::options(product))
             .args(arguments);
         supervisor.start(&command)?;

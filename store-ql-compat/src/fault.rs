@@ -1,0 +1,131 @@
+//! What a failure of redb means, in the terms that all stores share.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use redb::Error as RedbError;
+use store_core::Error;
+
+/// The error of an operation, with what redb said as its cause.
+pub(crate) fn of_redb(error: RedbError) -> Error {
+    match error {
+        RedbError::Io(error) => of_io(error),
+        RedbError::TableTypeMismatch { ref table, ref key, ref value } => {
+            let problem = format!(
+                "it has keys of the type {} and values of the type {}: it isn't this store's, so choose another table name",
+                key.name(),
+                value.name()
+            );
+            Error::TableMismatch { table: table.clone(), problem }
+        }
+        RedbError::TableIsMultimap(table) => {
+            let problem =
+                "it is a multimap table: it isn't this store's, so choose another table name"
+                    .to_owned();
+            Error::TableMismatch { table, problem }
+        }
+        RedbError::TableDoesNotExist(table) => {
+            let problem = "it is gone, though it was made together with the others: restore the file, or delete them, too".to_owned();
+            Error::TableMismatch { table, problem }
+        }
+        error @ RedbError::DatabaseAlreadyOpen => {
+            Error::Unreachable { source: Box::new(InUse(error)) }
+        }
+        error @ (RedbError::PreviousIo | RedbError::DatabaseClosed) => {
+            Error::Unreachable { source: Box::new(error) }
+        }
+        error @ RedbError::TransactionInProgress => Error::Contended { source: Box::new(error) },
+        error @ RedbError::Corrupted(_) => Error::Corrupt { source: Box::new(error) },
+        error => Error::Backend { source: Box::new(error) },
+    }
+}
+
+/// The error of a file that can't be used.
+pub(crate) fn of_io(error: io::Error) -> Error {
+    let kind = error.kind();
+    let source = Box::new(error);
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            Error::StorageFull { source }
+        }
+        ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { source },
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => Error::Corrupt { source },
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::IsADirectory
+        | ErrorKind::NotADirectory => Error::Unreachable { source },
+        _ => Error::Backend { source },
+    }
+}
+
+/// Whether redb does nothing more until its file was closed and opened again.
+pub(crate) fn ends_database(error: &RedbError) -> bool {
+    matches!(
+        error,
+        RedbError::Io(_)
+            | RedbError::PreviousIo
+            | RedbError::DatabaseClosed
+            | RedbError::LockPoisoned(_)
+    )
+}
+
+/// redb panicked, which it does where a damaged file contradicts itself.
+pub(crate) fn of_panic() -> Error {
+    // The panic's own text could quote what it read; it went to the panic hook.
+    Error::Corrupt { source: "redb panicked over what it read".into() }
+}
+
+/// The same error for one of several threads whose work failed together. What redb said stays the cause.
+pub(crate) fn shared(error: &Arc<Error>) -> Error {
+    let source = Box::new(Shared(Arc::clone(error)));
+    match &**error {
+        Error::TableMismatch { table, problem } => {
+            Error::TableMismatch { table: table.clone(), problem: problem.clone() }
+        }
+        Error::Unreachable { .. } => Error::Unreachable { source },
+        Error::Contended { .. } => Error::Contended { source },
+        Error::StorageFull { .. } => Error::StorageFull { source },
+        Error::ReadOnly { .. } => Error::ReadOnly { source },
+        Error::Corrupt { .. } => Error::Corrupt { source },
+        _ => Error::Backend { source },
+    }
+}
+
+/// What another error gives as its cause.
+#[derive(Debug)]
+struct Shared(Arc<Error>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.source() {
+            Some(cause) => fmt::Display::fmt(cause, f),
+            None => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl StdError for Shared {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source().and_then(StdError::source)
+    }
+}
+
+/// Somebody has locked the file.
+#[derive(Debug)]
+struct InUse(RedbError);
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the file is open already, in another process or by another store of this one; one at a time can have it",
+        )
+    }
+}
+
+impl StdError for InUse {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}

@@ -1,0 +1,137 @@
+//! Opening a file: what isn't a database of redb is refused before redb sees it, and a new one appears whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+use redb::{Builder, Database, DatabaseError, Error as RedbError};
+use store_core::Error;
+
+use crate::fault;
+use crate::import::{QlFormat, looks_like_ql};
+
+/// What every file of redb begins with.
+const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+
+/// Opens a file, and makes it where there is none.
+pub(crate) fn open_or_create(path: &Path, builder: &Builder) -> Result<Database, Error> {
+    match examine(path)? {
+        Found::Redb => return open(path, builder),
+        // Somebody has made the file and left the rest to us.
+        Found::Empty => return builder.create(path).map_err(of_database),
+        Found::Nothing => {}
+    }
+    match create(path, builder) {
+        // Others have been quicker.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        outcome => outcome.map_err(fault::of_io)?,
+    }
+    open(path, builder)
+}
+
+/// Opens a file that is there: one that was taken away is not begun anew.
+pub(crate) fn reopen(path: &Path, builder: &Builder) -> Result<Database, Error> {
+    match examine(path)? {
+        Found::Redb => open(path, builder),
+        Found::Empty | Found::Nothing => {
+            let gone = io::Error::new(ErrorKind::NotFound, "the file is gone, or empty");
+            Err(fault::of_io(gone))
+        }
+    }
+}
+
+fn open(path: &Path, builder: &Builder) -> Result<Database, Error> {
+    builder.open(path).map_err(of_database)
+}
+
+fn of_database(error: DatabaseError) -> Error {
+    fault::of_redb(RedbError::from(error))
+}
+
+enum Found {
+    Redb,
+    Empty,
+    Nothing,
+}
+
+fn examine(path: &Path) -> Result<Found, Error> {
+    let mut first = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut first));
+    match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(fault::of_io(error)),
+        Ok(0) => return Ok(Found::Empty),
+        Ok(_) if first.starts_with(MAGIC) => {}
+        Ok(_) => {
+            let what = match looks_like_ql(&first) {
+                Some(QlFormat::V1) => {
+                    "it is a database of ql, format 1: import_ql takes the sessions out of it"
+                }
+                Some(QlFormat::V2) => {
+                    "it is a database of ql, format 2: import_ql takes the sessions out of it"
+                }
+                None if first.starts_with(b"SQLite format 3\0") => {
+                    "it is a SQLite database: store-sqlite keeps sessions in it"
+                }
+                None => "it is no database of redb",
+            };
+            return Err(Error::Corrupt { source: what.into() });
+        }
+    }
+    // redb opens for writing alone, and its error wouldn't say that reading is allowed.
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(Error::ReadOnly { source: Box::new(error) })
+        }
+        Err(error) => Err(fault::of_io(error)),
+        Ok(_) => Ok(Found::Redb),
+    }
+}
+
+/// Makes a database under another name and gives it its own when it is whole: a process that is killed meanwhile leaves
+/// no half of a file that nobody could open, and of two processes that both make it one wins.
+fn create(path: &Path, builder: &Builder) -> io::Result<()> {
+    let Some(name) = path.file_name() else {
+        return Err(io::Error::new(ErrorKind::IsADirectory, "the path names no file"));
+    };
+    let mut unique = name.to_owned();
+    unique.push(format!(".new-{:016x}", RandomState::new().build_hasher().finish()));
+    let unfinished = path.with_file_name(unique);
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&unfinished)?;
+    let made = match builder.create_file(file) {
+        Ok(database) => {
+            drop(database);
+            // A rename would replace the file of a process that was quicker.
+            match fs::hard_link(&unfinished, path) {
+                // A file system without hard links, such as FAT: redb makes the file in its place.
+                Err(error) if is_unsupported(&error) => {
+                    builder.create(path).map(drop).map_err(into_io)
+                }
+                linked => linked,
+            }
+        }
+        Err(error) => Err(into_io(error)),
+    };
+    fs::remove_file(&unfinished)?;
+    made?;
+    sync_directory(path)
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied)
+}
+
+fn into_io(error: DatabaseError) -> io::Error {
+    match RedbError::from(error) {
+        RedbError::Io(error) => error,
+        error => io::Error::other(error),
+    }
+}
+
+/// Makes the file's name survive a loss of power, as its content does.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+}

@@ -1,0 +1,519 @@
+//! The store.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use redb::{Database, ReadableTable};
+use store_core::{
+    Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, GroupCommit, GroupError,
+    Limits, Record, Store, SubjectStore, check_subject, sweep,
+};
+
+use crate::engine::{Engine, Failure, contain};
+use crate::fault;
+use crate::flusher::Flusher;
+use crate::format::{INSTANT_LEN, Opened, Tables, find_live, instant, split, to_utc};
+use crate::options::{Durability, QlOptions};
+use crate::write::{Write, Written, tokens_of};
+
+/// The store compacts its file by itself from this length on, in bytes.
+const MIN_COMPACTED_LEN: u64 = 64 * 1024 * 1024;
+
+/// It does so only where the rows have no more than this, in bytes: requests wait while pages are moved, and for so many
+/// that takes less than a second.
+const MAX_COMPACTED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How many times as long as the rows the file must be. Pages are about half full, and redb doubles a file that has to
+/// grow, so below four times nothing would be gained for long.
+const MIN_FILE_TO_DATA: u64 = 8;
+
+/// A session store in one file, in pure Rust, on the embedded database redb.
+///
+/// # What it keeps, and where
+/// Five tables of redb in one file, here with their default names; `docs/ql.md` has them byte by byte.
+///
+/// | table | key | value |
+/// |---|---|---|
+/// | `sessions` | the token | the expiry in 12 bytes, the data |
+/// | `sessions_expiry` | the expiry in 12 bytes, the token | nothing |
+/// | `sessions_subject` | the token | the subject |
+/// | `sessions_by_subject` | the subject's length in a byte, the subject, the token | nothing |
+/// | `sessions_meta` | `format` | 1, the version of this format |
+///
+/// Every `DateTime<Utc>` can be an expiry, and is kept exactly. The clock of the process decides what is live; time zones
+/// play no part. A file of a newer format is refused.
+///
+/// # Concurrency
+/// Any number of threads may use a store; readers never wait for writers. Writers that come at the same time share a
+/// transaction, and one wait for the disk. One process at a time can have the file open, and one store in it: a second
+/// one gets [`Error::Unreachable`].
+///
+/// A walk goes through a snapshot: it sees the sessions as they are when it begins. redb doesn't use the pages of a
+/// snapshot again while it is read, so the file grows by what is written during a walk.
+///
+/// # Faults
+/// After a fault of the disk the store opens its file again by itself, at the next request. A commit that gave an error
+/// may be there then, or not.
+///
+/// # Examples
+/// ```
+/// use chrono::{TimeDelta, Utc};
+/// use store_ql_compat::{QlStore, Store};
+///
+/// # let directory = tempfile::tempdir().map_err(store_ql_compat::Error::backend)?;
+/// # let path = directory.path().join("sessions.redb");
+/// let store = QlStore::open(&path)?;
+/// store.commit("token", b"data", Utc::now() + TimeDelta::hours(24))?;
+/// drop(store);
+///
+/// let store = QlStore::open(&path)?;
+/// assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
+/// # Ok::<(), store_ql_compat::Error>(())
+/// ```
+#[doc(alias = "qlstore")]
+#[doc(alias = "QLStore")]
+pub struct QlStore {
+    // In this order: the threads end before the database is closed.
+    cleanup: Cleanup,
+    flusher: Flusher,
+    backend: Arc<Backend>,
+}
+
+impl QlStore {
+    /// A store in a database that the application has opened and keeps other tables in, swept every five minutes. The
+    /// store's tables are made where they are missing.
+    ///
+    /// While the application holds a write transaction of its own, the store's writers wait for it, without limit; a
+    /// thread that holds one must not call the store.
+    ///
+    /// # Errors
+    /// As for [`QlOptions::build`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use store_ql_compat::redb::Database;
+    /// use store_ql_compat::{Error, QlStore};
+    ///
+    /// # let directory = tempfile::tempdir().map_err(Error::backend)?;
+    /// # let path = directory.path().join("app.redb");
+    /// let database = Arc::new(Database::create(path).map_err(Error::backend)?);
+    /// let store = QlStore::new(Arc::clone(&database))?;
+    /// # drop(store);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "New")]
+    pub fn new(database: Arc<Database>) -> Result<Self, Error> {
+        QlOptions::new().build(database)
+    }
+
+    /// As [`new`](Self::new), swept after each `interval`; zero means never.
+    ///
+    /// # Errors
+    /// As for [`QlOptions::build`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use store_ql_compat::redb::Database;
+    /// use store_ql_compat::{Error, QlStore};
+    ///
+    /// # let directory = tempfile::tempdir().map_err(Error::backend)?;
+    /// # let path = directory.path().join("app.redb");
+    /// let database = Arc::new(Database::create(path).map_err(Error::backend)?);
+    /// let store = QlStore::with_cleanup_interval(database, Duration::from_secs(60))?;
+    /// # drop(store);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "NewWithCleanupInterval")]
+    pub fn with_cleanup_interval(
+        database: Arc<Database>,
+        interval: Duration,
+    ) -> Result<Self, Error> {
+        QlOptions::new().with_cleanup(CleanupOptions::new().with_interval(interval)).build(database)
+    }
+
+    /// Opens a database file, and makes it and the tables where they are missing; see [`QlOptions::open`].
+    ///
+    /// # Errors
+    /// As for [`QlOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        QlOptions::new().open(path)
+    }
+
+    /// A database in memory, gone with the store: for tests.
+    ///
+    /// # Errors
+    /// [`Error::CleanupThread`] if the operating system gives no thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_ql_compat::{QlStore, Store};
+    ///
+    /// let store = QlStore::in_memory()?;
+    /// store.commit("token", b"data", chrono::DateTime::<chrono::Utc>::MAX_UTC)?;
+    /// assert!(store.find("token")?.is_some());
+    /// # Ok::<(), store_ql_compat::Error>(())
+    /// ```
+    #[doc(alias = "ql-mem")]
+    pub fn in_memory() -> Result<Self, Error> {
+        QlOptions::new().in_memory()
+    }
+
+    pub(crate) fn with_options(
+        engine: Engine,
+        tables: Tables,
+        options: QlOptions,
+    ) -> Result<Self, Error> {
+        let backend = Arc::new(Backend {
+            engine,
+            tables,
+            limits: options.limits,
+            clock: options.clock,
+            contention_timeout: options.contention_timeout,
+            batch_size: options.cleanup.batch_size().get(),
+            is_flushed_later: Arc::default(),
+            compacted_len: AtomicU64::new(0),
+            line: GroupCommit::new(),
+        });
+        let flusher = match options.durability {
+            Durability::Full => Flusher::none(),
+            Durability::Relaxed(interval) => {
+                let flush = {
+                    let backend = Arc::clone(&backend);
+                    move || backend.write(&Write::Flush).map(drop)
+                };
+                let is_running = &backend.is_flushed_later;
+                Flusher::start(interval, is_running, options.on_flush_failure, flush)?
+            }
+        };
+        let cleanup = Cleanup::start(options.cleanup, {
+            let backend = Arc::clone(&backend);
+            move || {
+                let batch = backend.remove_batch()?;
+                if !batch.more {
+                    backend.compact_if_it_pays()?;
+                }
+                Ok(batch)
+            }
+        })?;
+        Ok(Self { cleanup, flusher, backend })
+    }
+
+    /// Ends the cleanup thread and returns once it has ended; see [`Cleanup::stop`]. The store works on without it.
+    ///
+    /// With [`Durability::Relaxed`] it ends the thread that flushes as well, and flushes: everything that was committed is
+    /// durable then, and whatever is committed later is durable by itself.
+    #[doc(alias = "StopCleanup")]
+    pub fn stop_cleanup(&self) {
+        self.cleanup.stop();
+        self.flusher.stop();
+    }
+
+    /// What the cleanup thread has done so far.
+    #[must_use]
+    pub fn cleanup_statistics(&self) -> CleanupStatistics {
+        self.cleanup.statistics()
+    }
+
+    /// Moves what is in the file to its beginning, and cuts the rest off. It says whether anything was moved.
+    ///
+    /// Every other operation waits meanwhile. On a two-core machine it took 0.3 seconds for 10,000 sessions of 256 bytes,
+    /// 0.7 for 50,000 and 1.1 for 100,000, however long the file was before; so call it at a quiet moment, and with more
+    /// than 300,000 sessions set a longer [contention timeout](QlOptions::with_contention_timeout), or requests get
+    /// [`Error::Contended`] meanwhile. A process that is killed meanwhile loses nothing.
+    ///
+    /// It is seldom needed: free pages are used again, and after a sweep the store does it by itself where the file has 64
+    /// MiB or more, 8 times as much as the sessions in it, and these 16 MiB at the most, which takes less than a second.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] while somebody walks through the sessions, or where readers and writers don't end within the
+    /// [contention timeout](QlOptions::with_contention_timeout). [`Error::Backend`] in a database that the application
+    /// shares: it can compact the file itself, with `redb::Database::compact`, while it has the only handle. Otherwise
+    /// faults of the system.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_ql_compat::{QlStore, Store};
+    ///
+    /// # let directory = tempfile::tempdir().map_err(store_ql_compat::Error::backend)?;
+    /// # let path = directory.path().join("sessions.redb");
+    /// let store = QlStore::open(path)?;
+    /// store.delete_expired()?;
+    /// store.compact()?;
+    /// # Ok::<(), store_ql_compat::Error>(())
+    /// ```
+    pub fn compact(&self) -> Result<bool, Error> {
+        self.backend.engine.compact()
+    }
+}
+
+impl fmt::Debug for QlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QlStore")
+            .field("table", &self.backend.tables.name())
+            .field("limits", &self.backend.limits)
+            .field("database", &self.backend.engine)
+            .field("cleanup", &self.cleanup)
+            .field("flusher", &self.flusher)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for QlStore {
+    fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.backend.find(token, |_, data| data.to_vec())
+    }
+
+    fn find_with_expiry(&self, token: &str) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error> {
+        self.backend.find(token, |expiry, data| (data.to_vec(), expiry))
+    }
+
+    fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
+        let backend = &self.backend;
+        backend.limits.check_token(token)?;
+        backend.limits.check_data(data)?;
+        let expiry = instant(expiry);
+        backend.write(&Write::Commit { token: token.into(), data: data.into(), expiry }).map(drop)
+    }
+
+    fn replace(
+        &self,
+        token: &str,
+        current: &[u8],
+        data: &[u8],
+        expiry: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        let backend = &self.backend;
+        backend.limits.check_data(data)?;
+        let expiry = instant(expiry);
+        let (token, current, data) = (token.into(), current.into(), data.into());
+        Ok(backend.write(&Write::Replace { token, current, data, expiry })? == 1)
+    }
+
+    fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
+        let expiry = instant(expiry);
+        Ok(self.backend.write(&Write::Touch { token: token.into(), expiry })? == 1)
+    }
+
+    fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error> {
+        self.backend.limits.check_token(new_token)?;
+        let (token, new_token) = (token.into(), new_token.into());
+        Ok(self.backend.write(&Write::Rename { token, new_token })? == 1)
+    }
+
+    fn delete(&self, token: &str) -> Result<(), Error> {
+        self.backend.write(&Write::Delete { token: token.into() }).map(drop)
+    }
+
+    fn delete_expired(&self) -> Result<u64, Error> {
+        sweep(|| self.backend.remove_batch())
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+        self.backend.walk(visit)
+    }
+}
+
+impl SubjectStore for QlStore {
+    fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
+        subject.map_or(Ok(()), check_subject)?;
+        let subject = subject.map(Into::into);
+        Ok(self.backend.write(&Write::SetSubject { token: token.into(), subject })? == 1)
+    }
+
+    fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
+        self.backend.find_by_subject(subject)
+    }
+
+    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
+        let except = except.map(Into::into);
+        self.backend.write(&Write::DeleteBySubject { subject: subject.into(), except })
+    }
+}
+
+/// What the store and its threads share. The threads hold this and never the store.
+struct Backend {
+    engine: Engine,
+    tables: Tables,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    contention_timeout: Duration,
+    batch_size: usize,
+    /// Whether a thread makes durable what was committed without waiting for the disk.
+    is_flushed_later: Arc<AtomicBool>,
+    /// How long the file was after it was compacted by itself.
+    compacted_len: AtomicU64,
+    /// redb has one writer at a time; those of the store, the sweeps among them, line up and share transactions.
+    line: GroupCommit<Write<'static>, Written>,
+}
+
+impl Backend {
+    fn find<T>(
+        &self,
+        token: &str,
+        get: impl Fn(DateTime<Utc>, &[u8]) -> T,
+    ) -> Result<Option<T>, Error> {
+        self.engine.read(|snapshot| {
+            // From after the wait for a database that is being compacted or opened again.
+            let now = instant(self.clock.now());
+            find_live(&self.tables, snapshot, token.as_bytes(), now, &get)
+        })
+    }
+
+    /// Does one change, together with those of other threads that come at the same time.
+    fn write(&self, write: &Write<'_>) -> Written {
+        let together = |writes: Vec<Write<'static>>| self.write_together(&writes);
+        self.line
+            .submit(
+                self.contention_timeout,
+                || self.write_alone(write),
+                || write.to_owned(),
+                together,
+            )
+            .unwrap_or_else(|error| {
+                Err(match error {
+                    GroupError::TimedOut => Error::Contended { source: error.into() },
+                    _ => Error::backend(error),
+                })
+            })
+    }
+
+    fn write_alone(&self, write: &Write<'_>) -> Written {
+        self.transact(std::slice::from_ref(write))
+            .map_err(|failure| failure.error)?
+            .pop()
+            .expect("each write has one result")
+    }
+
+    /// Does the changes in one transaction. Where one of them can be the reason that it fails, each is tried in a
+    /// transaction of its own, so that each has its own error, and none fails because of another.
+    fn write_together(&self, writes: &[Write<'static>]) -> Vec<Written> {
+        match self.transact(writes) {
+            Ok(written) => written,
+            Err(failure) if failure.may_be_of_one => {
+                writes.iter().map(|write| self.write_alone(write)).collect()
+            }
+            Err(failure) => {
+                let error = Arc::new(failure.error);
+                writes.iter().map(|_| Err(fault::shared(&error))).collect()
+            }
+        }
+    }
+
+    /// Does the changes in one transaction, with the time at which it has the database for itself. A time from before the
+    /// wait for that could take a session for live that has expired meanwhile.
+    fn transact(&self, writes: &[Write<'_>]) -> Result<Vec<Written>, Failure> {
+        self.engine.write(|transaction| {
+            let now = instant(self.clock.now());
+            let is_durable = !self.is_flushed_later.load(Ordering::Acquire)
+                || writes.iter().any(|write| write.must_be_durable(now));
+            if !is_durable {
+                let relaxed = transaction.set_durability(redb::Durability::None);
+                relaxed.expect("only savepoints forbid it, and the store makes none");
+            }
+            let mut tables = Opened::new(&self.tables, transaction)?;
+            writes.iter().map(|write| write.execute(&mut tables, now)).collect()
+        })
+    }
+
+    fn remove_batch(&self) -> Result<Batch, Error> {
+        let removed = self.write(&Write::Sweep { batch_size: self.batch_size })?;
+        let is_full = usize::try_from(removed).is_ok_and(|removed| removed >= self.batch_size);
+        Ok(Batch { removed, more: is_full })
+    }
+
+    /// After a peak the file is mostly free pages. They are used again, so nothing has to be done about them in general;
+    /// but where little is left of much, the file is cut.
+    fn compact_if_it_pays(&self) -> Result<(), Error> {
+        let Some(len) = self.engine.file_len()? else { return Ok(()) };
+        let compacted = self.compacted_len.load(Ordering::Relaxed);
+        // What can't be compacted, because other tables fill the file, isn't tried again and again.
+        if len < MIN_COMPACTED_LEN || len < compacted.saturating_mul(2) {
+            return Ok(());
+        }
+        let limit = MAX_COMPACTED_BYTES.min(len / MIN_FILE_TO_DATA);
+        if self.stored_bytes(limit)? > limit {
+            return Ok(());
+        }
+        match self.engine.compact() {
+            Ok(_) => {
+                let compacted = self.engine.file_len()?.unwrap_or_default();
+                self.compacted_len.store(compacted, Ordering::Relaxed);
+                log::debug!("compacted the sessions' file from {len} to {compacted} bytes");
+                Ok(())
+            }
+            // Somebody walks through the sessions. The next sweep comes.
+            Err(Error::Contended { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How much the rows have, in bytes; counted until the limit is passed.
+    fn stored_bytes(&self, limit: u64) -> Result<u64, Error> {
+        self.engine.read(|snapshot| {
+            let sessions = snapshot.open_table(self.tables.sessions())?;
+            let mut bytes = 0;
+            for row in sessions.iter()? {
+                let (token, value) = row?;
+                // The token is a key of two tables, and so is the expiry.
+                bytes +=
+                    2 * (token.value().len() + INSTANT_LEN) as u64 + value.value().len() as u64;
+                if bytes > limit {
+                    break;
+                }
+            }
+            Ok(bytes)
+        })
+    }
+
+    /// On one snapshot, because tokens are the only order that the table has: a walk page by page would miss a session
+    /// that is renamed to a token behind it, and meet one twice that is renamed ahead.
+    fn walk(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+        let snapshot = self.engine.snapshot()?;
+        let sessions = contain(|| Ok(snapshot.open_table(self.tables.sessions())?))?;
+        let mut rows = contain(|| Ok(sessions.iter()?))?;
+        while let Some((token, value)) = contain(|| Ok(rows.next().transpose()?))? {
+            // Where a row lies in its page is looked up only now, and may be damaged.
+            let (token, value) = contain(|| Ok((token.value(), value.value())))?;
+            let (expiry, data) = split(value).map_err(fault::of_redb)?;
+            if expiry <= instant(self.clock.now()) {
+                continue;
+            }
+            let token = str::from_utf8(token).map_err(|_| no_text());
+            let record = Record::new(
+                token.map_err(fault::of_redb)?,
+                data,
+                to_utc(expiry).map_err(fault::of_redb)?,
+            );
+            if visit(record).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
+        self.engine.read(|snapshot| {
+            let now = instant(self.clock.now());
+            let by_subject = snapshot.open_table(self.tables.by_subject())?;
+            let mut live = Vec::new();
+            for token in tokens_of(&by_subject, subject.as_bytes())? {
+                if find_live(&self.tables, snapshot, &token, now, |_, _| ())?.is_some() {
+                    live.push(String::from_utf8(token).map_err(|_| no_text())?);
+                }
+            }
+            Ok(live)
+        })
+    }
+}
+
+fn no_text() -> redb::Error {
+    redb::Error::Corrupted("a token is no text".to_owned())
+}
