@@ -199,7 +199,6 @@ impl GaleraCluster {
         Ok(ServerOptions::new()
             .with_address(*address)
             .with_arg("--binlog-format=ROW")
-            // A node that waits for the disk is a node that is suspected. A killed one loses nothing by it.
             .with_arg("--innodb-autoinc-lock-mode=2")
             .with_arg("--wsrep-on=ON")
             .with_arg(format!("--wsrep-provider={}", provider.display()))
