@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use xshell::{Shell, cmd};
 
-use crate::{Result, browser, interop, say};
+use crate::{Result, bench, browser, interop, say};
 
 /// Runs every gate. Each step is a command that can be repeated by hand.
 pub(crate) fn run(shell: &Shell) -> Result {
@@ -13,6 +13,9 @@ pub(crate) fn run(shell: &Shell) -> Result {
     let started = Instant::now();
 
     step(cmd!(shell, "cargo fmt --all -- --check"))?;
+    for workspace in bench::WORKSPACES {
+        step(cmd!(shell, "cargo fmt --all --manifest-path {workspace}/Cargo.toml -- --check"))?;
+    }
     step(cmd!(shell, "cargo run --quiet --package xtask -- tidy"))?;
     step(cmd!(
         shell,

@@ -3,10 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::Result;
+use xshell::Shell;
+
+use crate::{Result, crates};
+
+/// More than this is too many crates for an application; it is meant to come down to 60.
+const MAX_CRATES: usize = 65;
 
 /// Checks the tree and lists everything that is wrong with it.
-pub(crate) fn run(root: &Path) -> Result {
+pub(crate) fn run(shell: &Shell, root: &Path) -> Result {
     let mut problems = Vec::new();
     check_dependencies(root, &mut problems)?;
     check_changelog(root, &mut problems)?;
@@ -14,6 +19,7 @@ pub(crate) fn run(root: &Path) -> Result {
     check_links(root, &mut problems)?;
     check_named_tests(root, &mut problems)?;
     check_go_codec(root, &mut problems)?;
+    check_crates(shell, &mut problems)?;
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
 }
 
@@ -108,6 +114,15 @@ fn check_go_codec(root: &Path, problems: &mut Vec<String>) -> Result {
     let page = fs::read_to_string(root.join("docs/from-scs.md"))?;
     if !page.contains(&format!("```go\n{codec}```")) {
         problems.push("docs/from-scs.md: it doesn't show xtask/interop/codec.go".to_owned());
+    }
+    Ok(())
+}
+
+/// An application stays light.
+fn check_crates(shell: &Shell, problems: &mut Vec<String>) -> Result {
+    let crates = crates::of_an_application(shell)?;
+    if crates.len() > MAX_CRATES {
+        problems.push(format!("{} crates, more than {MAX_CRATES}: {crates:?}", crates.len()));
     }
     Ok(())
 }
