@@ -389,16 +389,18 @@ impl Backend {
         sql: &str,
         operation: impl Fn(&mut CachedStatement<'_>) -> SqliteResult<T>,
     ) -> Result<T, Error> {
-        let started = Instant::now();
-        let _turn = match self.reader_turns {
-            ReaderTurns::None => None,
-            ReaderTurns::BetweenWriters => Some(
-                self.turns
+        let operation = |connection: &Connection| operation(&mut connection.prepare_cached(sql)?);
+        match self.reader_turns {
+            ReaderTurns::None => self.run(Duration::ZERO, operation),
+            ReaderTurns::BetweenWriters => {
+                let started = Instant::now();
+                let _turn = self
+                    .turns
                     .try_read_for(self.contention_timeout)
-                    .ok_or_else(|| self.gave_up_waiting())?,
-            ),
-        };
-        self.run(started.elapsed(), |connection| operation(&mut connection.prepare_cached(sql)?))
+                    .ok_or_else(|| self.gave_up_waiting())?;
+                self.run(started.elapsed(), operation)
+            }
+        }
     }
 
     /// Does one change, together with those of other threads that come at the same time.
@@ -599,8 +601,13 @@ pub(crate) fn retry_contention<T>(
 fn retry<T, E>(
     timeout: Duration,
     is_contention: impl Fn(&E) -> bool,
-    operation: impl FnMut() -> Result<T, E>,
+    mut operation: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
+    // Nearly always the first attempt is the last one, and needs no clock.
+    match operation() {
+        Err(error) if is_contention(&error) => {}
+        outcome => return outcome,
+    }
     let started = Instant::now();
     let backoff = ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(1))

@@ -6,15 +6,26 @@ use store_sqlite::{CleanupOptions, SqliteOptions};
 use crate::ours::Ours;
 use crate::{Row, raw_sqlite};
 
-pub(crate) const ROWS: &[Row] = &[Row {
-    name: "store-sqlite",
-    format: "classic-sqlite",
-    version: "this tree",
-    engine: raw_sqlite::engine,
-    settings: "as SqliteOptions::open makes it, without a cleanup thread",
-    fill: raw_sqlite::fill,
-    measure: |order| run(order, SqliteOptions::new()),
-}];
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        name: "store-sqlite",
+        format: "classic-sqlite",
+        version: "this tree",
+        engine: raw_sqlite::engine,
+        settings: "as SqliteOptions::open makes it, without a cleanup thread",
+        fill: raw_sqlite::fill,
+        measure: |order| run(order, SqliteOptions::new()),
+    },
+    Row {
+        name: "store-sqlite-mmap",
+        format: "classic-sqlite",
+        version: "this tree",
+        engine: raw_sqlite::engine,
+        settings: "as store-sqlite, with_memory_map(1 GiB)",
+        fill: raw_sqlite::fill,
+        measure: |order| run(order, SqliteOptions::new().with_memory_map(1 << 30)),
+    },
+];
 
 fn run(order: &Order, options: SqliteOptions) -> Result<Measurement> {
     let durability = match order.scenario.durability {
