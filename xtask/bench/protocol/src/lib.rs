@@ -1,6 +1,6 @@
 //! What the programs of the benchmark agree upon: each is a process that is given an [`Order`] in JSON, does it, and
 //! prints a [`Measurement`] in JSON. A process for each scenario keeps memory, caches and locks of one contender out
-//! of the measurement of another, and lets SQLites of several versions, and Go, take part.
+//! of the measurement of another, and lets several versions of `SQLite`, and Go, take part.
 //!
 //! A contender on threads implements [`Contender`] and [`Handle`]; one that is async implements `Peer`.
 
