@@ -13,10 +13,10 @@ use time::OffsetDateTime;
 use tower_sessions_core::SessionStore;
 use tower_sessions_core::session::{Id, Record};
 use tower_sessions_sqlx_store::SqliteStore;
+use tower_sessions_sqlx_store::sqlx::query_scalar;
 use tower_sessions_sqlx_store::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use tower_sessions_sqlx_store::sqlx::query_scalar;
 
 fn main() -> ExitCode {
     bench_protocol::main(list, fill, measure)
@@ -34,8 +34,9 @@ fn list() -> Vec<Entry> {
         format: "tower-sqlx".to_owned(),
         version: "0.15".to_owned(),
         engine: format!("SQLite {}", engine.unwrap_or_default()),
-        settings: "WAL, the durability of the scenario, a pool of 8 connections; a multi-thread runtime"
-            .to_owned(),
+        settings:
+            "WAL, the durability of the scenario, a pool of 8 connections; a multi-thread runtime"
+                .to_owned(),
     }]
 }
 
