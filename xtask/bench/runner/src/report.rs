@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bench_protocol::{Measurement, Operation};
 
 use crate::plan::title;
-use crate::results::{Outcome, Results};
+use crate::results::{Outcome, Results, Setup};
 use crate::targets;
 
 /// The table of the targets.
@@ -56,6 +56,9 @@ pub(crate) fn markdown(results: &Results, charts: &[(String, String)]) -> String
             setup.rounds,
         ),
     );
+    if is_busy(setup) {
+        text += "**Other programs were running.** Latencies, and commits that wait for the disk, mean little here.\n\n";
+    }
     text += "| contender | version | engine | settings |\n|---|---|---|---|\n";
     for entry in &setup.contenders {
         line(
@@ -85,6 +88,11 @@ pub(crate) fn markdown(results: &Results, charts: &[(String, String)]) -> String
         }
     }
     text
+}
+
+/// Whether the machine had something else to do.
+fn is_busy(setup: &Setup) -> bool {
+    setup.load_before.parse::<f64>().is_ok_and(|load| load > 0.5)
 }
 
 fn heading(text: &mut String, operation: Operation) {
