@@ -23,6 +23,8 @@ mod store;
 
 mod write;
 
+mod pace;
+
 mod subjects;
 
 mod options;

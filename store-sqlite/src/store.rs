@@ -22,6 +22,7 @@ use store_core::{
 };
 
 use crate::options::SqliteOptions;
+use crate::pace::Pace;
 use crate::subjects::SubjectIndex;
 use crate::write::{Write, Written};
 use crate::{fault, julian, table};
@@ -203,6 +204,7 @@ impl SqliteStore {
     ) -> Result<Self, Error> {
         let SqliteOptions { table, limits, cleanup, clock, contention_timeout, .. } = options;
         let (reader_turns, has_subjects) = inspect(&pool, &table, contention_timeout)?;
+        let batch_size = i64::try_from(cleanup.batch_size().get()).unwrap_or(i64::MAX);
         let subjects = has_subjects.then(|| SubjectIndex::new(&table));
         let backend = Arc::new(Backend {
             statements: Statements::new(&table),
@@ -211,7 +213,8 @@ impl SqliteStore {
             limits,
             clock,
             contention_timeout,
-            batch_size: i64::try_from(cleanup.batch_size().get()).unwrap_or(i64::MAX),
+            batch_size,
+            pace: Pace::new(batch_size),
             turns: RwLock::new(()),
             reader_turns,
             subjects,
@@ -317,6 +320,7 @@ pub(crate) struct Backend {
     clock: Arc<dyn Clock>,
     contention_timeout: Duration,
     batch_size: i64,
+    pace: Pace,
     /// SQLite has one writer at a time, and lets the others poll for their turn, which starves some of
     /// them under load. In this store they line up and share transactions instead (`line`), and where readers
     /// have to wait for writers they do it here, in a fair order.
@@ -389,16 +393,18 @@ impl Backend {
         sql: &str,
         operation: impl Fn(&mut CachedStatement<'_>) -> SqliteResult<T>,
     ) -> Result<T, Error> {
-        let started = Instant::now();
-        let _turn = match self.reader_turns {
-            ReaderTurns::None => None,
-            ReaderTurns::BetweenWriters => Some(
-                self.turns
+        let operation = |connection: &Connection| operation(&mut connection.prepare_cached(sql)?);
+        match self.reader_turns {
+            ReaderTurns::None => self.run(Duration::ZERO, operation),
+            ReaderTurns::BetweenWriters => {
+                let started = Instant::now();
+                let _turn = self
+                    .turns
                     .try_read_for(self.contention_timeout)
-                    .ok_or_else(|| self.gave_up_waiting())?,
-            ),
-        };
-        self.run(started.elapsed(), |connection| operation(&mut connection.prepare_cached(sql)?))
+                    .ok_or_else(|| self.gave_up_waiting())?;
+                self.run(started.elapsed(), operation)
+            }
+        }
     }
 
     /// Does one change, together with those of other threads that come at the same time.
@@ -507,16 +513,29 @@ impl Backend {
     }
 
     fn remove_batch(&self) -> Result<Batch, Error> {
-        let (removed, orphans) = self.transact(|connection, now| {
-            let orphans = match &self.subjects {
-                Some(subjects) => subjects.sweep(connection, now, self.batch_size)?,
-                None => 0,
-            };
+        let rows = self.pace.rows();
+        let (removed, took, orphans) = self.transact(|connection, now| {
+            let began = Instant::now();
+            if let Some(subjects) = &self.subjects {
+                subjects.delete_expired(connection, now, rows)?;
+            }
             let mut statement = connection.prepare_cached(&self.statements.delete_expired)?;
-            Ok((statement.execute(params![now, self.batch_size])?, orphans))
+            let removed = statement.execute(params![now, rows])? as u64;
+            let took = began.elapsed();
+            let orphans = match &self.subjects {
+                // Once the expired ones are gone.
+                Some(subjects) if removed < rows.unsigned_abs() => {
+                    subjects.sweep_orphans(connection, self.batch_size)?
+                }
+                _ => 0,
+            };
+            Ok((removed, took, orphans))
         })?;
-        let is_full = i64::try_from(removed).is_ok_and(|removed| removed >= self.batch_size);
-        Ok(Batch { removed: removed as u64, more: is_full || orphans > 0 })
+        let is_full = removed >= rows.unsigned_abs();
+        if is_full {
+            self.pace.learn(took);
+        }
+        Ok(Batch { removed, more: is_full || orphans > 0 })
     }
 
     fn page(&self, after: i64) -> Result<Page, Error> {
@@ -599,8 +618,13 @@ pub(crate) fn retry_contention<T>(
 fn retry<T, E>(
     timeout: Duration,
     is_contention: impl Fn(&E) -> bool,
-    operation: impl FnMut() -> Result<T, E>,
+    mut operation: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
+    // Nearly always the first attempt is the last one, and needs no clock.
+    match operation() {
+        Err(error) if is_contention(&error) => {}
+        outcome => return outcome,
+    }
     let started = Instant::now();
     let backoff = ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(1))

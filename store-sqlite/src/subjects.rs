@@ -127,15 +127,22 @@ impl SubjectIndex {
         connection.prepare_cached(&self.untie)?.execute([token]).map(drop)
     }
 
-    /// Keeps the index true when a batch of expired sessions is about to be removed, in that transaction. Then
-    /// looks at the next page of the index for orphans; gives how many there were.
-    pub(crate) fn sweep(
+    /// Keeps the index true when a batch of expired sessions is about to be removed, in that transaction.
+    pub(crate) fn delete_expired(
         &self,
         connection: &Connection,
         now: f64,
+        rows: i64,
+    ) -> SqliteResult<()> {
+        connection.prepare_cached(&self.delete_expired)?.execute(params![now, rows]).map(drop)
+    }
+
+    /// Looks at the next page of the index for orphans; gives how many there were.
+    pub(crate) fn sweep_orphans(
+        &self,
+        connection: &Connection,
         batch_size: i64,
     ) -> SqliteResult<usize> {
-        connection.prepare_cached(&self.delete_expired)?.execute(params![now, batch_size])?;
         // No other sweep of this store is under way: it would wait for the same turn to write.
         let mut searched = self.searched.lock();
         let end: Option<String> = connection

@@ -1,6 +1,10 @@
 //! `cargo xtask`: what people and CI run. `cargo xtask --help` lists the tasks.
 
+mod bench;
+
 mod browser;
+
+mod crates;
 
 mod demo;
 
@@ -51,6 +55,22 @@ mod flags {
             }
             /// Runs the tests that need a cluster on one of MariaDB, which it gets where it is missing.
             cmd test-galera {}
+            /// Measures the stores beside the drivers under them and beside their peers, some minutes long.
+            cmd bench {
+                /// One short round, to see that everything works; the report goes to target/bench/report.
+                optional --quick
+                /// More points and rounds: three quarters of an hour.
+                optional --full
+                /// Only points with all of these parts in their names, separated by commas, as
+                /// `store-sqlite,find_hit threads=8`; the report goes to target/bench/report.
+                optional --only filter: String
+                /// How often each point is measured.
+                optional --rounds rounds: usize
+                /// Where the databases are made: on the disk that is to be measured. Default: target/bench.
+                optional --scratch directory: PathBuf
+                /// Where results, report and charts go. Default: docs/benchmarks.
+                optional --out directory: PathBuf
+            }
             /// Checks what no other tool does: manifests, changelog, links and the map of the code.
             cmd tidy {}
         }
@@ -78,9 +98,10 @@ fn run() -> Result {
         flags::XtaskCmd::TestAll(_) => test_all::run(&shell),
         flags::XtaskCmd::Demo(flags) => demo::run(&shell, &start, flags),
         flags::XtaskCmd::Browser(flags) => browser::run(&shell, &start, flags),
+        flags::XtaskCmd::Bench(flags) => bench::run(&shell, &root, flags),
         flags::XtaskCmd::Interop(_) => interop::run(&shell),
         flags::XtaskCmd::TestMysql(flags) => mysql::run(&shell, &flags),
         flags::XtaskCmd::TestGalera(_) => mysql::run_galera(&shell),
-        flags::XtaskCmd::Tidy(_) => tidy::run(&root),
+        flags::XtaskCmd::Tidy(_) => tidy::run(&shell, &root),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use xshell::{Shell, cmd};
 use xtask::mysql_server::{PRODUCT_VARIABLE, Product, REQUIRED_VARIABLE};
 
-use crate::{Result, browser, interop, mysql, say};
+use crate::{Result, bench, browser, interop, mysql, say};
 
 /// Runs every gate. Each step is a command that can be repeated by hand.
 pub(crate) fn run(shell: &Shell) -> Result {
@@ -15,6 +15,9 @@ pub(crate) fn run(shell: &Shell) -> Result {
     let mut skipped = Vec::new();
 
     step(cmd!(shell, "cargo fmt --all -- --check"))?;
+    for workspace in bench::WORKSPACES {
+        step(cmd!(shell, "cargo fmt --all --manifest-path {workspace}/Cargo.toml -- --check"))?;
+    }
     step(cmd!(shell, "cargo run --quiet --package xtask -- tidy"))?;
     step(cmd!(
         shell,

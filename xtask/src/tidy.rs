@@ -4,10 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Result;
+use xshell::Shell;
+
+use crate::{Result, crates};
+
+/// More than this is too many crates for an application; it is meant to come down to 60.
+const MAX_CRATES: usize = 65;
 
 /// Checks the tree and lists everything that is wrong with it.
-pub(crate) fn run(root: &Path) -> Result {
+pub(crate) fn run(shell: &Shell, root: &Path) -> Result {
     let mut problems = Vec::new();
     check_dependencies(root, &mut problems)?;
     check_changelog(root, &mut problems)?;
@@ -16,6 +21,7 @@ pub(crate) fn run(root: &Path) -> Result {
     check_named_tests(root, &mut problems)?;
     check_go_codec(root, &mut problems)?;
     check_pure_rust(root, &mut problems)?;
+    check_crates(shell, &mut problems)?;
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
 }
 
@@ -143,6 +149,15 @@ fn check_pure_rust(root: &Path, problems: &mut Vec<String>) -> Result {
 
 /// Declarations of what the system has, without a library of their own.
 const OF_THE_SYSTEM: [&str; 2] = ["linux-raw-sys", "windows-sys"];
+
+/// An application stays light.
+fn check_crates(shell: &Shell, problems: &mut Vec<String>) -> Result {
+    let crates = crates::of_an_application(shell)?;
+    if crates.len() > MAX_CRATES {
+        problems.push(format!("{} crates, more than {MAX_CRATES}: {crates:?}", crates.len()));
+    }
+    Ok(())
+}
 
 /// The tests that `docs/security.md` names are there.
 fn check_named_tests(root: &Path, problems: &mut Vec<String>) -> Result {

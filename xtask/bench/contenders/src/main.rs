@@ -1,0 +1,53 @@
+//! Our stores, the drivers under them, and the peer that shares their SQLite.
+//!
+//! A contender is a small file: how it is opened, and a [`Row`] in the list below.
+
+mod ours;
+
+mod raw_sqlite;
+
+mod sqlite;
+
+mod tower_rusqlite;
+
+use std::process::ExitCode;
+
+use bench_protocol::{Entry, Measurement, Order, Result};
+
+/// A contender.
+#[derive(Clone)]
+struct Row {
+    name: &'static str,
+    /// Contenders of one format can use one filled database.
+    format: &'static str,
+    version: &'static str,
+    engine: fn() -> String,
+    settings: &'static str,
+    fill: fn(&Order) -> Result,
+    measure: fn(&Order) -> Result<Measurement>,
+}
+
+fn main() -> ExitCode {
+    let rows = || [sqlite::ROWS, raw_sqlite::ROWS, tower_rusqlite::ROWS].concat();
+    let row = |order: &Order| -> Result<Row> {
+        let row = rows().into_iter().find(|row| row.name == order.contender);
+        row.ok_or_else(|| format!("there is no contender {:?}", order.contender).into())
+    };
+    bench_protocol::main(
+        || rows().iter().map(Row::entry).collect(),
+        |order| (row(order)?.fill)(order),
+        |order| (row(order)?.measure)(order),
+    )
+}
+
+impl Row {
+    fn entry(&self) -> Entry {
+        Entry {
+            name: self.name.to_owned(),
+            format: self.format.to_owned(),
+            version: self.version.to_owned(),
+            engine: (self.engine)(),
+            settings: self.settings.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The limit: rusqlite, a connection and prepared statements for each thread, the SQL and settings of the store.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use bench_protocol::{
+    Contender, Durability, Handle, Measurement, Order, Result, data, is_live, measure, token,
+};
+use chrono::{DateTime, Utc};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+
+use crate::Row;
+use crate::ours::expiry;
+
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        name: "raw-sqlite",
+        format: "classic-sqlite",
+        version: "rusqlite 0.40",
+        engine,
+        settings: "a connection and a prepared statement a thread, a transaction a commit, WAL",
+        fill,
+        measure: |order| run(order, 0),
+    },
+    Row {
+        name: "raw-sqlite-mmap",
+        format: "classic-sqlite",
+        version: "rusqlite 0.40",
+        engine,
+        settings: "as raw-sqlite, with PRAGMA mmap_size = 1 GiB",
+        fill,
+        measure: |order| run(order, 1 << 30),
+    },
+];
+
+const DDL: &str = "\
+CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL);
+CREATE INDEX sessions_expiry_idx ON sessions(expiry);
+CREATE TABLE sessions_subjects (token TEXT PRIMARY KEY NOT NULL, subject TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX sessions_subjects_subject_idx ON sessions_subjects(subject);";
+
+const FIND: &str =
+    "SELECT data, expiry FROM sessions WHERE token = ?1 AND expiry > ?2 AND expiry < 5373484.5";
+const COMMIT: &str = "INSERT INTO sessions (token, data, expiry) VALUES (?1, ?2, ?3) \
+    ON CONFLICT (token) DO UPDATE SET data = excluded.data, expiry = excluded.expiry";
+const TOUCH: &str =
+    "UPDATE sessions SET expiry = ?2 WHERE token = ?1 AND expiry > ?3 AND expiry < 5373484.5";
+const REPLACE: &str = "UPDATE sessions SET data = ?3, expiry = ?4 WHERE token = ?1 AND \
+    CAST(data AS BLOB) = ?2 AND expiry > ?5 AND expiry < 5373484.5";
+const DELETE: &str = "DELETE FROM sessions WHERE token = ?1";
+const WALK: &str = "SELECT token, data, expiry FROM sessions NOT INDEXED \
+    WHERE +expiry > ?1 AND +expiry < 5373484.5";
+const SWEEP: &str = "DELETE FROM sessions WHERE rowid IN (SELECT rowid FROM sessions WHERE expiry <= ?1 LIMIT 1000)";
+
+pub(crate) fn engine() -> String {
+    format!("SQLite {}", rusqlite::version())
+}
+
+fn julian_day(instant: DateTime<Utc>) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+    let ms = (instant.timestamp_millis() + 210_866_760_000_000) as f64;
+    ms / 86_400_000.0
+}
+
+/// Makes a database with the rows of the scenario, on disk when this returns.
+pub(crate) fn fill(order: &Order) -> Result {
+    bulk_fill(order, DDL, "INSERT INTO sessions VALUES (?1, ?2, ?3)", |insert, key| {
+        let scenario = &order.scenario;
+        let expiry = julian_day(expiry());
+        // Expired ones one after the other, as time brings it.
+        let expired = 2_440_587.5 + f64::from(u32::try_from(key % 1_000_000)?) / 1e6;
+        let is_live = !scenario.half_expired || is_live(key);
+        let mut text = String::new();
+        token(key, &mut text);
+        let mut bytes = vec![0; scenario.data_len];
+        data(key, &mut bytes);
+        insert.execute(params![text, bytes, if is_live { expiry } else { expired }])?;
+        Ok(())
+    })
+}
+
+/// Makes a database quickly, whatever the tables.
+pub(crate) fn bulk_fill(
+    order: &Order,
+    ddl: &str,
+    insert: &str,
+    row: impl Fn(&mut CachedStatement<'_>, u64) -> Result,
+) -> Result {
+    let connection = Connection::open(&order.path)?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = off; PRAGMA synchronous = off; PRAGMA cache_size = -1000000;",
+    )?;
+    connection.execute_batch(ddl)?;
+    connection.execute_batch("BEGIN")?;
+    let mut insert = connection.prepare_cached(insert)?;
+    for key in 0..order.scenario.rows {
+        row(&mut insert, key)?;
+    }
+    drop(insert);
+    connection.execute_batch("COMMIT; PRAGMA journal_mode = wal;")?;
+    drop(connection);
+    File::open(&order.path)?.sync_all()?;
+    Ok(())
+}
+
+/// A connection with the settings of the scenario.
+pub(crate) fn connect(path: &Path, durability: Durability, mmap: i64) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(20))?;
+    let synchronous = match durability {
+        Durability::Full => "full",
+        Durability::Normal => "normal",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    if mmap > 0 {
+        connection.pragma_update_and_check(None, "mmap_size", mmap, |_| Ok(()))?;
+    }
+    Ok(connection)
+}
+
+fn run(order: &Order, mmap: i64) -> Result<Measurement> {
+    let raw = Raw { order: order.clone(), mmap };
+    measure(Box::leak(Box::new(raw)), order)
+}
+
+struct Raw {
+    order: Order,
+    mmap: i64,
+}
+
+impl Raw {
+    fn connect(&self) -> Result<Connection> {
+        connect(&self.order.path, self.order.scenario.durability, self.mmap)
+    }
+}
+
+impl Contender for Raw {
+    fn handle(&self) -> Result<Box<dyn Handle + '_>> {
+        Ok(Box::new(Dedicated(self.connect()?)))
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(&str, &[u8])) -> Result<u64> {
+        let connection = self.connect()?;
+        let mut statement = connection.prepare(WALK)?;
+        let mut rows = statement.query([julian_day(Utc::now())])?;
+        let mut visited = 0;
+        while let Some(row) = rows.next()? {
+            visit(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?);
+            visited += 1;
+        }
+        Ok(visited)
+    }
+
+    fn sweep(&self) -> Result<u64> {
+        let connection = self.connect()?;
+        let mut statement = connection.prepare(SWEEP)?;
+        let mut removed = 0;
+        loop {
+            match statement.execute([julian_day(Utc::now())])? {
+                0 => return Ok(removed),
+                batch => removed += batch as u64,
+            }
+        }
+    }
+}
+
+// The statement cache hands out a prepared statement for the price of looking its text up; `Connection::prepare` once
+// would tie each handle to its connection.
+struct Dedicated(Connection);
+
+impl Handle for Dedicated {
+    fn find(&mut self, token: &str) -> Result<Option<usize>> {
+        let mut statement = self.0.prepare_cached(FIND)?;
+        let found = statement.query_row(params![token, julian_day(Utc::now())], |row| {
+            row.get::<_, f64>(1)?;
+            // The caller of a store gets bytes of its own.
+            Ok(row.get::<_, Vec<u8>>(0)?.len())
+        });
+        Ok(found.optional()?)
+    }
+
+    fn commit(&mut self, token: &str, data: &[u8]) -> Result {
+        let mut statement = self.0.prepare_cached(COMMIT)?;
+        statement.execute(params![token, data, julian_day(expiry())])?;
+        Ok(())
+    }
+
+    fn touch(&mut self, token: &str) -> Result<bool> {
+        let mut statement = self.0.prepare_cached(TOUCH)?;
+        let now = julian_day(Utc::now());
+        Ok(statement.execute(params![token, julian_day(expiry()), now])? == 1)
+    }
+
+    fn replace(&mut self, token: &str, current: &[u8], data: &[u8]) -> Result<bool> {
+        let mut statement = self.0.prepare_cached(REPLACE)?;
+        let now = julian_day(Utc::now());
+        Ok(statement.execute(params![token, current, data, julian_day(expiry()), now])? == 1)
+    }
+
+    fn delete(&mut self, token: &str) -> Result {
+        self.0.prepare_cached(DELETE)?.execute([token])?;
+        Ok(())
+    }
+}

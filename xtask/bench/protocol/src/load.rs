@@ -1,0 +1,193 @@
+//! What one thread, or one task, does, and its stopwatch.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::keys::{self, Random};
+use crate::order::{Measurement, Operation, Order};
+use crate::process::Process;
+use crate::program::Result;
+
+/// What to do with a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It is there.
+    Find,
+    /// It isn't there.
+    Miss,
+    /// Insert or overwrite.
+    Commit,
+    /// Move the expiry.
+    Touch,
+    /// Overwrite what is known.
+    Replace,
+    /// It is there.
+    Delete,
+}
+
+/// The next operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// What to do.
+    pub kind: Kind,
+    /// With which session.
+    pub key: u64,
+}
+
+/// The load of one thread.
+#[derive(Debug)]
+pub struct Load {
+    operation: Operation,
+    rows: u64,
+    half_expired: bool,
+    threads: u64,
+    random: Random,
+    next_key: u64,
+    turn: u64,
+    measured_from: Instant,
+    until: Instant,
+    began: Instant,
+    /// All operations, those of the warm-up as well.
+    done: u64,
+    in_time: u64,
+    latencies: Histogram<u64>,
+}
+
+impl Load {
+    /// The load of thread number `thread`, from now on.
+    ///
+    /// # Errors
+    /// Never in practice: if the histogram were misconfigured.
+    pub fn new(order: &Order, thread: usize) -> Result<Self> {
+        let scenario = &order.scenario;
+        let measured_from = Instant::now() + Duration::from_millis(order.millis / 5);
+        Ok(Self {
+            operation: scenario.operation,
+            rows: scenario.rows,
+            half_expired: scenario.half_expired,
+            threads: scenario.threads as u64,
+            random: Random::new(0x5eed + thread as u64),
+            next_key: thread as u64,
+            turn: 0,
+            measured_from,
+            until: measured_from + Duration::from_millis(order.millis),
+            began: measured_from,
+            done: 0,
+            in_time: 0,
+            latencies: Histogram::new(3)?,
+        })
+    }
+
+    /// What to do next, with the session's token in the buffer; the stopwatch runs from here. `None` when the time is
+    /// over.
+    pub fn next(&mut self, token: &mut String) -> Option<Step> {
+        let step = self.step();
+        keys::token(step.key, token);
+        self.began = Instant::now();
+        (self.began < self.until).then_some(step)
+    }
+
+    fn step(&mut self) -> Step {
+        let kind = match self.operation {
+            Operation::FindHit | Operation::ForEach | Operation::Sweep => Kind::Find,
+            Operation::FindMiss => Kind::Miss,
+            Operation::CommitNew | Operation::CommitUpdate => Kind::Commit,
+            Operation::Touch => Kind::Touch,
+            Operation::Replace => Kind::Replace,
+            Operation::Delete => Kind::Delete,
+            Operation::Mix => {
+                self.turn += 1;
+                if self.turn.is_multiple_of(10) { Kind::Commit } else { Kind::Find }
+            }
+        };
+        let key = match self.operation {
+            Operation::CommitNew => self.rows + self.draw_own(),
+            Operation::Delete => self.draw_own(),
+            Operation::FindMiss => self.rows + self.random.draw() % self.rows,
+            _ if self.half_expired => self.random.draw() % (self.rows / 2) * 2,
+            _ => self.random.draw() % self.rows,
+        };
+        Step { kind, key }
+    }
+
+    /// A key that no thread has drawn before.
+    fn draw_own(&mut self) -> u64 {
+        let key = self.next_key;
+        self.next_key += self.threads;
+        key
+    }
+
+    /// Stops the watch.
+    ///
+    /// # Errors
+    /// If the operation didn't do what it had to: then its figure would be worth nothing.
+    pub fn done(&mut self, is_right: bool) -> Result {
+        let ended = Instant::now();
+        if !is_right {
+            return Err(format!("{:?} gave a wrong result", self.operation).into());
+        }
+        self.done += 1;
+        if self.began >= self.measured_from {
+            let nanoseconds = (ended - self.began).as_nanos();
+            self.latencies.record(u64::try_from(nanoseconds).unwrap_or(u64::MAX))?;
+            self.in_time += u64::from(ended <= self.until);
+        }
+        Ok(())
+    }
+
+    /// What all threads did together.
+    ///
+    /// # Errors
+    /// Never in practice: if the histograms differed in kind.
+    pub fn together(order: &Order, idle: Process, loads: &[Self]) -> Result<Measurement> {
+        let mut latencies = Histogram::<u64>::new(3)?;
+        let (mut done, mut in_time) = (0, 0);
+        for load in loads {
+            latencies.add(&load.latencies)?;
+            done += load.done;
+            in_time += load.in_time;
+        }
+        let now = Process::now();
+        let written = now.written - idle.written;
+        Ok(Measurement {
+            operations: in_time,
+            seconds: Duration::from_millis(order.millis).as_secs_f64(),
+            p50_us: microseconds(latencies.value_at_quantile(0.5)),
+            p99_us: microseconds(latencies.value_at_quantile(0.99)),
+            max_us: microseconds(latencies.max()),
+            idle_kib: idle.resident_kib,
+            peak_kib: now.peak_kib,
+            written_per_operation: ratio(written, done),
+            grown_bytes: 0,
+        })
+    }
+
+    /// What one long operation did.
+    #[must_use]
+    pub fn at_once(idle: Process, began: Instant, operations: u64) -> Measurement {
+        let seconds = began.elapsed().as_secs_f64();
+        let now = Process::now();
+        Measurement {
+            operations,
+            seconds,
+            p50_us: seconds * 1e6,
+            p99_us: seconds * 1e6,
+            max_us: seconds * 1e6,
+            idle_kib: idle.resident_kib,
+            peak_kib: now.peak_kib,
+            written_per_operation: ratio(now.written - idle.written, operations),
+            grown_bytes: 0,
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn microseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e3
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn ratio(total: u64, count: u64) -> f64 {
+    total as f64 / count.max(1) as f64
+}

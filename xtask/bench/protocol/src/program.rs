@@ -1,0 +1,45 @@
+//! The `main` of a program with contenders.
+
+use std::env;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::order::{Entry, Measurement, Order};
+
+/// What goes wrong is for a person to read.
+pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// `list` prints the contenders, `fill` makes a database for an order, `measure` does the order.
+///
+/// Sessions are swept only where the order says so, therefore nothing is waited for at the end.
+pub fn main(
+    list: impl FnOnce() -> Vec<Entry>,
+    fill: impl FnOnce(&Order) -> Result,
+    measure: impl FnOnce(&Order) -> Result<Measurement>,
+) -> ExitCode {
+    let run = || -> Result {
+        let task = env::args().nth(1).unwrap_or_default();
+        let order = || -> Result<Order> {
+            Ok(serde_json::from_str(&env::args().nth(2).ok_or("no order")?)?)
+        };
+        match &*task {
+            "list" => print(&list()),
+            "fill" => fill(&order()?),
+            "measure" => print(&measure(&order()?)?),
+            _ => Err("list, fill or measure, and an order".into()),
+        }
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(value: &impl Serialize) -> Result {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}

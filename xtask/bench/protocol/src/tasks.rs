@@ -1,0 +1,70 @@
+//! Contenders that are called from tasks of a multi-thread runtime.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+
+use crate::load::{Kind, Load};
+use crate::order::{Measurement, Order};
+use crate::process::Process;
+use crate::program::Result;
+
+/// A store that is async.
+pub trait Peer: Send + Sync + 'static {
+    /// Whether the session is there.
+    fn find(&self, key: u64) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Inserts or overwrites; `data` is text, because these stores keep values, not bytes.
+    fn commit(&self, key: u64, data: &str) -> impl Future<Output = Result> + Send;
+
+    /// Deletes.
+    fn delete(&self, key: u64) -> impl Future<Output = Result> + Send;
+}
+
+/// The runtime that `#[tokio::main]` makes.
+///
+/// # Errors
+/// If the system gives no threads.
+pub fn runtime() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Does an order with as many tasks as it asks for threads.
+///
+/// # Errors
+/// What the contender fails with.
+pub fn measure_tasks<P: Peer>(runtime: &Runtime, peer: P, order: &Order) -> Result<Measurement> {
+    let peer = Arc::new(peer);
+    runtime.block_on(async {
+        peer.find(0).await?;
+        let idle = Process::idle();
+        let mut tasks = JoinSet::new();
+        for task in 0..order.scenario.threads {
+            tasks.spawn(work(Arc::clone(&peer), order.clone(), task));
+        }
+        let mut loads = Vec::new();
+        while let Some(load) = tasks.join_next().await {
+            loads.push(load??);
+        }
+        Load::together(order, idle, &loads)
+    })
+}
+
+async fn work<P: Peer>(peer: Arc<P>, order: Order, task: usize) -> Result<Load> {
+    let data = "x".repeat(order.scenario.data_len);
+    let mut token = String::new();
+    let mut load = Load::new(&order, task)?;
+    while let Some(step) = load.next(&mut token) {
+        let is_right = match step.kind {
+            Kind::Find => peer.find(step.key).await?,
+            Kind::Miss => !peer.find(step.key).await?,
+            Kind::Commit => peer.commit(step.key, &data).await.map(|()| true)?,
+            Kind::Delete => peer.delete(step.key).await.map(|()| true)?,
+            Kind::Touch | Kind::Replace => return Err("it can't do that".into()),
+        };
+        load.done(is_right)?;
+    }
+    Ok(load)
+}

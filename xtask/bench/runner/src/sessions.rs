@@ -1,0 +1,75 @@
+//! The databases that are measured: filled once, copied for those who write.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use bench_protocol::{Operation, Order, Result, Scenario};
+
+use crate::programs::Programs;
+
+/// The database for one measurement.
+pub(crate) struct Database {
+    pub(crate) path: PathBuf,
+    is_copy: bool,
+    size: u64,
+}
+
+impl Database {
+    /// A filled database; a new one only where the scenario writes.
+    pub(crate) fn open(
+        scratch: &Path,
+        programs: &Programs,
+        contender: &str,
+        scenario: &Scenario,
+    ) -> Result<Self> {
+        let Scenario { rows, data_len, half_expired, swept, operation, .. } = scenario;
+        let format = programs.format(contender);
+        let template = scratch.join(format!("{format}-{rows}-{data_len}-{half_expired}.db"));
+        if !template.exists() {
+            programs.fill(&Order {
+                contender: contender.to_owned(),
+                scenario: scenario.clone(),
+                path: template.clone(),
+                millis: 0,
+            })?;
+        }
+        let reads =
+            matches!(operation, Operation::FindHit | Operation::FindMiss | Operation::ForEach);
+        let is_copy = !reads || *swept;
+        let path = if is_copy { scratch.join("copy.db") } else { template.clone() };
+        if is_copy {
+            fs::copy(&template, &path)?;
+            // What the system hasn't written yet would be written during the measurement.
+            File::open(&path)?.sync_all()?;
+        }
+        Ok(Self { size: size(&path), path, is_copy })
+    }
+
+    /// How much longer its files are than at the beginning.
+    pub(crate) fn growth(&self) -> i64 {
+        size(&self.path).cast_signed() - self.size.cast_signed()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if self.is_copy {
+            for path in files(&self.path) {
+                // At the end of the plan the whole directory goes.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn files(path: &Path) -> impl Iterator<Item = PathBuf> {
+    ["", "-wal", "-shm", "-journal"].into_iter().map(move |end| {
+        let mut path = path.as_os_str().to_owned();
+        path.push(end);
+        PathBuf::from(path)
+    })
+}
+
+fn size(path: &Path) -> u64 {
+    files(path).filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum()
+}
