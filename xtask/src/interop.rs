@@ -1,16 +1,20 @@
-//! `cargo xtask interop`: our store and manager beside those of Go, on one database, at the same time.
+//! `cargo xtask interop`: our stores and manager beside those of Go, on one database at the same time.
 
 use std::env;
 
 use xshell::{Shell, cmd};
+use xtask::mysql_server::{Installation, Product};
 
-use crate::Result;
+use crate::{Result, say};
 
 /// Builds the Go program of `xtask/interop` and runs `xtask/tests/interop` with it.
 pub(crate) fn run(shell: &Shell) -> Result {
     if !has_go(shell) {
-        return Err("there is no Go toolchain: `go`, 1.23 or newer, must be in the PATH".into());
+        return Err("there is no Go toolchain: `go`, 1.24 or newer, must be in the PATH".into());
     }
+    let server = Installation::obtain(Product::from_env()?)?;
+    let go = cmd!(shell, "go version").quiet().read()?;
+    say(&format!("SCS beside ours, on SQLite and {} {}; {go}", server.product(), server.version()));
     // Beside this very program, wherever the target directory is.
     let mut program = env::current_exe()?;
     program.set_file_name(format!("interop-go{}", env::consts::EXE_SUFFIX));

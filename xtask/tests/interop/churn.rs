@@ -4,17 +4,21 @@ use std::collections::HashMap;
 use std::thread;
 
 use chrono::{TimeDelta, Utc};
-use store_core::Store;
 
+use crate::places::Place;
 use crate::sides::{Pair, Side};
+
+test_everywhere! {
+    nothing_is_lost_torn_or_revived_while_both_write_and_sweep,
+    replace_never_takes_back_what_go_committed,
+    session_that_go_deleted_is_not_revived,
+}
 
 const THREADS_PER_SIDE: u64 = 4;
 const STEPS: usize = 2_000;
 
-#[test]
-#[ignore = "cargo xtask interop"]
-fn nothing_is_lost_torn_or_revived_while_both_write_and_sweep() {
-    let pair = &Pair::with_go_cleanup("5ms");
+fn nothing_is_lost_torn_or_revived_while_both_write_and_sweep(place: Place) {
+    let pair = &Pair::with_go_cleanup(place, "5ms");
     let (rust, go) = (&pair.rust, &pair.go);
     let models: Vec<HashMap<String, Vec<u8>>> = thread::scope(|scope| {
         let churners: Vec<_> = (0..THREADS_PER_SIDE)
@@ -45,8 +49,8 @@ fn churn(side: &dyn Side, pair: &Pair, seed: u64) -> HashMap<String, Vec<u8>> {
     let mut model = HashMap::new();
     for _ in 0..STEPS {
         let is_shared = random.u8(0..4) == 0;
-        let owner = if is_shared { "shared".to_owned() } else { format!("of {seed}") };
-        let token = format!("{owner}: {}", random.u8(0..6));
+        let owner = if is_shared { "shared".to_owned() } else { format!("of-{seed}") };
+        let token = format!("{owner}-{}", random.u8(0..6));
         match random.u8(0..9) {
             0..3 => {
                 let data = pattern(&mut random);
@@ -93,12 +97,10 @@ fn pattern_len(byte: u8) -> usize {
     1 + usize::from(byte) * 37
 }
 
-#[test]
-#[ignore = "cargo xtask interop"]
-fn replace_never_takes_back_what_go_committed() {
+fn replace_never_takes_back_what_go_committed(place: Place) {
     const COMMITS: u32 = 200;
     const REPLACES: u32 = 300;
-    let pair = &Pair::new();
+    let pair = &Pair::new(place);
     let expiry = Utc::now() + TimeDelta::hours(1);
     // The data is two numbers: how often Go has committed, and how often ours has replaced since then.
     let data = |commits: u32, replaces: u32| format!("{commits} {replaces}").into_bytes();
@@ -131,16 +133,14 @@ fn numbers(data: &[u8]) -> (u32, u32) {
     (commits.parse().expect("a number"), replaces.parse().expect("a number"))
 }
 
-#[test]
-#[ignore = "cargo xtask interop"]
-fn session_that_go_deleted_is_not_revived() {
+fn session_that_go_deleted_is_not_revived(place: Place) {
     // A bounded number of writes: those of one process that never pause can keep another's waiting for seconds,
     // because a waiting SQLite looks only now and then whether it is its turn.
     const WRITES: usize = 20;
-    let pair = &Pair::new();
+    let pair = &Pair::new(place);
     let expiry = Utc::now() + TimeDelta::hours(1);
     for n in 0..50 {
-        let token = &format!("token {n}");
+        let token = &format!("token-{n}");
         let ours = &pair.rust.0;
         pair.go.commit(token, b"data", expiry);
         thread::scope(|scope| {

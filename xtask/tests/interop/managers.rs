@@ -2,13 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::{Value, json};
 use session_manager::{Header, Session, SessionManager};
-use store_sqlite::SqliteStore;
 
+use crate::places::Place;
 use crate::sides::{Pair, Side, bytes};
+
+test_everywhere! {
+    go_reads_a_session_of_ours_and_leaves_its_values_alone,
+    ours_reads_a_session_of_go_and_leaves_its_values_alone,
+    both_set_the_same_cookie,
+    counter_and_flash_values_go_back_and_forth,
+    logout_on_one_side_is_logout_on_the_other,
+    logout_in_go_is_not_undone_by_a_slower_request_to_ours,
+    renewal_on_one_side_holds_on_the_other,
+}
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -24,13 +35,13 @@ struct Site {
 }
 
 impl Site {
-    fn new(is_hashed: bool) -> Result<Self, store_sqlite::Error> {
-        let pair = Pair::new();
-        let mut sessions = SessionManager::with_subjects(SqliteStore::open(&pair.path)?);
+    fn new(place: Place, is_hashed: bool) -> Self {
+        let pair = Pair::new(place);
+        let mut sessions = SessionManager::with_subjects(Arc::clone(&pair.rust.0));
         if !is_hashed {
             sessions = sessions.with_plain_tokens_in_store();
         }
-        Ok(Self { sessions, pair, is_hashed, cookie: String::new(), set_cookie: String::new() })
+        Self { sessions, pair, is_hashed, cookie: String::new(), set_cookie: String::new() }
     }
 
     /// A request to the Rust application.
@@ -109,15 +120,13 @@ fn deadline(reply: &Value) -> DateTime<Utc> {
     reply["Deadline"].as_str().and_then(|text| text.parse().ok()).expect("an instant")
 }
 
-fn both_modes(test: impl Fn(Site) -> TestResult) -> TestResult {
-    test(Site::new(true)?)?;
-    test(Site::new(false)?)
+fn both_modes(place: Place, test: impl Fn(Site) -> TestResult) -> TestResult {
+    test(Site::new(place, true))?;
+    test(Site::new(place, false))
 }
 
-#[test]
-#[ignore = "cargo xtask interop"]
-fn go_reads_a_session_of_ours_and_leaves_its_values_alone() -> TestResult {
-    both_modes(|mut site| {
+fn go_reads_a_session_of_ours_and_leaves_its_values_alone(place: Place) -> TestResult {
+    both_modes(place, |mut site| {
         let end = site.rust(|session| {
             insert_values(session)?;
             session.set_subject("user 7")?;
@@ -158,10 +167,8 @@ fn go_reads_a_session_of_ours_and_leaves_its_values_alone() -> TestResult {
     })
 }
 
-#[test]
-#[ignore = "cargo xtask interop"]
-fn ours_reads_a_session_of_go_and_leaves_its_values_alone() -> TestResult {
-    both_modes(|mut site| {
+fn ours_reads_a_session_of_go_and_leaves_its_values_alone(place: Place) -> TestResult {
+    both_modes(place, |mut site| {
         let end = deadline(&site.go("put"));
         let before = site.go("look")["Values"].clone();
         assert_eq!(before["__rememberMe"], true);
@@ -187,10 +194,8 @@ fn ours_reads_a_session_of_go_and_leaves_its_values_alone() -> TestResult {
     })
 }
 
-#[test]
-#[ignore = "cargo xtask interop"]
-fn both_set_the_same_cookie() -> TestResult {
-    both_modes(|mut site| {
+fn both_set_the_same_cookie(place: Place) -> TestResult {
+    both_modes(place, |mut site| {
         let attributes = |set_cookie: &str| {
             let mut parts: Vec<_> = set_cookie.split("; ").skip(1).map(str::to_owned).collect();
             parts.sort_unstable();
@@ -204,10 +209,8 @@ fn both_set_the_same_cookie() -> TestResult {
     })
 }
 
-#[test]
-#[ignore = "cargo xtask interop"]
-fn counter_and_flash_values_go_back_and_forth() -> TestResult {
-    both_modes(|mut site| {
+fn counter_and_flash_values_go_back_and_forth(place: Place) -> TestResult {
+    both_modes(place, |mut site| {
         site.rust(|session| {
             session.insert("visits", 0)?;
             session.flash("to Go", "Saved.")
@@ -228,10 +231,8 @@ fn counter_and_flash_values_go_back_and_forth() -> TestResult {
     })
 }
 
-#[test]
-#[ignore = "cargo xtask interop"]
-fn logout_on_one_side_is_logout_on_the_other() -> TestResult {
-    both_modes(|mut site| {
+fn logout_on_one_side_is_logout_on_the_other(place: Place) -> TestResult {
+    both_modes(place, |mut site| {
         site.rust(|session| session.insert("user", 7))?;
         let cookie = site.cookie.clone();
         site.go("destroy");
@@ -257,10 +258,8 @@ fn logout_on_one_side_is_logout_on_the_other() -> TestResult {
     })
 }
 
-#[test]
-#[ignore = "cargo xtask interop"]
-fn logout_in_go_is_not_undone_by_a_slower_request_to_ours() -> TestResult {
-    both_modes(|mut site| {
+fn logout_in_go_is_not_undone_by_a_slower_request_to_ours(place: Place) -> TestResult {
+    both_modes(place, |mut site| {
         site.rust(|session| session.insert("user", 7))?;
         let cookie = site.cookie.clone();
         let (sessions, pair) = (&site.sessions, &site.pair);
@@ -275,10 +274,8 @@ fn logout_in_go_is_not_undone_by_a_slower_request_to_ours() -> TestResult {
     })
 }
 
-#[test]
-#[ignore = "cargo xtask interop"]
-fn renewal_on_one_side_holds_on_the_other() -> TestResult {
-    both_modes(|mut site| {
+fn renewal_on_one_side_holds_on_the_other(place: Place) -> TestResult {
+    both_modes(place, |mut site| {
         let end = site.rust(|session| {
             session.insert("user", 7)?;
             session.set_deadline(Utc::now() + TimeDelta::hours(1));

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::env;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -14,9 +13,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use store_core::{CleanupOptions, Store};
-use store_sqlite::{SqliteOptions, SqliteStore};
-use tempfile::TempDir;
+use store_core::{Store, SubjectStore};
+
+use crate::places::{Place, Shared};
 
 /// What both stores can do.
 pub(crate) trait Side: Sync {
@@ -26,25 +25,23 @@ pub(crate) trait Side: Sync {
     fn all(&self) -> HashMap<String, Vec<u8>>;
 }
 
-/// Both sides on one new file. The Go side sweeps at the given interval, ours when it is told to.
+/// Both sides on one new database. The Go side sweeps at the given interval, ours when it is told to.
 pub(crate) struct Pair {
     pub(crate) rust: Rust,
     pub(crate) go: Go,
-    pub(crate) path: PathBuf,
-    _directory: TempDir,
+    _database: Shared,
 }
 
 impl Pair {
-    pub(crate) fn new() -> Self {
-        Self::with_go_cleanup("0s")
+    pub(crate) fn new(place: Place) -> Self {
+        Self::with_go_cleanup(place, "0s")
     }
 
-    pub(crate) fn with_go_cleanup(interval: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("sessions.db");
-        let rust = Rust::open(&path);
-        let go = Go::start(&path, interval);
-        Self { rust, go, path, _directory: directory }
+    pub(crate) fn with_go_cleanup(place: Place, interval: &str) -> Self {
+        let database = Shared::new(place);
+        let rust = Rust(Arc::clone(&database.store));
+        let go = Go::start(&database, interval);
+        Self { rust, go, _database: database }
     }
 
     /// Who writes, and who reads it then.
@@ -54,14 +51,7 @@ impl Pair {
 }
 
 /// Our store.
-pub(crate) struct Rust(pub(crate) SqliteStore);
-
-impl Rust {
-    fn open(path: &PathBuf) -> Self {
-        let options = SqliteOptions::new().with_cleanup(CleanupOptions::disabled());
-        Self(options.open(path).expect("our store opens"))
-    }
-}
+pub(crate) struct Rust(pub(crate) Arc<dyn SubjectStore>);
 
 impl Side for Rust {
     fn find(&self, token: &str) -> Option<Vec<u8>> {
@@ -90,11 +80,10 @@ pub(crate) struct Go {
 }
 
 impl Go {
-    fn start(path: &PathBuf, cleanup_interval: &str) -> Self {
+    fn start(database: &Shared, cleanup_interval: &str) -> Self {
         let program = env::var_os("INTEROP_GO").expect("run this with `cargo xtask interop`");
         let mut process = Command::new(program)
-            .arg(path)
-            .arg(cleanup_interval)
+            .args([database.go_driver, &database.go_name, cleanup_interval])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
