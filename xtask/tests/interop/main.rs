@@ -40,6 +40,6 @@ mod sides;
 
 mod stores;
 
-#[path = "../../../store-mysql/tests/database/mod.rs"]
+#[path = "../../../store-mysql/tests/server/database.rs"]
 #[allow(dead_code, unreachable_pub, reason = "it is made for the tests of store-mysql")]
 mod database;
