@@ -32,8 +32,8 @@ const MAX_PACKET: usize = 1024 * 1024 * 1024;
 /// Makes the connections of a pool that a [`MysqlStore`](crate::MysqlStore) can use.
 ///
 /// It takes the driver's options as they are, and adds what no session store can do without:
-/// - the time zone `+00:00`, a strict `sql_mode`, `autocommit` and `REPEATABLE READ`, whatever the server's defaults and
-///   the options' own `init` say;
+/// - the time zone `+00:00`, a strict `sql_mode`, `autocommit`, `REPEATABLE READ`, the character set `utf8mb4` and no
+///   limits to a statement's rows, whatever the server's defaults, its `init_connect` and the options' own `init` say;
 /// - timeouts for connecting (3 s), reading and writing (8 s each) where the options have none, and shorter ones for the
 ///   server's locks, so that the server gives up before the client does;
 /// - no silent move to a Unix socket (`prefer_socket`), and affected rows counted as the server does;
@@ -295,9 +295,13 @@ fn set_up(opts: Opts) -> Opts {
     let read_timeout = network(opts.get_read_timeout());
     // Before this side gives up and leaves a statement behind that may still be done.
     let lock_timeout = (read_timeout / 2).as_secs().max(1);
+    // What the server's configuration or its `init_connect` may have set otherwise: in another character set it would convert
+    // data, with another completion type a transaction wouldn't end with its COMMIT, at another time all would have expired.
     let init = opts.get_init().into_iter().chain([
         format!(
-            "SET time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, \
+            "SET NAMES utf8mb4, time_zone = '+00:00', timestamp = DEFAULT, \
+             sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, completion_type = 0, \
+             sql_safe_updates = 0, sql_big_selects = 1, sql_select_limit = 18446744073709551615, \
              innodb_lock_wait_timeout = {lock_timeout}, lock_wait_timeout = {lock_timeout}"
         ),
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ".to_owned(),
