@@ -39,8 +39,9 @@ pub(crate) fn outcome(error: &DriverError) -> Outcome {
     match error {
         DriverError::MySqlError(error) => match error.code {
             // Lock wait timeout, deadlock (which is also what a failed certification in Galera is called), changed since
-            // the snapshot (MariaDB), failed at COMMIT (Galera), and the server's own limit of time for a statement.
-            1205 | 1213 | 1020 | 1180 | 1969 | 3024
+            // the snapshot (MariaDB), the table itself changed since, failed at COMMIT (Galera), and the server's own limit of
+            // time for a statement.
+            1205 | 1213 | 1020 | 1412 | 1180 | 1969 | 3024
             // Galera: an earlier failed certification has ended the transaction.
             | 1689 => Outcome::Contention,
             // Not ready for queries (Galera), shutting down, killed, too many connections, network trouble that the
@@ -88,11 +89,11 @@ pub(crate) fn of_driver(error: &DriverError, table: &str) -> Error {
     }
 }
 
-/// Whether the server found something else in the table than when the store was made: an unknown column, too many or too
-/// few of them, values that don't fit any more, a missing default.
+/// Whether the server found something else in the table than when the store was made: an unknown column or index, too many
+/// or too few of them, values that don't fit any more, a missing default.
 pub(crate) fn is_about_the_table(error: &DriverError) -> bool {
     matches!(error, DriverError::MySqlError(error)
-        if matches!(error.code, 1054 | 1136 | 1146 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1048))
+        if matches!(error.code, 1054 | 1136 | 1146 | 1176 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1048))
 }
 
 /// What the driver said, without what could be a token or data.
