@@ -644,6 +644,10 @@ impl Backend {
         connection: &mut Connection,
         visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> DriverResult<()> {
+        // How long the visitor takes is none of the server's business.
+        connection
+            .driver()
+            .query_drop("SET SESSION net_write_timeout = 86400, wait_timeout = 86400")?;
         connection.driver().query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
         // Sessions that were live in the snapshot: their expiries may have been moved since.
         let now: Option<Value> = connection.driver().query_first("SELECT UTC_TIMESTAMP(6)")?;
