@@ -211,7 +211,7 @@ impl MysqlStore {
             table.variant,
             table.limits
         );
-        let batch_size = cleanup.batch_size().get().min(MAX_BATCH);
+        let batch_size = cleanup.batch_size().get().min(MAX_BATCH).min(table.max_batch);
         let subjects = table.has_subjects.then(|| SubjectIndex::new(&table, batch_size));
         let backend = Arc::new(Backend {
             statements: Statements::new(&table, batch_size),

@@ -52,6 +52,8 @@ pub(crate) struct Table {
     /// A token of the index of subjects, as the token column compares it.
     pub(crate) tie_token: String,
     pub(crate) has_subjects: bool,
+    /// The most tokens that fit into one statement, whoever wrote them.
+    pub(crate) max_batch: usize,
 }
 
 /// Letters, digits and underscores, so that quoting is all that it takes to put a name into a statement.
@@ -317,6 +319,7 @@ impl Facts {
             token_index,
             tie_token,
             has_subjects: self.has_subjects,
+            max_batch: largest_batch(self.max_allowed_packet, room(token.length)),
         })
     }
 
@@ -361,6 +364,14 @@ fn largest_value(max_allowed_packet: usize) -> usize {
     const REST: usize = 4 * 1024;
     let room = max_allowed_packet.saturating_sub(REST);
     if max_allowed_packet >= LARGEST_PIECE { room } else { room / 2 }
+}
+
+/// The most tokens that a statement can carry, of columns of this length in characters.
+fn largest_batch(max_allowed_packet: usize, token_length: usize) -> usize {
+    // What the protocol puts around a value, and the statement's own text.
+    const AROUND: usize = 16;
+    let longest = token_length.saturating_mul(4).saturating_add(AROUND);
+    (max_allowed_packet / longest).max(1)
 }
 
 #[cfg(test)]
@@ -408,5 +419,8 @@ mod tests {
         assert_eq!(largest_value(16 * 1024 * 1024), 16 * 1024 * 1024 - 4096);
         assert_eq!(largest_value(1024 * 1024), (1024 * 1024 - 4096) / 2);
         assert_eq!(largest_value(0), 0);
+        assert_eq!(largest_batch(16 * 1024 * 1024, 255), 16_194);
+        assert_eq!(largest_batch(64 * 1024, 43), 348);
+        assert_eq!(largest_batch(0, 43), 1);
     }
 }
