@@ -306,23 +306,29 @@ impl Store for MysqlStore {
             return Ok(false);
         }
         let mut attempts = backend.attempts();
+        let mut lost = None;
         loop {
             let replaced = attempts.run(Repetition::AfterALook, |connection| {
                 let params =
                     vec![data.into(), expiry.clone(), token.into(), token.into(), current.into()];
                 connection.change(&backend.statements.replace, params)
             });
-            let ended = match replaced {
-                Ok(changed) => return Ok(changed.has_matched()),
-                Err(ended) => ended,
+            let (ended, may_repeat) = match (replaced, lost.take()) {
+                (Ok(changed), _) if changed.has_matched() => return Ok(true),
+                (Ok(_), None) => return Ok(false),
+                // The attempt that was lost may have been what has changed the data meanwhile.
+                (Ok(_), Some(lost)) => (lost, false),
+                (Err(ended), _) if ended.is_lost() => (ended, attempts.may_go_on(Outcome::Lost)),
+                (Err(ended), _) => return Err(backend.explain(ended)),
             };
-            if !ended.is_lost() || !attempts.may_go_on(Outcome::Lost) {
-                return Err(backend.explain(ended));
-            }
-            match self.find(token)? {
-                Some(found) if found == data => return Ok(true),
-                // It had no effect, so it can be made again.
-                Some(found) if found == current => {}
+            // The same data alone could be another's, who counted as well; or be there from before, and soon expire.
+            match self.find_with_expiry(token)? {
+                Some((found, until))
+                    if found == data && Some(until) == time::to_instant(&expiry) =>
+                {
+                    return Ok(true);
+                }
+                Some((found, _)) if found == current && may_repeat => lost = Some(ended),
                 // Whether it was there and others came after it can't be told any more.
                 _ => return Err(backend.explain(ended)),
             }
@@ -349,22 +355,36 @@ impl Store for MysqlStore {
             return Ok(false);
         }
         let mut attempts = backend.attempts();
+        let mut lost = None;
         loop {
+            let mut is_committing = false;
             let renamed = attempts.run(Repetition::AfterALook, |connection| {
-                backend.rename(connection, token, new_token)
+                is_committing = false;
+                connection.transact(|connection| {
+                    let renamed = backend.rename(connection, token, new_token)?;
+                    is_committing = matches!(renamed, Ok(true));
+                    Ok(renamed)
+                })
             });
-            let ended = match renamed {
-                Ok(renamed) => return renamed,
-                Err(ended) => ended,
+            let (ended, may_repeat) = match (renamed, lost.take()) {
+                (Ok(Ok(true)), _) => return Ok(true),
+                (Ok(answer), None) => return answer,
+                // The attempt that was lost may have been what has moved the session meanwhile.
+                (Ok(_), Some(lost)) => (lost, false),
+                (Err(ended), _) if ended.is_lost() && is_committing => {
+                    (ended, attempts.may_go_on(Outcome::Lost))
+                }
+                // The server rolls it back.
+                (Err(ended), before) if ended.is_lost() && attempts.may_go_on(Outcome::Lost) => {
+                    lost = before;
+                    continue;
+                }
+                (Err(ended), _) => return Err(backend.explain(ended)),
             };
-            if !ended.is_lost() || !attempts.may_go_on(Outcome::Lost) {
-                return Err(backend.explain(ended));
-            }
             match (self.find(token)?, self.find(new_token)?) {
                 (None, Some(_)) => return Ok(true),
-                // It had no effect, so it can be made again.
-                (Some(_), _) => {}
-                (None, None) => return Err(backend.explain(ended)),
+                (Some(_), _) if may_repeat => lost = Some(ended),
+                _ => return Err(backend.explain(ended)),
             }
         }
     }
@@ -577,45 +597,40 @@ impl Backend {
             .is_some_and(|found| found == token.as_bytes()))
     }
 
+    /// Renames a session, in a transaction.
     fn rename(
         &self,
         connection: &mut Connection,
         token: &str,
         new_token: &str,
     ) -> DriverResult<Result<bool, Error>> {
-        let params = || vec![new_token.into(), token.into(), token.into()];
-        if self.subjects.is_none() || token == new_token {
-            match connection.change(&self.statements.rename, params()) {
-                Ok(changed) => return Ok(Ok(changed.has_matched())),
-                Err(error) if is_duplicate(&error) => {}
-                Err(error) => return Err(error),
+        if !self.lock_live(connection, token)? {
+            return Ok(Ok(false));
+        }
+        if token == new_token {
+            return Ok(Ok(true));
+        }
+        // Another token of the column's collation may be this very row.
+        let in_the_way = connection.first(&self.statements.is_live, vec![new_token.into()])?;
+        match in_the_way.and_then(|mut row| bytes(&mut row, 0)) {
+            Some(other) if other == new_token.as_bytes() => return Ok(Err(Error::TokenTaken)),
+            Some(other) if other != token.as_bytes() => {
+                return Ok(Err(Error::InvalidToken(TokenProblem::Unrepresentable)));
+            }
+            Some(_) => {}
+            None => {
+                let expired = vec![new_token.into()];
+                connection.change(&self.statements.delete_if_expired, expired)?;
             }
         }
-        connection.transact(|connection| {
-            if !self.lock_live(connection, token)? {
-                return Ok(Ok(false));
-            }
-            // Another token of the column's collation may be this very row.
-            let in_the_way = connection.first(&self.statements.is_live, vec![new_token.into()])?;
-            match in_the_way.and_then(|mut row| bytes(&mut row, 0)) {
-                Some(other) if other == new_token.as_bytes() => return Ok(Err(Error::TokenTaken)),
-                Some(other) if other != token.as_bytes() => {
-                    return Ok(Err(Error::InvalidToken(TokenProblem::Unrepresentable)));
-                }
-                Some(_) => {}
-                None => {
-                    let expired = vec![new_token.into()];
-                    connection.change(&self.statements.delete_if_expired, expired)?;
-                }
-            }
-            let renamed = connection.change(&self.statements.rename, params())?.has_matched();
-            if let Some(subjects) = &self.subjects
-                && renamed
-            {
-                subjects.rename(connection, token, new_token)?;
-            }
-            Ok(Ok(renamed))
-        })
+        let params = vec![new_token.into(), token.into(), token.into()];
+        let renamed = connection.change(&self.statements.rename, params)?.has_matched();
+        if let Some(subjects) = &self.subjects
+            && renamed
+        {
+            subjects.rename(connection, token, new_token)?;
+        }
+        Ok(Ok(renamed))
     }
 
     fn remove_batch(&self) -> Result<Batch, Error> {
@@ -675,8 +690,4 @@ impl Backend {
             }
         }
     }
-}
-
-fn is_duplicate(error: &mysql::Error) -> bool {
-    matches!(error, mysql::Error::MySqlError(error) if error.code == 1062)
 }

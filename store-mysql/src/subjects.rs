@@ -103,9 +103,6 @@ impl SubjectIndex {
         token: &str,
         new_token: &str,
     ) -> DriverResult<()> {
-        if token == new_token {
-            return Ok(());
-        }
         connection.change(&self.untie, vec![new_token.into()])?;
         connection.change(&self.rename, vec![new_token.into(), token.into()]).map(drop)
     }
