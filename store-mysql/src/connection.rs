@@ -41,9 +41,9 @@ pub(crate) struct Changed {
     pub(crate) is_marked: bool,
 }
 
-/// What a statement says through `LAST_INSERT_ID(…)` where it matches a row. Servers count rows that are changed, or rows
-/// that match, as the client asked when it connected and as proxies see fit; this says it in every case, in the same reply.
-/// The number is out of the way of real ones.
+/// What a statement says through `LAST_INSERT_ID(…)` where it matches a row. Connections ask servers to count the rows that
+/// match, but proxies may ask for those that change; this says it all the same, in the same reply. A trigger hides it, so
+/// neither is enough by itself. The number is out of the way of real ones.
 pub(crate) const MARK: u64 = 8_674_665_223_082_153_551;
 
 impl Sql {

@@ -36,7 +36,7 @@ const MAX_PACKET: usize = 1024 * 1024 * 1024;
 ///   limits to a statement's rows, whatever the server's defaults, its `init_connect` and the options' own `init` say;
 /// - timeouts for connecting (3 s), reading and writing (8 s each) where the options have none, and shorter ones for the
 ///   server's locks, so that the server gives up before the client does;
-/// - no silent move to a Unix socket (`prefer_socket`), and affected rows counted as the server does;
+/// - no silent move to a Unix socket (`prefer_socket`), and rows counted where they are matched;
 /// - in a Galera cluster, `wsrep_sync_wait`: what one node has acknowledged is seen through each.
 ///
 /// Its connections can't be used for anything else: they are prepared and accounted for by the stores alone, so a
@@ -307,7 +307,8 @@ fn set_up(opts: Opts) -> Opts {
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ".to_owned(),
     ]);
     let init: Vec<_> = init.collect();
-    let capabilities = opts.get_additional_capabilities() - CapabilityFlags::CLIENT_FOUND_ROWS;
+    // Rows that are matched count, changed or not.
+    let capabilities = opts.get_additional_capabilities() | CapabilityFlags::CLIENT_FOUND_ROWS;
     let write_timeout = network(opts.get_write_timeout());
     let connect_timeout = opts.get_tcp_connect_timeout().unwrap_or(CONNECT_TIMEOUT);
     OptsBuilder::from_opts(opts)

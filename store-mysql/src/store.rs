@@ -34,12 +34,11 @@ const FIND: &str =
     "SELECT token, data, expiry FROM {table} WHERE token = ? AND expiry > UTC_TIMESTAMP(6)";
 
 // Values are bound twice, because what VALUES() and a row alias are called differs from server to server. Where the row that
-// is in the way is another token's, nothing is changed, and the mark says so.
+// is in the way is another token's, the last number is too large for any type, which is an error in every mode; one that no
+// trigger can hide, as it could a mark.
 const COMMIT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?, ?, ?) \
-    ON DUPLICATE KEY UPDATE \
-        data = IF({is_token}, ?, data), \
-        expiry = IF({is_token}, ?, expiry), \
-        token = IF({is_token}, token, IF({mark}, token, token))";
+    ON DUPLICATE KEY UPDATE data = ?, expiry = ?, \
+        token = IF({is_token}, token, 18446744073709551615 + CHAR_LENGTH(token))";
 
 // The expiry is always set, because old MariaDB sets a TIMESTAMP to the present wherever it isn't.
 const REPLACE: &str = "UPDATE {table} SET data = ?, expiry = ?, token = IF({mark}, token, token) \
@@ -265,21 +264,17 @@ impl Store for MysqlStore {
         backend.table.limits.check_data(data)?;
         let expiry = backend.table.range.expiry(expiry)?;
         for _ in 0..2 {
-            let changed = backend.run(Repetition::Idempotent, |connection| {
+            let is_in_the_way = backend.run(Repetition::Idempotent, |connection| {
                 let (token, data, expiry) = (Value::from(token), Value::from(data), expiry.clone());
-                let params = vec![
-                    token.clone(),
-                    data.clone(),
-                    expiry.clone(),
-                    token.clone(),
-                    data,
-                    token.clone(),
-                    expiry,
-                    token,
-                ];
-                connection.change(&backend.statements.commit, params)
+                let params =
+                    vec![token.clone(), data.clone(), expiry.clone(), data, expiry, token];
+                match connection.change(&backend.statements.commit, params) {
+                    Ok(_) => Ok(false),
+                    Err(error) if is_out_of_range(&error) => Ok(true),
+                    Err(error) => Err(error),
+                }
             })?;
-            if !changed.is_marked {
+            if !is_in_the_way {
                 return Ok(());
             }
             // The row of another token is in the way, which doesn't matter where it has expired.
@@ -690,4 +685,8 @@ impl Backend {
             }
         }
     }
+}
+
+fn is_out_of_range(error: &mysql::Error) -> bool {
+    matches!(error, mysql::Error::MySqlError(error) if error.code == 1690)
 }
