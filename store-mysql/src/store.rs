@@ -62,7 +62,7 @@ const DELETE: &str = "DELETE FROM {table} WHERE token = ? AND {is_token}";
 // A page of keys first, and then those keys alone: a DELETE that looks for its rows by the expiry locks what lies between
 // them and deadlocks with writers, with a LIMIT all the more.
 const EXPIRED: &str = "SELECT token FROM {table} \
-    WHERE expiry <= UTC_TIMESTAMP(6) ORDER BY expiry LIMIT ?";
+    WHERE expiry <= UTC_TIMESTAMP(6) AND token IS NOT NULL ORDER BY expiry LIMIT ?";
 
 const DELETE_EXPIRED: &str =
     "DELETE FROM {table} WHERE token IN ({tokens}) AND expiry <= UTC_TIMESTAMP(6)";
@@ -266,8 +266,7 @@ impl Store for MysqlStore {
         for _ in 0..2 {
             let is_in_the_way = backend.run(Repetition::Idempotent, |connection| {
                 let (token, data, expiry) = (Value::from(token), Value::from(data), expiry.clone());
-                let params =
-                    vec![token.clone(), data.clone(), expiry.clone(), data, expiry, token];
+                let params = vec![token.clone(), data.clone(), expiry.clone(), data, expiry, token];
                 match connection.change(&backend.statements.commit, params) {
                     Ok(_) => Ok(false),
                     Err(error) if is_out_of_range(&error) => Ok(true),
