@@ -18,7 +18,8 @@ pub(crate) enum Repetition {
     /// It changes nothing, so always.
     Read,
     /// Having done it twice is the same as having done it once. Not where it may still be under way on a server that is
-    /// slow: then it could come after what others did meanwhile.
+    /// slow: then it could come after what others did meanwhile. (That of a lost connection has ended, unless something
+    /// between here and the server cut it; then the row's lock keeps the order of those that wait for it.)
     Idempotent,
     /// The caller has to look first.
     AfterALook,
@@ -76,7 +77,7 @@ impl<'a> Attempts<'a> {
             };
             let outcome = fault::outcome(&error);
             let is_safe = match outcome {
-                Outcome::Contention | Outcome::NotServed => true,
+                Outcome::Contention | Outcome::NotServed | Outcome::Away => true,
                 Outcome::ReadOnly => connection.servers().has_alternatives(),
                 Outcome::Lost => repetition != Repetition::AfterALook,
                 Outcome::TimedOut => repetition == Repetition::Read,
@@ -87,6 +88,11 @@ impl<'a> Attempts<'a> {
                 return Err(Ended::Failed(Failed { error, outcome }));
             }
         }
+    }
+
+    /// Whether the reply to an attempt was lost.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.has_lost
     }
 
     /// Waits a moment, if there is time for another attempt.

@@ -84,12 +84,12 @@ impl Connection {
                 match outcome {
                     // The server went away, and with it the other connections.
                     Outcome::Lost => self.server.note_lost(self.epoch),
-                    Outcome::NotServed | Outcome::ReadOnly => {
+                    Outcome::Away | Outcome::ReadOnly => {
                         self.server.note_lost(self.epoch);
                         self.server.note_failure();
                     }
                     Outcome::TimedOut => self.server.note_failure(),
-                    Outcome::Contention | Outcome::Final => {}
+                    Outcome::NotServed | Outcome::Contention | Outcome::Final => {}
                 }
             }
         }

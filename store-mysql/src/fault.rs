@@ -12,8 +12,10 @@ use store_core::{Cause, Error};
 pub(crate) enum Outcome {
     /// Others were in the way and the server rolled it back.
     Contention,
-    /// The server didn't serve it, and won't on this connection; it had no effect.
+    /// It isn't served on this connection any more, and had no effect.
     NotServed,
+    /// The server doesn't serve anybody at the moment; it had no effect.
+    Away,
     /// The server takes no changes. Another one may, or this one after a fail-over.
     ReadOnly,
     /// The connection was lost. Whether it had an effect is unknown.
@@ -39,16 +41,15 @@ pub(crate) fn outcome(error: &DriverError) -> Outcome {
     match error {
         DriverError::MySqlError(error) => match error.code {
             // Lock wait timeout, deadlock (which is also what a failed certification in Galera is called), changed since
-            // the snapshot (MariaDB), the table itself changed since, failed at COMMIT (Galera), and the server's own limit of
-            // time for a statement.
-            1205 | 1213 | 1020 | 1412 | 1180 | 1969 | 3024
+            // the snapshot (MariaDB), the table itself changed since, failed at COMMIT (Galera), interrupted by KILL QUERY, and
+            // the server's own limit of time for a statement.
+            1205 | 1213 | 1020 | 1412 | 1180 | 1317 | 1969 | 3024
             // Galera: an earlier failed certification has ended the transaction.
             | 1689 => Outcome::Contention,
-            // Not ready for queries (Galera), shutting down, killed, too many connections, network trouble that the
-            // server saw, statements that it has forgotten, disconnected for being idle.
-            1047 | 1053 | 1317 | 1927 | 1040 | 1203 | 1158..=1161 | 1243 | 1615 | 4031 => {
-                Outcome::NotServed
-            }
+            // Killed, network trouble that the server saw, statements that it has forgotten, disconnected for being idle.
+            1927 | 1158..=1161 | 1243 | 1615 | 4031 => Outcome::NotServed,
+            // Not ready for queries (Galera), shutting down, too many connections.
+            1047 | 1053 | 1040 | 1203 => Outcome::Away,
             1290 | 1792 | 1836 | 3100 => Outcome::ReadOnly,
             _ => Outcome::Final,
         },
@@ -82,7 +83,7 @@ pub(crate) fn of_driver(error: &DriverError, table: &str) -> Error {
         (1146 | 1051 | 1932, _) => Error::TableMissing { table: table.to_owned() },
         (_, Outcome::ReadOnly) => Error::ReadOnly { source },
         (_, Outcome::Contention) => Error::Contended { source },
-        (_, Outcome::NotServed | Outcome::Lost | Outcome::TimedOut) => {
+        (_, Outcome::NotServed | Outcome::Away | Outcome::Lost | Outcome::TimedOut) => {
             Error::Unreachable { source }
         }
         (_, Outcome::Final) => Error::Backend { source },
@@ -189,7 +190,8 @@ mod tests {
         for (code, expected) in [
             (1213, Outcome::Contention),
             (1205, Outcome::Contention),
-            (1047, Outcome::NotServed),
+            (1047, Outcome::Away),
+            (1927, Outcome::NotServed),
             (1062, Outcome::Final),
         ] {
             assert_eq!(outcome(&server_error(code, "")), expected, "{code}");

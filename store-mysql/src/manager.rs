@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mysql::consts::CapabilityFlags;
 use mysql::prelude::Queryable;
-use mysql::{Conn, Opts, OptsBuilder};
+use mysql::{Conn, Opts, OptsBuilder, Value};
 use r2d2::{HandleError, ManageConnection};
 use store_core::Error;
 
@@ -25,6 +25,9 @@ pub(crate) const NETWORK_TIMEOUT: Duration = Duration::from_secs(8);
 /// A server that couldn't be reached is passed over for this long at first, and for longer each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often all connections are distrusted because one was lost, at the most.
+const DISTRUST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Results larger than any that a server sends: what may be written is checked against the server's own limit.
 const MAX_PACKET: usize = 1024 * 1024 * 1024;
@@ -73,6 +76,7 @@ pub(crate) struct Server {
     name: String,
     /// Grows each time a connection turns out to be lost: those made before are then not trusted either.
     epoch: AtomicU64,
+    distrusted_at: Mutex<Option<Instant>>,
     pause: Mutex<Pause>,
 }
 
@@ -222,7 +226,13 @@ impl Server {
             Some(socket) => socket.to_owned(),
             None => format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
         };
-        Ok(Self { opts: set_up(opts), name, epoch: AtomicU64::new(0), pause: Mutex::default() })
+        Ok(Self {
+            opts: set_up(opts),
+            name,
+            epoch: AtomicU64::new(0),
+            distrusted_at: Mutex::default(),
+            pause: Mutex::default(),
+        })
     }
 
     fn connect(&self, has_alternatives: bool) -> Result<Conn, Failure> {
@@ -240,9 +250,13 @@ impl Server {
         }
         if has_alternatives {
             // A replica would be read from, out of date, for as long as the primary is away.
-            let read_only =
+            let read_only: Option<Value> =
                 connection.query_first("SELECT @@global.read_only").map_err(Failure::Driver)?;
-            if read_only == Some(1_u8) {
+            // A number, or a word where there are more than two possibilities.
+            let is_writable = |value: &[u8]| value == b"0" || value.eq_ignore_ascii_case(b"OFF");
+            if let Some(Value::Bytes(value)) = read_only
+                && !is_writable(&value)
+            {
                 return Err(Failure::ReadOnly);
             }
         }
@@ -253,10 +267,16 @@ impl Server {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Distrusts the connections that were made before or at the same time as the one that was lost.
+    /// Distrusts the connections that were made before or at the same time as the one that was lost: usually the server
+    /// has restarted. Where it hasn't, and connections are lost one by one, making all of them anew each time would be too
+    /// much.
     pub(crate) fn note_lost(&self, epoch: u64) {
-        // Of many that are lost together, one is enough.
-        let _ = self.epoch.compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Acquire);
+        let mut distrusted_at = lock(&self.distrusted_at);
+        let is_recent = distrusted_at.is_some_and(|at| at.elapsed() < DISTRUST_INTERVAL);
+        if epoch == self.epoch() && !is_recent {
+            self.epoch.store(epoch + 1, Ordering::Release);
+            *distrusted_at = Some(Instant::now());
+        }
     }
 
     /// Passes the server over for a while, and for longer each time.

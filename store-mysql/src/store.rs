@@ -45,13 +45,13 @@ const REPLACE: &str = "UPDATE {table} SET data = ?, expiry = ?, token = IF({mark
     WHERE token = ? AND {is_token} AND data = ? AND expiry > UTC_TIMESTAMP(6)";
 
 const TOUCH: &str = "UPDATE {table} SET expiry = ?, token = IF({mark}, token, token) \
-    WHERE token = ? AND {is_token} AND expiry > UTC_TIMESTAMP(6)";
+    WHERE token = ? AND {is_token} AND data IS NOT NULL AND expiry > UTC_TIMESTAMP(6)";
 
 const RENAME: &str = "UPDATE {table} SET expiry = expiry, token = IF({mark}, ?, token) \
     WHERE token = ? AND {is_token} AND expiry > UTC_TIMESTAMP(6)";
 
 const IS_LIVE: &str = "SELECT token FROM {table} \
-    WHERE token = ? AND expiry > UTC_TIMESTAMP(6) FOR UPDATE";
+    WHERE token = ? AND data IS NOT NULL AND expiry > UTC_TIMESTAMP(6) FOR UPDATE";
 
 // Whatever token of the column's collation is in the way.
 const DELETE_IF_EXPIRED: &str =
@@ -244,18 +244,7 @@ impl fmt::Debug for MysqlStore {
 
 impl Store for MysqlStore {
     fn find_with_expiry(&self, token: &str) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error> {
-        let backend = &self.backend;
-        if backend.check_token(token).is_err() {
-            return Ok(None);
-        }
-        let row = backend.run(Repetition::Read, |connection| {
-            connection.first(&backend.statements.find, vec![token.into()])
-        })?;
-        // The column may take another token for the same.
-        Ok(row
-            .and_then(Session::read)
-            .filter(|session| session.token == token)
-            .map(|Session { data, expiry, .. }| (data, expiry)))
+        self.backend.find(&mut self.backend.attempts(), token)
     }
 
     fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
@@ -316,7 +305,7 @@ impl Store for MysqlStore {
                 (Err(ended), _) => return Err(backend.explain(ended)),
             };
             // The same data alone could be another's, who counted as well; or be there from before, and soon expire.
-            match self.find_with_expiry(token)? {
+            match backend.find(&mut attempts, token)? {
                 Some((found, until))
                     if found == data && Some(until) == time::to_instant(&expiry) =>
                 {
@@ -331,14 +320,22 @@ impl Store for MysqlStore {
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
         let backend = &self.backend;
-        let expiry = backend.table.range.expiry(expiry)?;
+        let value = backend.table.range.expiry(expiry)?;
         if backend.check_token(token).is_err() {
             return Ok(false);
         }
-        let changed = backend.run(Repetition::Idempotent, |connection| {
-            let params = vec![expiry.clone(), token.into(), token.into()];
-            connection.change(&backend.statements.touch, params)
-        })?;
+        let mut attempts = backend.attempts();
+        let changed = attempts
+            .run(Repetition::Idempotent, |connection| {
+                let params = vec![value.clone(), token.into(), token.into()];
+                connection.change(&backend.statements.touch, params)
+            })
+            .map_err(|ended| backend.explain(ended))?;
+        if !changed.has_matched() && attempts.has_lost() && expiry <= Utc::now() {
+            // The attempt that was lost may have been what has ended the session.
+            let source = "the reply was lost, and the session is over".into();
+            return Err(Error::Unreachable { source });
+        }
         Ok(changed.has_matched())
     }
 
@@ -375,7 +372,7 @@ impl Store for MysqlStore {
                 }
                 (Err(ended), _) => return Err(backend.explain(ended)),
             };
-            match (self.find(token)?, self.find(new_token)?) {
+            match (backend.find(&mut attempts, token)?, backend.find(&mut attempts, new_token)?) {
                 (None, Some(_)) => return Ok(true),
                 (Some(_), _) if may_repeat => lost = Some(ended),
                 _ => return Err(backend.explain(ended)),
@@ -540,6 +537,27 @@ impl Backend {
 
     pub(crate) fn attempts(&self) -> Attempts<'_> {
         Attempts::new(&self.pool, &self.servers, self.operation_timeout)
+    }
+
+    /// Finds a session with what is left of an operation's attempts.
+    fn find(
+        &self,
+        attempts: &mut Attempts<'_>,
+        token: &str,
+    ) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error> {
+        if self.check_token(token).is_err() {
+            return Ok(None);
+        }
+        let row = attempts
+            .run(Repetition::Read, |connection| {
+                connection.first(&self.statements.find, vec![token.into()])
+            })
+            .map_err(|ended| self.explain(ended))?;
+        // The column may take another token for the same.
+        Ok(row
+            .and_then(Session::read)
+            .filter(|session| session.token == token)
+            .map(|Session { data, expiry, .. }| (data, expiry)))
     }
 
     pub(crate) fn run<T>(

@@ -240,7 +240,8 @@ fn connections_that_the_server_kills_fail_no_request() {
                     "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = ? AND ID <> ?",
                     (database.name(), own),
                 )
-                .expect("root sees them");
+                // The list can't be shown while it has somebody's binary data in it.
+                .unwrap_or_default();
             if let Some(victim) = connections.get(fastrand::usize(..connections.len().max(1))) {
                 // It may have ended by itself.
                 kills += u64::from(killer.query_drop(format!("KILL {victim}")).is_ok());

@@ -12,6 +12,10 @@ mod zones;
 
 mod wire;
 
+mod lost;
+
+mod settings;
+
 mod faults;
 
 mod sweeping;

@@ -1,11 +1,15 @@
 //! A proxy between a store and its server, which counts what is asked and can hold replies back.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use store_mysql::mysql::Opts;
+
+use crate::database::Database;
 
 /// The first byte of a command that executes a prepared statement.
 const COM_STMT_EXECUTE: u8 = 0x17;
@@ -25,7 +29,10 @@ pub(crate) struct Traffic {
     pub(crate) held: AtomicU64,
     /// Whether connections are cut after the next command has reached the server, before its reply.
     pub(crate) cut_next_reply: AtomicBool,
+    /// Whether the server's side of a connection stays when the client's is cut, until this proxy ends.
+    pub(crate) keeps_server: AtomicBool,
     is_over: AtomicBool,
+    clients: Mutex<Vec<TcpStream>>,
 }
 
 /// A proxy that ends with this value.
@@ -35,7 +42,18 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn to(server: SocketAddr) -> Self {
+    /// A proxy to the server of a database.
+    pub(crate) fn to_database(database: &Database) -> Self {
+        let opts = Opts::from_url(&database.url()).expect("a URL");
+        let host = opts.get_ip_or_hostname().into_owned();
+        let address = (host.as_str(), opts.get_tcp_port())
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut addresses| addresses.next());
+        Self::to(address.expect("the server has an address"))
+    }
+
+    fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it has an address");
         let traffic = Arc::<Traffic>::default();
@@ -48,12 +66,22 @@ impl Proxy {
                     }
                     let Ok(client) = client else { continue };
                     let Ok(server) = TcpStream::connect(server) else { continue };
+                    if let Ok(client) = client.try_clone() {
+                        traffic.clients.lock().expect("no panic").push(client);
+                    }
                     let traffic = Arc::clone(&traffic);
                     thread::spawn(move || relay(&client, &server, &traffic));
                 }
             }
         });
         Self { traffic, address }
+    }
+
+    /// Cuts all connections.
+    pub(crate) fn cut(&self) {
+        for client in self.traffic.clients.lock().expect("no panic").drain(..) {
+            let _ = client.shutdown(Shutdown::Both);
+        }
     }
 
     /// The same URL, through the proxy.
@@ -83,7 +111,9 @@ fn relay(client: &TcpStream, server: &TcpStream, traffic: &Traffic) {
     thread::scope(|scope| {
         scope.spawn(|| {
             let _ = pass_commands(client, server, traffic, &hold, &cut);
-            let _ = server.shutdown(Shutdown::Write);
+            if !traffic.keeps_server.load(Ordering::Acquire) {
+                let _ = server.shutdown(Shutdown::Write);
+            }
         });
         let _ = pass_replies(server, client, traffic, &hold, &cut);
         let _ = client.shutdown(Shutdown::Both);

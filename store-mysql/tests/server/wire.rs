@@ -1,6 +1,5 @@
 //! What goes over the network: how much, and what becomes of replies that come late or never.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -18,18 +17,6 @@ use crate::proxy::Proxy;
 
 fn in_an_hour() -> DateTime<Utc> {
     Utc::now() + TimeDelta::hours(1)
-}
-
-/// A proxy to the server of a database.
-fn proxy_to(database: &Database) -> Proxy {
-    let opts = Opts::from_url(&database.url()).expect("a URL");
-    let host = opts.get_ip_or_hostname().into_owned();
-    let address: SocketAddr = (host.as_str(), opts.get_tcp_port())
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next())
-        .expect("the server has an address");
-    Proxy::to(address)
 }
 
 fn options() -> MysqlOptions {
@@ -60,7 +47,7 @@ fn operations_take_one_round_trip_each() {
     }
     for has_subjects in [true, false] {
         let database = Database::new();
-        let proxy = proxy_to(&database);
+        let proxy = Proxy::to_database(&database);
         let store = store(&database, &proxy, options(), has_subjects);
         let operations: [Operation; 8] = [
             ("commit of a new session", |store| {
@@ -117,7 +104,7 @@ fn reply_that_comes_late_is_never_taken_for_another() {
         return;
     }
     let database = Database::new();
-    let proxy = proxy_to(&database);
+    let proxy = Proxy::to_database(&database);
     let many = NonZeroU32::new(16).expect("not zero");
     let options = options()
         .with_network_timeout(TIMEOUT)
@@ -183,7 +170,7 @@ fn bare_driver_takes_a_late_reply_for_another() {
         return;
     }
     let database = Database::new();
-    let proxy = proxy_to(&database);
+    let proxy = Proxy::to_database(&database);
     let opts = Opts::from_url(&proxy.url(&database.url())).expect("a URL");
     let opts = OptsBuilder::from_opts(opts)
         .prefer_socket(false)
@@ -217,7 +204,7 @@ fn lost_replies_are_made_up_for() -> Result<(), Error> {
         return Ok(());
     }
     let database = Database::new();
-    let proxy = proxy_to(&database);
+    let proxy = Proxy::to_database(&database);
     let store = store(&database, &proxy, options(), true);
     // Each statement is prepared before, so that what is lost is the reply to its execution.
     for _ in 0..2 {
@@ -272,7 +259,7 @@ fn replace_whose_outcome_others_have_hidden_is_an_error() -> Result<(), Error> {
         return Ok(());
     }
     let database = Database::new();
-    let proxy = proxy_to(&database);
+    let proxy = Proxy::to_database(&database);
     let one = NonZeroU32::new(1).expect("not zero");
     let store = store(&database, &proxy, options().with_max_connections(one), true);
     store.commit("token", b"one", in_an_hour())?;

@@ -209,7 +209,7 @@ impl PrivateServer {
     ///
     /// It isn't running.
     pub fn freeze(&self) -> Result {
-        self.process().supervisor.signal(Signal::STOP)
+        self.process().supervisor.freeze()
     }
 
     /// Lets a frozen server go on.

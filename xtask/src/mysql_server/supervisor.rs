@@ -116,6 +116,21 @@ impl Supervisor {
         }
     }
 
+    /// Stops the server, and waits until each of its threads has stopped, which on a busy machine takes a moment.
+    pub(super) fn freeze(&mut self) -> Result {
+        self.signal(Signal::STOP)?;
+        let Some(pid) = self.server else { return Ok(()) };
+        let tasks = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("task");
+        let started = Instant::now();
+        while !tasks.read_dir()?.all(|task| task.is_ok_and(|task| is_stopped(&task.path()))) {
+            if started.elapsed() > TIMEOUT {
+                return Err("the server doesn't stop".into());
+            }
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
     /// Sends a signal that ends the server, and waits until it has. A server that isn't running is no error.
     pub(super) fn end(&mut self, signal: Signal) -> Result {
         if !self.is_running() {
@@ -162,4 +177,10 @@ fn temporary_directory() -> Result<TempDir> {
     let directory = tempfile::Builder::new().prefix("mysql-").tempdir_in(place)?;
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
     Ok(directory)
+}
+
+/// Whether a thread is stopped, or gone. The state follows the name, which is in parentheses.
+fn is_stopped(task: &Path) -> bool {
+    let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['T', 'Z', 'X']))
 }

@@ -1,0 +1,150 @@
+//! Replies that are lost, and what an operation says that made another attempt.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use mysql::prelude::Queryable;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use store_core::{CleanupOptions, Error, Store};
+use store_mysql::{MysqlOptions, MysqlStore, mysql};
+
+use crate::database::{CLASSIC, Database, is_server_there};
+use crate::proxy::Proxy;
+
+fn in_an_hour() -> DateTime<Utc> {
+    Utc::now() + TimeDelta::hours(1)
+}
+
+fn options() -> MysqlOptions {
+    MysqlOptions::new().with_cleanup(CleanupOptions::disabled())
+}
+
+/// A store behind a proxy, with the index of subjects or without.
+fn store(database: &Database, has_subjects: bool) -> Result<(Proxy, MysqlStore), Error> {
+    if has_subjects {
+        options().create_table(&options().pool(&database.url())?)?;
+    } else {
+        database.run(CLASSIC);
+    }
+    let proxy = Proxy::to_database(database);
+    let store = options().connect(&proxy.url(&database.url()))?;
+    Ok((proxy, store))
+}
+
+/// Lets an operation reach the server, where it waits for a row; cuts its connection; and then lets the row go.
+fn lose_while_it_waits<T: Send>(
+    database: &Database,
+    proxy: &Proxy,
+    operation: impl FnOnce() -> T + Send,
+) -> T {
+    let mut other = database.connection();
+    other.query_drop("BEGIN").expect("it begins");
+    other.query_drop("SELECT * FROM sessions FOR UPDATE").expect("it locks");
+    thread::scope(|scope| {
+        let operation = scope.spawn(operation);
+        // What waits for a lock is known to the server.
+        let waiting =
+            "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'";
+        let mut watcher = database.connection();
+        while watcher.query_first::<u32, _>(waiting).expect("root sees it") == Some(0)
+            && !operation.is_finished()
+        {
+            thread::yield_now();
+        }
+        proxy.traffic.keeps_server.store(true, Ordering::Release);
+        proxy.cut();
+        other.query_drop("COMMIT").expect("it lets go");
+        operation.join().expect("no panic")
+    })
+}
+
+#[test]
+fn replace_that_was_made_is_not_denied() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let (proxy, store) = store(&database, true)?;
+    store.commit("token", b"one", in_an_hour())?;
+    assert!(store.replace("token", b"one", b"two", in_an_hour())?);
+    let outcome = lose_while_it_waits(&database, &proxy, || {
+        store.replace("token", b"two", b"three", in_an_hour())
+    });
+    let is_made = store.find("token")?.as_deref() == Some(b"three");
+    assert!(!(is_made && matches!(outcome, Ok(false))), "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn rename_that_was_made_is_not_denied() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    for has_subjects in [true, false] {
+        let database = Database::new();
+        let (proxy, store) = store(&database, has_subjects)?;
+        store.commit("token", b"data", in_an_hour())?;
+        assert!(store.rename("token", "other")? && store.rename("other", "token")?);
+        let outcome = lose_while_it_waits(&database, &proxy, || store.rename("token", "new"));
+        let is_made = store.find("new")?.is_some();
+        assert_eq!(is_made, matches!(outcome, Ok(true)), "{outcome:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn touch_that_ended_the_session_is_not_denied() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let (proxy, store) = store(&database, true)?;
+    store.commit("token", b"data", in_an_hour())?;
+    assert!(store.touch("token", in_an_hour())?);
+    let an_hour_ago = Utc::now() - TimeDelta::hours(1);
+    let outcome = lose_while_it_waits(&database, &proxy, || store.touch("token", an_hour_ago));
+    assert!(!matches!(outcome, Ok(false)), "{outcome:?}");
+    assert_eq!(store.find("token")?, None);
+    Ok(())
+}
+
+#[test]
+fn replace_that_changes_the_expiry_alone_is_not_taken_for_made() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let (proxy, store) = store(&database, true)?;
+    store.commit("token", b"data", in_an_hour())?;
+    assert!(store.replace("token", b"data", b"data", in_an_hour())?);
+    let later = in_an_hour() + TimeDelta::hours(9);
+    proxy.cut();
+    assert!(store.replace("token", b"data", b"data", later)?);
+    let expiry = store.find_with_expiry("token")?.map(|(_, expiry)| expiry);
+    assert!(expiry.is_some_and(|expiry| later - expiry < TimeDelta::milliseconds(1)), "{expiry:?}");
+    Ok(())
+}
+
+#[test]
+fn what_another_wrote_is_not_taken_for_ones_own() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    for has_subjects in [true, false] {
+        let database = Database::new();
+        let (proxy, store) = store(&database, has_subjects)?;
+        let direct = options().connect(&database.url())?;
+        store.commit("token", b"5", in_an_hour())?;
+        assert!(!store.replace("token", b"4", b"5", in_an_hour())?);
+        // Another request has counted to six as well, and was faster.
+        assert!(direct.replace("token", b"5", b"6", in_an_hour())?);
+        proxy.cut();
+        let outcome = store.replace("token", b"5", b"6", in_an_hour());
+        assert!(!matches!(outcome, Ok(true)), "both were told that they had counted");
+        assert!(!store.rename("missing", "other")?);
+        proxy.cut();
+        let outcome = store.rename("missing", "token");
+        assert!(!matches!(outcome, Ok(true)), "there was nothing to rename");
+    }
+    Ok(())
+}
