@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -155,6 +156,72 @@ impl Error {
             self,
             Self::PoolExhausted { .. } | Self::Unreachable { .. } | Self::Contended { .. }
         )
+    }
+}
+
+impl Error {
+    /// The same error for one more of several callers whose work failed together, as it does where a store makes one
+    /// transaction of it. What the driver said stays its [`source`](StdError::source).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::error::Error as _;
+    /// use std::sync::Arc;
+    /// use store_core::Error;
+    ///
+    /// let error = Arc::new(Error::StorageFull { source: "no space left".into() });
+    /// let shared = Error::shared(&error);
+    /// assert!(matches!(shared, Error::StorageFull { .. }));
+    /// assert_eq!(shared.source().map(ToString::to_string).as_deref(), Some("no space left"));
+    /// ```
+    #[must_use]
+    pub fn shared(error: &Arc<Self>) -> Self {
+        let source = Box::new(Shared(Arc::clone(error)));
+        match **error {
+            Self::InvalidToken(problem) => Self::InvalidToken(problem),
+            Self::DataTooLarge { len, max } => Self::DataTooLarge { len, max },
+            Self::ExpiryOutOfRange { expiry, earliest, latest } => {
+                Self::ExpiryOutOfRange { expiry, earliest, latest }
+            }
+            Self::TokenTaken => Self::TokenTaken,
+            Self::InvalidSubject { len, max } => Self::InvalidSubject { len, max },
+            Self::InvalidOption { option, ref problem } => {
+                Self::InvalidOption { option, problem: problem.clone() }
+            }
+            Self::TableMissing { ref table } => Self::TableMissing { table: table.clone() },
+            Self::TableMismatch { ref table, ref problem } => {
+                Self::TableMismatch { table: table.clone(), problem: problem.clone() }
+            }
+            Self::PoolExhausted { waited, .. } => Self::PoolExhausted { waited, source },
+            Self::Unreachable { .. } => Self::Unreachable { source },
+            Self::Contended { .. } => Self::Contended { source },
+            Self::StorageFull { .. } => Self::StorageFull { source },
+            Self::ReadOnly { .. } => Self::ReadOnly { source },
+            Self::Corrupt { .. } => Self::Corrupt { source },
+            Self::CleanupThread { source: ref thread } => {
+                Self::CleanupThread { source: io::Error::new(thread.kind(), *source) }
+            }
+            Self::Backend { .. } => Self::Backend { source },
+        }
+    }
+}
+
+/// What another error has as its cause.
+#[derive(Debug)]
+struct Shared(Arc<Error>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.source() {
+            Some(cause) => fmt::Display::fmt(cause, f),
+            None => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl StdError for Shared {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source().and_then(StdError::source)
     }
 }
 

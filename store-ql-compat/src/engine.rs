@@ -287,7 +287,7 @@ impl Owned {
         if let Some((error, next_try)) = &slot.failed
             && Instant::now() < *next_try
         {
-            return Err(fault::shared(error));
+            return Err(Error::shared(error));
         }
         slot.close();
         let started = Instant::now();
@@ -306,7 +306,7 @@ impl Owned {
                 // Opening a large file takes a while; half of the time it isn't tried.
                 let next_try = Instant::now() + started.elapsed();
                 slot.failed = Some((Arc::clone(&error), next_try));
-                Err(fault::shared(&error))
+                Err(Error::shared(&error))
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 
 use redb::Error as RedbError;
 use store_core::Error;
@@ -75,41 +74,6 @@ pub(crate) fn ends_database(error: &RedbError) -> bool {
 pub(crate) fn of_panic() -> Error {
     // The panic's own text could quote what it read; it went to the panic hook.
     Error::Corrupt { source: "redb panicked over what it read".into() }
-}
-
-/// The same error for one of several threads whose work failed together. What redb said stays the cause.
-pub(crate) fn shared(error: &Arc<Error>) -> Error {
-    let source = Box::new(Shared(Arc::clone(error)));
-    match &**error {
-        Error::TableMismatch { table, problem } => {
-            Error::TableMismatch { table: table.clone(), problem: problem.clone() }
-        }
-        Error::Unreachable { .. } => Error::Unreachable { source },
-        Error::Contended { .. } => Error::Contended { source },
-        Error::StorageFull { .. } => Error::StorageFull { source },
-        Error::ReadOnly { .. } => Error::ReadOnly { source },
-        Error::Corrupt { .. } => Error::Corrupt { source },
-        _ => Error::Backend { source },
-    }
-}
-
-/// What another error gives as its cause.
-#[derive(Debug)]
-struct Shared(Arc<Error>);
-
-impl fmt::Display for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.source() {
-            Some(cause) => fmt::Display::fmt(cause, f),
-            None => fmt::Display::fmt(&self.0, f),
-        }
-    }
-}
-
-impl StdError for Shared {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source().and_then(StdError::source)
-    }
 }
 
 /// Somebody has locked the file.

@@ -402,7 +402,7 @@ impl Backend {
             }
             Err(failure) => {
                 let error = Arc::new(failure.error);
-                writes.iter().map(|_| Err(fault::shared(&error))).collect()
+                writes.iter().map(|_| Err(Error::shared(&error))).collect()
             }
         }
     }

@@ -1,8 +1,6 @@
 //! What a failure of SQLite or of the pool means, in the terms that all stores share.
 
 use std::error::Error as StdError;
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
@@ -56,36 +54,6 @@ pub(crate) fn of_statement(error: SqliteError, connection: &Connection, name: &s
             explanation
         }
         _ => of_sqlite(error),
-    }
-}
-
-/// The same error for one of several threads whose work failed together. What the driver said stays the cause.
-pub(crate) fn shared(error: &Arc<Error>) -> Error {
-    let source = Box::new(Shared(Arc::clone(error)));
-    match **error {
-        Error::PoolExhausted { waited, .. } => Error::PoolExhausted { waited, source },
-        Error::Unreachable { .. } => Error::Unreachable { source },
-        Error::Contended { .. } => Error::Contended { source },
-        _ => Error::Backend { source },
-    }
-}
-
-/// What another error gives as its cause.
-#[derive(Debug)]
-struct Shared(Arc<Error>);
-
-impl fmt::Display for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.source() {
-            Some(cause) => fmt::Display::fmt(cause, f),
-            None => fmt::Display::fmt(&self.0, f),
-        }
-    }
-}
-
-impl StdError for Shared {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source().and_then(StdError::source)
     }
 }
 

@@ -447,7 +447,7 @@ impl Backend {
             Ok(written) => written,
             Err(error) if error.is_retryable() => {
                 let error = Arc::new(error);
-                writes.iter().map(|_| Err(fault::shared(&error))).collect()
+                writes.iter().map(|_| Err(Error::shared(&error))).collect()
             }
             Err(_) => writes.iter().map(|write| self.write_alone(write)).collect(),
         }
