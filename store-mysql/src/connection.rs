@@ -9,6 +9,7 @@ use mysql::prelude::Queryable;
 use mysql::{Binary, Conn, Params, QueryResult, Result as DriverResult, Row, Statement, Value};
 
 use crate::fault::{self, Outcome};
+use crate::galera;
 use crate::manager::{Server, Servers};
 
 /// A connection of a pool that stores share. Only they can use it; see
@@ -18,6 +19,7 @@ pub struct Connection {
     /// Kept here for as long as the connection lives, by the statement's number. The driver's own cache looks a
     /// statement up by its text, which it parses first, and may close one that is still wanted.
     statements: HashMap<u32, Statement>,
+    is_galera: bool,
     server: Arc<Server>,
     servers: Arc<Servers>,
     /// The server's epoch when this connection was made.
@@ -54,9 +56,14 @@ impl Sql {
 }
 
 impl Connection {
-    pub(crate) fn new(driver: Conn, server: Arc<Server>, servers: Arc<Servers>) -> Self {
-        let epoch = server.epoch();
-        Self { driver, statements: HashMap::new(), server, servers, epoch, is_settled: true }
+    pub(crate) fn new(
+        driver: Conn,
+        is_galera: bool,
+        server: Arc<Server>,
+        servers: Arc<Servers>,
+    ) -> Self {
+        let (epoch, statements) = (server.epoch(), HashMap::new());
+        Self { driver, statements, is_galera, server, servers, epoch, is_settled: true }
     }
 
     /// The servers that this connection is to one of.
@@ -76,7 +83,12 @@ impl Connection {
         operation: impl FnOnce(&mut Self) -> DriverResult<T>,
     ) -> DriverResult<T> {
         self.is_settled = false;
-        let result = operation(self);
+        let result = operation(self).map_err(|error| match error {
+            mysql::Error::MySqlError(timeout) if timeout.code == 1205 && self.is_galera => {
+                galera::explain_timeout(&mut self.driver, timeout)
+            }
+            error => error,
+        });
         match result.as_ref().err().map(fault::outcome) {
             None => self.is_settled = true,
             Some(outcome) => {

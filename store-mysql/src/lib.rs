@@ -27,6 +27,8 @@ mod time;
 
 mod manager;
 
+mod galera;
+
 mod address;
 
 mod connection;

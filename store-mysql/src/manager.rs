@@ -13,7 +13,7 @@ use r2d2::{HandleError, ManageConnection};
 use store_core::Error;
 
 use crate::connection::Connection;
-use crate::{address, fault};
+use crate::{address, fault, galera};
 
 /// How long making a TCP connection may take, unless the options say otherwise.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -182,10 +182,15 @@ impl Servers {
         let mut failures = Vec::new();
         for server in first.into_iter().chain(passed_over) {
             match server.connect(self.has_alternatives()) {
-                Ok(driver) => {
+                Ok((driver, is_galera)) => {
                     server.note_success();
                     *lock(&self.last_failure) = None;
-                    return Ok(Connection::new(driver, Arc::clone(server), Arc::clone(self)));
+                    return Ok(Connection::new(
+                        driver,
+                        is_galera,
+                        Arc::clone(server),
+                        Arc::clone(self),
+                    ));
                 }
                 Err(failure) => {
                     server.note_failure();
@@ -235,18 +240,20 @@ impl Server {
         })
     }
 
-    fn connect(&self, has_alternatives: bool) -> Result<Conn, Failure> {
+    /// A connection, and whether it is to a node of a Galera cluster.
+    fn connect(&self, has_alternatives: bool) -> Result<(Conn, bool), Failure> {
         let mut connection = Conn::new(self.opts.clone()).map_err(Failure::Driver)?;
         // A variable that MySQL doesn't have; MariaDB has it, with Galera or without.
-        match connection.query_first::<Option<u8>, _>("SELECT @@wsrep_on") {
-            Ok(Some(Some(1))) => {
-                // Bit 1 for reads, 2 for UPDATE and DELETE, 4 for INSERT.
-                connection
-                    .query_drop("SET SESSION wsrep_sync_wait = 7")
-                    .map_err(Failure::Driver)?;
-            }
-            Ok(_) | Err(mysql::Error::MySqlError(_)) => {}
+        let is_galera = match connection.query_first::<Option<u8>, _>("SELECT @@wsrep_on") {
+            Ok(Some(Some(1))) => true,
+            Ok(_) | Err(mysql::Error::MySqlError(_)) => false,
             Err(error) => return Err(Failure::Driver(error)),
+        };
+        if is_galera {
+            if !galera::is_ready(&mut connection).map_err(Failure::Driver)? {
+                return Err(Failure::NoMajority);
+            }
+            galera::see_everything(&mut connection).map_err(Failure::Driver)?;
         }
         if has_alternatives {
             // A replica would be read from, out of date, for as long as the primary is away.
@@ -260,7 +267,7 @@ impl Server {
                 return Err(Failure::ReadOnly);
             }
         }
-        Ok(connection)
+        Ok((connection, is_galera))
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -298,6 +305,7 @@ impl Server {
 enum Failure {
     Driver(mysql::Error),
     ReadOnly,
+    NoMajority,
 }
 
 impl fmt::Display for Failure {
@@ -305,6 +313,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Driver(error) => fmt::Display::fmt(&fault::cause(error), f),
             Self::ReadOnly => f.write_str("it is read-only"),
+            Self::NoMajority => f.write_str("it isn't in the majority of its cluster"),
         }
     }
 }

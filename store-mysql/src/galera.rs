@@ -1,0 +1,36 @@
+//! What is particular to the nodes of a Galera cluster.
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, MySqlError, Result as DriverResult};
+
+/// Whether a node takes part in its cluster. One that was cut off from the majority answers, but serves nobody.
+pub(crate) fn is_ready(connection: &mut Conn) -> DriverResult<bool> {
+    let status: Option<(String, String)> =
+        connection.query_first("SHOW GLOBAL STATUS LIKE 'wsrep_ready'")?;
+    Ok(status.is_none_or(|(_, value)| value == "ON"))
+}
+
+/// Has each statement wait for what other nodes have acknowledged: bit 1 for reads, 2 for UPDATE and DELETE, which would
+/// otherwise not find a session, and 4 for INSERT.
+pub(crate) fn see_everything(connection: &mut Conn) -> DriverResult<()> {
+    connection.query_drop("SET SESSION wsrep_sync_wait = 7")
+}
+
+/// What a lock wait timeout means on a node. Without the majority the wait of [`see_everything`] ends in the same error, for
+/// as long as it lasts, where others of the cluster would serve.
+pub(crate) fn explain_timeout(connection: &mut Conn, timeout: MySqlError) -> mysql::Error {
+    let is_ready = connection
+        .query_drop("SET SESSION wsrep_sync_wait = 0")
+        .and_then(|()| is_ready(connection))
+        .and_then(|is_ready| see_everything(connection).map(|()| is_ready));
+    match is_ready {
+        Ok(true) => mysql::Error::MySqlError(timeout),
+        // What the node says where nothing has to be waited for.
+        Ok(false) => mysql::Error::MySqlError(MySqlError {
+            code: 1047,
+            state: "08S01".to_owned(),
+            message: "WSREP has not yet prepared node for application use".to_owned(),
+        }),
+        Err(error) => error,
+    }
+}
