@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -29,6 +29,7 @@ pub struct ServerOptions {
     arguments: Vec<String>,
     address: Ipv4Addr,
     port: Option<u16>,
+    place: Option<PathBuf>,
     pub(super) user: Option<&'static str>,
 }
 
@@ -36,7 +37,13 @@ impl ServerOptions {
     /// A free port of 127.0.0.1, and no arguments besides those that every server gets.
     #[must_use]
     pub fn new() -> Self {
-        Self { arguments: Vec::new(), address: Ipv4Addr::LOCALHOST, port: None, user: None }
+        Self {
+            arguments: Vec::new(),
+            address: Ipv4Addr::LOCALHOST,
+            port: None,
+            place: None,
+            user: None,
+        }
     }
 
     /// One more argument of the server, such as `--default-time-zone=+05:30`. `America/New_York`,
@@ -51,6 +58,14 @@ impl ServerOptions {
     #[must_use]
     pub fn with_address(mut self, address: Ipv4Addr) -> Self {
         self.address = address;
+        self
+    }
+
+    /// The directory in which the server's own is made, with its data: on the disk that is to be measured, say. By default
+    /// it is where temporary files go, which may be memory.
+    #[must_use]
+    pub fn with_place(mut self, place: impl Into<PathBuf>) -> Self {
+        self.place = Some(place.into());
         self
     }
 
@@ -93,10 +108,10 @@ impl PrivateServer {
     pub fn start(installation: &Installation, options: ServerOptions) -> Result<Self> {
         /// Somebody else may take the free port before the server does.
         const ATTEMPTS: usize = 5;
-        let ServerOptions { arguments, address, port: chosen, user } = options;
+        let ServerOptions { arguments, address, port: chosen, place, user } = options;
         let free = || ports::free::<1>(address).map(|[port]| port);
         let port = chosen.map_or_else(free, Ok)?;
-        let supervisor = Supervisor::new()?;
+        let supervisor = Supervisor::new(place.as_deref())?;
         let directory = supervisor.directory();
         template::copy(installation, &directory.join("data"))?;
         if let Some(user) = user {

@@ -44,8 +44,10 @@ enum Answer {
 
 impl Supervisor {
     /// Makes a directory, and the shell that removes it in the end.
-    pub(super) fn new() -> Result<Self> {
-        let directory = temporary_directory()?;
+    ///
+    /// It is in `place`, or else where temporary files go.
+    pub(super) fn new(place: Option<&Path>) -> Result<Self> {
+        let directory = temporary_directory(place)?;
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "supervisor"])
             .arg(directory.path())
@@ -168,12 +170,21 @@ fn push_word(order: &mut Vec<u8>, word: OsString) -> Result {
 }
 
 /// A new directory that servers of other users may enter, under a path short enough for a socket in it.
-fn temporary_directory() -> Result<TempDir> {
+fn temporary_directory(chosen: Option<&Path>) -> Result<TempDir> {
     /// Sockets are limited to 107 bytes, of which some are for the names in the directory.
     const LONGEST: usize = 60;
+    /// With nothing to spare.
+    const LONGEST_CHOSEN: usize = 85;
     let usual = env::temp_dir();
     let is_short = usual.as_os_str().len() < LONGEST;
-    let place = if is_short { usual } else { PathBuf::from("/tmp") };
+    let place = match chosen {
+        Some(place) => place.canonicalize()?,
+        None if is_short => usual,
+        None => PathBuf::from("/tmp"),
+    };
+    if chosen.is_some() && place.as_os_str().len() > LONGEST_CHOSEN {
+        return Err(format!("{} is too long a path for a server's socket", place.display()).into());
+    }
     let directory = tempfile::Builder::new().prefix("mysql-").tempdir_in(place)?;
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
     Ok(directory)
