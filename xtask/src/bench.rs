@@ -4,12 +4,22 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use xshell::{Shell, cmd};
+use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions};
 
 use crate::flags::Bench;
 use crate::{Result, crates, interop, say};
 
 /// The workspaces of the benchmark, which keep the peers out of ours.
 pub(crate) const WORKSPACES: [&str; 2] = ["xtask/bench", "xtask/bench/sqlx"];
+
+/// Room for all databases, so that stores and drivers are measured and not the disk's reads, and a log that isn't full all
+/// the time.
+const SERVER: [&str; 4] = [
+    "--innodb-buffer-pool-size=512M",
+    "--innodb-log-file-size=256M",
+    "--innodb-flush-log-at-trx-commit=1",
+    "--default-time-zone=+00:00",
+];
 
 /// Builds the programs of `xtask/bench` and has them measure.
 pub(crate) fn run(shell: &Shell, root: &Path, flags: Bench) -> Result {
@@ -25,11 +35,44 @@ pub(crate) fn run(shell: &Shell, root: &Path, flags: Bench) -> Result {
     let micro = target.join("criterion");
     let mut arguments: Vec<String> = Vec::new();
     let mut option = |name: &str, value: String| arguments.extend([format!("--{name}"), value]);
-    option("scratch", flags.scratch.unwrap_or(target.clone()).display().to_string());
+    let scratch = match flags.scratch {
+        Some(scratch) => env::current_dir()?.join(scratch),
+        None => target.clone(),
+    };
+    option("scratch", scratch.display().to_string());
     option("out", out.display().to_string());
     option("crates", crates::of_an_application(shell)?.len().to_string());
-    for program in programs(shell, &target)? {
+    let mut absent = Vec::new();
+    for program in programs(shell, &target, &mut absent)? {
         option("program", program.display().to_string());
+    }
+    // It ends with this function, and the programs find it by this variable.
+    let server = server(&scratch);
+    let _url = match &server {
+        Ok(server) => {
+            let settings = SERVER.join(" ");
+            let version = server.execute("SELECT VERSION()")?;
+            option(
+                "server",
+                format!(
+                    "MariaDB {}, private, with `{settings}`, its data on the disk of the other databases. Durable commits \
+                 are at `innodb_flush_log_at_trx_commit=1`, which is the default; commits at NORMAL are at 2, which \
+                 survives a crash of the server and leaves more of the time to drivers and stores.",
+                    version.trim()
+                ),
+            );
+            Some(shell.push_env("DATABASE_URL", server.url()))
+        }
+        Err(error) => {
+            // The reason has paths of this machine in it.
+            say(&format!("!!! {error}"));
+            absent.push("No MariaDB server could be had, so MySQL takes no part.".to_owned());
+            None
+        }
+    };
+    for reason in absent {
+        say(&format!("!!! {reason}"));
+        option("absent", reason);
     }
     if let Some(filter) = flags.only {
         option("only", filter);
@@ -58,7 +101,7 @@ pub(crate) fn run(shell: &Shell, root: &Path, flags: Bench) -> Result {
 }
 
 /// Builds the programs with contenders.
-fn programs(shell: &Shell, target: &Path) -> Result<Vec<PathBuf>> {
+fn programs(shell: &Shell, target: &Path, absent: &mut Vec<String>) -> Result<Vec<PathBuf>> {
     let program = |name: &str| target.join(format!("{name}{}", env::consts::EXE_SUFFIX));
     let [ours, sqlx] = WORKSPACES.map(|workspace| format!("{workspace}/Cargo.toml"));
     let sqlx_target = target.join("sqlx");
@@ -79,9 +122,17 @@ fn programs(shell: &Shell, target: &Path) -> Result<Vec<PathBuf>> {
         cmd!(shell, "go build -buildvcs=false -o {go} .").quiet().run()?;
         programs.push(go);
     } else {
-        say("!!! There is no Go toolchain, so the Go stores take no part.");
+        absent.push("There is no Go toolchain, so the Go stores take no part.".to_owned());
     }
     Ok(programs)
+}
+
+/// A server for this run, whose data are where the other databases are made.
+fn server(scratch: &Path) -> Result<PrivateServer> {
+    fs::create_dir_all(scratch)?;
+    let options = ServerOptions::new().with_place(scratch);
+    let options = SERVER.iter().fold(options, |options, argument| options.with_arg(*argument));
+    PrivateServer::start(&Installation::obtain(Product::MariaDb)?, options)
 }
 
 /// Where this very program was built.

@@ -39,17 +39,18 @@ type measurement struct {
 
 // entry describes a contender.
 type entry struct {
-	Name     string `json:"name"`
-	Format   string `json:"format"`
-	Version  string `json:"version"`
-	Engine   string `json:"engine"`
-	Settings string `json:"settings"`
-	open     func(order) (store, error)
+	Name       string `json:"name"`
+	Format     string `json:"format"`
+	Version    string `json:"version"`
+	Engine     string `json:"engine"`
+	Settings   string `json:"settings"`
+	IsOnServer bool   `json:"is_on_server"`
+	open       func(order) (store, error)
 }
 
 func main() {
 	log.SetFlags(0)
-	contenders := sqliteContenders()
+	contenders := append(sqliteContenders(), mysqlContenders()...)
 	if len(os.Args) == 2 && os.Args[1] == "list" {
 		print(contenders)
 		return

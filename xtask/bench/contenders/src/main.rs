@@ -1,8 +1,16 @@
-//! Our stores, the drivers under them, and the peer that shares their SQLite.
+//! Our stores, the drivers and the engine under them, and the peer that shares their SQLite.
 //!
 //! A contender is a small file: how it is opened, and a [`Row`] in the list below.
 
+mod mysql;
+
 mod ours;
+
+mod ql;
+
+mod raw_mysql;
+
+mod raw_redb;
 
 mod raw_sqlite;
 
@@ -24,11 +32,26 @@ struct Row {
     engine: fn() -> String,
     settings: &'static str,
     fill: fn(&Order) -> Result,
+    /// Takes part only where there is a server.
+    is_on_server: bool,
     measure: fn(&Order) -> Result<Measurement>,
 }
 
 fn main() -> ExitCode {
-    let rows = || [sqlite::ROWS, raw_sqlite::ROWS, tower_rusqlite::ROWS].concat();
+    let rows = || {
+        let mut rows = [
+            sqlite::ROWS,
+            raw_sqlite::ROWS,
+            tower_rusqlite::ROWS,
+            ql::ROWS,
+            raw_redb::ROWS,
+            mysql::ROWS,
+            raw_mysql::ROWS,
+        ]
+        .concat();
+        rows.retain(|row| !row.is_on_server || bench_protocol::url().is_some());
+        rows
+    };
     let row = |order: &Order| -> Result<Row> {
         let row = rows().into_iter().find(|row| row.name == order.contender);
         row.ok_or_else(|| format!("there is no contender {:?}", order.contender).into())
@@ -48,6 +71,7 @@ impl Row {
             version: self.version.to_owned(),
             engine: (self.engine)(),
             settings: self.settings.to_owned(),
+            is_on_server: self.is_on_server,
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) const ROWS: &[Row] = &[
         engine,
         settings: "a connection and a prepared statement a thread, a transaction a commit, WAL",
         fill,
+        is_on_server: false,
         measure: |order| run(order, 0),
     },
     Row {
@@ -30,6 +31,7 @@ pub(crate) const ROWS: &[Row] = &[
         engine,
         settings: "as raw-sqlite, with PRAGMA mmap_size = 1 GiB",
         fill,
+        is_on_server: false,
         measure: |order| run(order, 1 << 30),
     },
 ];

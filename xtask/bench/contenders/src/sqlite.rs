@@ -14,6 +14,7 @@ pub(crate) const ROWS: &[Row] = &[
         engine: raw_sqlite::engine,
         settings: "as SqliteOptions::open makes it, without a cleanup thread",
         fill: raw_sqlite::fill,
+        is_on_server: false,
         measure: |order| run(order, SqliteOptions::new()),
     },
     Row {
@@ -23,6 +24,7 @@ pub(crate) const ROWS: &[Row] = &[
         engine: raw_sqlite::engine,
         settings: "as store-sqlite, with_memory_map(1 GiB)",
         fill: raw_sqlite::fill,
+        is_on_server: false,
         measure: |order| run(order, SqliteOptions::new().with_memory_map(1 << 30)),
     },
 ];

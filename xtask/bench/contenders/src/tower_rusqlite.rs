@@ -20,6 +20,7 @@ pub(crate) const ROWS: &[Row] = &[Row {
     engine: raw_sqlite::engine,
     settings: "its one connection set to WAL and the durability of the scenario; a multi-thread runtime",
     fill,
+    is_on_server: false,
     measure,
 }];
 

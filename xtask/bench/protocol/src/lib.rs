@@ -14,6 +14,8 @@ mod process;
 
 mod program;
 
+mod server;
+
 mod threads;
 
 #[cfg(feature = "tokio")]
@@ -24,6 +26,7 @@ pub use load::{Kind, Load, Step};
 pub use order::{Durability, Entry, Measurement, Operation, Order, Scenario};
 pub use process::Process;
 pub use program::{Result, main};
+pub use server::{database, url};
 #[cfg(feature = "tokio")]
 pub use tasks::{Peer, measure_tasks, runtime};
 pub use threads::{Contender, Handle, measure};

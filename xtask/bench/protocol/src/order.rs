@@ -66,7 +66,7 @@ pub struct Order {
     pub contender: String,
     /// The point of the plan.
     pub scenario: Scenario,
-    /// The database.
+    /// The database. On a server, its [`name`](crate::database) comes from this.
     pub path: PathBuf,
     /// How long, after a warm-up of a fifth of it.
     pub millis: u64,
@@ -119,4 +119,7 @@ pub struct Entry {
     pub engine: String,
     /// What was set.
     pub settings: String,
+    /// Its databases are on the server that [`url`](crate::url) names, so their files are none of the runner's business.
+    #[serde(default)]
+    pub is_on_server: bool,
 }

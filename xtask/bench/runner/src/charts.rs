@@ -7,69 +7,67 @@ use std::path::Path;
 use bench_protocol::{Durability, Operation, Result, Scenario};
 use plotters::prelude::*;
 
-use crate::plan::CENTRE;
+use crate::plan::{CENTRE, Family};
 use crate::results::Results;
 
 /// A line for each contender: where on the horizontal axis, and how high.
 type Lines = BTreeMap<String, Vec<(f64, f64)>>;
 
-/// Draws the charts for which there are points; gives their files and titles.
-pub(crate) fn draw(results: &Results, out: &Path) -> Result<Vec<(String, String)>> {
-    let mut drawn = Vec::new();
-    for (name, title, axis, lines) in [
-        by_threads(results, "find", "Finds a second", Operation::FindHit, Durability::Full),
-        by_threads(
-            results,
-            "commit-full",
-            "Durable commits a second",
-            Operation::CommitUpdate,
-            Durability::Full,
-        ),
-        by_threads(
-            results,
-            "commit-normal",
-            "Commits a second at NORMAL",
-            Operation::CommitUpdate,
-            Durability::Normal,
-        ),
-        lines(results, "find-rows", "Finds a second, 8 threads", "sessions", |scenario| {
-            let centre = Scenario { threads: 8, rows: scenario.rows, ..CENTRE };
-            (*scenario == centre).then_some(scenario.rows)
-        }),
-    ] {
-        if lines.values().any(|line| line.len() > 1) {
-            let file = format!("{name}.svg");
-            chart(&out.join(&file), title, axis, &lines)?;
-            drawn.push((file, title.to_owned()));
-        }
-    }
-    Ok(drawn)
+/// What a chart shows.
+struct Chart {
+    file: String,
+    title: String,
+    axis: &'static str,
+    lines: Lines,
 }
 
-fn by_threads<'a>(
-    results: &Results,
-    name: &'a str,
-    title: &'a str,
-    operation: Operation,
-    durability: Durability,
-) -> (&'a str, &'a str, &'a str, Lines) {
-    lines(results, name, title, "threads", |scenario| {
-        let centre = Scenario { operation, durability, threads: scenario.threads, ..CENTRE };
-        (*scenario == centre).then_some(scenario.threads as u64)
-    })
+/// Draws the charts for which there are points; gives their files and titles.
+pub(crate) fn draw(results: &Results, out: &Path) -> Result<Vec<(String, String)>> {
+    let mut charts: Vec<_> =
+        Family::ALL.iter().flat_map(|&family| charts(results, family)).collect();
+    charts.retain(|chart| chart.lines.values().any(|line| line.len() > 1));
+    for chart in &charts {
+        paint(&out.join(&chart.file), chart)?;
+    }
+    Ok(charts.into_iter().map(|chart| (chart.file, chart.title)).collect())
+}
+
+fn charts(results: &Results, family: Family) -> [Chart; 4] {
+    let name = family.title();
+    let chart = |file: &str, title: &str, axis, lines| Chart {
+        file: format!("{}-{file}.svg", name.to_lowercase()),
+        title: format!("{name}: {title}"),
+        axis,
+        lines,
+    };
+    let by_threads = |file, title: &str, operation, durability| {
+        let lines = lines(results, family, |scenario| {
+            let centre = Scenario { operation, durability, threads: scenario.threads, ..CENTRE };
+            (*scenario == centre).then_some(scenario.threads as u64)
+        });
+        chart(file, title, "threads", lines)
+    };
+    let by_rows = lines(results, family, |scenario| {
+        let centre = Scenario { threads: 8, rows: scenario.rows, ..CENTRE };
+        (*scenario == centre).then_some(scenario.rows)
+    });
+    let commit = Operation::CommitUpdate;
+    let normal = format!("commits a second, {}", family.normal());
+    [
+        by_threads("find", "finds a second", Operation::FindHit, Durability::Full),
+        by_threads("commit-full", "durable commits a second", commit, Durability::Full),
+        by_threads("commit-normal", &normal, commit, Durability::Normal),
+        chart("find-rows", "finds a second, 8 threads", "sessions", by_rows),
+    ]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn lines<'a>(
-    results: &Results,
-    name: &'a str,
-    title: &'a str,
-    axis: &'a str,
-    place: impl Fn(&Scenario) -> Option<u64>,
-) -> (&'a str, &'a str, &'a str, Lines) {
+fn lines(results: &Results, family: Family, place: impl Fn(&Scenario) -> Option<u64>) -> Lines {
     let mut lines = Lines::new();
     for outcome in &results.outcomes {
-        if let Some(place) = place(&outcome.scenario) {
+        if let Some(place) = place(&outcome.scenario)
+            && Family::of(&outcome.contender) == family
+        {
             let line = lines.entry(outcome.contender.clone()).or_default();
             line.push((place as f64, outcome.throughput()));
         }
@@ -77,11 +75,12 @@ fn lines<'a>(
     for line in lines.values_mut() {
         line.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
-    (name, title, axis, lines)
+    lines
 }
 
 /// Both axes are logarithmic: twice as fast is everywhere the same distance.
-fn chart(path: &Path, title: &str, axis: &str, lines: &Lines) -> Result {
+fn paint(path: &Path, chart: &Chart) -> Result {
+    let Chart { title, axis, lines, .. } = chart;
     let points = || lines.values().flatten();
     let bounds = |values: Vec<f64>| {
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -100,7 +99,7 @@ fn chart(path: &Path, title: &str, axis: &str, lines: &Lines) -> Result {
         .map_err(failed)?;
     chart
         .configure_mesh()
-        .x_desc(axis)
+        .x_desc(*axis)
         .x_label_formatter(&|value| format!("{value:.0}"))
         .y_label_formatter(&|value| format!("{value:.0}"))
         .draw()

@@ -29,6 +29,8 @@ pub(crate) fn setup(scratch: &Path, programs: &Programs, rounds: usize) -> Resul
         load_before: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
         rounds,
         contenders: programs.entries().cloned().collect(),
+        server: None,
+        absent: Vec::new(),
     })
 }
 

@@ -27,7 +27,7 @@ use bench_protocol::Result;
 
 use crate::plan::Extent;
 use crate::programs::Programs;
-use crate::results::Results;
+use crate::results::{Results, Setup};
 
 mod flags {
     #![allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "the macro's expansion")]
@@ -48,6 +48,10 @@ mod flags {
             optional --rounds rounds: usize
             /// A program with contenders; may be repeated.
             repeated --program program: PathBuf
+            /// What server the contenders have that need one, and its settings.
+            optional --server description: String
+            /// Who takes no part, and why; may be repeated.
+            repeated --absent reason: String
             /// Where criterion keeps its results.
             optional --micro directory: PathBuf
             /// How many crates an application depends on, rouille's own aside.
@@ -99,6 +103,7 @@ fn take(flags: flags::Bench) -> Result<Results> {
     let scratch: PathBuf = flags.scratch.join("bench-scratch");
     fs::create_dir_all(&scratch)?;
     let setup = machine::setup(&scratch, &programs, rounds)?;
+    let setup = Setup { server: flags.server, absent: flags.absent, ..setup };
     let outcomes = rounds::take(&points, &programs, rounds, &scratch);
     fs::remove_dir_all(&scratch)?;
     let micro = flags.micro.map(|directory| results::micro(&directory)).transpose()?;

@@ -55,10 +55,62 @@ const GO: &str = "go-sqlite3store";
 const TOWER: &str = "tower-sessions-rusqlite-store";
 const TOWER_SQLX: &str = "tower-sessions-sqlx-store";
 
+const QL: [&str; 2] = ["store-ql", "raw-redb"];
+
+const MYSQL: [&str; 5] = [
+    "store-mysql",
+    "raw-mysql",
+    "go-mysqlstore",
+    "go-mysqlstore-interpolated",
+    "tower-sessions-sqlx-store-mysql",
+];
+
+/// What is compared with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Family {
+    Sqlite,
+    Ql,
+    Mysql,
+}
+
+impl Family {
+    pub(crate) const ALL: [Self; 3] = [Self::Sqlite, Self::Ql, Self::Mysql];
+
+    pub(crate) fn of(contender: &str) -> Self {
+        if QL.contains(&contender) {
+            Self::Ql
+        } else if MYSQL.contains(&contender) {
+            Self::Mysql
+        } else {
+            Self::Sqlite
+        }
+    }
+
+    /// In headings.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Ql => "ql",
+            Self::Mysql => "MySQL",
+        }
+    }
+
+    /// What a commit of [`Durability::Normal`] is called.
+    pub(crate) fn normal(self) -> &'static str {
+        match self {
+            Self::Sqlite => "at NORMAL",
+            Self::Ql => "at relaxed durability",
+            Self::Mysql => "flushed every second",
+        }
+    }
+}
+
 /// All points, or those that the filter leaves, for the contenders that are there.
 pub(crate) fn points(extent: Extent, programs: &Programs, filter: &str) -> Vec<Point> {
     let mut plan = Plan { points: Vec::new(), millis: extent.millis() };
     plan.sqlite(extent);
+    plan.ql();
+    plan.mysql();
     for point in &mut plan.points {
         let scenario = point.scenario.clone();
         point.contenders.retain(|contender| {
@@ -179,6 +231,27 @@ impl Plan {
                         Scenario { operation, threads, ..million.clone() },
                     );
                 }
+            }
+        }
+    }
+    fn ql(&mut self) {
+        for threads in [1, 2, 8, 32] {
+            self.add(&QL, Scenario { threads, ..CENTRE });
+        }
+        for threads in [1, 2, 8, 32] {
+            let operation = Operation::CommitUpdate;
+            self.add(&QL, Scenario { operation, threads, ..CENTRE });
+        }
+    }
+
+    fn mysql(&mut self) {
+        for threads in [1, 8, 32] {
+            self.add(&MYSQL, Scenario { threads, ..CENTRE });
+        }
+        for durability in [Durability::Full, Durability::Normal] {
+            for threads in [1, 8, 32] {
+                let operation = Operation::CommitUpdate;
+                self.add(&MYSQL, Scenario { operation, threads, durability, ..CENTRE });
             }
         }
     }

@@ -37,6 +37,11 @@ impl Programs {
         self.contenders.get(contender).map_or("", |(_, entry)| &entry.format)
     }
 
+    /// Whether a contender's databases are on a server.
+    pub(crate) fn is_on_server(&self, contender: &str) -> bool {
+        self.contenders.get(contender).is_some_and(|(_, entry)| entry.is_on_server)
+    }
+
     /// Makes a database, by the first program that fills this format.
     pub(crate) fn fill(&self, order: &Order) -> Result {
         let format = self.format(&order.contender);

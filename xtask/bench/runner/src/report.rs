@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use bench_protocol::{Measurement, Operation};
 
-use crate::plan::title;
+use crate::plan::{Family, title};
 use crate::results::{Outcome, Results, Setup};
 use crate::targets;
 
@@ -59,6 +59,12 @@ pub(crate) fn markdown(results: &Results, charts: &[(String, String)]) -> String
     if is_busy(setup) {
         text += "**Other programs were running.** Latencies, and commits that wait for the disk, mean little here.\n\n";
     }
+    for absent in &setup.absent {
+        line(&mut text, &format!("**{absent}**\n"));
+    }
+    if let Some(server) = &setup.server {
+        line(&mut text, &format!("The server: {server}\n"));
+    }
     text += "| contender | version | engine | settings |\n|---|---|---|---|\n";
     for entry in &setup.contenders {
         line(
@@ -72,12 +78,16 @@ pub(crate) fn markdown(results: &Results, charts: &[(String, String)]) -> String
 
     text += "\n## Everything that was measured\nMedians, in parentheses the least and the most of all rounds. Memory is \
         what came on top of the open store; written is what the system was given to write to disk, for each \
-        operation; growth is that of all files of the database.\n";
-    let mut operation = None;
-    for outcome in &results.outcomes {
-        if operation != Some(outcome.scenario.operation) {
-            operation = Some(outcome.scenario.operation);
-            heading(&mut text, outcome.scenario.operation);
+        operation; growth is that of all files of the database. What a server takes and writes isn't counted.\n";
+    let mut outcomes: Vec<_> = results.outcomes.iter().collect();
+    let section = |outcome: &Outcome| (Family::of(&outcome.contender), outcome.scenario.operation);
+    outcomes.sort_by_key(|outcome| section(outcome));
+    let mut last = None;
+    for outcome in outcomes {
+        let section = section(outcome);
+        if last != Some(section) {
+            last = Some(section);
+            heading(&mut text, section.0, section.1);
         }
         text += &row(outcome);
     }
@@ -95,9 +105,9 @@ fn is_busy(setup: &Setup) -> bool {
     setup.load_before.parse::<f64>().is_ok_and(|load| load > 0.5)
 }
 
-fn heading(text: &mut String, operation: Operation) {
+fn heading(text: &mut String, family: Family, operation: Operation) {
     let name = serde_json::to_string(&operation).unwrap_or_default();
-    line(text, &format!("\n### {}", name.trim_matches('"')));
+    line(text, &format!("\n### {}: {}", family.title(), name.trim_matches('"')));
     *text += "| point | contender | operations a second | p50 µs | p99 µs | memory MiB | written B | growth MiB |\n\
         |---|---|---|---|---|---|---|---|\n";
 }
@@ -106,16 +116,21 @@ fn heading(text: &mut String, operation: Operation) {
 fn row(outcome: &Outcome) -> String {
     let (least, most) = outcome.spread(Measurement::throughput);
     let mib = |kib: f64| kib / 1024.0;
+    let (written, growth) = if Family::of(&outcome.contender) == Family::Mysql {
+        ("–".to_owned(), "–".to_owned())
+    } else {
+        let growth = mib(outcome.median(|run| run.grown_bytes as f64) / 1024.0);
+        let written = outcome.median(|run| run.written_per_operation);
+        (format!("{written:.0}"), format!("{growth:.1}"))
+    };
     format!(
-        "| {} | {} | {:.0} ({least:.0} – {most:.0}) | {:.1} | {:.1} | {:.1} | {:.0} | {:.1} |\n",
+        "| {} | {} | {:.0} ({least:.0} – {most:.0}) | {:.1} | {:.1} | {:.1} | {written} | {growth} |\n",
         title(&outcome.scenario),
         outcome.contender,
         outcome.throughput(),
         outcome.median(|run| run.p50_us),
         outcome.median(|run| run.p99_us),
         mib(outcome.median(|run| run.peak_kib.saturating_sub(run.idle_kib) as f64)),
-        outcome.median(|run| run.written_per_operation),
-        mib(outcome.median(|run| run.grown_bytes as f64) / 1024.0),
     )
 }
 

@@ -31,6 +31,12 @@ pub(crate) struct Setup {
     pub(crate) load_before: String,
     pub(crate) rounds: usize,
     pub(crate) contenders: Vec<Entry>,
+    /// The server of those that have one: what it is, and its settings.
+    #[serde(default)]
+    pub(crate) server: Option<String>,
+    /// Who takes no part, and why.
+    #[serde(default)]
+    pub(crate) absent: Vec<String>,
 }
 
 /// What a contender did at one point of the plan.

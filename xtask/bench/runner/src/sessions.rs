@@ -7,7 +7,8 @@ use bench_protocol::{Operation, Order, Result, Scenario};
 
 use crate::programs::Programs;
 
-/// The database for one measurement.
+/// The database for one measurement. On a server it is a contender's own and isn't copied: the plan asks such contenders
+/// only for what leaves the sessions as many and as large as they are.
 pub(crate) struct Database {
     pub(crate) path: PathBuf,
     is_copy: bool,
@@ -24,7 +25,9 @@ impl Database {
     ) -> Result<Self> {
         let Scenario { rows, data_len, half_expired, swept, operation, .. } = scenario;
         let format = programs.format(contender);
-        let template = scratch.join(format!("{format}-{rows}-{data_len}-{half_expired}.db"));
+        let is_on_server = programs.is_on_server(contender);
+        let owner = if is_on_server { contender } else { format };
+        let template = scratch.join(format!("{owner}-{rows}-{data_len}-{half_expired}.db"));
         if !template.exists() {
             programs.fill(&Order {
                 contender: contender.to_owned(),
@@ -32,10 +35,14 @@ impl Database {
                 path: template.clone(),
                 millis: 0,
             })?;
+            if is_on_server {
+                // Stands for it.
+                File::create(&template)?;
+            }
         }
         let reads =
             matches!(operation, Operation::FindHit | Operation::FindMiss | Operation::ForEach);
-        let is_copy = !reads || *swept;
+        let is_copy = !is_on_server && (!reads || *swept);
         let path = if is_copy { scratch.join("copy.db") } else { template.clone() };
         if is_copy {
             fs::copy(&template, &path)?;

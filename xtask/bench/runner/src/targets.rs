@@ -184,10 +184,55 @@ pub(crate) fn all() -> Vec<Target> {
         AtMost(8.0),
         Figure::Micro("request_that_writes"),
     );
+    families(&mut add);
     add(
         "dependencies of an application on store-sqlite and session-manager, rouille's own aside",
         AtMost(60.0),
         Figure::Crates,
     );
     targets
+}
+
+/// The targets of the stores that aren't on SQLite.
+fn families(add: &mut impl FnMut(&str, Bound, Figure)) {
+    use Bound::AtLeast;
+    let find = |threads| Scenario { threads, ..CENTRE };
+    let commit = |threads| Scenario { operation: Operation::CommitUpdate, ..find(threads) };
+    let normal = |threads| Scenario { durability: Durability::Normal, ..commit(threads) };
+    let against = |ours, theirs, scenario: Scenario| {
+        Figure::Throughput([Cell(ours, scenario.clone()), Cell(theirs, scenario)])
+    };
+
+    let mysql: [(&str, &dyn Fn(usize) -> Scenario); 3] =
+        [("find", &find), ("durable commit", &commit), ("commit, flushed every second", &normal)];
+    for (name, scenario) in mysql {
+        for threads in [1, 8] {
+            let unit = if threads == 1 { "thread" } else { "threads" };
+            for (who, contender, bound) in [
+                ("raw driver", "raw-mysql", 0.95),
+                ("Go", "go-mysqlstore", 2.0),
+                ("Go, interpolating", "go-mysqlstore-interpolated", 1.3),
+            ] {
+                add(
+                    &format!("MySQL {name}, {threads} {unit} : {who}"),
+                    AtLeast(bound),
+                    against("store-mysql", contender, scenario(threads)),
+                );
+            }
+        }
+    }
+    for (threads, what) in [(1, "ql find, 1 thread"), (8, "ql find, 8 threads")] {
+        add(
+            &format!("{what} : raw engine"),
+            AtLeast(0.9),
+            against("store-ql", "raw-redb", find(threads)),
+        );
+    }
+    for (threads, bound) in [(8, 2.5), (32, 5.0)] {
+        add(
+            &format!("ql durable commit, {threads} threads : a transaction each"),
+            AtLeast(bound),
+            against("store-ql", "raw-redb", commit(threads)),
+        );
+    }
 }

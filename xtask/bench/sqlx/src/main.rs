@@ -1,43 +1,44 @@
-//! `tower-sessions-sqlx-store` as a contender, on SQLite.
+//! `tower-sessions-sqlx-store` as a contender, on SQLite and on MySQL.
+
+mod mysql;
+
+mod sqlite;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use bench_protocol::{
-    Durability, Entry, Measurement, Order, Peer, Result, measure_tasks, runtime, words,
-};
+use bench_protocol::{Measurement, Order, Peer, Result, url, words};
 use serde_json::Value;
 use time::OffsetDateTime;
 use tower_sessions_core::SessionStore;
 use tower_sessions_core::session::{Id, Record};
-use tower_sessions_sqlx_store::SqliteStore;
-use tower_sessions_sqlx_store::sqlx::query_scalar;
-use tower_sessions_sqlx_store::sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
 
 fn main() -> ExitCode {
-    bench_protocol::main(list, fill, measure)
+    bench_protocol::main(
+        || {
+            let mut entries = vec![sqlite::entry()];
+            entries.extend(url().map(|url| mysql::entry(&url)));
+            entries
+        },
+        fill,
+        measure,
+    )
 }
 
-fn list() -> Vec<Entry> {
-    let engine = runtime().and_then(|runtime| {
-        runtime.block_on(async {
-            let pool = SqlitePool::connect("sqlite::memory:").await?;
-            Ok(query_scalar::<_, String>("SELECT sqlite_version()").fetch_one(&pool).await?)
-        })
-    });
-    vec![Entry {
-        name: "tower-sessions-sqlx-store".to_owned(),
-        format: "tower-sqlx".to_owned(),
-        version: "0.15".to_owned(),
-        engine: format!("SQLite {}", engine.unwrap_or_default()),
-        settings:
-            "WAL, the durability of the scenario, a pool of 8 connections; a multi-thread runtime"
-                .to_owned(),
-    }]
+fn fill(order: &Order) -> Result {
+    match &*order.contender {
+        sqlite::NAME => sqlite::fill(order),
+        mysql::NAME => mysql::fill(order),
+        other => Err(format!("there is no contender {other:?}").into()),
+    }
+}
+
+fn measure(order: &Order) -> Result<Measurement> {
+    match &*order.contender {
+        sqlite::NAME => sqlite::measure(order),
+        mysql::NAME => mysql::measure(order),
+        other => Err(format!("there is no contender {other:?}").into()),
+    }
 }
 
 fn record(key: u64, text: &str) -> Record {
@@ -47,48 +48,9 @@ fn record(key: u64, text: &str) -> Record {
     Record { id, data, expiry_date: OffsetDateTime::now_utc() + time::Duration::DAY }
 }
 
-async fn pool(order: &Order, synchronous: SqliteSynchronous, size: u32) -> Result<SqlitePool> {
-    let options = SqliteConnectOptions::new()
-        .filename(&order.path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .busy_timeout(Duration::from_secs(20))
-        .synchronous(synchronous);
-    Ok(SqlitePoolOptions::new().max_connections(size).connect_with(options).await?)
-}
+struct Tower<S>(S);
 
-/// One transaction on one connection, through the store itself.
-fn fill(order: &Order) -> Result {
-    runtime()?.block_on(async {
-        let pool = pool(order, SqliteSynchronous::Off, 1).await?;
-        let store = SqliteStore::new(pool.clone());
-        store.migrate().await?;
-        tower_sessions_sqlx_store::sqlx::query("BEGIN").execute(&pool).await?;
-        let text = "x".repeat(order.scenario.data_len);
-        for key in 0..order.scenario.rows {
-            store.save(&record(key, &text)).await?;
-        }
-        tower_sessions_sqlx_store::sqlx::query("COMMIT").execute(&pool).await?;
-        pool.close().await;
-        Result::Ok(())
-    })?;
-    File::open(&order.path)?.sync_all()?;
-    Ok(())
-}
-
-fn measure(order: &Order) -> Result<Measurement> {
-    let runtime = runtime()?;
-    let synchronous = match order.scenario.durability {
-        Durability::Full => SqliteSynchronous::Full,
-        Durability::Normal => SqliteSynchronous::Normal,
-    };
-    let pool = runtime.block_on(pool(order, synchronous, 8))?;
-    measure_tasks(&runtime, Tower(SqliteStore::new(pool)), order)
-}
-
-struct Tower(SqliteStore);
-
-impl Peer for Tower {
+impl<S: SessionStore> Peer for Tower<S> {
     async fn find(&self, key: u64) -> Result<bool> {
         Ok(self.0.load(&record(key, "").id).await?.is_some())
     }

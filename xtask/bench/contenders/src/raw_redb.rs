@@ -1,0 +1,134 @@
+//! The limit: redb with the tables of the store, a snapshot a find, a durable transaction a commit.
+
+use std::fs::File;
+
+use bench_protocol::{Contender, Handle, Measurement, Order, Result, data, measure, token};
+use chrono::{DateTime, Utc};
+use store_ql_compat::redb::{
+    Builder, Database, ReadableDatabase, TableDefinition, WriteTransaction,
+};
+use store_ql_compat::{CleanupOptions, QlOptions};
+
+use crate::Row;
+use crate::ours::expiry;
+
+pub(crate) const ROWS: &[Row] = &[Row {
+    name: "raw-redb",
+    format: "redb",
+    version: "redb 4.4",
+    engine,
+    settings: "the tables and the cache of store-ql, a snapshot a find, a durable transaction a commit",
+    fill,
+    is_on_server: false,
+    measure: run,
+}];
+
+/// Token → expiry and data.
+const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
+/// Expiry and token → nothing.
+const EXPIRIES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("sessions_expiry");
+
+const INSTANT_LEN: usize = 12;
+
+pub(crate) fn engine() -> String {
+    "redb 4.4".to_owned()
+}
+
+/// An instant as the store writes it: bytes that compare as instants do.
+fn instant(utc: DateTime<Utc>) -> [u8; INSTANT_LEN] {
+    let mut bytes = [0; INSTANT_LEN];
+    let seconds = utc.timestamp().cast_unsigned() ^ (1 << 63);
+    bytes[..8].copy_from_slice(&seconds.to_be_bytes());
+    bytes[8..].copy_from_slice(&utc.timestamp_subsec_nanos().to_be_bytes());
+    bytes
+}
+
+/// Makes a database with the rows of the scenario, on disk when this returns.
+pub(crate) fn fill(order: &Order) -> Result {
+    // The store makes its tables.
+    drop(QlOptions::new().with_cleanup(CleanupOptions::disabled()).open(&order.path)?);
+    let database = Builder::new().set_cache_size(1 << 30).open(&order.path)?;
+    let transaction = database.begin_write()?;
+    let (mut text, mut bytes) = (String::new(), vec![0; order.scenario.data_len]);
+    let expiry = instant(expiry());
+    for key in 0..order.scenario.rows {
+        token(key, &mut text);
+        data(key, &mut bytes);
+        put(&transaction, &text, expiry, &bytes)?;
+    }
+    transaction.commit()?;
+    drop(database);
+    File::open(&order.path)?.sync_all()?;
+    Ok(())
+}
+
+/// Creates a session, or overwrites it.
+fn put(
+    transaction: &WriteTransaction,
+    token: &str,
+    expiry: [u8; INSTANT_LEN],
+    data: &[u8],
+) -> Result {
+    let mut sessions = transaction.open_table(SESSIONS)?;
+    let mut expiries = transaction.open_table(EXPIRIES)?;
+    let token = token.as_bytes();
+    let old = sessions.insert(token, &*[&expiry, data].concat())?;
+    if let Some(old) = old {
+        let old = old.value().get(..INSTANT_LEN).ok_or("a row is shorter than its expiry")?;
+        expiries.remove(&*[old, token].concat())?;
+    }
+    expiries.insert(&*[&expiry, token].concat(), ())?;
+    Ok(())
+}
+
+fn run(order: &Order) -> Result<Measurement> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(QlOptions::DEFAULT_CACHE_SIZE);
+    measure(Box::leak(Box::new(Raw(builder.open(&order.path)?))), order)
+}
+
+struct Raw(Database);
+
+impl Contender for Raw {
+    fn handle(&self) -> Result<Box<dyn Handle + '_>> {
+        Ok(Box::new(Shared(&self.0)))
+    }
+}
+
+/// All threads share the database, which can be opened only once.
+struct Shared<'a>(&'a Database);
+
+impl Handle for Shared<'_> {
+    fn find(&mut self, token: &str) -> Result<Option<usize>> {
+        let now = instant(Utc::now());
+        let sessions = self.0.begin_read()?.open_table(SESSIONS)?;
+        let Some(value) = sessions.get(token.as_bytes())? else { return Ok(None) };
+        let (expiry, data) = value
+            .value()
+            .split_at_checked(INSTANT_LEN)
+            .ok_or("a row is shorter than its expiry")?;
+        // The caller of a store gets bytes of its own.
+        Ok((expiry > &now[..]).then(|| data.to_vec().len()))
+    }
+
+    fn commit(&mut self, token: &str, data: &[u8]) -> Result {
+        let transaction = self.0.begin_write()?;
+        put(&transaction, token, instant(expiry()), data)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn delete(&mut self, token: &str) -> Result {
+        let transaction = self.0.begin_write()?;
+        {
+            let token = token.as_bytes();
+            let mut sessions = transaction.open_table(SESSIONS)?;
+            let old = sessions.remove(token)?;
+            if let Some(old) = old {
+                let old =
+                    old.value().get(..INSTANT_LEN).ok_or("a row is shorter than its expiry")?;
+                transaction.open_table(EXPIRIES)?.remove(&*[old, token].concat())?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+}
