@@ -149,7 +149,7 @@ pub(crate) fn all() -> Vec<Target> {
     add("SQLite commit at NORMAL, 8 threads : Go", AtLeast(1.7), against(store, go, normal(8)));
     for threads in [1, 2, 8, 32] {
         add(
-            &format!("SQLite commit at NORMAL, {threads} threads : a transaction each"),
+            &format!("SQLite commit at NORMAL, {} : a transaction each", count(threads)),
             AtLeast(1.0),
             against(store, raw, normal(threads)),
         );
@@ -193,6 +193,10 @@ pub(crate) fn all() -> Vec<Target> {
     targets
 }
 
+fn count(threads: usize) -> String {
+    if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
+}
+
 /// The targets of the stores that aren't on SQLite.
 fn families(add: &mut impl FnMut(&str, Bound, Figure)) {
     use Bound::AtLeast;
@@ -207,23 +211,22 @@ fn families(add: &mut impl FnMut(&str, Bound, Figure)) {
         [("find", &find), ("durable commit", &commit), ("commit, flushed every second", &normal)];
     for (name, scenario) in mysql {
         for threads in [1, 8] {
-            let unit = if threads == 1 { "thread" } else { "threads" };
             for (who, contender, bound) in [
                 ("raw driver", "raw-mysql", 0.95),
                 ("Go", "go-mysqlstore", 2.0),
                 ("Go, interpolating", "go-mysqlstore-interpolated", 1.3),
             ] {
                 add(
-                    &format!("MySQL {name}, {threads} {unit} : {who}"),
+                    &format!("MySQL {name}, {} : {who}", count(threads)),
                     AtLeast(bound),
                     against("store-mysql", contender, scenario(threads)),
                 );
             }
         }
     }
-    for (threads, what) in [(1, "ql find, 1 thread"), (8, "ql find, 8 threads")] {
+    for threads in [1, 8] {
         add(
-            &format!("{what} : raw engine"),
+            &format!("ql find, {} : raw engine", count(threads)),
             AtLeast(0.9),
             against("store-ql", "raw-redb", find(threads)),
         );
