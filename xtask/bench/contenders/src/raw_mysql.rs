@@ -81,6 +81,9 @@ pub(crate) fn fill(order: &Order) -> Result {
         connection.exec_drop(format!("INSERT INTO sessions VALUES {places}"), params)?;
     }
     connection.query_drop("COMMIT")?;
+    // Has the server write all of it now: it would do so for seconds, while commits are measured.
+    connection.query_drop("FLUSH TABLES sessions FOR EXPORT")?;
+    connection.query_drop("UNLOCK TABLES")?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use bench_protocol::{
 };
 use tower_sessions_sqlx_store::MySqlStore;
 use tower_sessions_sqlx_store::sqlx::mysql::{MySqlPool, MySqlPoolOptions};
-use tower_sessions_sqlx_store::sqlx::{QueryBuilder, query, query_scalar};
+use tower_sessions_sqlx_store::sqlx::{QueryBuilder, query, query_scalar, raw_sql};
 
 use crate::{Tower, record};
 
@@ -59,6 +59,11 @@ pub(crate) fn fill(order: &Order) -> Result {
             insert.build().execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
+        // Has the server write all of it now: it would do so for seconds, while commits are measured.
+        let flush = format!("FLUSH TABLES {}.session FOR EXPORT", database(order)?);
+        let mut connection = pool.acquire().await?;
+        raw_sql(&flush).execute(&mut *connection).await?;
+        raw_sql("UNLOCK TABLES").execute(&mut *connection).await?;
         Ok(())
     })
 }
