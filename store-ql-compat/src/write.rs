@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use redb::{Error as RedbError, ReadableTable};
-use store_core::Error;
+use store_core::{Error, MAX_SUBJECT_LEN};
 
 use crate::format::{Instant, Opened, join, split, subject_prefix};
 
@@ -295,8 +295,13 @@ pub(crate) fn tokens_of(
     by_subject: &impl ReadableTable<&'static [u8], ()>,
     subject: &[u8],
 ) -> Result<Vec<Vec<u8>>, RedbError> {
-    let prefix = subject_prefix(subject);
     let mut tokens = Vec::new();
+    // A longer one has no sessions, and no length in one byte: it would meet the keys of the subject that it begins with,
+    // and take parts of their tokens for others' tokens.
+    if subject.len() > MAX_SUBJECT_LEN {
+        return Ok(tokens);
+    }
+    let prefix = subject_prefix(subject);
     for row in by_subject.range(&*prefix..)? {
         let key = row?.0;
         let Some(token) = key.value().strip_prefix(&*prefix) else { break };

@@ -371,6 +371,21 @@ fn session_committed_over_an_expired_one_has_no_subject() -> TestResult {
 }
 
 #[test]
+fn subject_that_is_too_long_is_not_taken_for_its_beginning() -> TestResult {
+    let store = options().in_memory()?;
+    let longest = "s".repeat(255);
+    for token in ["of a subject", "subject"] {
+        store.commit(token, b"data", in_an_hour())?;
+    }
+    assert!(store.set_subject("of a subject", Some(&longest))?);
+    let longer = longest + "of a ";
+    assert!(store.find_by_subject(&longer)?.is_empty());
+    assert_eq!(store.delete_by_subject(&longer, None)?, 0);
+    assert!(store.find("subject")?.is_some());
+    Ok(())
+}
+
+#[test]
 fn expiries_are_kept_to_the_nanosecond() -> TestResult {
     let store = options().in_memory()?;
     for expiry in [
