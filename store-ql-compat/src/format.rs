@@ -83,6 +83,14 @@ impl Tables {
         TableDefinition::new(&self.meta)
     }
 
+    /// Whether there are tables of others beside them.
+    pub(crate) fn have_company(&self, snapshot: &ReadTransaction) -> Result<bool, RedbError> {
+        let ours = [&self.sessions, &self.expiries, &self.subjects, &self.by_subject, &self.meta];
+        let is_foreign = |name: &str| !ours.iter().any(|our| *our == name);
+        Ok(snapshot.list_tables()?.any(|table| is_foreign(table.name()))
+            || snapshot.list_multimap_tables()?.next().is_some())
+    }
+
     /// The name in messages.
     pub(crate) fn name(&self) -> &str {
         &self.sessions

@@ -230,7 +230,8 @@ impl QlStore {
     /// [`Error::Contended`] meanwhile. A process that is killed meanwhile loses nothing.
     ///
     /// It is seldom needed: free pages are used again, and after a sweep the store does it by itself where the file has 64
-    /// MiB or more, 8 times as much as the sessions in it, and these 16 MiB at the most, which takes less than a second.
+    /// MiB or more, 8 times as much as the sessions in it, and these 16 MiB at the most, which takes less than a second. A
+    /// file with tables of others is left to you.
     ///
     /// # Errors
     /// [`Error::Contended`] while somebody walks through the sessions, or where readers and writers don't end within the
@@ -434,12 +435,12 @@ impl Backend {
     fn compact_if_it_pays(&self) -> Result<(), Error> {
         let Some(len) = self.engine.file_len()? else { return Ok(()) };
         let compacted = self.compacted_len.load(Ordering::Relaxed);
-        // What can't be compacted, because other tables fill the file, isn't tried again and again.
+        // What can't be cut, because one session is as large as the rest, isn't tried again and again.
         if len < MIN_COMPACTED_LEN || len < compacted.saturating_mul(2) {
             return Ok(());
         }
         let limit = MAX_COMPACTED_BYTES.min(len / MIN_FILE_TO_DATA);
-        if self.stored_bytes(limit)? > limit {
+        if self.stored_bytes(limit)?.is_none_or(|bytes| bytes > limit) {
             return Ok(());
         }
         match self.engine.compact() {
@@ -455,10 +456,15 @@ impl Backend {
         }
     }
 
-    /// How much the rows have, in bytes; counted until the limit is passed.
-    fn stored_bytes(&self, limit: u64) -> Result<u64, Error> {
+    /// How much the rows have, in bytes; counted until the limit is passed. `None` where the file has tables of others:
+    /// they would be moved as well, and nobody has counted them.
+    fn stored_bytes(&self, limit: u64) -> Result<Option<u64>, Error> {
         self.engine.read(|snapshot| {
+            if self.tables.have_company(snapshot)? {
+                return Ok(None);
+            }
             let sessions = snapshot.open_table(self.tables.sessions())?;
+            let by_subject = snapshot.open_table(self.tables.by_subject())?;
             let mut bytes = 0;
             for row in sessions.iter()? {
                 let (token, value) = row?;
@@ -466,10 +472,17 @@ impl Backend {
                 bytes +=
                     2 * (token.value().len() + INSTANT_LEN) as u64 + value.value().len() as u64;
                 if bytes > limit {
+                    return Ok(Some(bytes));
+                }
+            }
+            for row in by_subject.iter()? {
+                // The other table of subjects has the same bytes.
+                bytes += 2 * row?.0.value().len() as u64;
+                if bytes > limit {
                     break;
                 }
             }
-            Ok(bytes)
+            Ok(Some(bytes))
         })
     }
 
