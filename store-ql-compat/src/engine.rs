@@ -195,7 +195,9 @@ impl Engine {
         let outcome = catch(|| {
             database.compact().map_err(|error| match error {
                 CompactionError::TransactionInProgress => Trouble::Ours(walked()),
-                error => Trouble::Commit(error.into()),
+                CompactionError::Storage(error) => Trouble::Commit(error.into()),
+                // A savepoint of the application that made the file: nothing has been touched.
+                error => Trouble::Ours(fault::of_redb(error.into())),
             })
         });
         if let Err(Trouble::Commit(_) | Trouble::Panicked) = &outcome {

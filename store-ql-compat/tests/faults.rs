@@ -110,6 +110,47 @@ fn paths_that_cannot_be_opened_are_unreachable() -> TestResult {
 
 #[cfg(unix)]
 #[test]
+fn pipes_and_devices_are_named_and_not_waited_for() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let pipe = directory.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status()?.success());
+    for path in [&*pipe, Path::new("/dev/null")] {
+        match options().open(path) {
+            Err(error @ Error::Corrupt { .. }) => assert!(causes(&error).contains("pipe")),
+            other => panic!("{}: {other:?}", path.display()),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn compaction_that_a_savepoint_forbids_breaks_nothing() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.redb");
+    let theirs = Database::create(&path)?;
+    let transaction = theirs.begin_write()?;
+    transaction.persistent_savepoint()?;
+    transaction.commit()?;
+    drop(theirs);
+    // The walk has to read on while it goes.
+    let store = options().with_cache_size(0).open(&path)?;
+    for n in 0..100 {
+        store.commit(&format!("token-{n}"), &[b'x'; 1_000], in_an_hour())?;
+    }
+    let mut seen = 0;
+    store.for_each(&mut |_| {
+        let refused = store.compact();
+        assert!(matches!(refused, Err(Error::Backend { .. })), "{refused:?}");
+        assert!(store.find("token-1").is_ok_and(|found| found.is_some()));
+        seen += 1;
+        ControlFlow::Continue(())
+    })?;
+    assert_eq!(seen, 100);
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
 fn files_without_permission_are_named() -> TestResult {
     use std::os::unix::fs::PermissionsExt as _;
 
