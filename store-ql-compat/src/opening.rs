@@ -56,6 +56,13 @@ enum Found {
 }
 
 fn examine(path: &Path) -> Result<Found, Error> {
+    // Opening a pipe waits for whoever writes to it.
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            return Err(Error::Corrupt { source: "it is a pipe or a device".into() });
+        }
+        _ => {}
+    }
     let mut first = Vec::new();
     let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut first));
     match read {
