@@ -267,6 +267,36 @@ fn full_disk_is_named_and_readers_go_on() -> Result<(), Error> {
 }
 
 #[test]
+fn readers_of_a_full_disk_get_no_errors_while_writers_are_refused() -> Result<(), Error> {
+    const READERS: usize = 8;
+    let disk = Disk::new();
+    let store = open(&disk, options())?;
+    for n in 0..200 {
+        store.commit(&format!("token-{n}"), &[b'x'; 300], in_an_hour())?;
+    }
+    let len = disk.content().now.len() as u64;
+    disk.capacity.store(len, Ordering::Relaxed);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..READERS {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let found = store.find("token-7");
+                    assert!(matches!(found, Ok(Some(_))), "{found:?}");
+                }
+            });
+        }
+        let data = vec![b'x'; 5_000_000];
+        for _ in 0..300 {
+            let refused = store.commit("new", &data, in_an_hour());
+            assert!(matches!(refused, Err(Error::StorageFull { .. })), "{refused:?}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    Ok(())
+}
+
+#[test]
 fn disk_that_fails_at_any_write_loses_nothing_and_the_same_store_goes_on() -> Result<(), Error> {
     for writes in 0..120 {
         let mut random = random_numbers(writes);

@@ -133,12 +133,16 @@ impl Engine {
         let attempt = || {
             self.run(|database| Ok(operation(&database.begin_read().map_err(RedbError::from)?)?))
         };
-        let outcome = match attempt() {
-            // Somebody else's write has broken the database meanwhile; that is no reason to fail a reader.
-            Err(Trouble::Redb(RedbError::PreviousIo | RedbError::DatabaseClosed)) => attempt(),
-            outcome => outcome,
-        };
-        outcome.map_err(Trouble::into_error)
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match attempt() {
+                // Somebody else's write has broken the database meanwhile; that is no reason to fail a reader, nor is that
+                // it happens again, as it does on a full disk.
+                Err(Trouble::Redb(RedbError::PreviousIo | RedbError::DatabaseClosed))
+                    if Instant::now() < deadline => {}
+                outcome => return outcome.map_err(Trouble::into_error),
+            }
+        }
     }
 
     /// A snapshot that holds no lock. It ends where the database has to be opened again.
@@ -190,7 +194,7 @@ impl Engine {
             return Err(Error::backend(problem));
         };
         drop(owned.usable(self.timeout)?);
-        let mut slot = owned.lock(self.timeout)?;
+        let mut slot = owned.lock(Instant::now() + self.timeout)?;
         let Some(database) = &mut slot.database else { return Err(busy()) };
         let outcome = catch(|| {
             database.compact().map_err(|error| match error {
@@ -260,26 +264,27 @@ impl fmt::Debug for Engine {
 impl Owned {
     /// The database, opened again where it has to be.
     fn usable(&self, timeout: Duration) -> Result<impl Deref<Target = Database> + use<'_>, Error> {
-        // Two attempts, because somebody may break it between its opening and here.
-        for _ in 0..2 {
-            let slot = self.slot.try_read_for(timeout).ok_or_else(busy)?;
+        let deadline = Instant::now() + timeout;
+        // As long as there is time, because somebody may break it between its opening and here: on a full disk each
+        // writer does.
+        loop {
+            let slot = self.slot.try_read_until(deadline).ok_or_else(busy)?;
             let database = RwLockReadGuard::try_map(slot, |slot| slot.database.as_ref());
             match database {
                 Ok(database) if !self.is_broken.load(Ordering::Acquire) => return Ok(database),
                 // Given back first, because the opening needs the place for itself.
                 unusable => drop(unusable),
             }
-            self.open_again(timeout)?;
+            self.open_again(deadline)?;
         }
-        Err(busy())
     }
 
-    fn lock(&self, timeout: Duration) -> Result<RwLockWriteGuard<'_, Slot>, Error> {
-        self.slot.try_write_for(timeout).ok_or_else(busy)
+    fn lock(&self, deadline: Instant) -> Result<RwLockWriteGuard<'_, Slot>, Error> {
+        self.slot.try_write_until(deadline).ok_or_else(busy)
     }
 
-    fn open_again(&self, timeout: Duration) -> Result<(), Error> {
-        let mut slot = self.lock(timeout)?;
+    fn open_again(&self, deadline: Instant) -> Result<(), Error> {
+        let mut slot = self.lock(deadline)?;
         if slot.database.is_some() && !self.is_broken.load(Ordering::Acquire) {
             return Ok(());
         }
