@@ -451,10 +451,35 @@ fn flushes_come_by_themselves_and_failed_ones_are_reported() -> Result<(), Error
         assert!(begun.elapsed() < PATIENCE, "nothing flushes");
     }
     disk.fail_after(Some(0));
+    let _ = store.commit("token", b"data", in_an_hour());
     assert!(failures.recv_timeout(PATIENCE).is_ok_and(|told| told.contains("full")));
     disk.fail_after(None);
     assert!(when_mended(|| store.find("token")).is_some());
     when_mended(|| store.commit("token", b"new", in_an_hour()));
+    Ok(())
+}
+
+#[test]
+fn store_that_nobody_writes_to_lets_the_disk_rest() -> Result<(), Error> {
+    let disk = Disk::new();
+    let failures = Arc::new(AtomicU64::new(0));
+    let relaxed = options()
+        .with_durability(Durability::Relaxed(Duration::from_millis(1)))
+        .with_flush_failure_hook({
+            let failures = Arc::clone(&failures);
+            move |_| {
+                failures.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    let store = open(&disk, relaxed)?;
+    store.commit("token", b"data", in_an_hour())?;
+    // Long enough for the flush that is due.
+    thread::sleep(Duration::from_millis(200));
+    disk.fail_after(Some(0));
+    thread::sleep(Duration::from_millis(50));
+    disk.fail_after(None);
+    assert!(store.find("token")?.is_some());
+    assert_eq!(failures.load(Ordering::Relaxed), 0, "nothing was written");
     Ok(())
 }
 

@@ -179,6 +179,7 @@ impl QlStore {
             contention_timeout: options.contention_timeout,
             batch_size: options.cleanup.batch_size().get(),
             is_flushed_later: Arc::default(),
+            is_flush_due: AtomicBool::new(false),
             compacted_len: AtomicU64::new(0),
             line: GroupCommit::new(),
         });
@@ -187,7 +188,7 @@ impl QlStore {
             Durability::Relaxed(interval) => {
                 let flush = {
                     let backend = Arc::clone(&backend);
-                    move || backend.write(&Write::Flush).map(drop)
+                    move || backend.flush()
                 };
                 let is_running = &backend.is_flushed_later;
                 Flusher::start(interval, is_running, options.on_flush_failure, flush)?
@@ -349,6 +350,8 @@ struct Backend {
     batch_size: usize,
     /// Whether a thread makes durable what was committed without waiting for the disk.
     is_flushed_later: Arc<AtomicBool>,
+    /// Whether something was committed that way since the last flush: a store that nobody writes to lets the disk rest.
+    is_flush_due: AtomicBool,
     /// How long the file was after it was compacted by itself.
     compacted_len: AtomicU64,
     /// redb has one writer at a time; those of the store, the sweeps among them, line up and share transactions.
@@ -418,10 +421,23 @@ impl Backend {
             if !is_durable {
                 let relaxed = transaction.set_durability(redb::Durability::None);
                 relaxed.expect("only savepoints forbid it, and the store makes none");
+                self.is_flush_due.store(true, Ordering::Release);
             }
             let mut tables = Opened::new(&self.tables, transaction)?;
             writes.iter().map(|write| write.execute(&mut tables, now)).collect()
         })
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        // Before the flush: what is committed while it waits for its turn may come after it.
+        if !self.is_flush_due.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let flushed = self.write(&Write::Flush).map(drop);
+        if flushed.is_err() {
+            self.is_flush_due.store(true, Ordering::Release);
+        }
+        flushed
     }
 
     fn remove_batch(&self) -> Result<Batch, Error> {
