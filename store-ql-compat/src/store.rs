@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use redb::{Database, ReadableTable};
 use store_core::{
     Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, GroupCommit, GroupError,
-    Limits, Record, Store, SubjectStore, check_subject, sweep,
+    Limits, Record, Store, SubjectStore, SweepFailure, check_subject, sweep,
 };
 
 use crate::engine::{Engine, Failure, contain};
@@ -198,8 +198,12 @@ impl QlStore {
             let backend = Arc::clone(&backend);
             move || {
                 let batch = backend.remove_batch()?;
-                if !batch.more {
-                    backend.compact_if_it_pays()?;
+                if !batch.more
+                    && let Err(error) = backend.compact_if_it_pays()
+                {
+                    // The sweep has done its work all the same.
+                    let failure = SweepFailure::Failed(error);
+                    log::warn!("the sessions' file could not be compacted: {failure}");
                 }
                 Ok(batch)
             }
@@ -210,7 +214,8 @@ impl QlStore {
     /// Ends the cleanup thread and returns once it has ended; see [`Cleanup::stop`]. The store works on without it.
     ///
     /// With [`Durability::Relaxed`] it ends the thread that flushes as well, and flushes: everything that was committed is
-    /// durable then, and whatever is committed later is durable by itself.
+    /// durable then, and whatever is committed later is durable by itself. A flush that has to wait longer than the
+    /// [contention timeout](QlOptions::with_contention_timeout) is given up and reported.
     #[doc(alias = "StopCleanup")]
     pub fn stop_cleanup(&self) {
         self.cleanup.stop();
