@@ -298,10 +298,14 @@ impl Store for SqliteStore {
         loop {
             // The connection goes back to the pool before the visitor runs.
             let page = self.backend.page(last_row)?;
+            let (mut tokens, mut data) = (&*page.tokens, &*page.data);
             for row in &page.rows {
-                if visit(Record::new(&row.token, &row.data, row.expiry)).is_break() {
+                let (token, other_tokens) = tokens.split_at(row.token_len);
+                let (own, other_data) = data.split_at(row.data_len);
+                if visit(Record::new(token, own, row.expiry)).is_break() {
                     return Ok(());
                 }
+                (tokens, data) = (other_tokens, other_data);
             }
             match page.more_after {
                 Some(row) => last_row = row,
@@ -354,14 +358,17 @@ pub(crate) struct Statements {
 
 /// A part of a walk, copied so that no statement stays open while the visitor runs.
 struct Page {
+    /// Those of all rows, one after the other, and so is the data: a copy of each row for itself takes half as long again.
+    tokens: String,
+    data: Vec<u8>,
     rows: Vec<Row>,
     /// The last row of the page, if there may be more behind it.
     more_after: Option<i64>,
 }
 
 struct Row {
-    token: String,
-    data: Vec<u8>,
+    token_len: usize,
+    data_len: usize,
     expiry: DateTime<Utc>,
 }
 
@@ -542,22 +549,24 @@ impl Backend {
         let now = self.now();
         self.read(&self.statements.page, |statement| {
             let mut found = statement.query(params![after, now])?;
-            let mut rows = Vec::new();
-            let mut size = 0;
+            let (tokens, data, rows) = (String::new(), Vec::new(), Vec::with_capacity(PAGE_ROWS));
+            let mut page = Page { tokens, data, rows, more_after: None };
             while let Some(row) = found.next()? {
                 if let ValueRef::Text(token) = row.get_ref(1)?
                     && let Ok(token) = str::from_utf8(token)
                     && let Some(data) = bytes(row.get_ref(2)?)
                 {
-                    size += data.len();
+                    page.tokens.push_str(token);
+                    page.data.extend_from_slice(data);
                     let expiry = julian::to_instant(row.get(3)?);
-                    rows.push(Row { token: token.to_owned(), data: data.to_owned(), expiry });
+                    page.rows.push(Row { token_len: token.len(), data_len: data.len(), expiry });
                 }
-                if rows.len() >= PAGE_ROWS || size >= PAGE_BYTES {
-                    return Ok(Page { rows, more_after: Some(row.get(0)?) });
+                if page.rows.len() >= PAGE_ROWS || page.data.len() >= PAGE_BYTES {
+                    page.more_after = Some(row.get(0)?);
+                    break;
                 }
             }
-            Ok(Page { rows, more_after: None })
+            Ok(page)
         })
     }
 }
