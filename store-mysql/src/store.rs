@@ -283,10 +283,13 @@ impl Store for MysqlStore {
         let backend = &self.backend;
         backend.table.limits.check_data(data)?;
         let expiry = backend.table.range.expiry(expiry)?;
-        // What couldn't have been written isn't there.
-        if backend.check_token(token).is_err() || backend.table.limits.check_data(current).is_err()
-        {
+        if backend.check_token(token).is_err() {
             return Ok(false);
+        }
+        // Others may have written more than this store would, but not more than can be asked for.
+        let (len, max) = (current.len(), backend.table.max_value);
+        if len > max {
+            return Err(Error::DataTooLarge { len, max });
         }
         let mut attempts = backend.attempts();
         let mut lost = None;

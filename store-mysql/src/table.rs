@@ -52,6 +52,8 @@ pub(crate) struct Table {
     /// A token of the index of subjects, as the token column compares it.
     pub(crate) tie_token: String,
     pub(crate) has_subjects: bool,
+    /// The largest value that fits into a statement, whoever wrote it.
+    pub(crate) max_value: usize,
     /// The most tokens that fit into one statement, whoever wrote them.
     pub(crate) max_batch: usize,
 }
@@ -319,6 +321,7 @@ impl Facts {
             token_index,
             tie_token,
             has_subjects: self.has_subjects,
+            max_value: largest_value(self.max_allowed_packet),
             max_batch: largest_batch(self.max_allowed_packet, room(token.length)),
         })
     }

@@ -1,8 +1,9 @@
 //! The options of a store, and the pool of those who have none.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use r2d2::Pool;
@@ -17,8 +18,10 @@ use crate::{fault, table};
 /// of the row.
 const MAX_DATA_LEN: usize = 999_000_000;
 
-/// Readers profit from as many connections as there are cores, writers from one.
-const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(8).expect("not zero");
+/// Between these: readers profit from about twice as many connections as there are cores, writers from one. SQLite's
+/// connections wait for each other at one lock, so more of them at work than cores make all of them slower.
+const MIN_CONNECTIONS: usize = 4;
+const MAX_CONNECTIONS: usize = 8;
 
 /// The store has 18 statements, and rusqlite keeps 16 prepared unless told otherwise.
 const STATEMENTS: usize = 32;
@@ -84,7 +87,7 @@ impl SqliteOptions {
             clock: Arc::new(SystemClock),
             contention_timeout: Duration::from_secs(5),
             connection_timeout: Duration::from_secs(5),
-            max_connections: MAX_CONNECTIONS,
+            max_connections: default_connections(),
             settings: Settings { durability: Durability::Full, memory_map: 0 },
         }
     }
@@ -138,7 +141,10 @@ impl SqliteOptions {
         self
     }
 
-    /// How many connections the pool that [`open`](Self::open) makes has at the most. Default: 8.
+    /// How many connections the pool that [`open`](Self::open) makes has at the most. Default: twice as many as there are
+    /// cores, but at least 4 and at most 8.
+    ///
+    /// With a [memory map](Self::with_memory_map) readers don't wait for each other, and more of them are faster.
     pub fn with_max_connections(mut self, connections: NonZeroU32) -> Self {
         self.max_connections = connections;
         self
@@ -302,6 +308,12 @@ impl Default for SqliteOptions {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn default_connections() -> NonZeroU32 {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let connections = cores.saturating_mul(2).clamp(MIN_CONNECTIONS, MAX_CONNECTIONS);
+    u32::try_from(connections).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }
 
 /// Sets up a connection of a pool of ours.

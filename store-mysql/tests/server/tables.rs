@@ -72,6 +72,26 @@ fn limits_are_those_of_the_columns_that_are_there() -> Result<(), Error> {
     Ok(())
 }
 
+/// Limits are for what is written: larger sessions that others wrote are found and replaced all the same.
+#[test]
+fn larger_sessions_of_others_are_used() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    database.run(CLASSIC);
+    let limits = Limits { max_token_len: 10, max_data_len: 100 };
+    let store = MysqlOptions::new()
+        .with_limits(limits)
+        .with_cleanup(CleanupOptions::disabled())
+        .connect(&database.url())?;
+    open(&database)?.commit("token", &[7; 1_000], in_an_hour())?;
+    assert_eq!(store.find("token")?, Some(vec![7; 1_000]));
+    assert!(store.replace("token", &[7; 1_000], b"small", in_an_hour())?);
+    assert_eq!(store.find("token")?.as_deref(), Some(&b"small"[..]));
+    Ok(())
+}
+
 #[test]
 fn expiry_ends_with_the_column() -> Result<(), Error> {
     if !is_server_there() {

@@ -1,5 +1,7 @@
 //! The store on SQLite, as `open` makes it, and with memory-mapped reads.
 
+use std::num::NonZeroU32;
+
 use bench_protocol::{Durability, Measurement, Order, Result, measure};
 use store_sqlite::{CleanupOptions, SqliteOptions};
 
@@ -22,10 +24,14 @@ pub(crate) const ROWS: &[Row] = &[
         format: "classic-sqlite",
         version: "this tree",
         engine: raw_sqlite::engine,
-        settings: "as store-sqlite, with_memory_map(1 GiB)",
+        settings: "as store-sqlite, with_memory_map(1 GiB) and with_max_connections(8)",
         fill: raw_sqlite::fill,
         is_on_server: false,
-        measure: |order| run(order, SqliteOptions::new().with_memory_map(1 << 30)),
+        measure: |order| {
+            let connections = NonZeroU32::new(8).ok_or("not zero")?;
+            let options = SqliteOptions::new().with_memory_map(1 << 30);
+            run(order, options.with_max_connections(connections))
+        },
     },
 ];
 
