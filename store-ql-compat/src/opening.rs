@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, DatabaseError, Error as RedbError};
 use store_core::Error;
@@ -19,13 +19,12 @@ pub(crate) fn open_or_create(path: &Path, builder: &Builder) -> Result<Database,
     match examine(path)? {
         Found::Redb => return open(path, builder),
         // Somebody has made the file and left the rest to us.
-        Found::Empty => return builder.create(path).map_err(of_database),
-        Found::Nothing => {}
-    }
-    match create(path, builder) {
-        // Others have been quicker.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        outcome => outcome.map_err(fault::of_io)?,
+        Found::Empty => replace_empty(path, builder)?,
+        Found::Nothing => match create(path, builder) {
+            // Others have been quicker.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            outcome => outcome.map_err(fault::of_io)?,
+        },
     }
     open(path, builder)
 }
@@ -99,13 +98,7 @@ fn examine(path: &Path) -> Result<Found, Error> {
 /// Makes a database under another name and gives it its own when it is whole: a process that is killed meanwhile leaves
 /// no half of a file that nobody could open, and of two processes that both make it one wins.
 fn create(path: &Path, builder: &Builder) -> io::Result<()> {
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(ErrorKind::IsADirectory, "the path names no file"));
-    };
-    let mut unique = name.to_owned();
-    unique.push(format!(".new-{:016x}", RandomState::new().build_hasher().finish()));
-    let unfinished = path.with_file_name(unique);
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&unfinished)?;
+    let (unfinished, file) = begin(path)?;
     let made = match builder.create_file(file) {
         Ok(database) => {
             drop(database);
@@ -123,6 +116,61 @@ fn create(path: &Path, builder: &Builder) -> io::Result<()> {
     fs::remove_file(&unfinished)?;
     made?;
     sync_directory(path)
+}
+
+/// Puts a database in the place of an empty file, as whole as [`create`] makes one, and with its permissions.
+#[cfg(unix)]
+fn replace_empty(path: &Path, builder: &Builder) -> Result<(), Error> {
+    use std::fs::TryLockError;
+
+    // A link stays one.
+    let path = &path.canonicalize().map_err(fault::of_io)?;
+    let empty = OpenOptions::new().read(true).write(true).open(path).map_err(fault::of_io)?;
+    // Of two processes that do this one has the lock. What the other finds then is another file.
+    match empty.try_lock() {
+        Ok(()) => replace_locked(&empty, path, builder).map_err(fault::of_io),
+        Err(TryLockError::WouldBlock) => Err(fault::of_redb(RedbError::DatabaseAlreadyOpen)),
+        Err(TryLockError::Error(error)) => Err(fault::of_io(error)),
+    }
+}
+
+#[cfg(unix)]
+fn replace_locked(empty: &File, path: &Path, builder: &Builder) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+
+    let (locked, found) = (empty.metadata()?, fs::metadata(path)?);
+    if found.len() > 0 || (locked.dev(), locked.ino()) != (found.dev(), found.ino()) {
+        return Ok(());
+    }
+    let (unfinished, file) = begin(path)?;
+    let made = builder
+        .create_file(file)
+        .map(drop)
+        .map_err(into_io)
+        .and_then(|()| fs::set_permissions(&unfinished, locked.permissions()))
+        .and_then(|()| fs::rename(&unfinished, path));
+    if made.is_err() {
+        fs::remove_file(&unfinished)?;
+    }
+    made?;
+    sync_directory(path)
+}
+
+/// Has redb make the file in its place, where files can't be told apart and replaced as on Unix.
+#[cfg(not(unix))]
+fn replace_empty(path: &Path, builder: &Builder) -> Result<(), Error> {
+    builder.create(path).map(drop).map_err(of_database)
+}
+
+/// A new file beside the path, with a name of its own: short, because the path's may be as long as can be.
+fn begin(path: &Path) -> io::Result<(PathBuf, File)> {
+    if path.file_name().is_none() {
+        return Err(io::Error::new(ErrorKind::IsADirectory, "the path names no file"));
+    }
+    let random = RandomState::new().build_hasher().finish();
+    let unfinished = path.with_file_name(format!(".sessions-{random:016x}.new"));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&unfinished)?;
+    Ok((unfinished, file))
 }
 
 fn is_unsupported(error: &io::Error) -> bool {

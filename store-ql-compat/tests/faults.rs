@@ -203,6 +203,33 @@ fn empty_file_and_database_of_others_get_the_tables() -> TestResult {
     Ok(())
 }
 
+/// An empty file that somebody has made is replaced by a whole database: what would be written into it by and by could
+/// never be opened again after a crash in between.
+#[cfg(unix)]
+#[test]
+fn empty_file_keeps_its_name_its_permissions_and_links_to_it() -> TestResult {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let directory = tempfile::tempdir()?;
+    let (path, link) = (directory.path().join("sessions.redb"), directory.path().join("link"));
+    fs::write(&path, b"")?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640))?;
+    symlink(&path, &link)?;
+    // Somebody else who makes the database at this moment.
+    let other = fs::OpenOptions::new().write(true).open(&path)?;
+    other.lock()?;
+    let refused = options().open(&link);
+    assert!(matches!(refused, Err(Error::Unreachable { .. })), "{refused:?}");
+    drop(other);
+
+    options().open(&link)?.commit("token", b"data", in_an_hour())?;
+    assert!(fs::symlink_metadata(&link)?.is_symlink());
+    assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o640);
+    assert_eq!(fs::read_dir(directory.path())?.count(), 2, "nothing is left beside it");
+    assert!(options().open(&path)?.find("token")?.is_some());
+    Ok(())
+}
+
 #[test]
 fn tables_of_others_and_newer_formats_are_refused_and_left_alone() -> TestResult {
     const BYTES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
