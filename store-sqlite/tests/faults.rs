@@ -20,6 +20,9 @@ type TestResult = Result<(), Box<dyn StdError>>;
 /// Short, because these tests wait for it.
 const TIMEOUT: Duration = Duration::from_millis(50);
 
+/// Opening a file takes a moment on a busy machine.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
+
 fn in_an_hour() -> DateTime<Utc> {
     Utc::now() + TimeDelta::hours(1)
 }
@@ -28,7 +31,7 @@ fn options() -> SqliteOptions {
     SqliteOptions::new()
         .with_cleanup(CleanupOptions::disabled())
         .with_contention_timeout(TIMEOUT)
-        .with_connection_timeout(TIMEOUT)
+        .with_connection_timeout(CONNECTION_TIMEOUT)
 }
 
 /// The driver's words must be kept.
