@@ -16,6 +16,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::Error;
+
 /// How often the first in line looks whether it is done before it falls asleep: some tens of microseconds.
 const YIELDS: usize = 60;
 
@@ -65,6 +67,16 @@ impl fmt::Display for GroupError {
 }
 
 impl std::error::Error for GroupError {}
+
+/// What the writer is told: to try again where others were in the way.
+impl From<GroupError> for Error {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::TimedOut => Self::Contended { source: error.into() },
+            GroupError::LeaderPanicked => Self::backend(error),
+        }
+    }
+}
 
 struct Line<J, R> {
     is_led: bool,
@@ -218,11 +230,7 @@ impl<J, R> GroupCommit<J, R> {
         together: &impl Fn(Vec<J>) -> Vec<R>,
     ) -> R {
         let mut handover = Handover::new(self);
-        let mut jobs = Vec::with_capacity(batch.len() + 1);
-        for Waiting { job, place } in batch {
-            jobs.push(job);
-            handover.places.push(place);
-        }
+        let mut jobs = handover.take_up(batch);
         // In front, because it came first; and made last, because from here on the others hear of a panic.
         jobs.insert(0, own());
         let mut results = together(jobs).into_iter();
@@ -286,13 +294,15 @@ impl<'a, J, R> Handover<'a, J, R> {
 
     /// Does the work of others.
     fn serve(mut self, batch: Vec<Waiting<J, R>>, together: &impl Fn(Vec<J>) -> Vec<R>) {
-        let mut jobs = Vec::with_capacity(batch.len());
-        for Waiting { job, place } in batch {
-            jobs.push(job);
-            self.places.push(place);
-        }
-        let results = together(jobs);
-        self.deliver(results.into_iter());
+        let jobs = self.take_up(batch);
+        self.deliver(together(jobs).into_iter());
+    }
+
+    /// The work of those who wait. From here on they hear of it where this leader panics.
+    fn take_up(&mut self, batch: Vec<Waiting<J, R>>) -> Vec<J> {
+        let (jobs, places) = batch.into_iter().map(|waiting| (waiting.job, waiting.place)).unzip();
+        self.places = places;
+        jobs
     }
 
     fn deliver(mut self, results: impl ExactSizeIterator<Item = R>) {

@@ -25,16 +25,17 @@ pub(crate) enum Repetition {
     AfterALook,
 }
 
-/// An operation that didn't succeed.
-pub(crate) struct Failed {
-    pub(crate) error: DriverError,
-    pub(crate) outcome: Outcome,
-}
-
 /// Why an operation ended: by the driver's error, or because there was no connection.
 pub(crate) enum Ended {
-    Failed(Failed),
+    Failed(DriverError),
     NoConnection(Error),
+}
+
+impl Ended {
+    /// Whether its outcome is unknown, because the connection was lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Self::Failed(error) if fault::outcome(error) == Outcome::Lost)
+    }
 }
 
 /// The attempts at one operation.
@@ -78,14 +79,14 @@ impl<'a> Attempts<'a> {
             let outcome = fault::outcome(&error);
             let is_safe = match outcome {
                 Outcome::Contention | Outcome::NotServed | Outcome::Away => true,
-                Outcome::ReadOnly => connection.servers().has_alternatives(),
+                Outcome::ReadOnly => self.servers.has_alternatives(),
                 Outcome::Lost => repetition != Repetition::AfterALook,
                 Outcome::TimedOut => repetition == Repetition::Read,
                 Outcome::Final => false,
             };
             drop(connection);
             if !is_safe || !self.may_go_on(outcome) {
-                return Err(Ended::Failed(Failed { error, outcome }));
+                return Err(Ended::Failed(error));
             }
         }
     }

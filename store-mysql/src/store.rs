@@ -466,12 +466,6 @@ impl Changed {
     }
 }
 
-impl Ended {
-    fn is_lost(&self) -> bool {
-        matches!(self, Self::Failed(failed) if failed.outcome == Outcome::Lost)
-    }
-}
-
 impl Statements {
     fn new(table: &Table, batch_size: usize) -> Self {
         let on_table = |template: &str| {
@@ -573,7 +567,7 @@ impl Backend {
 
     pub(crate) fn explain(&self, ended: Ended) -> Error {
         match ended {
-            Ended::Failed(failed) => self.explain_driver(&failed.error),
+            Ended::Failed(error) => self.explain_driver(&error),
             Ended::NoConnection(error) => error,
         }
     }

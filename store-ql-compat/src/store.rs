@@ -10,8 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use redb::{Database, ReadableTable};
 use store_core::{
-    Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, GroupCommit, GroupError,
-    Limits, Record, Store, SubjectStore, SweepFailure, check_subject, sweep,
+    Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, GroupCommit, Limits, Record,
+    Store, SubjectStore, SweepFailure, check_subject, sweep,
 };
 
 use crate::engine::{Engine, Failure, contain};
@@ -386,12 +386,7 @@ impl Backend {
                 || write.to_owned(),
                 together,
             )
-            .unwrap_or_else(|error| {
-                Err(match error {
-                    GroupError::TimedOut => Error::Contended { source: error.into() },
-                    _ => Error::backend(error),
-                })
-            })
+            .unwrap_or_else(|error| Err(error.into()))
     }
 
     fn write_alone(&self, write: &Write<'_>) -> Written {

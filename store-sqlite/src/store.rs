@@ -17,8 +17,8 @@ use rusqlite::{
     TransactionBehavior, params,
 };
 use store_core::{
-    Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, GroupCommit, GroupError,
-    Limits, Record, Store, sweep,
+    Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, GroupCommit, Limits, Record,
+    Store, sweep,
 };
 
 use crate::options::SqliteOptions;
@@ -424,12 +424,7 @@ impl Backend {
                 || write.to_owned(),
                 together,
             )
-            .unwrap_or_else(|error| {
-                Err(match error {
-                    GroupError::TimedOut => Error::Contended { source: error.into() },
-                    _ => Error::backend(error),
-                })
-            })
+            .unwrap_or_else(|error| Err(error.into()))
     }
 
     fn write_alone(&self, write: &Write<'_>) -> Written {
