@@ -188,6 +188,12 @@ impl<J, R> GroupCommit<J, R> {
         }
     }
 
+    /// Whether somebody is doing work at the moment, or waits for what `alone` and `together` wait for.
+    #[must_use]
+    pub fn is_led(&self) -> bool {
+        lock(&self.line).is_led
+    }
+
     fn wait(&self, place: &Arc<Place<J, R>>, timeout: Duration) -> Result<News<J, R>, GroupError> {
         let deadline = Instant::now().checked_add(timeout);
         let mut news = lock(&place.news);
@@ -351,8 +357,13 @@ mod tests {
     fn writer_alone_is_not_copied() {
         let line = GroupCommit::<(), u32>::new();
         for n in 0..3 {
-            let result = line.submit(LONG, || n, || unreachable!(), |_| unreachable!());
+            let alone = || {
+                assert!(line.is_led());
+                n
+            };
+            let result = line.submit(LONG, alone, || unreachable!(), |_| unreachable!());
             assert_eq!(result, Ok(n));
+            assert!(!line.is_led());
         }
     }
 
@@ -393,7 +404,7 @@ mod tests {
             }
         });
         assert_eq!(batches.load(Ordering::Relaxed), 1);
-        assert!(!lock(&line.line).is_led);
+        assert!(!line.is_led());
     }
 
     #[test]
@@ -465,7 +476,7 @@ mod tests {
             }
         });
         assert_eq!(lock(&line.line).writers, 2, "both in one transaction");
-        assert!(!lock(&line.line).is_led);
+        assert!(!line.is_led());
     }
 
     #[test]
@@ -482,7 +493,7 @@ mod tests {
             |_| unreachable!(),
         );
         assert_eq!(result, Ok(()));
-        assert!(!lock(&line.line).is_led);
+        assert!(!line.is_led());
     }
 
     #[test]

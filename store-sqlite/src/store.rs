@@ -22,7 +22,7 @@ use store_core::{
 };
 
 use crate::options::SqliteOptions;
-use crate::pace::Pace;
+use crate::pace::{Pace, Took};
 use crate::subjects::SubjectIndex;
 use crate::write::{Write, Written};
 use crate::{fault, julian, table};
@@ -516,14 +516,14 @@ impl Backend {
 
     fn remove_batch(&self) -> Result<Batch, Error> {
         let rows = self.pace.rows();
-        let (removed, took, orphans) = self.transact(|connection, now| {
+        let (removed, orphans, began, removal) = self.transact(|connection, now| {
             let began = Instant::now();
             if let Some(subjects) = &self.subjects {
                 subjects.delete_expired(connection, now, rows)?;
             }
             let mut statement = connection.prepare_cached(&self.statements.delete_expired)?;
             let removed = statement.execute(params![now, rows])? as u64;
-            let took = began.elapsed();
+            let removal = began.elapsed();
             let orphans = match &self.subjects {
                 // Once the expired ones are gone.
                 Some(subjects) if removed < rows.unsigned_abs() => {
@@ -531,11 +531,13 @@ impl Backend {
                 }
                 _ => 0,
             };
-            Ok((removed, took, orphans))
+            Ok((removed, orphans, began, removal))
         })?;
+        let commit = began.elapsed().saturating_sub(removal);
+        let is_waited_for = self.line.is_led();
         let is_full = removed >= rows.unsigned_abs();
         if is_full {
-            self.pace.learn(took);
+            self.pace.learn(Took { removal, commit, is_waited_for });
         }
         Ok(Batch { removed, more: is_full || orphans > 0 })
     }

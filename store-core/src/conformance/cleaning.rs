@@ -8,7 +8,11 @@ use std::thread;
 use super::{Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, unswept, walk, within};
 use crate::{CleanupOptions, ManualSweeps, Store};
 
-const BATCH: NonZeroUsize = NonZeroUsize::new(10).expect("not zero");
+/// So few that a store which chooses smaller batches while others write takes this many all the same.
+const BATCH: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
+
+/// So few that one batch removes all of them.
+const FEW: usize = 3;
 
 /// A store that sweeps when it is told to, in batches of [`BATCH`].
 fn manually_swept<H: Harness>(harness: &H) -> (H::Store, ManualSweeps) {
@@ -29,7 +33,7 @@ pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
     commit(&store, "live", b"data", in_an_hour());
     let (store, sweeps) = within(patience, "the cleanup thread", move || {
         for _ in 0..3 {
-            commit_expired(&store, 5);
+            commit_expired(&store, FEW);
             assert!(
                 sweeps.sweep() && sweeps.wait_until_idle(),
                 "the thread sweeps and waits again"
@@ -39,8 +43,12 @@ pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
         }
         (store, sweeps)
     });
-    commit_expired(&store, 5);
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 5, "no tick, no sweep");
+    commit_expired(&store, FEW);
+    assert_eq!(
+        store.delete_expired().expect("the sweep succeeds"),
+        FEW as u64,
+        "no tick, no sweep"
+    );
     assert!(found(&store, "live").is_some());
     drop((store, sweeps));
 }
@@ -48,12 +56,12 @@ pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
 /// Clauses 20 and 21: with cleanup disabled nothing is swept, and stopping returns at once.
 pub fn disabled_cleanup_never_sweeps<H: Harness>(harness: &H) {
     let store = unswept(harness);
-    commit_expired(&store, 5);
+    commit_expired(&store, FEW);
     let store = within(harness.patience(), "stop_cleanup without a thread", move || {
         H::stop_cleanup(&store);
         store
     });
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 5);
+    assert_eq!(store.delete_expired().expect("the sweep succeeds"), FEW as u64);
 }
 
 /// Clause 21: `stop_cleanup` wakes a thread whose tick is far away, returns when it has ended, and is
@@ -98,7 +106,7 @@ pub fn stop_may_be_called_by_many_threads<H: Harness>(harness: &H) {
 /// Clause 21: a sweep under way ends after its current batch, not after the whole table.
 pub fn stop_ends_a_sweep_after_its_batch<H: Harness>(harness: &H) {
     let (store, sweeps) = manually_swept(harness);
-    commit_expired(&store, 3 * BATCH.get() + 5);
+    commit_expired(&store, 3 * BATCH.get() + FEW);
     let (store, _sweeps) = within(harness.patience(), "stop_cleanup during a sweep", move || {
         assert!(sweeps.sweep(), "the sweep begins");
         H::stop_cleanup(&store);
@@ -106,7 +114,7 @@ pub fn stop_ends_a_sweep_after_its_batch<H: Harness>(harness: &H) {
         (store, sweeps)
     });
     let left = store.delete_expired().expect("the sweep succeeds");
-    assert_eq!(left, 2 * BATCH.get() as u64 + 5, "one batch went, the rest was left");
+    assert_eq!(left, (2 * BATCH.get() + FEW) as u64, "one batch went, the rest was left");
 }
 
 /// Clause 22: dropping the last handle stops the thread.
@@ -129,7 +137,7 @@ pub fn sweep_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
     for i in 0..25 {
         commit(&store, &format!("live-{i}"), format!("{i}").as_bytes(), in_an_hour());
     }
-    for count in [0, 1, BATCH.get(), 2 * BATCH.get() + 3] {
+    for count in [0, 1, BATCH.get(), 2 * BATCH.get() + FEW] {
         commit_expired(&store, count);
         commit(&store, "touched", b"data", in_an_hour());
         assert!(store.touch("touched", an_hour_ago()).expect("touch succeeds"));
@@ -146,7 +154,7 @@ pub fn sweep_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
 /// Clause 24: between two batches a sweep holds nothing that requests wait for.
 pub fn sweep_gives_way_between_batches<H: Harness>(harness: &H) {
     let (store, sweeps) = manually_swept(harness);
-    commit_expired(&store, 3 * BATCH.get() + 5);
+    commit_expired(&store, 3 * BATCH.get() + FEW);
     commit(&store, "live", b"0", in_an_hour());
     within(harness.patience(), "requests beside a sweep", move || {
         assert!(sweeps.sweep(), "the sweep begins");
