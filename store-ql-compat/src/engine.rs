@@ -9,14 +9,13 @@
 
 use std::fmt;
 use std::fs;
-use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use redb::{
     CompactionError, Database, Error as RedbError, ReadTransaction, ReadableDatabase,
     WriteTransaction,
@@ -133,13 +132,15 @@ impl Engine {
         let attempt = || {
             self.run(|database| Ok(operation(&database.begin_read().map_err(RedbError::from)?)?))
         };
-        let deadline = Instant::now() + self.timeout;
+        // Nearly always the first attempt is the last one, and needs no clock.
+        let mut deadline = None;
         loop {
             match attempt() {
                 // Somebody else's write has broken the database meanwhile; that is no reason to fail a reader, nor is that
                 // it happens again, as it does on a full disk.
                 Err(Trouble::Redb(RedbError::PreviousIo | RedbError::DatabaseClosed))
-                    if Instant::now() < deadline => {}
+                    if Instant::now()
+                        < *deadline.get_or_insert_with(|| Instant::now() + self.timeout) => {}
                 outcome => return outcome.map_err(Trouble::into_error),
             }
         }
@@ -263,20 +264,30 @@ impl fmt::Debug for Engine {
 
 impl Owned {
     /// The database, opened again where it has to be.
-    fn usable(&self, timeout: Duration) -> Result<impl Deref<Target = Database> + use<'_>, Error> {
+    fn usable(&self, timeout: Duration) -> Result<MappedRwLockReadGuard<'_, Database>, Error> {
+        // Nearly always it is there at once, and that needs no clock.
+        if let Some(database) = self.slot.try_read().and_then(|slot| self.unbroken(slot)) {
+            return Ok(database);
+        }
         let deadline = Instant::now() + timeout;
         // As long as there is time, because somebody may break it between its opening and here: on a full disk each
         // writer does.
         loop {
             let slot = self.slot.try_read_until(deadline).ok_or_else(busy)?;
-            let database = RwLockReadGuard::try_map(slot, |slot| slot.database.as_ref());
-            match database {
-                Ok(database) if !self.is_broken.load(Ordering::Acquire) => return Ok(database),
-                // Given back first, because the opening needs the place for itself.
-                unusable => drop(unusable),
+            if let Some(database) = self.unbroken(slot) {
+                return Ok(database);
             }
             self.open_again(deadline)?;
         }
+    }
+
+    /// The database in its place. Where it can't be used, the place is given back, because the opening needs it for itself.
+    fn unbroken<'a>(
+        &self,
+        slot: RwLockReadGuard<'a, Slot>,
+    ) -> Option<MappedRwLockReadGuard<'a, Database>> {
+        let database = RwLockReadGuard::try_map(slot, |slot| slot.database.as_ref()).ok()?;
+        (!self.is_broken.load(Ordering::Acquire)).then_some(database)
     }
 
     fn lock(&self, deadline: Instant) -> Result<RwLockWriteGuard<'_, Slot>, Error> {
