@@ -5,9 +5,11 @@ use std::fmt;
 use std::ops::Range;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use crate::form::{Form, VERSION};
 
 /// The form of a session's bytes: a deadline and values under keys.
 ///
@@ -85,23 +87,9 @@ impl StdError for CodecError {}
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
-/// The version of the form that this crate writes, and the newest that it reads.
-pub(crate) const VERSION: u32 = 1;
-
-#[derive(Deserialize)]
-struct JsonForm<'a> {
-    v: u32,
-    deadline: &'a str,
-    #[serde(borrow, with = "entries")]
-    values: Vec<(String, &'a RawValue)>,
-}
-
 impl Codec for Json {
     fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
-        let form: JsonForm<'_> = serde_json::from_slice(data).map_err(|_| CodecError)?;
-        if form.v > VERSION {
-            return Err(CodecError);
-        }
+        let form: Form<&str, &RawValue> = serde_json::from_slice(data).map_err(|_| CodecError)?;
         let deadline = DateTime::parse_from_rfc3339(form.deadline).map_err(|_| CodecError)?;
         let values =
             form.values.into_iter().map(|(key, value)| (key, place(data, value.get().as_bytes())));
@@ -145,45 +133,6 @@ pub(crate) fn place(data: &[u8], part: &[u8]) -> Range<usize> {
     start..start + part.len()
 }
 
-/// Reads a map as the list of its entries, in their order. Of several with one key the last one counts.
-pub(crate) mod entries {
-    use std::fmt;
-    use std::marker::PhantomData;
-
-    use serde::Deserialize;
-    use serde::de::{Deserializer, MapAccess, Visitor};
-
-    pub(crate) fn deserialize<'de, D, V>(deserializer: D) -> Result<Vec<(String, V)>, D::Error>
-    where
-        D: Deserializer<'de>,
-        V: Deserialize<'de>,
-    {
-        struct Entries<V>(PhantomData<V>);
-
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
-            type Value = Vec<(String, V)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of values")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries: Self::Value =
-                    Vec::with_capacity(map.size_hint().unwrap_or(0).min(64));
-                while let Some((key, value)) = map.next_entry::<String, V>()? {
-                    match entries.iter_mut().find(|(own, _)| *own == key) {
-                        Some((_, own)) => *own = value,
-                        None => entries.push((key, value)),
-                    }
-                }
-                Ok(entries)
-            }
-        }
-
-        deserializer.deserialize_map(Entries(PhantomData))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +165,9 @@ mod tests {
             "{}",
             r#"{"v":1,"deadline":"2026-11-21T15:30:00Z"}"#,
             r#"{"v":1,"values":{}}"#,
+            r#"{"deadline":"2026-11-21T15:30:00Z","values":{}}"#,
+            r#"{"v":1,"v":1,"deadline":"2026-11-21T15:30:00Z","values":{}}"#,
+            r#"[1,"2026-11-21T15:30:00Z",{}]"#,
             r#"{"v":1,"deadline":"soon","values":{}}"#,
             r#"{"v":2,"deadline":"2026-11-21T15:30:00Z","values":{}}"#,
             r#"{"v":1,"deadline":"2026-11-21T15:30:00Z","values":[]}"#,

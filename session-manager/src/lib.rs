@@ -54,6 +54,8 @@ mod cookie_policy;
 
 mod codec;
 
+mod form;
+
 #[cfg(feature = "messagepack")]
 mod messagepack;
 

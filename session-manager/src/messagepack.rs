@@ -5,9 +5,10 @@ use std::ops::Range;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
-use crate::codec::{Codec, CodecError, Decoded, VERSION, entries, place};
+use crate::codec::{Codec, CodecError, Decoded, place};
+use crate::form::{Form, VERSION};
 
 /// MessagePack: smaller than [`Json`](crate::Json), and exact for bytes and for numbers that JSON has no
 /// form for.
@@ -29,20 +30,9 @@ use crate::codec::{Codec, CodecError, Decoded, VERSION, entries, place};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MessagePack;
 
-#[derive(Deserialize)]
-struct Form<'a> {
-    v: u32,
-    deadline: i64,
-    #[serde(borrow, with = "entries")]
-    values: Vec<(String, &'a [u8])>,
-}
-
 impl Codec for MessagePack {
     fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
-        let form: Form<'_> = rmp_serde::from_slice(data).map_err(|_| CodecError)?;
-        if form.v > VERSION {
-            return Err(CodecError);
-        }
+        let form: Form<i64, &[u8]> = rmp_serde::from_slice(data).map_err(|_| CodecError)?;
         let deadline = DateTime::from_timestamp_micros(form.deadline).ok_or(CodecError)?;
         let values = form.values.into_iter().map(|(key, value)| (key, place(data, value)));
         let values: Vec<(String, Range<usize>)> = values.collect();
