@@ -127,7 +127,12 @@ pub(crate) fn all() -> Vec<Target> {
         AtLeast(0.9),
         against(mapped, raw_mapped, find(1)),
     );
-    add("SQLite find, 1 thread : Go", AtLeast(2.5), against(store, go, find(1)));
+    add("SQLite find, 1 thread, as it comes : Go", AtLeast(2.5), against(store, go, find(1)));
+    add(
+        "SQLite find, 1 thread, memory-mapped as the docs recommend : Go",
+        AtLeast(2.5),
+        against(mapped, go, find(1)),
+    );
     add(
         "SQLite find, 1 thread : tower-sessions-rusqlite-store",
         AtLeast(10.0),
