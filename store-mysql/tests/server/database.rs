@@ -1,15 +1,35 @@
-//! Databases for tests, each of its own, on the server that all tests of a program share.
+//! Databases for tests, each of its own, on the server that all tests of a program share; and what else they begin with.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
-use store_mysql::mysql;
-use xtask::mysql_server::shared_server;
+use store_core::CleanupOptions;
+use store_mysql::{MysqlOptions, mysql};
+use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions, shared_server};
 
 /// Whether there is a server. Where there is none, `shared_server` says so aloud, or fails under `cargo xtask test-all`.
 pub(crate) fn is_server_there() -> bool {
     shared_server().is_some()
+}
+
+/// A server of a test's own, whose settings it may change, and which it may ill-treat. None where the tests run on a server
+/// that isn't the project's.
+pub(crate) fn private_server(options: ServerOptions) -> Option<PrivateServer> {
+    shared_server()?;
+    let product = Product::from_env().expect("a product");
+    let installation = Installation::find(product).expect("programs that run")?;
+    Some(PrivateServer::start(&installation, options).expect("it starts"))
+}
+
+/// Options without a cleanup thread.
+pub(crate) fn options() -> MysqlOptions {
+    MysqlOptions::new().with_cleanup(CleanupOptions::disabled())
+}
+
+pub(crate) fn in_an_hour() -> DateTime<Utc> {
+    Utc::now() + TimeDelta::hours(1)
 }
 
 /// A database that is removed with this value, unless the test has failed.

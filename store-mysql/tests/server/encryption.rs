@@ -9,9 +9,9 @@ use mysql::{Conn, Opts, OptsBuilder, SslOpts};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use store_core::{CleanupOptions, Error, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
-use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions, shared_server};
+use xtask::mysql_server::{Product, ServerOptions, shared_server};
 
-use crate::database::Database;
+use crate::database::{Database, private_server};
 
 /// An authority, and a certificate of it for 127.0.0.1, as files.
 fn write_certificates(directory: &Path) {
@@ -35,13 +35,6 @@ fn write_certificates(directory: &Path) {
 
 #[test]
 fn encrypted_connections_are_made_to_the_right_server_alone() -> Result<(), Error> {
-    if shared_server().is_none() {
-        return Ok(());
-    }
-    let product = Product::from_env().expect("a product");
-    let Some(installation) = Installation::find(product).expect("programs that run") else {
-        return Ok(());
-    };
     let directory = tempfile::tempdir().map_err(Error::backend)?;
     write_certificates(directory.path());
     let file = |name: &str| directory.path().join(name).display().to_string();
@@ -50,7 +43,7 @@ fn encrypted_connections_are_made_to_the_right_server_alone() -> Result<(), Erro
         .with_arg(format!("--ssl-cert={}", file("server.pem")))
         .with_arg(format!("--ssl-key={}", file("server.key")))
         .with_arg("--require-secure-transport=ON");
-    let server = PrivateServer::start(&installation, options).expect("it starts");
+    let Some(server) = private_server(options) else { return Ok(()) };
     server.execute("CREATE DATABASE app").expect("the client encrypts, too");
 
     let url = format!("{}/app", server.url());
@@ -83,6 +76,7 @@ fn encrypted_connections_are_made_to_the_right_server_alone() -> Result<(), Erro
     );
     // A server that can't encrypt is no way round it.
     let plain = Database::new();
+    let product = Product::from_env().expect("a product");
     if shared_server().and_then(|shared| shared.private()).is_some() && product == Product::MariaDb
     {
         let outcome =

@@ -7,34 +7,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use mysql::prelude::Queryable;
 use store_core::{CleanupOptions, Error, Store, SubjectStore};
 use store_mysql::r2d2::Pool;
 use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, mysql};
-use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions, shared_server};
+use xtask::mysql_server::{PrivateServer, ServerOptions};
 
-use crate::database::{Database, is_server_there};
+use crate::database::{Database, in_an_hour, is_server_there, options, private_server};
 
 /// Only ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn in_an_hour() -> DateTime<Utc> {
-    Utc::now() + TimeDelta::hours(1)
-}
-
-/// A server of this test's own, which it may ill-treat.
-fn private_server(options: ServerOptions) -> Option<PrivateServer> {
-    shared_server()?;
-    let product = Product::from_env().expect("a product");
-    // Without the programs the tests run on a server that isn't the project's.
-    let installation = Installation::find(product).expect("programs that run")?;
-    Some(PrivateServer::start(&installation, options).expect("it starts"))
-}
-
-fn options() -> MysqlOptions {
-    MysqlOptions::new().with_cleanup(CleanupOptions::disabled())
-}
 
 /// A store on a new, hardened table.
 fn store(database: &Database, options: MysqlOptions) -> MysqlStore {

@@ -6,17 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use store_core::{CleanupOptions, Error, Store, SubjectStore};
 use store_mysql::{MysqlOptions, MysqlStore};
 use xtask::mysql_server::GaleraCluster;
 
+use crate::database::in_an_hour;
+
 /// Longer than the cluster takes to go on without a node on a busy machine; it ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn in_an_hour() -> DateTime<Utc> {
-    Utc::now() + TimeDelta::hours(1)
-}
 
 /// The URL of a list of nodes, in this order.
 fn list(cluster: &GaleraCluster, nodes: &[usize]) -> String {

@@ -4,22 +4,14 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use mysql::prelude::Queryable;
 
-use store_core::{CleanupOptions, Error, Store};
-use store_mysql::{MysqlOptions, MysqlStore, mysql};
+use store_core::{Error, Store};
+use store_mysql::{MysqlStore, mysql};
 
-use crate::database::{CLASSIC, Database, is_server_there};
+use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options};
 use crate::proxy::Proxy;
-
-fn in_an_hour() -> DateTime<Utc> {
-    Utc::now() + TimeDelta::hours(1)
-}
-
-fn options() -> MysqlOptions {
-    MysqlOptions::new().with_cleanup(CleanupOptions::disabled())
-}
 
 /// A store behind a proxy, with the index of subjects or without.
 fn store(database: &Database, has_subjects: bool) -> Result<(Proxy, MysqlStore), Error> {

@@ -3,9 +3,9 @@
 use chrono::{TimeDelta, Utc};
 use store_core::{CleanupOptions, Error, Store, SubjectStore};
 use store_mysql::{MysqlOptions, MysqlStore};
-use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions, shared_server};
+use xtask::mysql_server::ServerOptions;
 
-use crate::database::{CLASSIC, Database};
+use crate::database::{CLASSIC, Database, is_server_there, private_server};
 
 /// Both products know these; `init_connect` is run for every user but administrators.
 const GLOBALS: [(&str, &str); 14] = [
@@ -27,13 +27,7 @@ const GLOBALS: [(&str, &str); 14] = [
 
 #[test]
 fn store_is_the_same_on_servers_set_otherwise() -> Result<(), Error> {
-    let Some(_) = shared_server() else { return Ok(()) };
-    let product = Product::from_env().expect("a product");
-    let Some(installation) = Installation::find(product).expect("programs that run") else {
-        // The tests run on a server that isn't the project's, whose settings are left alone.
-        return Ok(());
-    };
-    let server = PrivateServer::start(&installation, ServerOptions::new()).expect("it starts");
+    let Some(server) = private_server(ServerOptions::new()) else { return Ok(()) };
     let administrator = Database::on(&server.url()).kept();
     administrator.run("CREATE USER app");
     administrator.run("GRANT SELECT, INSERT, UPDATE, DELETE ON *.* TO app");
@@ -96,7 +90,7 @@ fn everything_works(database: &Database, has_subjects: bool) -> Result<(), Error
 /// A trigger of an application may hide what the server says of a statement.
 #[test]
 fn triggers_hide_nothing() -> Result<(), Error> {
-    if shared_server().is_none() {
+    if !is_server_there() {
         return Ok(());
     }
     let database = Database::new();

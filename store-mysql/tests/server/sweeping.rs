@@ -3,16 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use mysql::prelude::Queryable;
 use store_core::{CleanupOptions, Error, Store, SubjectStore};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
 
-use crate::database::{CLASSIC, Database, is_server_there};
-
-fn in_an_hour() -> DateTime<Utc> {
-    Utc::now() + TimeDelta::hours(1)
-}
+use crate::database::{CLASSIC, Database, in_an_hour, is_server_there};
 
 #[test]
 fn eight_writers_beside_two_sweepers_see_no_error_and_keep_their_sessions() -> Result<(), Error> {

@@ -5,14 +5,10 @@ use mysql::prelude::Queryable;
 use store_core::{CleanupOptions, Error, Limits, Store, SubjectStore, TokenProblem};
 use store_mysql::{MysqlOptions, MysqlStore, TableVariant, mysql};
 
-use crate::database::{CLASSIC, Database, is_server_there};
-
-fn in_an_hour() -> DateTime<Utc> {
-    Utc::now() + TimeDelta::hours(1)
-}
+use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options};
 
 fn open(database: &Database) -> Result<MysqlStore, Error> {
-    MysqlOptions::new().with_cleanup(CleanupOptions::disabled()).connect(&database.url())
+    options().connect(&database.url())
 }
 
 #[test]

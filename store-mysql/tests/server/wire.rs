@@ -5,23 +5,13 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
-
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
-use store_core::{CleanupOptions, Error, Store, SubjectStore};
+use store_core::{Error, Store, SubjectStore};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
 
-use crate::database::{CLASSIC, Database, is_server_there};
+use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options};
 use crate::proxy::Proxy;
-
-fn in_an_hour() -> DateTime<Utc> {
-    Utc::now() + TimeDelta::hours(1)
-}
-
-fn options() -> MysqlOptions {
-    MysqlOptions::new().with_cleanup(CleanupOptions::disabled())
-}
 
 /// A store on a new table behind the proxy, with the index of subjects or without.
 fn store(

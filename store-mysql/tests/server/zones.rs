@@ -6,9 +6,9 @@ use mysql::{Opts, OptsBuilder};
 use store_core::{CleanupOptions, Error, Store};
 use store_mysql::r2d2::Pool;
 use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, TableVariant, mysql};
-use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions, shared_server};
+use xtask::mysql_server::{Product, ServerOptions};
 
-use crate::database::Database;
+use crate::database::{Database, is_server_there, private_server};
 
 const ZONES: [&str; 3] = ["+00:00", "+05:30", "America/New_York"];
 const MODES: [&str; 2] = ["STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE", ""];
@@ -48,19 +48,14 @@ fn instants() -> Vec<DateTime<Utc>> {
 
 #[test]
 fn expiry_is_the_same_instant_in_every_zone_and_mode_and_column() -> Result<(), Error> {
-    let Some(_) = shared_server() else { return Ok(()) };
-    let product = Product::from_env().expect("a product");
-    let Some(installation) = Installation::find(product).expect("programs that run") else {
-        // The tests run on a server that isn't the project's, whose settings are left alone.
-        return Ok(());
-    };
     // Old MariaDB gives a TIMESTAMP column a will of its own.
-    let defaults = match product {
+    let defaults = match Product::from_env().expect("a product") {
         Product::MariaDb => "--explicit-defaults-for-timestamp=OFF",
         Product::MySql => "--explicit-defaults-for-timestamp=ON",
     };
-    let server = PrivateServer::start(&installation, ServerOptions::new().with_arg(defaults))
-        .expect("it starts");
+    let Some(server) = private_server(ServerOptions::new().with_arg(defaults)) else {
+        return Ok(());
+    };
     for zone in ZONES {
         for mode in MODES {
             for (token, expiry, variant) in TABLES {
@@ -130,7 +125,7 @@ fn expired_and_live_are_told_apart(store: &MysqlStore, name: &str) -> Result<(),
 
 #[test]
 fn zone_and_mode_that_an_application_sets_are_overruled() -> Result<(), Error> {
-    if shared_server().is_none() {
+    if !is_server_there() {
         return Ok(());
     }
     let database = Database::new();
