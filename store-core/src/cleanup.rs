@@ -4,18 +4,18 @@
 //! the connection pool, never the store: a thread that held the store would keep it alive for ever, and
 //! one that dropped the last handle would join itself.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select_biased};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
 
 use crate::Error;
+use crate::background::{BackgroundThread, StopSignal};
 
 /// Name of the cleanup thread; Linux shows at most 15 bytes of it.
 const THREAD_NAME: &str = "session-cleanup";
@@ -273,11 +273,7 @@ pub struct LastSweep {
 /// ```
 pub struct Cleanup {
     statistics: Arc<Mutex<CleanupStatistics>>,
-    /// Dropping the sender ends the thread. It is a lock of its own so that the cleanup thread itself,
-    /// in the failure hook, can ask for the end while another thread waits for it.
-    stop: Mutex<Option<Sender<Infallible>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    thread_id: Option<ThreadId>,
+    thread: BackgroundThread,
 }
 
 impl Cleanup {
@@ -295,26 +291,15 @@ impl Cleanup {
     ) -> Result<Self, Error> {
         let CleanupOptions { schedule, on_failure, .. } = options;
         let statistics = Arc::<Mutex<CleanupStatistics>>::default();
-        let mut cleanup = Self {
-            statistics: Arc::clone(&statistics),
-            stop: Mutex::new(None),
-            thread: Mutex::new(None),
-            thread_id: None,
+        let thread = if matches!(schedule, Schedule::Never) {
+            BackgroundThread::none()
+        } else {
+            let statistics = Arc::clone(&statistics);
+            BackgroundThread::start(THREAD_NAME, |stop| {
+                Sweeper { schedule, stop, statistics, on_failure, remove_batch }.run();
+            })?
         };
-        if matches!(schedule, Schedule::Never) {
-            return Ok(cleanup);
-        }
-
-        let (stop, stopped) = bounded(0);
-        let mut sweeper = Sweeper { schedule, stopped, statistics, on_failure, remove_batch };
-        let thread = thread::Builder::new()
-            .name(THREAD_NAME.to_owned())
-            .spawn(move || sweeper.run())
-            .map_err(|source| Error::CleanupThread { source })?;
-        cleanup.thread_id = Some(thread.thread().id());
-        cleanup.stop = Mutex::new(Some(stop));
-        cleanup.thread = Mutex::new(Some(thread));
-        Ok(cleanup)
+        Ok(Self { statistics, thread })
     }
 
     /// Ends the thread and returns once it has ended; a sweep under way ends after its current batch.
@@ -323,17 +308,7 @@ impl Cleanup {
     /// threads at the same time, each of which returns when the thread has ended. Called on the cleanup
     /// thread, by the failure hook, it returns at once and the thread ends after the hook.
     pub fn stop(&self) {
-        drop(lock(&self.stop).take());
-        if self.thread_id == Some(thread::current().id()) {
-            return;
-        }
-        // Held while joining, so that every caller waits for the end, not only the first.
-        let mut thread = lock(&self.thread);
-        if let Some(thread) = thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the session cleanup thread ended by a panic");
-        }
+        self.thread.stop();
     }
 
     /// What the thread has done so far.
@@ -345,13 +320,7 @@ impl Cleanup {
     /// Whether there is a thread that hasn't been asked to end.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        lock(&self.stop).is_some()
-    }
-}
-
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        self.stop();
+        self.thread.is_running()
     }
 }
 
@@ -432,19 +401,19 @@ enum Next {
 }
 
 impl Schedule {
-    fn wait_for_sweep(&self, stopped: &Receiver<Infallible>) -> Next {
+    fn wait_for_sweep(&self, signal: &StopSignal) -> Next {
         match self {
             Self::Never => Next::Stop,
-            Self::Every(interval) => wait(stopped, with_jitter(*interval)),
+            Self::Every(interval) => wait(signal, with_jitter(*interval)),
             Self::Manual { sweeps, .. } => loop {
                 select_biased! {
-                    recv(stopped) -> _ => return Next::Stop,
+                    recv(signal.0) -> _ => return Next::Stop,
                     recv(sweeps) -> step => match step {
                         Ok(Step::Sweep) => return Next::Go,
                         Ok(Step::Idle) => {}
                         // Nobody is left to ask for a sweep, only to stop.
                         Err(_) => {
-                            let _ = stopped.recv();
+                            let _ = signal.0.recv();
                             return Next::Stop;
                         }
                     },
@@ -453,28 +422,24 @@ impl Schedule {
         }
     }
 
-    fn wait_for_batch(&self, stopped: &Receiver<Infallible>, last_batch: Duration) -> Next {
+    fn wait_for_batch(&self, signal: &StopSignal, last_batch: Duration) -> Next {
         match self {
-            Self::Never | Self::Every(_) => wait(stopped, pause_after(last_batch)),
+            Self::Never | Self::Every(_) => wait(signal, pause_after(last_batch)),
             Self::Manual { batches, .. } => select_biased! {
-                recv(stopped) -> _ => Next::Stop,
+                recv(signal.0) -> _ => Next::Stop,
                 recv(batches) -> step => if step.is_ok() { Next::Go } else { Next::Stop },
             },
         }
     }
 }
 
-fn wait(stopped: &Receiver<Infallible>, time: Duration) -> Next {
-    match stopped.recv_timeout(time) {
-        Err(RecvTimeoutError::Timeout) => Next::Go,
-        Err(RecvTimeoutError::Disconnected) => Next::Stop,
-        Ok(never) => match never {},
-    }
+fn wait(signal: &StopSignal, time: Duration) -> Next {
+    if signal.comes_within(time) { Next::Stop } else { Next::Go }
 }
 
 struct Sweeper<F> {
     schedule: Schedule,
-    stopped: Receiver<Infallible>,
+    stop: StopSignal,
     statistics: Arc<Mutex<CleanupStatistics>>,
     on_failure: Option<FailureHook>,
     remove_batch: F,
@@ -482,7 +447,7 @@ struct Sweeper<F> {
 
 impl<F: FnMut() -> Result<Batch, Error>> Sweeper<F> {
     fn run(&mut self) {
-        while self.schedule.wait_for_sweep(&self.stopped) == Next::Go {
+        while self.schedule.wait_for_sweep(&self.stop) == Next::Go {
             self.sweep();
         }
     }
@@ -523,8 +488,7 @@ impl<F: FnMut() -> Result<Batch, Error>> Sweeper<F> {
             let started = Instant::now();
             let Batch { removed, more } = (self.remove_batch)()?;
             *total += removed;
-            if !more || self.schedule.wait_for_batch(&self.stopped, started.elapsed()) == Next::Stop
-            {
+            if !more || self.schedule.wait_for_batch(&self.stop, started.elapsed()) == Next::Stop {
                 return Ok(());
             }
         }

@@ -31,15 +31,21 @@ mod limits;
 
 mod clock;
 
+mod background;
+
 mod cleanup;
 
 mod group_commit;
+
+mod change;
 
 mod memory;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use background::{BackgroundThread, StopSignal};
+pub use change::Change;
 pub use cleanup::{
     Batch, Cleanup, CleanupOptions, CleanupStatistics, LastSweep, ManualSweeps, SweepFailure, sweep,
 };

@@ -10,14 +10,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use redb::{Database, ReadableTable};
 use store_core::{
-    Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, GroupCommit, Limits, Record,
-    Store, SubjectStore, SweepFailure, check_subject, sweep,
+    BackgroundThread, Batch, Change, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error,
+    GroupCommit, Limits, Record, Store, SubjectStore, SweepFailure, check_subject, sweep,
 };
 
 use crate::engine::{Engine, Failure, contain};
 use crate::fault;
-use crate::flusher::Flusher;
-use crate::format::{INSTANT_LEN, Opened, Tables, find_live, instant, split, to_utc};
+use crate::flusher;
+use crate::format::{INSTANT_LEN, Instant, Opened, Tables, find_live, instant, split, to_utc};
 use crate::options::{Durability, QlOptions};
 use crate::write::{Write, Written, tokens_of};
 
@@ -80,7 +80,7 @@ const MIN_FILE_TO_DATA: u64 = 8;
 pub struct QlStore {
     // In this order: the threads end before the database is closed.
     cleanup: Cleanup,
-    flusher: Flusher,
+    flusher: BackgroundThread,
     backend: Arc<Backend>,
 }
 
@@ -184,14 +184,14 @@ impl QlStore {
             line: GroupCommit::new(),
         });
         let flusher = match options.durability {
-            Durability::Full => Flusher::none(),
+            Durability::Full => BackgroundThread::none(),
             Durability::Relaxed(interval) => {
                 let flush = {
                     let backend = Arc::clone(&backend);
                     move || backend.flush()
                 };
                 let is_running = &backend.is_flushed_later;
-                Flusher::start(interval, is_running, options.on_flush_failure, flush)?
+                flusher::start(interval, is_running, options.on_flush_failure, flush)?
             }
         };
         let cleanup = Cleanup::start(options.cleanup, {
@@ -287,7 +287,7 @@ impl Store for QlStore {
         backend.limits.check_token(token)?;
         backend.limits.check_data(data)?;
         let expiry = instant(expiry);
-        backend.write(&Write::Commit { token: token.into(), data: data.into(), expiry }).map(drop)
+        backend.change(Change::Commit { token: token.into(), data: data.into(), expiry }).map(drop)
     }
 
     fn replace(
@@ -301,22 +301,22 @@ impl Store for QlStore {
         backend.limits.check_data(data)?;
         let expiry = instant(expiry);
         let (token, current, data) = (token.into(), current.into(), data.into());
-        Ok(backend.write(&Write::Replace { token, current, data, expiry })? == 1)
+        Ok(backend.change(Change::Replace { token, current, data, expiry })? == 1)
     }
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
         let expiry = instant(expiry);
-        Ok(self.backend.write(&Write::Touch { token: token.into(), expiry })? == 1)
+        Ok(self.backend.change(Change::Touch { token: token.into(), expiry })? == 1)
     }
 
     fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error> {
         self.backend.limits.check_token(new_token)?;
         let (token, new_token) = (token.into(), new_token.into());
-        Ok(self.backend.write(&Write::Rename { token, new_token })? == 1)
+        Ok(self.backend.change(Change::Rename { token, new_token })? == 1)
     }
 
     fn delete(&self, token: &str) -> Result<(), Error> {
-        self.backend.write(&Write::Delete { token: token.into() }).map(drop)
+        self.backend.change(Change::Delete { token: token.into() }).map(drop)
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
@@ -332,7 +332,7 @@ impl SubjectStore for QlStore {
     fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
         subject.map_or(Ok(()), check_subject)?;
         let subject = subject.map(Into::into);
-        Ok(self.backend.write(&Write::SetSubject { token: token.into(), subject })? == 1)
+        Ok(self.backend.change(Change::SetSubject { token: token.into(), subject })? == 1)
     }
 
     fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
@@ -341,7 +341,7 @@ impl SubjectStore for QlStore {
 
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         let except = except.map(Into::into);
-        self.backend.write(&Write::DeleteBySubject { subject: subject.into(), except })
+        self.backend.change(Change::DeleteBySubject { subject: subject.into(), except })
     }
 }
 
@@ -374,6 +374,10 @@ impl Backend {
             let now = instant(self.clock.now());
             find_live(&self.tables, snapshot, token.as_bytes(), now, &get)
         })
+    }
+
+    fn change(&self, change: Change<'_, Instant>) -> Written {
+        self.write(&Write::Change(change))
     }
 
     /// Does one change, together with those of other threads that come at the same time.

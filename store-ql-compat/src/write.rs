@@ -1,45 +1,14 @@
 //! What a store writes, as pieces of work that any thread can do: so that writers who come at the same time share a
 //! transaction.
 
-use std::borrow::Cow;
-
 use redb::{Error as RedbError, ReadableTable};
-use store_core::{Error, MAX_SUBJECT_LEN};
+use store_core::{Change, Error, MAX_SUBJECT_LEN};
 
 use crate::format::{Instant, Opened, join, split, subject_prefix};
 
-/// A change of one session, of those of a subject, or of those that have expired.
+/// A change of sessions by the application, or of those that have expired.
 pub(crate) enum Write<'a> {
-    Commit {
-        token: Cow<'a, str>,
-        data: Cow<'a, [u8]>,
-        expiry: Instant,
-    },
-    Replace {
-        token: Cow<'a, str>,
-        current: Cow<'a, [u8]>,
-        data: Cow<'a, [u8]>,
-        expiry: Instant,
-    },
-    Touch {
-        token: Cow<'a, str>,
-        expiry: Instant,
-    },
-    Rename {
-        token: Cow<'a, str>,
-        new_token: Cow<'a, str>,
-    },
-    Delete {
-        token: Cow<'a, str>,
-    },
-    SetSubject {
-        token: Cow<'a, str>,
-        subject: Option<Cow<'a, str>>,
-    },
-    DeleteBySubject {
-        subject: Cow<'a, str>,
-        except: Option<Cow<'a, str>>,
-    },
+    Change(Change<'a, Instant>),
     /// Removes so many expired sessions at the most.
     Sweep {
         batch_size: usize,
@@ -54,30 +23,8 @@ pub(crate) type Written = Result<u64, Error>;
 impl Write<'_> {
     /// The same for another thread.
     pub(crate) fn to_owned(&self) -> Write<'static> {
-        let text = |text: &str| Cow::Owned(text.to_owned());
-        let bytes = |bytes: &[u8]| Cow::Owned(bytes.to_owned());
         match self {
-            Self::Commit { token, data, expiry } => {
-                Write::Commit { token: text(token), data: bytes(data), expiry: *expiry }
-            }
-            Self::Replace { token, current, data, expiry } => Write::Replace {
-                token: text(token),
-                current: bytes(current),
-                data: bytes(data),
-                expiry: *expiry,
-            },
-            Self::Touch { token, expiry } => Write::Touch { token: text(token), expiry: *expiry },
-            Self::Rename { token, new_token } => {
-                Write::Rename { token: text(token), new_token: text(new_token) }
-            }
-            Self::Delete { token } => Write::Delete { token: text(token) },
-            Self::SetSubject { token, subject } => {
-                Write::SetSubject { token: text(token), subject: subject.as_deref().map(text) }
-            }
-            Self::DeleteBySubject { subject, except } => Write::DeleteBySubject {
-                subject: text(subject),
-                except: except.as_deref().map(text),
-            },
+            Self::Change(change) => Write::Change(change.to_owned()),
             Self::Sweep { batch_size } => Write::Sweep { batch_size: *batch_size },
             Self::Flush => Write::Flush,
         }
@@ -87,14 +34,16 @@ impl Write<'_> {
     /// only what nobody finds anyway.
     pub(crate) fn must_be_durable(&self, now: Instant) -> bool {
         match self {
-            Self::Rename { .. }
-            | Self::Delete { .. }
-            | Self::DeleteBySubject { .. }
+            Self::Change(
+                Change::Rename { .. } | Change::Delete { .. } | Change::DeleteBySubject { .. },
+            )
             | Self::Flush => true,
-            Self::Commit { expiry, .. }
-            | Self::Replace { expiry, .. }
-            | Self::Touch { expiry, .. } => *expiry <= now,
-            Self::SetSubject { .. } | Self::Sweep { .. } => false,
+            Self::Change(
+                Change::Commit { expiry, .. }
+                | Change::Replace { expiry, .. }
+                | Change::Touch { expiry, .. },
+            ) => *expiry <= now,
+            Self::Change(Change::SetSubject { .. }) | Self::Sweep { .. } => false,
         }
     }
 
@@ -104,56 +53,66 @@ impl Write<'_> {
         tables: &mut Opened<'_>,
         now: Instant,
     ) -> Result<Written, RedbError> {
-        let changed = match self {
-            Self::Commit { token, data, expiry } => {
-                tables.put(token.as_bytes(), *expiry, data, now)?;
-                1
-            }
-            Self::Replace { token, current, data, expiry } => {
-                let token = token.as_bytes();
-                let is_current = tables.live(token, now, |_, data| data == &**current)?;
-                if is_current == Some(true) {
-                    tables.put(token, *expiry, data, now)?;
-                }
-                u64::from(is_current == Some(true))
-            }
-            Self::Touch { token, expiry } => {
-                let token = token.as_bytes();
-                let data = tables.live(token, now, |_, data| data.to_vec())?;
-                if let Some(data) = &data {
-                    tables.put(token, *expiry, data, now)?;
-                }
-                u64::from(data.is_some())
-            }
-            Self::Rename { token, new_token } => {
-                return tables.rename(token.as_bytes(), new_token.as_bytes(), now);
-            }
-            Self::Delete { token } => u64::from(tables.delete(token.as_bytes())?),
-            Self::SetSubject { token, subject } => {
-                let token = token.as_bytes();
-                let is_live = tables.live(token, now, |_, _| ())?.is_some();
-                if is_live {
-                    tables.untie(token)?;
-                    if let Some(subject) = subject {
-                        tables.tie(token, subject.as_bytes())?;
-                    }
-                }
-                u64::from(is_live)
-            }
-            Self::DeleteBySubject { subject, except } => tables.delete_by_subject(
-                subject.as_bytes(),
-                except.as_deref().map(str::as_bytes),
-                now,
-            )?,
-            Self::Sweep { batch_size } => tables.delete_expired(*batch_size, now)?,
-            Self::Flush => 0,
-        };
-        Ok(Ok(changed))
+        match self {
+            Self::Change(change) => tables.execute(change, now),
+            Self::Sweep { batch_size } => Ok(Ok(tables.delete_expired(*batch_size, now)?)),
+            Self::Flush => Ok(Ok(0)),
+        }
     }
 }
 
 /// Each of these leaves the four tables true to each other.
 impl Opened<'_> {
+    fn execute(
+        &mut self,
+        change: &Change<'_, Instant>,
+        now: Instant,
+    ) -> Result<Written, RedbError> {
+        let changed = match change {
+            Change::Commit { token, data, expiry } => {
+                self.put(token.as_bytes(), *expiry, data, now)?;
+                1
+            }
+            Change::Replace { token, current, data, expiry } => {
+                let token = token.as_bytes();
+                let is_current = self.live(token, now, |_, data| data == &**current)?;
+                if is_current == Some(true) {
+                    self.put(token, *expiry, data, now)?;
+                }
+                u64::from(is_current == Some(true))
+            }
+            Change::Touch { token, expiry } => {
+                let token = token.as_bytes();
+                let data = self.live(token, now, |_, data| data.to_vec())?;
+                if let Some(data) = &data {
+                    self.put(token, *expiry, data, now)?;
+                }
+                u64::from(data.is_some())
+            }
+            Change::Rename { token, new_token } => {
+                return self.rename(token.as_bytes(), new_token.as_bytes(), now);
+            }
+            Change::Delete { token } => u64::from(self.delete(token.as_bytes())?),
+            Change::SetSubject { token, subject } => {
+                let token = token.as_bytes();
+                let is_live = self.live(token, now, |_, _| ())?.is_some();
+                if is_live {
+                    self.untie(token)?;
+                    if let Some(subject) = subject {
+                        self.tie(token, subject.as_bytes())?;
+                    }
+                }
+                u64::from(is_live)
+            }
+            Change::DeleteBySubject { subject, except } => self.delete_by_subject(
+                subject.as_bytes(),
+                except.as_deref().map(str::as_bytes),
+                now,
+            )?,
+        };
+        Ok(Ok(changed))
+    }
+
     /// What is in a live session.
     fn live<T>(
         &self,

@@ -24,7 +24,7 @@ use store_core::{
 use crate::options::SqliteOptions;
 use crate::pace::{Pace, Took};
 use crate::subjects::SubjectIndex;
-use crate::write::{Write, Written};
+use crate::write::{self, Change, Written};
 use crate::{fault, julian, table};
 
 // The statements, in the order of the trait; `{table}` is the qualified, quoted name. Tokens are compared
@@ -257,7 +257,7 @@ impl Store for SqliteStore {
         backend.limits.check_token(token)?;
         backend.limits.check_data(data)?;
         let expiry = julian::from_expiry(expiry)?;
-        backend.write(&Write::Commit { token: token.into(), data: data.into(), expiry }).map(drop)
+        backend.write(&Change::Commit { token: token.into(), data: data.into(), expiry }).map(drop)
     }
 
     fn replace(
@@ -271,22 +271,22 @@ impl Store for SqliteStore {
         backend.limits.check_data(data)?;
         let expiry = julian::from_expiry(expiry)?;
         let (token, current, data) = (token.into(), current.into(), data.into());
-        Ok(backend.write(&Write::Replace { token, current, data, expiry })? == 1)
+        Ok(backend.write(&Change::Replace { token, current, data, expiry })? == 1)
     }
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
         let expiry = julian::from_expiry(expiry)?;
-        Ok(self.backend.write(&Write::Touch { token: token.into(), expiry })? == 1)
+        Ok(self.backend.write(&Change::Touch { token: token.into(), expiry })? == 1)
     }
 
     fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error> {
         self.backend.limits.check_token(new_token)?;
         let (token, new_token) = (token.into(), new_token.into());
-        Ok(self.backend.write(&Write::Rename { token, new_token })? == 1)
+        Ok(self.backend.write(&Change::Rename { token, new_token })? == 1)
     }
 
     fn delete(&self, token: &str) -> Result<(), Error> {
-        self.backend.write(&Write::Delete { token: token.into() }).map(drop)
+        self.backend.write(&Change::Delete { token: token.into() }).map(drop)
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
@@ -332,7 +332,7 @@ pub(crate) struct Backend {
     reader_turns: ReaderTurns,
     /// The index of subjects, where its table was there when the store was made.
     pub(crate) subjects: Option<SubjectIndex>,
-    line: GroupCommit<Write<'static>, Written>,
+    line: GroupCommit<Change<'static>, Written>,
 }
 
 /// Whether readers, too, have to wait for writers.
@@ -415,8 +415,8 @@ impl Backend {
     }
 
     /// Does one change, together with those of other threads that come at the same time.
-    pub(crate) fn write(&self, write: &Write<'_>) -> Written {
-        let together = |writes: Vec<Write<'static>>| self.write_together(&writes);
+    pub(crate) fn write(&self, write: &Change<'_>) -> Written {
+        let together = |writes: Vec<Change<'static>>| self.write_together(&writes);
         self.line
             .submit(
                 self.contention_timeout,
@@ -427,22 +427,24 @@ impl Backend {
             .unwrap_or_else(|error| Err(error.into()))
     }
 
-    fn write_alone(&self, write: &Write<'_>) -> Written {
-        if write.is_single_statement(self.subjects.is_some()) {
-            self.write_on_connection(|connection| write.execute(self, connection, self.now()))?
+    fn write_alone(&self, write: &Change<'_>) -> Written {
+        if write::is_single_statement(write, self.subjects.is_some()) {
+            self.write_on_connection(|connection| {
+                write::execute(write, self, connection, self.now())
+            })?
         } else {
-            self.transact(|connection, now| write.execute(self, connection, now))?
+            self.transact(|connection, now| write::execute(write, self, connection, now))?
         }
     }
 
     /// Does the changes in one transaction. Where one of them fails, each is tried in a transaction of its own, so that
     /// each has its own error, and none fails because of another. Where the database wasn't to be had, all of them have
     /// waited for it.
-    fn write_together(&self, writes: &[Write<'static>]) -> Vec<Written> {
+    fn write_together(&self, writes: &[Change<'static>]) -> Vec<Written> {
         let together = self.transact(|connection, now| {
             writes
                 .iter()
-                .map(|write| write.execute(self, connection, now))
+                .map(|write| write::execute(write, self, connection, now))
                 .collect::<SqliteResult<_>>()
         });
         match together {

@@ -6,7 +6,7 @@ use store_core::{Error, SubjectStore, check_subject};
 
 use crate::store::SqliteStore;
 use crate::table;
-use crate::write::Write;
+use crate::write::Change;
 
 // `{subjects}` is the index, `{table}` the classic table. What the index says of a session counts only while the
 // session is live, because Go programs delete sessions without it.
@@ -175,7 +175,7 @@ impl SubjectStore for SqliteStore {
         subject.map_or(Ok(()), check_subject)?;
         self.subjects()?;
         let subject = subject.map(Into::into);
-        Ok(self.backend.write(&Write::SetSubject { token: token.into(), subject })? == 1)
+        Ok(self.backend.write(&Change::SetSubject { token: token.into(), subject })? == 1)
     }
 
     fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
@@ -188,7 +188,7 @@ impl SubjectStore for SqliteStore {
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         self.subjects()?;
         let except = except.map(Into::into);
-        self.backend.write(&Write::DeleteBySubject { subject: subject.into(), except })
+        self.backend.write(&Change::DeleteBySubject { subject: subject.into(), except })
     }
 }
 

@@ -1,0 +1,125 @@
+//! A thread of a store's own, and how it ends.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle, ThreadId};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::Error;
+
+/// The handle of a thread that works until it is stopped. Dropping it stops the thread.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use std::time::Duration;
+/// use store_core::BackgroundThread;
+///
+/// let ticks = Arc::new(AtomicU32::new(0));
+/// let thread = BackgroundThread::start("ticker", {
+///     let ticks = Arc::clone(&ticks);
+///     move |stop| {
+///         while !stop.comes_within(Duration::from_secs(60)) {
+///             ticks.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// })?;
+/// thread.stop(); // doesn't wait for the tick
+/// thread.stop(); // harmless
+/// assert_eq!(ticks.load(Ordering::Relaxed), 0);
+/// # Ok::<(), store_core::Error>(())
+/// ```
+pub struct BackgroundThread {
+    /// Dropping the sender ends the thread. It is a lock of its own so that the thread itself, in a hook of the
+    /// application's, can ask for the end while another thread waits for it.
+    stop: Mutex<Option<Sender<Infallible>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    id: Option<ThreadId>,
+}
+
+/// How the thread hears that it is to end.
+#[derive(Debug)]
+pub struct StopSignal(pub(crate) Receiver<Infallible>);
+
+impl BackgroundThread {
+    /// No thread.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { stop: Mutex::new(None), thread: Mutex::new(None), id: None }
+    }
+
+    /// Starts a thread, which returns soon after the signal. Linux shows at most 15 bytes of its name.
+    ///
+    /// # Errors
+    /// [`Error::CleanupThread`] if the operating system gives no thread.
+    pub fn start(name: &str, run: impl FnOnce(StopSignal) + Send + 'static) -> Result<Self, Error> {
+        let (stop, stopped) = bounded(0);
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(StopSignal(stopped)))
+            .map_err(|source| Error::CleanupThread { source })?;
+        let id = Some(thread.thread().id());
+        Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)), id })
+    }
+
+    /// Ends the thread and returns once it has ended.
+    ///
+    /// It returns at once where there is no thread, may be called as often as one likes and from many threads at the same
+    /// time, each of which returns when the thread has ended. Called on the thread itself, by a hook of the application's, it
+    /// returns at once and the thread ends after the hook.
+    pub fn stop(&self) {
+        drop(lock(&self.stop).take());
+        if self.id == Some(thread::current().id()) {
+            return;
+        }
+        // Held while joining, so that every caller waits for the end, not only the first.
+        let mut thread = lock(&self.thread);
+        if let Some(thread) = thread.take() {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                log::error!("the thread {name} ended by a panic");
+            }
+        }
+    }
+
+    /// Whether there is a thread that hasn't been asked to end.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        lock(&self.stop).is_some()
+    }
+}
+
+impl StopSignal {
+    /// Waits for so long at the most. `true` where the thread is to end.
+    #[must_use]
+    pub fn comes_within(&self, time: Duration) -> bool {
+        match self.0.recv_timeout(time) {
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
+            Ok(never) => match never {},
+        }
+    }
+}
+
+impl Drop for BackgroundThread {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for BackgroundThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackgroundThread")
+            .field("is_running", &self.is_running())
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that these locks guard can be left half-changed by a panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
