@@ -21,6 +21,9 @@ const SERVER: [&str; 4] = [
     "--default-time-zone=+00:00",
 ];
 
+/// What `docs/sqlite.md` has applications build SQLite with that don't want its locks.
+const SQLITE_FLAGS: &str = "-USQLITE_ENABLE_MEMORY_MANAGEMENT -DSQLITE_DEFAULT_MEMSTATUS=0";
+
 /// Builds the programs of `xtask/bench` and has them measure.
 pub(crate) fn run(shell: &Shell, root: &Path, flags: Bench) -> Result {
     let target = target_directory(root)?.join("bench");
@@ -107,13 +110,26 @@ fn programs(shell: &Shell, target: &Path, absent: &mut Vec<String>) -> Result<Ve
     let sqlx_target = target.join("sqlx");
     say("--- building the contenders: the first time, this takes some minutes");
     cmd!(shell, "cargo build --release --locked --manifest-path {ours} --target-dir {target}")
+        .env_remove("LIBSQLITE3_FLAGS")
         .quiet()
         .run()?;
     cmd!(shell, "cargo build --release --locked --manifest-path {sqlx} --target-dir {sqlx_target}")
         .quiet()
         .run()?;
-    let mut programs =
-        vec![program("release/bench-contenders"), program("sqlx/release/bench-sqlx")];
+    let unlocked_target = target.join("unlocked");
+    cmd!(
+        shell,
+        "cargo build --release --locked --manifest-path {ours} --package bench-contenders
+            --target-dir {unlocked_target}"
+    )
+    .env("LIBSQLITE3_FLAGS", SQLITE_FLAGS)
+    .quiet()
+    .run()?;
+    let mut programs = vec![
+        program("release/bench-contenders"),
+        program("unlocked/release/bench-contenders"),
+        program("sqlx/release/bench-sqlx"),
+    ];
     if interop::has_go(shell) {
         let go = program("bench-go");
         fs::create_dir_all(target)?;

@@ -39,6 +39,10 @@ struct Row {
 
 fn main() -> ExitCode {
     let rows = || {
+        // `cargo xtask bench` builds this program a second time for the sake of one contender.
+        if option_env!("LIBSQLITE3_FLAGS").is_some() {
+            return sqlite::UNLOCKED.to_vec();
+        }
         let mut rows = [
             sqlite::ROWS,
             raw_sqlite::ROWS,

@@ -1,4 +1,5 @@
-//! The store on SQLite, as `open` makes it, and with memory-mapped reads.
+//! The store on SQLite, as `open` makes it, with memory-mapped reads, and on a SQLite that is built without the locks that
+//! all connections share.
 
 use std::num::NonZeroU32;
 
@@ -7,6 +8,20 @@ use store_sqlite::{CleanupOptions, SqliteOptions};
 
 use crate::ours::Ours;
 use crate::{Row, raw_sqlite};
+
+/// What a program takes part with that is built with other flags for SQLite.
+pub(crate) const UNLOCKED: &[Row] = &[Row {
+    name: "store-sqlite-unlocked",
+    format: "classic-sqlite",
+    version: "this tree",
+    engine: raw_sqlite::engine,
+    settings: "as store-sqlite, with_max_connections(8), SQLite built with the LIBSQLITE3_FLAGS of docs/sqlite.md",
+    fill: raw_sqlite::fill,
+    is_on_server: false,
+    measure: |order| run(order, SqliteOptions::new().with_max_connections(EIGHT)),
+}];
+
+const EIGHT: NonZeroU32 = NonZeroU32::new(8).expect("not zero");
 
 pub(crate) const ROWS: &[Row] = &[
     Row {
@@ -28,9 +43,8 @@ pub(crate) const ROWS: &[Row] = &[
         fill: raw_sqlite::fill,
         is_on_server: false,
         measure: |order| {
-            let connections = NonZeroU32::new(8).ok_or("not zero")?;
             let options = SqliteOptions::new().with_memory_map(1 << 30);
-            run(order, options.with_max_connections(connections))
+            run(order, options.with_max_connections(EIGHT))
         },
     },
 ];

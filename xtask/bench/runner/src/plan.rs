@@ -49,6 +49,7 @@ pub(crate) const CENTRE: Scenario = Scenario {
 
 const STORE: &str = "store-sqlite";
 const MAPPED: &str = "store-sqlite-mmap";
+const UNLOCKED: &str = "store-sqlite-unlocked";
 const RAW: &str = "raw-sqlite";
 const RAW_MAPPED: &str = "raw-sqlite-mmap";
 const GO: &str = "go-sqlite3store";
@@ -159,7 +160,7 @@ impl Plan {
         };
         for threads in [1, 2, 8, 32] {
             self.add(
-                &[STORE, RAW, MAPPED, RAW_MAPPED, GO, TOWER, TOWER_SQLX],
+                &[STORE, RAW, MAPPED, RAW_MAPPED, UNLOCKED, GO, TOWER, TOWER_SQLX],
                 Scenario { threads, ..CENTRE },
             );
         }
