@@ -25,6 +25,8 @@ mod write;
 
 mod pace;
 
+mod readers;
+
 mod subjects;
 
 mod options;

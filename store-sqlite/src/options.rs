@@ -11,6 +11,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use store_core::{CleanupOptions, Clock, Error, Limits, SystemClock};
 
+use crate::readers::Readers;
 use crate::store::{SqliteStore, check_table, retry_contention};
 use crate::{fault, table};
 
@@ -206,7 +207,9 @@ impl SqliteOptions {
             .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(move |connection| configure(connection, settings, contention_timeout));
         let pool = self.pool(self.max_connections, manager);
-        self.build(pool)
+        // The pool is the store's alone.
+        let readers = Readers::of_pool(self.max_connections.get());
+        SqliteStore::with_options(pool, readers, self)
     }
 
     /// A database in memory, gone with the store: for tests.
@@ -231,7 +234,7 @@ impl SqliteOptions {
     /// [`Error::InvalidOption`]; and faults of the system.
     pub fn build(self, pool: Pool<SqliteConnectionManager>) -> Result<SqliteStore, Error> {
         self.check()?;
-        SqliteStore::with_options(pool, self)
+        SqliteStore::with_options(pool, Readers::none(), self)
     }
 
     /// Makes the table and its index where they are missing; where they are there it does nothing.

@@ -23,6 +23,7 @@ use store_core::{
 
 use crate::options::SqliteOptions;
 use crate::pace::{Pace, Took};
+use crate::readers::Readers;
 use crate::subjects::SubjectIndex;
 use crate::write::{self, Change, Written};
 use crate::{fault, julian, table};
@@ -200,6 +201,7 @@ impl SqliteStore {
     /// A store with options that were checked.
     pub(crate) fn with_options(
         pool: Pool<SqliteConnectionManager>,
+        readers: Readers,
         options: SqliteOptions,
     ) -> Result<Self, Error> {
         let SqliteOptions { table, limits, cleanup, clock, contention_timeout, .. } = options;
@@ -208,6 +210,7 @@ impl SqliteStore {
         let subjects = has_subjects.then(|| SubjectIndex::new(&table));
         let backend = Arc::new(Backend {
             statements: Statements::new(&table),
+            readers,
             pool,
             table,
             limits,
@@ -317,6 +320,7 @@ impl Store for SqliteStore {
 
 /// What the store and its cleanup thread share. The thread holds this and never the store.
 pub(crate) struct Backend {
+    readers: Readers,
     pool: Pool<SqliteConnectionManager>,
     pub(crate) table: String,
     pub(crate) statements: Statements,
@@ -402,7 +406,16 @@ impl Backend {
     ) -> Result<T, Error> {
         let operation = |connection: &Connection| operation(&mut connection.prepare_cached(sql)?);
         match self.reader_turns {
-            ReaderTurns::None => self.run(Duration::ZERO, operation),
+            ReaderTurns::None => match self.readers.place() {
+                Some(mut place) => {
+                    let connection = match &mut *place {
+                        Some(connection) => connection,
+                        empty => empty.insert(checkout(&self.pool)?),
+                    };
+                    self.run_on(connection, Duration::ZERO, operation)
+                }
+                None => self.run(Duration::ZERO, operation),
+            },
             ReaderTurns::BetweenWriters => {
                 let started = Instant::now();
                 let _turn = self
@@ -501,12 +514,21 @@ impl Backend {
         operation: impl Fn(&Connection) -> SqliteResult<T>,
     ) -> Result<T, Error> {
         let connection = checkout(&self.pool)?;
+        self.run_on(&connection, waited, operation)
+    }
+
+    fn run_on<T>(
+        &self,
+        connection: &Connection,
+        waited: Duration,
+        operation: impl Fn(&Connection) -> SqliteResult<T>,
+    ) -> Result<T, Error> {
         if !connection.is_autocommit() {
             // What is written now would be gone with a transaction that isn't ours.
             return Err(Error::backend("the pool gave out a connection with an open transaction"));
         }
-        retry_contention(self.contention_timeout.saturating_sub(waited), || operation(&connection))
-            .map_err(|error| fault::of_statement(error, &connection, &self.table))
+        retry_contention(self.contention_timeout.saturating_sub(waited), || operation(connection))
+            .map_err(|error| fault::of_statement(error, connection, &self.table))
     }
 
     fn gave_up_waiting(&self) -> Error {
