@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::Error;
+use crate::lock::lock;
 
 /// The handle of a thread that works until it is stopped. Dropping it stops the thread.
 ///
@@ -117,9 +118,4 @@ impl fmt::Debug for BackgroundThread {
             .field("is_running", &self.is_running())
             .finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that these locks guard can be left half-changed by a panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
 
 use crate::Error;
 use crate::background::{BackgroundThread, StopSignal};
+use crate::lock::lock;
 
 /// Name of the cleanup thread; Linux shows at most 15 bytes of it.
 const THREAD_NAME: &str = "session-cleanup";
@@ -373,11 +374,6 @@ fn pause_after(batch: Duration) -> Duration {
 /// One interval and up to a tenth more.
 fn with_jitter(interval: Duration) -> Duration {
     interval.saturating_add(interval.mul_f64(fastrand::f64() / 10.0))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that these locks guard can be left half-changed by a panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Clone, Debug)]

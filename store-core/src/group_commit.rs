@@ -12,11 +12,12 @@
 use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Error;
+use crate::lock::lock;
 
 /// How often the first in line looks whether it is done before it falls asleep: some tens of microseconds.
 const YIELDS: usize = 60;
@@ -335,11 +336,6 @@ impl<J, R> Drop for Handover<'_, J, R> {
             next.place.tell(News::Lead(next.job));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code of others runs while these are held.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ mod limits;
 
 mod clock;
 
+mod lock;
+
 mod background;
 
 mod cleanup;

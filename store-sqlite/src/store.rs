@@ -428,45 +428,45 @@ impl Backend {
     }
 
     /// Does one change, together with those of other threads that come at the same time.
-    pub(crate) fn write(&self, write: &Change<'_>) -> Written {
-        let together = |writes: Vec<Change<'static>>| self.write_together(&writes);
+    pub(crate) fn write(&self, change: &Change<'_>) -> Written {
+        let together = |changes: Vec<Change<'static>>| self.write_together(&changes);
         self.line
             .submit(
                 self.contention_timeout,
-                || self.write_alone(write),
-                || write.to_owned(),
+                || self.write_alone(change),
+                || change.to_owned(),
                 together,
             )
             .unwrap_or_else(|error| Err(error.into()))
     }
 
-    fn write_alone(&self, write: &Change<'_>) -> Written {
-        if write::is_single_statement(write, self.subjects.is_some()) {
+    fn write_alone(&self, change: &Change<'_>) -> Written {
+        if write::is_single_statement(change, self.subjects.is_some()) {
             self.write_on_connection(|connection| {
-                write::execute(write, self, connection, self.now())
+                write::execute(change, self, connection, self.now())
             })?
         } else {
-            self.transact(|connection, now| write::execute(write, self, connection, now))?
+            self.transact(|connection, now| write::execute(change, self, connection, now))?
         }
     }
 
     /// Does the changes in one transaction. Where one of them fails, each is tried in a transaction of its own, so that
     /// each has its own error, and none fails because of another. Where the database wasn't to be had, all of them have
     /// waited for it.
-    fn write_together(&self, writes: &[Change<'static>]) -> Vec<Written> {
+    fn write_together(&self, changes: &[Change<'static>]) -> Vec<Written> {
         let together = self.transact(|connection, now| {
-            writes
+            changes
                 .iter()
-                .map(|write| write::execute(write, self, connection, now))
+                .map(|change| write::execute(change, self, connection, now))
                 .collect::<SqliteResult<_>>()
         });
         match together {
             Ok(written) => written,
             Err(error) if error.is_retryable() => {
                 let error = Arc::new(error);
-                writes.iter().map(|_| Err(Error::shared(&error))).collect()
+                changes.iter().map(|_| Err(Error::shared(&error))).collect()
             }
-            Err(_) => writes.iter().map(|write| self.write_alone(write)).collect(),
+            Err(_) => changes.iter().map(|change| self.write_alone(change)).collect(),
         }
     }
 
