@@ -6,8 +6,8 @@
 //! waiting by then. A writer alone neither copies nor waits. Servers such as MySQL call this group commit.
 //!
 //! Two writers that write without a pause would never meet that way: each comes while the other's transaction is
-//! under way. So a leader who finds nobody waiting, although others wrote a moment ago, looks out for them: for a
-//! fraction of what the last transaction took, and not again until it has had company anew.
+//! under way; and four would go in two pairs, by turns. So a leader looks out for those who wrote a moment ago and
+//! aren't back yet: for a fraction of what the last transaction took, and not again until it has had company anew.
 
 use std::fmt;
 use std::mem;
@@ -28,6 +28,10 @@ const LOOKOUT_PART: u32 = 4;
 
 /// However long a transaction had to wait for its disk, or for another process.
 const MAX_LOOKOUT: Duration = Duration::from_millis(1);
+
+/// A leader doesn't look out for more than make this many with itself: the more share a transaction already, the less
+/// each of them adds to what its price buys.
+const MAX_LOOKED_OUT_FOR: usize = 8;
 
 /// The line of writers of one database.
 ///
@@ -84,8 +88,8 @@ struct Line<J, R> {
     waiting: Vec<Waiting<J, R>>,
     /// How many were writing at the end of the last transaction: those that it wrote for, and those that waited.
     writers: usize,
-    /// How long the last transaction took.
-    took: Duration,
+    /// For how long the next leader may look out for them.
+    lookout: Duration,
 }
 
 struct Waiting<J, R> {
@@ -117,7 +121,7 @@ impl<J, R> GroupCommit<J, R> {
                 is_led: false,
                 waiting: Vec::new(),
                 writers: 0,
-                took: Duration::ZERO,
+                lookout: Duration::ZERO,
             }),
         }
     }
@@ -246,13 +250,13 @@ impl<J, R> GroupCommit<J, R> {
         own
     }
 
-    /// Takes those who wait; if nobody does, looks out for those who wrote just now and may come again.
+    /// Takes those who wait, and looks out first for those who wrote just now and may come again.
     fn gather(&self) -> Vec<Waiting<J, R>> {
         let began = Instant::now();
         loop {
             let mut line = lock(&self.line);
-            let lookout = (line.took / LOOKOUT_PART).min(MAX_LOOKOUT);
-            if !line.waiting.is_empty() || line.writers < 2 || began.elapsed() >= lookout {
+            let expected = line.writers.min(MAX_LOOKED_OUT_FOR);
+            if line.waiting.len() + 1 >= expected || began.elapsed() >= line.lookout {
                 return mem::take(&mut line.waiting);
             }
             drop(line);
@@ -290,13 +294,13 @@ struct Handover<'a, J, R> {
     /// Those who wait for this leader and have not been told yet.
     places: Vec<Arc<Place<J, R>>>,
     began: Instant,
-    /// For how many it wrote.
-    writers: usize,
+    /// How many were writing when the first of them was told, and could come back.
+    writers: Option<usize>,
 }
 
 impl<'a, J, R> Handover<'a, J, R> {
     fn new(line: &'a GroupCommit<J, R>) -> Self {
-        Self { line, places: Vec::new(), began: Instant::now(), writers: 1 }
+        Self { line, places: Vec::new(), began: Instant::now(), writers: None }
     }
 
     /// Does the work of others.
@@ -314,7 +318,7 @@ impl<'a, J, R> Handover<'a, J, R> {
 
     fn deliver(mut self, results: impl ExactSizeIterator<Item = R>) {
         assert_eq!(results.len(), self.places.len(), "each job has one result");
-        self.writers += results.len();
+        self.writers = Some(1 + results.len() + lock(&self.line.line).waiting.len());
         for (place, result) in self.places.drain(..).zip(results) {
             place.tell(News::Done(result));
         }
@@ -327,8 +331,8 @@ impl<J, R> Drop for Handover<'_, J, R> {
             place.tell(News::LeaderPanicked);
         }
         let mut line = lock(&self.line.line);
-        line.took = self.began.elapsed();
-        line.writers = self.writers + line.waiting.len();
+        line.lookout = (self.began.elapsed() / LOOKOUT_PART).min(MAX_LOOKOUT);
+        line.writers = self.writers.unwrap_or(1 + line.waiting.len());
         line.is_led = !line.waiting.is_empty();
         if line.is_led {
             let next = line.waiting.remove(0);
@@ -405,16 +409,18 @@ mod tests {
 
     #[test]
     fn many_writers_each_get_their_own_result_one_transaction_at_a_time() {
+        const WRITERS: usize = 8;
         let line = GroupCommit::<usize, usize>::new();
         let running = AtomicUsize::new(0);
         let exclusively = |count: usize| {
+            assert!(lock(&line.line).writers <= WRITERS, "nobody is counted twice");
             assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
             thread::yield_now();
             running.fetch_sub(1, Ordering::SeqCst);
             count
         };
         thread::scope(|scope| {
-            for i in 0..8 {
+            for i in 0..WRITERS {
                 let (line, exclusively) = (&line, &exclusively);
                 scope.spawn(move || {
                     for n in 0..200 {
@@ -442,7 +448,7 @@ mod tests {
     fn writer_is_alone_again_once_the_others_are_gone() {
         let line = GroupCommit::<u32, u32>::new();
         *lock(&line.line) =
-            Line { is_led: false, waiting: Vec::new(), writers: 2, took: Duration::from_micros(1) };
+            Line { is_led: false, waiting: Vec::new(), writers: 2, lookout: Duration::ZERO };
         for n in 0..3 {
             let result = line.submit(LONG, || n, || unreachable!(), |_| unreachable!());
             assert_eq!(result, Ok(n));
@@ -451,27 +457,29 @@ mod tests {
     }
 
     #[test]
-    fn leader_takes_those_who_come_while_it_looks_out() {
+    fn leader_looks_out_for_all_who_wrote_a_moment_ago() {
+        const WRITERS: usize = 4;
         let line = GroupCommit::<usize, usize>::new();
-        lock(&line.line).writers = 2;
+        *lock(&line.line) =
+            Line { is_led: false, waiting: Vec::new(), writers: WRITERS, lookout: LONG };
         thread::scope(|scope| {
-            // Whoever waits when the leadership is handed over leads; the other one is taken by it or leads later.
-            lock(&line.line).is_led = true;
-            let writers: Vec<_> = (1..=2)
+            let writers: Vec<_> = (0..WRITERS)
                 .map(|n| {
                     let line = &line;
-                    scope.spawn(move || line.submit(LONG, || unreachable!(), || n, |jobs| jobs))
+                    scope.spawn(move || {
+                        let together = |jobs: Vec<usize>| {
+                            assert_eq!(jobs.len(), WRITERS);
+                            jobs
+                        };
+                        line.submit(LONG, || unreachable!(), || n, together)
+                    })
                 })
                 .collect();
-            while lock(&line.line).waiting.len() < 2 {
-                thread::yield_now();
-            }
-            drop(Handover::new(&line));
-            for (n, writer) in (1..).zip(writers) {
+            for (n, writer) in writers.into_iter().enumerate() {
                 assert_eq!(writer.join().expect("no panic"), Ok(n));
             }
         });
-        assert_eq!(lock(&line.line).writers, 2, "both in one transaction");
+        assert_eq!(lock(&line.line).writers, WRITERS);
         assert!(!line.is_led());
     }
 
