@@ -669,7 +669,57 @@ fn retry<T, E>(
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as StdError;
+    use std::num::NonZeroU32;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use chrono::TimeDelta;
+
     use super::*;
+
+    #[test]
+    fn readers_go_on_while_a_writer_waits_for_another_process() -> Result<(), Box<dyn StdError>> {
+        const READERS: usize = 4;
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("app.db");
+        // One place for readers, and two connections in the pool.
+        let store = SqliteOptions::new()
+            .with_max_connections(NonZeroU32::MIN.saturating_add(2))
+            .with_connection_timeout(Duration::from_secs(10))
+            .with_cleanup(CleanupOptions::disabled())
+            .open(&path)?;
+        let in_an_hour = Utc::now() + TimeDelta::hours(1);
+        store.commit("token", b"data", in_an_hour)?;
+        let mut other = Connection::open(&path)?;
+        let transaction = other.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let start = Barrier::new(READERS);
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| store.commit("token", b"new", in_an_hour));
+            while store.backend.pool.state().idle_connections > 0 {
+                thread::yield_now();
+            }
+            let readers: Vec<_> = (0..READERS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        (0..500).try_for_each(|_| {
+                            let found = store.find("token")?;
+                            assert_eq!(found.as_deref(), Some(&b"data"[..]));
+                            Ok::<_, Error>(())
+                        })
+                    })
+                })
+                .collect();
+            for reader in readers {
+                reader.join().expect("no panic")?;
+            }
+            transaction.commit()?;
+            writer.join().expect("no panic")?;
+            assert_eq!(store.find("token")?.as_deref(), Some(&b"new"[..]));
+            Ok(())
+        })
+    }
 
     #[test]
     fn every_statement_finds_its_rows_by_an_index() -> SqliteResult<()> {
