@@ -1,5 +1,6 @@
 //! The programs of a product: the machine's own, or a copy below the target directory.
 
+use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,14 +61,16 @@ impl Installation {
         if let Some(installation) = Self::find(product)? {
             return Ok(installation);
         }
-        match product {
-            Product::MariaDb if packages::may_install() => packages::install(&Selection::MARIADB)?,
-            Product::MariaDb => packages::download(&Selection::MARIADB)?,
-            Product::MySql => packages::download(&Selection::MYSQL)?,
+        let selection = match product {
+            Product::MariaDb => &Selection::MARIADB,
+            Product::MySql => &Selection::MYSQL,
+        };
+        if product == Product::MariaDb && packages::may_install() {
+            packages::install(selection)?;
+        } else {
+            packages::download(selection)?;
         }
-        Self::find(product)?.ok_or_else(|| {
-            format!("the packages of {product} lack programs that are needed").into()
-        })
+        Self::find(product)?.ok_or_else(|| incomplete(selection, "programs that are needed"))
     }
 
     /// What [`find`](Self::find) finds of a MariaDB that can be a node of a cluster.
@@ -102,7 +105,7 @@ impl Installation {
             packages::download(&Selection::GALERA)?;
         }
         Self::find_with_galera()?
-            .ok_or_else(|| "the packages of MariaDB lack what a cluster needs".into())
+            .ok_or_else(|| incomplete(&Selection::GALERA, "what a cluster needs"))
     }
 
     /// Whose programs these are.
@@ -257,6 +260,17 @@ impl Installation {
         let paths = self.directories.iter().map(|directory| directory.join(name));
         paths.into_iter().find(|path| path.is_file())
     }
+}
+
+/// What to say of packages that are there and not enough.
+fn incomplete(selection: &Selection, lacking: &str) -> Box<dyn Error + Send + Sync> {
+    let (product, copy) = (selection.product, packages::place(selection));
+    let again = if copy.is_dir() {
+        format!("; delete {} to have them downloaded anew", copy.display())
+    } else {
+        String::new()
+    };
+    format!("the packages of {product} lack {lacking}{again}").into()
 }
 
 fn library_directories(tree: &Path) -> Result<Vec<PathBuf>> {

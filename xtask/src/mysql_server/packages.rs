@@ -69,9 +69,14 @@ pub(super) fn may_install() -> bool {
     env::var_os("CI").is_some() && getuid().is_root() && has_apt()
 }
 
-/// Where the unpacked packages are, if they are.
+/// Where the packages are kept, if they were downloaded.
+pub(super) fn place(selection: &Selection) -> PathBuf {
+    servers().join(selection.name)
+}
+
+/// Where they are unpacked.
 pub(super) fn tree(selection: &Selection) -> PathBuf {
-    servers().join(selection.name).join("tree")
+    place(selection).join("tree")
 }
 
 /// Installs packages on the machine, without starting any service.
@@ -159,7 +164,8 @@ fn fill(selection: &Selection, place: &Path) -> Result {
     // One source of many that is out of reach needn't matter. Where it does, the next step fails.
     let updated = program::run(apt_get().arg("update"));
     let mut download = apt_get();
-    download.args(["install", "--yes", "--download-only"]).args(selection.whole);
+    // Those that the machine has as well: a copy is complete by itself but for the libraries underneath.
+    download.args(["install", "--yes", "--download-only", "--reinstall"]).args(selection.whole);
     program::run(&mut download).map_err(|error| {
         updated.err().map_or(error.to_string(), |first| format!("{first}{error}"))
     })?;
