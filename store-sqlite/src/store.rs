@@ -687,6 +687,7 @@ mod tests {
         let store = SqliteOptions::new()
             .with_max_connections(NonZeroU32::MIN.saturating_add(2))
             .with_connection_timeout(Duration::from_secs(10))
+            .with_contention_timeout(Duration::from_secs(60))
             .with_cleanup(CleanupOptions::disabled())
             .open(&path)?;
         let in_an_hour = Utc::now() + TimeDelta::hours(1);
