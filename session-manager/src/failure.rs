@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
+use store_core::Report;
+
 use crate::{Codec, Error, SessionManager};
 
 /// Why a handler, or its session, failed: any error that `?` takes.
@@ -44,13 +46,7 @@ impl ErrorResponse {
     /// ([`Error::is_temporary`]), 500 for everything else. The error and its causes go to the log.
     #[must_use]
     pub fn default_for(error: &(dyn StdError + 'static)) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        log::error!("a request failed: {text}");
+        log::error!("a request failed: {}", Report(error));
         let is_temporary = match error.downcast_ref::<store_core::Error>() {
             Some(error) => Error::is_temporary_of_store(error),
             None => error.downcast_ref().is_some_and(Error::is_temporary),

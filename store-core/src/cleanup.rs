@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
 
-use crate::Error;
 use crate::background::{BackgroundThread, StopSignal};
 use crate::lock::lock;
+use crate::{Error, Report};
 
 /// Name of the cleanup thread; Linux shows at most 15 bytes of it.
 const THREAD_NAME: &str = "session-cleanup";
@@ -214,15 +214,7 @@ impl fmt::Display for SweepFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked => f.write_str("the sweep panicked"),
-            Self::Failed(error) => {
-                write!(f, "{error}")?;
-                let mut cause = std::error::Error::source(error);
-                while let Some(error) = cause {
-                    write!(f, ": {error}")?;
-                    cause = error.source();
-                }
-                Ok(())
-            }
+            Self::Failed(error) => fmt::Display::fmt(&Report(error), f),
         }
     }
 }

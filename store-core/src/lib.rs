@@ -43,6 +43,8 @@ mod change;
 
 mod memory;
 
+mod report;
+
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
@@ -56,4 +58,5 @@ pub use error::{Cause, Error, TokenProblem};
 pub use group_commit::{GroupCommit, GroupError};
 pub use limits::Limits;
 pub use memory::{MemoryOptions, MemoryStore};
+pub use report::Report;
 pub use store::{MAX_SUBJECT_LEN, Record, Store, SubjectStore, check_subject};

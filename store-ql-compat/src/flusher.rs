@@ -1,12 +1,11 @@
 //! The thread that makes relaxed commits durable.
 
-use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use store_core::{BackgroundThread, Error};
+use store_core::{BackgroundThread, Error, Report};
 
 const THREAD_NAME: &str = "session-flush";
 
@@ -45,8 +44,7 @@ fn report(flush: &impl Fn() -> Result<(), Error>, on_failure: Option<&FailureHoo
         Err(_) => Error::backend("the thread panicked"),
     };
     let report = || {
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        log::error!("sessions could not be made durable: {error}{cause}");
+        log::error!("sessions could not be made durable: {}", Report(&error));
         if let Some(hook) = on_failure {
             hook(&error);
         }

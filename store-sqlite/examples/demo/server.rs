@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::{env, io};
 
 use session_manager::{CookiePolicy, ErrorResponse, SessionManager};
-use store_core::SubjectStore;
+use store_core::{Report, SubjectStore};
 
 use crate::app;
 
@@ -56,13 +56,7 @@ fn announce(line: &str) -> io::Result<()> {
 }
 
 fn log(error: &(dyn Error + 'static)) {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    say(&line);
+    say(&Report(error).to_string());
 }
 
 fn say(line: &str) {
