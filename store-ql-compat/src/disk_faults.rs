@@ -398,7 +398,7 @@ fn crash_in_relaxed_mode_loses_the_last_interval_and_revives_nobody() -> Result<
     let relaxed = || options().with_durability(Durability::Relaxed(Duration::from_secs(3_600)));
     let disk = Disk::new();
     let store = open(&disk, relaxed())?;
-    for token in ["deleted", "renamed", "of a subject", "ended"] {
+    for token in ["deleted", "renamed", "of a subject", "ended", "shortened"] {
         store.commit(token, b"data", in_an_hour())?;
     }
     assert!(store.set_subject("of a subject", Some("one"))?);
@@ -422,6 +422,15 @@ fn crash_in_relaxed_mode_loses_the_last_interval_and_revives_nobody() -> Result<
         }
         assert!(store.find("new")?.is_some() && store.find("late")?.is_some());
     }
+    let soon = Utc::now() + TimeDelta::minutes(1);
+    assert!(store.touch("shortened", soon)?);
+    for random in 0..10 {
+        let found = crashed(random)?.find_with_expiry("shortened")?;
+        assert_eq!(found.map(|(_, expiry)| expiry), Some(soon));
+    }
+    assert!(store.touch("shortened", in_an_hour())?);
+    let (_, expiry) = crashed(0)?.find_with_expiry("shortened")?.expect("it was durable");
+    assert_eq!(expiry, soon, "a later end waits for the flush");
     store.commit("last", b"data", in_an_hour())?;
     store.stop_cleanup();
     assert!(crashed(0)?.find("last")?.is_some(), "stopping flushes");

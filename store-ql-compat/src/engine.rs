@@ -154,7 +154,7 @@ impl Engine {
 
     /// Runs something that writes, in a transaction. Nobody else of the store may be writing.
     ///
-    /// The operation says how durable the commit must be, before it changes anything.
+    /// The operation says how durable the commit must be.
     pub(crate) fn write<T>(
         &self,
         operation: impl Fn(&mut WriteTransaction) -> Result<T, RedbError>,

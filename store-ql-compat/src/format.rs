@@ -169,6 +169,8 @@ pub(crate) struct Opened<'t> {
     pub(crate) expiries: Table<'t, Bytes, ()>,
     pub(crate) subjects: Table<'t, Bytes, Bytes>,
     pub(crate) by_subject: Table<'t, Bytes, ()>,
+    /// Whether a live session was given an earlier end than it had.
+    pub(crate) has_shortened: bool,
 }
 
 impl<'t> Opened<'t> {
@@ -181,6 +183,7 @@ impl<'t> Opened<'t> {
             expiries: transaction.open_table(tables.expiries())?,
             subjects: transaction.open_table(tables.subjects())?,
             by_subject: transaction.open_table(tables.by_subject())?,
+            has_shortened: false,
         })
     }
 }

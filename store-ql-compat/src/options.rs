@@ -32,8 +32,9 @@ pub enum Durability {
     /// each interval: at the most what was committed in one interval and the duration of a flush. Nothing is damaged.
     /// Commits are several times as fast.
     ///
-    /// What ends a session is durable all the same: `delete`, `delete_by_subject`, `rename`, and writes with an expiry in
-    /// the past. So no crash brings back a session that was logged out. `stop_cleanup` and dropping the store flush.
+    /// What ends a session, or lets it end sooner, is durable all the same: `delete`, `delete_by_subject`, `rename`, and
+    /// writes with an earlier expiry than the session had. So no crash brings back a session that was logged out.
+    /// `stop_cleanup` and dropping the store flush.
     Relaxed(Duration),
 }
 

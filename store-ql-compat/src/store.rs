@@ -420,15 +420,19 @@ impl Backend {
     fn transact(&self, writes: &[Write<'_>]) -> Result<Vec<Written>, Failure> {
         self.engine.write(|transaction| {
             let now = instant(self.clock.now());
+            let mut tables = Opened::new(&self.tables, transaction)?;
+            let written = writes.iter().map(|write| write.execute(&mut tables, now));
+            let written = written.collect::<Result<_, _>>()?;
             let is_durable = !self.is_flushed_later.load(Ordering::Acquire)
-                || writes.iter().any(|write| write.must_be_durable(now));
+                || writes.iter().any(Write::must_be_durable)
+                || tables.has_shortened;
+            drop(tables);
             if !is_durable {
                 let relaxed = transaction.set_durability(redb::Durability::None);
                 relaxed.expect("only savepoints forbid it, and the store makes none");
                 self.is_flush_due.store(true, Ordering::Release);
             }
-            let mut tables = Opened::new(&self.tables, transaction)?;
-            writes.iter().map(|write| write.execute(&mut tables, now)).collect()
+            Ok(written)
         })
     }
 

@@ -31,19 +31,21 @@ impl Write<'_> {
     }
 
     /// Whether it ends a session that a crash must not bring back, or is asked for the sake of the disk. A sweep removes
-    /// only what nobody finds anyway.
-    pub(crate) fn must_be_durable(&self, now: Instant) -> bool {
+    /// only what nobody finds anyway. What other changes do to the end of a session shows when they are made, in
+    /// [`Opened::has_shortened`].
+    pub(crate) fn must_be_durable(&self) -> bool {
         match self {
             Self::Change(
                 Change::Rename { .. } | Change::Delete { .. } | Change::DeleteBySubject { .. },
             )
             | Self::Flush => true,
             Self::Change(
-                Change::Commit { expiry, .. }
-                | Change::Replace { expiry, .. }
-                | Change::Touch { expiry, .. },
-            ) => *expiry <= now,
-            Self::Change(Change::SetSubject { .. }) | Self::Sweep { .. } => false,
+                Change::Commit { .. }
+                | Change::Replace { .. }
+                | Change::Touch { .. }
+                | Change::SetSubject { .. },
+            )
+            | Self::Sweep { .. } => false,
         }
     }
 
@@ -146,6 +148,8 @@ impl Opened<'_> {
             if old <= now {
                 // A new session, which isn't of the expired one's subject.
                 self.untie(token)?;
+            } else if expiry < old {
+                self.has_shortened = true;
             }
         }
         self.expiries.insert(&*join(expiry, token), ())?;
