@@ -513,6 +513,8 @@ impl Backend {
     /// On one snapshot, because tokens are the only order that the table has: a walk page by page would miss a session
     /// that is renamed to a token behind it, and meet one twice that is renamed ahead.
     fn walk(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+        // Once, and before the snapshot: a session may be given a later expiry after it, and is live all the while.
+        let now = instant(self.clock.now());
         let snapshot = self.engine.snapshot()?;
         let sessions = contain(|| Ok(snapshot.open_table(self.tables.sessions())?))?;
         let mut rows = contain(|| Ok(sessions.iter()?))?;
@@ -520,7 +522,7 @@ impl Backend {
             // Where a row lies in its page is looked up only now, and may be damaged.
             let (token, value) = contain(|| Ok((token.value(), value.value())))?;
             let (expiry, data) = split(value).map_err(fault::of_redb)?;
-            if expiry <= instant(self.clock.now()) {
+            if expiry <= now {
                 continue;
             }
             let token = str::from_utf8(token).map_err(|_| no_text());

@@ -428,6 +428,29 @@ fn session_that_expires_while_a_writer_waits_is_not_revived() -> TestResult {
 }
 
 #[test]
+fn walk_shows_sessions_whose_expiry_is_moved_meanwhile() -> TestResult {
+    let clock = Arc::new(ManualClock::new(Utc::now()));
+    let store = options().with_clock(clock.clone()).in_memory()?;
+    let in_minutes = |minutes| clock.now() + TimeDelta::minutes(minutes);
+    for token in ["a", "b", "c"] {
+        store.commit(token, b"data", in_minutes(1))?;
+    }
+    let mut seen = Vec::new();
+    store.for_each(&mut |record| {
+        if seen.is_empty() {
+            for token in ["a", "b", "c"] {
+                assert!(store.touch(token, in_minutes(10)).is_ok_and(|is_live| is_live));
+            }
+            clock.advance(TimeDelta::minutes(2));
+        }
+        seen.push(record.token.to_owned());
+        ControlFlow::Continue(())
+    })?;
+    assert_eq!(seen, ["a", "b", "c"]);
+    Ok(())
+}
+
+#[test]
 fn session_committed_over_an_expired_one_has_no_subject() -> TestResult {
     let store = options().in_memory()?;
     store.commit("token", b"data", in_an_hour())?;
