@@ -25,6 +25,31 @@ const MAX_ATTEMPTS: usize = 64;
 /// A response header: its name and value.
 pub type Header = (&'static str, String);
 
+/// Why a session could not be written.
+struct Failure {
+    error: Error,
+    /// The store may have the new content all the same, now or in a moment: a reply was lost, or came too late.
+    may_be_written: bool,
+}
+
+impl Failure {
+    fn not_written(error: impl Into<Error>) -> Self {
+        Self { error: error.into(), may_be_written: false }
+    }
+
+    fn written(error: Error) -> Self {
+        Self { error, may_be_written: true }
+    }
+
+    /// Of a write, about which only a refusal of what was to be written is certain.
+    fn of_write(error: store_core::Error) -> Self {
+        use store_core::Error::{DataTooLarge, ExpiryOutOfRange, InvalidToken};
+        let is_refused =
+            matches!(error, InvalidToken(_) | DataTooLarge { .. } | ExpiryOutOfRange { .. });
+        Self { error: error.into(), may_be_written: !is_refused }
+    }
+}
+
 /// What became of a session that the store had.
 enum Outcome {
     /// It is live until then.
@@ -44,8 +69,10 @@ impl<C: Codec> Session<'_, C> {
     /// # Errors
     /// [`Error::Store`]; [`Error::Conflict`] where other requests changed the session at each of 64
     /// attempts; [`Error::WrongType`] where another request has put a value of another type where this one's
-    /// [`update`](Self::update) looks. The session is then as the other requests left it, and this one's
-    /// changes are lost as a whole; answer with an error.
+    /// [`update`](Self::update) looks; answer with an error. The session is then as the other requests left it, and this
+    /// one's changes are lost as a whole, unless the store failed in a way that leaves open whether it has them, or failed
+    /// to end other sessions afterwards. A session that was to be renewed keeps its old token where it surely wasn't
+    /// written, and ends where it may have been.
     #[doc(alias = "Commit")]
     #[doc(alias = "WriteSessionCookie")]
     pub fn finish(mut self) -> Result<Vec<Header>, Error> {
@@ -62,10 +89,10 @@ impl<C: Codec> Session<'_, C> {
         }
         self.leave_defective()?;
         let was_destroyed = self.destroyed.is_some();
-        let written = self.claim_merged().and_then(|are_live| match self.origin {
+        let written = self.claim_merged(now).and_then(|are_live| match self.origin {
             // Where a merged session has ended, its values must not live on: all changes are dropped.
             _ if !are_live => Ok(None),
-            Origin::Superseded => Ok(None),
+            Origin::Superseded(_) => Ok(None),
             Origin::Stored(_) => self.write(now),
             Origin::Fresh => self.create(now),
         });
@@ -83,13 +110,15 @@ impl<C: Codec> Session<'_, C> {
         Ok(headers)
     }
 
-    /// Parts with a session that the store has and that can't be gone on with.
+    /// Parts with a session that the store has and that can't be gone on with. It ends unless another request has moved
+    /// its deadline meanwhile.
     fn leave_defective(&mut self) -> Result<(), Error> {
         let Some(defect) = self.defect() else { return Ok(()) };
-        if let Origin::Stored(stored) = std::mem::replace(&mut self.origin, Origin::Fresh)
-            && defect == Defect::Expired
+        if let Origin::Stored(Stored { key, data, .. }) =
+            std::mem::replace(&mut self.origin, Origin::Fresh)
+            && let Defect::Expired { deadline } = defect
         {
-            self.manager.store.delete(stored.key.as_str())?;
+            self.manager.store.replace(key.as_str(), &data, &data, deadline)?;
         }
         Ok(())
     }
@@ -111,7 +140,12 @@ impl<C: Codec> Session<'_, C> {
         let token = Token::generate()?;
         let key = manager.key(&token);
         manager.store.commit(key.as_str(), &data, expiry)?;
-        let tied = self.write_subject(&key).and_then(|tied| {
+        let subject = self.subject();
+        let tied = match &subject {
+            Some(subject) if self.changes_subject => manager.tie(&key, Some(subject)),
+            _ => Ok(true),
+        };
+        let tied = tied.and_then(|tied| {
             if tied {
                 self.end_others(Some(&key))?;
             }
@@ -137,7 +171,6 @@ impl<C: Codec> Session<'_, C> {
     /// a new one.
     fn write(&mut self, now: DateTime<Utc>) -> Result<Option<String>, Error> {
         let Origin::Stored(stored) = &mut self.origin else { return Ok(None) };
-        let store = &self.manager.store;
         let (old_key, old_expiry) = (stored.key.clone(), stored.expiry);
         let renewal = self.renewal.take();
         let is_renewed = renewal.is_some();
@@ -152,27 +185,28 @@ impl<C: Codec> Session<'_, C> {
         }
         let (token, key) = (stored.token.clone(), stored.key.clone());
 
-        let outcome = self.write_content(&key, now).and_then(|outcome| {
-            if let Outcome::Live { .. } = outcome {
-                self.end_others(Some(&key))?;
-            }
-            Ok(outcome)
-        });
-        let expiry = match outcome {
+        let expiry = match self.write_content(&key, now) {
             Ok(Outcome::Live { expiry }) => expiry,
             Ok(Outcome::Lost) => {
                 self.manager.report(EventKind::Lost, &key);
                 return Ok(None);
             }
-            Err(error) => {
-                if is_renewed {
+            Err(Failure { error, may_be_written }) => {
+                match (is_renewed, may_be_written) {
+                    (true, true) => abandon(self.manager, &key, &old_key),
                     // The browser isn't going to hear of the new token, so the old one must stay good.
-                    let _ = store.rename(key.as_str(), old_key.as_str());
-                    self.manager.superseded.withdraw(&old_key, &key);
+                    (true, false) => give_back(self.manager, &key, &old_key),
+                    (false, _) => {}
                 }
                 return Err(error);
             }
         };
+        if let Err(error) = self.end_others(Some(&key)) {
+            if is_renewed {
+                abandon(self.manager, &key, &old_key);
+            }
+            return Err(error);
+        }
         if is_renewed {
             self.manager.report(EventKind::Renewed, &key);
         }
@@ -189,21 +223,47 @@ impl<C: Codec> Session<'_, C> {
         Ok(needs_cookie.then(|| self.cookie(&token, expiry, now)))
     }
 
-    /// Subject, values and expiry, in this order: a session that holds a log in is already in the index.
-    fn write_content(&mut self, key: &SessionKey, now: DateTime<Utc>) -> Result<Outcome, Error> {
-        if !self.write_subject(key)? {
-            return Ok(Outcome::Lost);
-        }
+    /// Values, expiry and subject. A session whose data say who is logged in must be in the index, whatever fails and
+    /// whoever else writes; one that the index has although nobody is logged in does no harm. So it is tied before its
+    /// data are written, and untied after.
+    fn write_content(&mut self, key: &SessionKey, now: DateTime<Utc>) -> Result<Outcome, Failure> {
         let manager = self.manager;
+        let subject = self.changes_subject.then(|| self.subject());
         let Origin::Stored(stored) = &mut self.origin else { return Ok(Outcome::Lost) };
-        match self.content.get_mut() {
+        if let Some(Some(subject)) = &subject {
+            match manager.tie(key, Some(subject)) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Outcome::Lost),
+                Err(error) => {
+                    let _ = manager.tie(key, manager.subject_in(&stored.data).as_deref());
+                    return Err(Failure::not_written(error));
+                }
+            }
+        }
+        let written = match self.content.get_mut() {
             Some(content) if !self.changes.is_empty() => {
                 replace(manager, stored, content, &mut self.changes, now)
             }
-            Some(content) => touch(manager, stored, content.deadline, now),
+            Some(content) => {
+                touch(manager, stored, content.deadline, now).map_err(Failure::not_written)
+            }
             // Nobody has asked for anything, and it isn't time to move the expiry.
             None => Ok(Outcome::Live { expiry: stored.expiry }),
+        };
+        match (&written, &subject) {
+            (Ok(Outcome::Live { .. }), Some(None)) => {
+                untie(manager, key).map_err(Failure::written)?;
+            }
+            (Ok(Outcome::Live { .. }), Some(Some(subject))) if stored.is_newer => {
+                // A request that wrote in between may have untied it.
+                manager.tie(key, Some(subject)).map_err(Failure::written)?;
+            }
+            (Err(Failure { may_be_written: false, .. }), Some(Some(_))) => {
+                let _ = manager.tie(key, manager.subject_in(&stored.data).as_deref());
+            }
+            _ => {}
         }
+        written
     }
 
     /// Whether a tenth of the idle timeout has passed since the expiry was moved last.
@@ -214,19 +274,13 @@ impl<C: Codec> Session<'_, C> {
         }
     }
 
-    /// Ties the session to its subject or unties it; `false` if the session is gone.
-    fn write_subject(&self, key: &SessionKey) -> Result<bool, Error> {
-        if !self.changes_subject {
-            return Ok(true);
-        }
-        let subject = self.subject();
-        Ok(self.manager.subjects()?.set_subject(key.as_str(), subject.as_deref())?)
-    }
-
     /// Ends the sessions that this one replaces; `own` is the one that stays.
     fn end_others(&mut self, own: Option<&SessionKey>) -> Result<(), Error> {
         while let Some(Merged { key, claimed }) = self.merged.last() {
             self.manager.store.delete(claimed.as_ref().unwrap_or(key).as_str())?;
+            if let Some(claimed) = claimed {
+                self.manager.superseded.withdraw(key, claimed);
+            }
             self.manager.report(EventKind::Destroyed, key);
             self.merged.pop();
         }
@@ -237,11 +291,14 @@ impl<C: Codec> Session<'_, C> {
     }
 
     /// Takes the merged sessions away from other requests; `false` if one of them has ended meanwhile.
-    fn claim_merged(&mut self) -> Result<bool, Error> {
+    fn claim_merged(&mut self, now: DateTime<Utc>) -> Result<bool, Error> {
         let manager = self.manager;
         for Merged { key, claimed } in &mut self.merged {
             let own = manager.key(&Token::generate()?);
+            manager.superseded.announce(key, &own, now);
+            // After an error the store may have renamed it all the same, so the announcement stands.
             if !rename(manager, key, &own)? {
+                manager.superseded.withdraw(key, &own);
                 return Ok(false);
             }
             *claimed = Some(own);
@@ -253,8 +310,7 @@ impl<C: Codec> Session<'_, C> {
     fn release_merged(&mut self) {
         for Merged { key, claimed } in self.merged.drain(..) {
             if let Some(claimed) = claimed {
-                // Best effort: what failed may have been the store.
-                let _ = self.manager.store.rename(claimed.as_str(), key.as_str());
+                give_back(self.manager, &claimed, &key);
             }
         }
     }
@@ -283,6 +339,34 @@ fn rename<C: Codec>(
     Ok(is_live)
 }
 
+/// Gives a session its old key again, unless somebody has logged out of that meanwhile. Best effort: what has failed may
+/// be the store.
+fn give_back<C: Codec>(manager: &SessionManager<C>, key: &SessionKey, old_key: &SessionKey) {
+    let _ = manager.store.rename(key.as_str(), old_key.as_str());
+    if manager.superseded.has_ended(old_key) {
+        let _ = manager.store.delete(old_key.as_str());
+    }
+    manager.superseded.withdraw(old_key, key);
+}
+
+/// Ends a renewed session of whose new token the browser isn't going to hear. It can't have the old one again, because
+/// whoever knew that before would be logged in with it. Best effort: nobody knows the new one.
+fn abandon<C: Codec>(manager: &SessionManager<C>, key: &SessionKey, old_key: &SessionKey) {
+    let _ = manager.store.delete(key.as_str());
+    manager.superseded.withdraw(old_key, key);
+}
+
+/// Unties a session whose data name no subject any more, unless another request has logged in since: its tie may be the
+/// one that goes.
+fn untie<C: Codec>(manager: &SessionManager<C>, key: &SessionKey) -> Result<(), Error> {
+    manager.tie(key, None)?;
+    let data = manager.store.find(key.as_str())?;
+    if let Some(subject) = data.and_then(|data| manager.subject_in(&data)) {
+        manager.tie(key, Some(&subject))?;
+    }
+    Ok(())
+}
+
 /// Writes the content, to newer data if need be.
 fn replace<C: Codec>(
     manager: &SessionManager<C>,
@@ -290,18 +374,19 @@ fn replace<C: Codec>(
     content: &mut Content,
     changes: &mut [Change<C>],
     now: DateTime<Utc>,
-) -> Result<Outcome, Error> {
+) -> Result<Outcome, Failure> {
     let (store, codec) = (&manager.store, &manager.codec);
     let mut pauses = pauses();
     let mut _turn = None;
     for attempt in 1..=MAX_ATTEMPTS {
-        let data = encode(codec, content, &stored.data)?;
+        let data = encode(codec, content, &stored.data).map_err(Failure::not_written)?;
         if attempt == 1 && data == stored.data {
             // The changes came to nothing.
-            return touch(manager, stored, content.deadline, now);
+            return touch(manager, stored, content.deadline, now).map_err(Failure::not_written);
         }
         let expiry = manager.expiry(content.deadline, now);
-        if store.replace(stored.key.as_str(), &stored.data, &data, expiry)? {
+        let replaced = store.replace(stored.key.as_str(), &stored.data, &data, expiry);
+        if replaced.map_err(Failure::of_write)? {
             return Ok(Outcome::Live { expiry });
         }
 
@@ -311,19 +396,20 @@ fn replace<C: Codec>(
         } else if let Some(pause) = pauses.next() {
             thread::sleep(pause);
         }
-        let Some(newer) = store.find(stored.key.as_str())? else { return Ok(Outcome::Lost) };
+        let newer = store.find(stored.key.as_str()).map_err(Failure::not_written)?;
+        let Some(newer) = newer else { return Ok(Outcome::Lost) };
         let Ok(decoded) = codec.decode(&newer) else {
             manager.report(EventKind::Poisoned, &stored.key);
             return Ok(Outcome::Lost);
         };
         manager.report(EventKind::Conflict, &stored.key);
-        stored.data = newer;
+        (stored.data, stored.is_newer) = (newer, true);
         *content = Content { deadline: decoded.deadline, values: Values::stored(decoded.values) };
         for change in &mut *changes {
-            content.apply(change, codec, &stored.data)?;
+            content.apply(change, codec, &stored.data).map_err(Failure::not_written)?;
         }
     }
-    Err(Error::Conflict { attempts: MAX_ATTEMPTS })
+    Err(Failure::not_written(Error::Conflict { attempts: MAX_ATTEMPTS }))
 }
 
 /// Moves the expiry of a session whose data stay as they are, if it has an idle timeout of which a tenth has
@@ -340,8 +426,17 @@ fn touch<C: Codec>(
     if !is_due || expiry - stored.expiry <= TimeDelta::milliseconds(1) {
         return Ok(Outcome::Live { expiry: stored.expiry });
     }
-    let is_live = manager.store.touch(stored.key.as_str(), expiry)?;
-    Ok(if is_live { Outcome::Live { expiry } } else { Outcome::Lost })
+    let (store, key) = (&manager.store, stored.key.as_str());
+    if expiry < deadline {
+        let is_live = store.touch(key, expiry)?;
+        return Ok(if is_live { Outcome::Live { expiry } } else { Outcome::Lost });
+    }
+    // Another request may have moved the deadline, and then knows better.
+    if store.replace(key, &stored.data, &stored.data, expiry)? {
+        return Ok(Outcome::Live { expiry });
+    }
+    let newer = store.find_with_expiry(key)?;
+    Ok(newer.map_or(Outcome::Lost, |(_, expiry)| Outcome::Live { expiry }))
 }
 
 fn encode<C: Codec>(codec: &C, content: &Content, data: &[u8]) -> Result<Vec<u8>, Error> {

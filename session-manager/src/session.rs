@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{Codec, Json};
+use crate::codec::{Codec, Decoded, Json};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::manager::SessionManager;
@@ -59,12 +59,18 @@ pub struct Session<'m, C = Json> {
     pub(crate) destroys_others: Option<String>,
 }
 
+/// The last instant of a whole second that RFC 3339 has a form for, and so every codec.
+const LATEST: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+    Some(latest) => latest,
+    None => DateTime::<Utc>::MAX_UTC,
+};
+
 /// Where a session came from.
 pub(crate) enum Origin {
     /// The store has none of it.
     Fresh,
     /// Another request has just renewed or destroyed it. Nothing is written in its place.
-    Superseded,
+    Superseded(SessionKey),
     /// The store had it when it was loaded.
     Stored(Stored),
 }
@@ -74,6 +80,8 @@ pub(crate) struct Stored {
     pub(crate) key: SessionKey,
     pub(crate) data: Vec<u8>,
     pub(crate) expiry: DateTime<Utc>,
+    /// Whether another request has written the data since they were loaded.
+    pub(crate) is_newer: bool,
 }
 
 /// Why a session that the store has can't be gone on with.
@@ -82,7 +90,7 @@ pub(crate) enum Defect {
     /// Its data can't be decoded. It may be of a newer version, so it is left alone.
     Poisoned,
     /// Its deadline has passed.
-    Expired,
+    Expired { deadline: DateTime<Utc> },
 }
 
 /// A session whose values another one took over.
@@ -114,8 +122,8 @@ impl<'m, C: Codec> Session<'m, C> {
         Self::from(manager, Origin::Fresh)
     }
 
-    pub(crate) fn superseded(manager: &'m SessionManager<C>) -> Self {
-        Self::from(manager, Origin::Superseded)
+    pub(crate) fn superseded(manager: &'m SessionManager<C>, key: SessionKey) -> Self {
+        Self::from(manager, Origin::Superseded(key))
     }
 
     pub(crate) fn stored(manager: &'m SessionManager<C>, stored: Stored) -> Self {
@@ -266,20 +274,19 @@ impl<'m, C: Codec> Session<'m, C> {
 
     /// Ends the session: with the response the cookie is taken away and the store forgets the session.
     ///
-    /// No request that loaded it before can bring it back. What is inserted afterwards, for example a flash
+    /// No request that loaded it before can bring it back. Where this manager has renewed it in the last 30 seconds, and
+    /// this request has still the old token, it ends under the new one. What is inserted afterwards, for example a flash
     /// message, goes into a fresh session with a token of its own.
     #[doc(alias = "Destroy")]
     #[doc(alias = "flush")]
     pub fn destroy(&mut self) {
         self.was_read.set(true);
-        self.origin = match std::mem::replace(&mut self.origin, Origin::Fresh) {
-            Origin::Superseded => Origin::Superseded,
-            Origin::Fresh => Origin::Fresh,
-            Origin::Stored(stored) => {
-                self.destroyed = Some(stored.key);
-                Origin::Fresh
+        match std::mem::replace(&mut self.origin, Origin::Fresh) {
+            Origin::Superseded(key) | Origin::Stored(Stored { key, .. }) => {
+                self.destroyed = Some(key);
             }
-        };
+            Origin::Fresh => {}
+        }
         self.content = OnceCell::new();
         self.defect.set(None);
         self.changes.clear();
@@ -294,10 +301,16 @@ impl<'m, C: Codec> Session<'m, C> {
     /// when a password is changed. The values and the deadline stay; to begin the lifetime anew, call
     /// [`restart_lifetime`](Self::restart_lifetime).
     ///
+    /// A request with a token that another one has just renewed or destroyed gets a session of its own by this: somebody
+    /// who has clicked “Log in” twice is logged in, whichever response the browser took.
+    ///
     /// # Errors
     /// [`Error::Randomness`].
     #[doc(alias = "RenewToken")]
     pub fn renew(&mut self) -> Result<(), Error> {
+        if let Origin::Superseded(_) = self.origin {
+            self.origin = Origin::Fresh;
+        }
         if self.usable().is_some() {
             let token = Token::generate()?;
             let key = self.manager.key(&token);
@@ -344,10 +357,10 @@ impl<'m, C: Codec> Session<'m, C> {
         self.set_deadline(deadline);
     }
 
-    /// Moves the end of the session, either way.
+    /// Moves the end of the session, either way, at the latest to the end of the year 9999.
     #[doc(alias = "SetDeadline")]
     pub fn set_deadline(&mut self, deadline: DateTime<Utc>) {
-        self.do_infallibly(Change::Deadline(deadline));
+        self.do_infallibly(Change::Deadline(deadline.min(LATEST)));
     }
 
     /// Whether the browser keeps the cookie of this session when it is closed, whatever the
@@ -385,7 +398,7 @@ impl<'m, C: Codec> Session<'m, C> {
     pub fn merge(&mut self, token: &str) -> Result<bool, Error> {
         let Some(token) = Token::parse(token) else { return Ok(false) };
         let key = self.manager.key(&token);
-        if self.key() == Some(&key) {
+        if self.key() == Some(&key) || self.merged.iter().any(|merged| merged.key == key) {
             return Ok(true);
         }
         let Some((data, _)) = self.manager.store.find_with_expiry(key.as_str())? else {
@@ -488,14 +501,16 @@ impl<'m, C: Codec> Session<'m, C> {
     pub(crate) fn content(&self) -> &Content {
         self.was_read.set(true);
         self.content.get_or_init(|| match &self.origin {
-            Origin::Fresh | Origin::Superseded => self.fresh_content(),
+            Origin::Fresh | Origin::Superseded(_) => self.fresh_content(),
             Origin::Stored(stored) => match self.manager.codec.decode(&stored.data) {
                 Ok(decoded) if decoded.deadline > self.manager.now() => {
                     Content { deadline: decoded.deadline, values: Values::stored(decoded.values) }
                 }
                 outcome => {
                     let (defect, event) = match outcome {
-                        Ok(_) => (Defect::Expired, EventKind::Expired),
+                        Ok(Decoded { deadline, .. }) => {
+                            (Defect::Expired { deadline }, EventKind::Expired)
+                        }
                         Err(_) => (Defect::Poisoned, EventKind::Poisoned),
                     };
                     self.defect.set(Some(defect));
@@ -510,7 +525,7 @@ impl<'m, C: Codec> Session<'m, C> {
         let now = self.manager.now();
         let deadline = now.checked_add_signed(self.manager.lifetime);
         Content {
-            deadline: deadline.unwrap_or(DateTime::<Utc>::MAX_UTC),
+            deadline: deadline.map_or(LATEST, |deadline| deadline.min(LATEST)),
             values: Values::default(),
         }
     }
@@ -559,7 +574,7 @@ fn check_key(key: &str) -> Result<(), Error> {
 impl<C> fmt::Debug for Session<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stored = match &self.origin {
-            Origin::Fresh | Origin::Superseded => None,
+            Origin::Fresh | Origin::Superseded(_) => None,
             Origin::Stored(stored) => Some(stored.key.fingerprint()),
         };
         f.debug_struct("Session")

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::manager::SessionManager;
 use crate::token::SessionKey;
-use crate::values::{SUBJECT, is_reserved};
+use crate::values::{SUBJECT, Values, is_reserved};
 
 /// A session as the store has it, to be looked at or destroyed.
 ///
@@ -171,6 +171,17 @@ impl<C: Codec> SessionManager<C> {
             return None;
         };
         Some(StoredSession { codec: &self.codec, key, data, content, expiry })
+    }
+
+    /// The subject that the data of a session name.
+    pub(crate) fn subject_in(&self, data: &[u8]) -> Option<String> {
+        let values = Values::stored(self.codec.decode(data).ok()?.values);
+        self.codec.decode_value(values.get(SUBJECT, data)?).ok()
+    }
+
+    /// Ties a session to a subject or unties it; `false` if the session is gone.
+    pub(crate) fn tie(&self, key: &SessionKey, subject: Option<&str>) -> Result<bool, Error> {
+        Ok(self.subjects()?.set_subject(key.as_str(), subject)?)
     }
 
     /// The index of subjects.

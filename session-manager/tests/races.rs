@@ -9,6 +9,7 @@ mod database;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use counting_store::{CountingStore, Failing, token};
@@ -74,6 +75,10 @@ on_every_store! {
     second_of_two_renewals_changes_nothing
     session_that_a_slow_request_lost_keeps_the_browsers_cookie
     request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone
+    log_in_that_was_on_its_way_during_another_is_not_lost
+    log_out_that_was_on_its_way_during_a_renewal_is_final
+    token_that_was_renewed_hides_no_live_session_of_another_cookie
+    request_from_before_a_deadline_was_moved_neither_ends_nor_shortens_the_session
     log_out_is_final_also_for_a_session_that_was_renewed_meanwhile
     log_outs_and_renewals_at_the_same_moment_leave_nobody_logged_in
     sixteen_requests_at_once_are_never_too_many
@@ -371,12 +376,7 @@ fn request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone(
     let mut late = sessions.load([&*old])?;
     assert_eq!(late.get::<u32>("user_id")?, None, "the old token is worth nothing");
     late.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
-    late.renew()?;
     assert_eq!(late.finish()?, [("Vary", "Cookie".to_owned())]);
-    let mut late = sessions.load([&*old])?;
-    late.destroy();
-    late.flash("notice", "Logged out.")?;
-    assert_eq!(token(&late.finish()?), None);
     assert_eq!(store.all()?.len(), 1);
     assert!(sessions.load([&*new])?.contains("user_id"));
 
@@ -385,6 +385,110 @@ fn request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone(
     let mut later = sessions.load([&*old])?;
     later.insert("visits", 1)?;
     assert!(token(&later.finish()?).is_some_and(|fresh| fresh != old && fresh != new));
+    Ok(())
+}
+
+/// A double click: the browser drops the response to the first request, and with it the cookie.
+fn log_in_that_was_on_its_way_during_another_is_not_lost(store: &Arc<dyn Store>) -> TestResult {
+    let (sessions, old) = logged_in(store)?;
+    for ends in [false, true] {
+        let log_in = || {
+            let mut session = sessions.load([&*old])?;
+            session.insert("language", "fr")?;
+            session.renew()?;
+            session.insert("user_id", 8)?;
+            Ok::<_, Error>(token(&session.finish()?).expect("it changes"))
+        };
+        let (first, second) = (log_in()?, log_in()?);
+        assert!(first != second && second != old);
+        let session = sessions.load([&*second])?;
+        assert_eq!(session.get("user_id")?, Some(8));
+        assert_eq!(session.get::<String>("language")?.as_deref(), Some("fr"));
+        if ends {
+            break;
+        }
+        // After a log out it is the same.
+        let mut session = sessions.load([&*second])?;
+        session.destroy();
+        session.finish()?;
+    }
+    assert!(sessions.load([&*old])?.is_empty());
+    Ok(())
+}
+
+fn log_out_that_was_on_its_way_during_a_renewal_is_final(store: &Arc<dyn Store>) -> TestResult {
+    let (sessions, old) = logged_in(store)?;
+    let mut renewal = sessions.load([&*old])?;
+    renewal.renew()?;
+    let new = token(&renewal.finish()?).expect("it changes");
+
+    let mut log_out = sessions.load([&*old])?;
+    log_out.destroy();
+    assert_eq!(token(&log_out.finish()?).as_deref(), Some(""));
+    assert!(sessions.load([&*new])?.is_empty());
+    assert!(store.all()?.is_empty());
+
+    let mut again = sessions.load([&*old])?;
+    again.destroy();
+    again.flash("notice", "Logged out.")?;
+    let fresh = token(&again.finish()?).expect("the message is in a session of its own");
+    let mut session = sessions.load([&*fresh])?;
+    assert_eq!(session.take_flash::<String>("notice")?.as_deref(), Some("Logged out."));
+    Ok(())
+}
+
+fn token_that_was_renewed_hides_no_live_session_of_another_cookie(
+    store: &Arc<dyn Store>,
+) -> TestResult {
+    let (sessions, leftover) = logged_in(store)?;
+    let mut renewal = sessions.load([&*leftover])?;
+    renewal.renew()?;
+    let new = token(&renewal.finish()?).expect("it changes");
+    // The browser has a cookie of another path or domain, which the response didn't replace, and sends it first.
+    let mut session = sessions.load([&*leftover, &*new])?;
+    assert_eq!(session.get("user_id")?, Some(7));
+    session.insert("cart", 3)?;
+    session.finish()?;
+    assert_eq!(sessions.load([&*new])?.get("cart")?, Some(3));
+    Ok(())
+}
+
+fn request_from_before_a_deadline_was_moved_neither_ends_nor_shortens_the_session(
+    store: &Arc<dyn Store>,
+) -> TestResult {
+    // The stores' clocks are the system's, so all is in the future.
+    let clock = Arc::new(ManualClock::new(Utc::now()));
+    let hours = |hours: u64| Duration::from_secs(hours * 60 * 60);
+    let sessions = SessionManager::new(Arc::clone(store))
+        .with_clock(clock.clone())
+        .with_lifetime(hours(24))?
+        .with_idle_timeout(hours(10))?;
+    let mut session = sessions.load([])?;
+    session.insert("user_id", 7)?;
+    let token = token(&session.finish()?).expect("it is new");
+    let use_after = |hours| {
+        clock.advance(TimeDelta::hours(hours));
+        let mut session = sessions.load([&*token])?;
+        session.update("uses", |uses: Option<u32>| uses.unwrap_or(0) + 1)?;
+        session.finish().map(drop)
+    };
+    use_after(9)?;
+    use_after(4)?;
+
+    clock.advance(TimeDelta::hours(9));
+    let (slow, slower) = (sessions.load([&*token])?, sessions.load([&*token])?);
+    let mut log_in = sessions.load([&*token])?;
+    log_in.restart_lifetime();
+    log_in.finish()?;
+    let expiry = sessions.load([&*token])?.expiry();
+    clock.advance(TimeDelta::hours(1));
+    slow.finish()?;
+    assert_eq!(sessions.load([&*token])?.expiry(), expiry, "at the old deadline");
+    clock.advance(TimeDelta::hours(2));
+    assert!(slower.is_empty(), "as far as it knows the session is over");
+    slower.finish()?;
+    assert_eq!(sessions.load([&*token])?.get("user_id")?, Some(7));
+    assert_eq!(sessions.load([&*token])?.expiry(), expiry);
     Ok(())
 }
 

@@ -361,6 +361,19 @@ fn deadline_can_be_moved_either_way() -> TestResult {
 }
 
 #[test]
+fn deadline_has_a_form_in_every_codec() -> TestResult {
+    let scene = Scene::new();
+    let token = scene.stored()?;
+    let mut session = scene.sessions.load([&*token])?;
+    session.set_deadline(DateTime::<Utc>::MAX_UTC);
+    session.finish()?;
+    let session = scene.sessions.load([&*token])?;
+    assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
+    assert_eq!(session.deadline().to_rfc3339(), "9999-12-31T23:59:59+00:00");
+    Ok(())
+}
+
+#[test]
 fn renewal_changes_the_token_and_nothing_else() -> TestResult {
     let scene = Scene::new();
     let old = scene.stored()?;
@@ -397,8 +410,8 @@ fn renewal_that_fails_leaves_the_old_token_good() -> TestResult {
     let mut session = scene.sessions.load([&*old])?;
     session.renew()?;
     session.insert("user_id", 7)?;
-    scene.store.fail(Failing::Replace);
-    assert!(matches!(session.finish(), Err(Error::Store(_))));
+    scene.store.fail(Failing::ReplaceNeverMatches);
+    assert!(matches!(session.finish(), Err(Error::Conflict { .. })));
     scene.store.fail(Failing::Nothing);
     let session = scene.sessions.load([&*old])?;
     assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
@@ -727,6 +740,7 @@ fn merging_takes_over_values_and_ends_the_other() -> TestResult {
     assert!(!session.merge(&"A".repeat(43))?);
     assert!(session.merge(&own)?, "itself");
     assert!(session.merge(&other)?);
+    assert!(session.merge(&other)?, "once is enough");
     assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
     assert_eq!(scene.rows(), 2, "nothing is written before the end");
     session.finish()?;

@@ -34,17 +34,24 @@ pub(crate) enum Failing {
     Nothing,
     Find,
     Replace,
+    /// `replace` does what it is asked for, but its answer gets lost.
+    ReplaceUnheard,
     SetSubject,
+    DeleteBySubject,
+    AfterDelete,
     /// `replace` always says that the data was another.
     ReplaceNeverMatches,
 }
 
-#[derive(Debug)]
 pub(crate) struct CountingStore {
     inner: MemoryStore,
     pub(crate) calls: Calls,
     pub(crate) failing: Mutex<Failing>,
+    /// What another request does just before this one's operation.
+    meanwhile: Mutex<Option<(Failing, Act)>>,
 }
+
+type Act = Box<dyn FnOnce() + Send>;
 
 impl CountingStore {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
@@ -53,7 +60,17 @@ impl CountingStore {
             .with_clock(clock)
             .build()
             .expect("no thread is needed");
-        Arc::new(Self { inner, calls: Calls::default(), failing: Mutex::new(Failing::Nothing) })
+        Arc::new(Self {
+            inner,
+            calls: Calls::default(),
+            failing: Mutex::new(Failing::Nothing),
+            meanwhile: Mutex::new(None),
+        })
+    }
+
+    /// Has something done just before the next operation of a kind.
+    pub(crate) fn before(&self, operation: Failing, act: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().expect("nobody panics with it") = Some((operation, Box::new(act)));
     }
 
     pub(crate) fn fail(&self, failing: Failing) {
@@ -61,6 +78,14 @@ impl CountingStore {
     }
 
     fn is_failing(&self, operation: Failing) -> Result<(), Error> {
+        let meanwhile = self
+            .meanwhile
+            .lock()
+            .expect("nobody panics with it")
+            .take_if(|(awaited, _)| *awaited == operation);
+        if let Some((_, act)) = meanwhile {
+            act();
+        }
         if *self.failing.lock().expect("nobody panics with it") == operation {
             return Err(Error::Unreachable { source: "the database is down".into() });
         }
@@ -96,7 +121,9 @@ impl Store for CountingStore {
         if self.is_failing(Failing::ReplaceNeverMatches).is_err() {
             return Ok(false);
         }
-        self.inner.replace(token, current, data, expiry)
+        let replaced = self.inner.replace(token, current, data, expiry)?;
+        self.is_failing(Failing::ReplaceUnheard)?;
+        Ok(replaced)
     }
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
@@ -111,7 +138,8 @@ impl Store for CountingStore {
 
     fn delete(&self, token: &str) -> Result<(), Error> {
         count(&self.calls.writes);
-        self.inner.delete(token)
+        self.inner.delete(token)?;
+        self.is_failing(Failing::AfterDelete)
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
@@ -141,6 +169,7 @@ impl SubjectStore for CountingStore {
 
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         count(&self.calls.writes);
+        self.is_failing(Failing::DeleteBySubject)?;
         self.inner.delete_by_subject(subject, except)
     }
 }

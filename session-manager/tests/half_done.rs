@@ -1,0 +1,200 @@
+//! Requests that fail, or meet others, in the middle of being written: whoever knew the token before isn't logged in with
+//! it, nobody who has logged out comes back, and every log in is in the index.
+
+mod counting_store;
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use counting_store::{CountingStore, Failing, token};
+use session_manager::{Error, Session, SessionManager};
+use store_core::{Store, SystemClock};
+
+type TestResult = Result<(), Error>;
+
+/// A manager, which lives for ever so that sessions can be passed around, and its store.
+fn scene() -> (&'static SessionManager, Arc<CountingStore>) {
+    let store = CountingStore::new(Arc::new(SystemClock));
+    (Box::leak(Box::new(SessionManager::with_subjects(Arc::clone(&store)))), store)
+}
+
+/// Does something to a session, and gives the token that it has then.
+fn request(
+    sessions: &SessionManager,
+    old: &str,
+    act: impl FnOnce(&mut Session<'_>) -> TestResult,
+) -> Result<String, Error> {
+    let mut session = sessions.load([old])?;
+    act(&mut session)?;
+    Ok(token(&session.finish()?).unwrap_or_else(|| old.to_owned()))
+}
+
+fn anonymous(sessions: &SessionManager) -> Result<String, Error> {
+    request(sessions, "", |session| session.insert("cart", 3))
+}
+
+fn logged_in(sessions: &SessionManager) -> Result<String, Error> {
+    request(sessions, "", |session| session.set_subject("ada"))
+}
+
+fn is_listed(sessions: &SessionManager) -> Result<bool, Error> {
+    Ok(!sessions.sessions_of("ada")?.is_empty())
+}
+
+#[test]
+fn log_in_that_fails_leaves_nobody_logged_in_under_the_old_token() -> TestResult {
+    for failing in [Failing::Replace, Failing::ReplaceUnheard, Failing::DeleteBySubject] {
+        let (sessions, store) = scene();
+        let old = anonymous(sessions)?;
+        let mut session = sessions.load([&*old])?;
+        session.set_subject("ada")?;
+        session.insert("user_id", 7)?;
+        session.destroy_others()?;
+        store.fail(failing);
+        assert!(matches!(session.finish(), Err(Error::Store(_))), "{failing:?}");
+        store.fail(Failing::Nothing);
+        assert!(sessions.load([&*old])?.is_empty(), "{failing:?}");
+        assert!(!is_listed(sessions)?, "{failing:?}");
+        assert!(store.all()?.is_empty(), "{failing:?}: nobody knows the new token");
+        let again = request(sessions, &old, |session| session.set_subject("ada"))?;
+        assert!(again != old && is_listed(sessions)?, "{failing:?}: the visitor can try again");
+    }
+    Ok(())
+}
+
+#[test]
+fn log_in_that_surely_was_not_written_leaves_the_visitor_as_before() -> TestResult {
+    for failing in [Failing::ReplaceNeverMatches, Failing::SetSubject] {
+        let (sessions, store) = scene();
+        let old = anonymous(sessions)?;
+        let mut session = sessions.load([&*old])?;
+        session.set_subject("ada")?;
+        store.fail(failing);
+        assert!(session.finish().is_err(), "{failing:?}");
+        store.fail(Failing::Nothing);
+        let session = sessions.load([&*old])?;
+        assert_eq!((session.get("cart")?, session.subject()), (Some(3), None), "{failing:?}");
+        assert!(!is_listed(sessions)?, "{failing:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn session_that_could_not_be_written_keeps_its_place_in_the_index() -> TestResult {
+    for failing in [Failing::Replace, Failing::ReplaceNeverMatches, Failing::ReplaceUnheard] {
+        let (sessions, store) = scene();
+        let token = logged_in(sessions)?;
+        for clears in [true, false] {
+            let mut session = sessions.load([&*token])?;
+            if clears {
+                session.clear_subject()?;
+            } else {
+                session.set_subject("grace")?;
+            }
+            store.fail(failing);
+            assert!(session.finish().is_err(), "{failing:?}");
+            store.fail(Failing::Nothing);
+            let subject = sessions.load([&*token])?.subject();
+            if subject.as_deref() == Some("ada") {
+                assert!(is_listed(sessions)?, "{failing:?}, clears: {clears}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn subject_that_one_request_clears_and_another_sets_is_in_the_index() -> TestResult {
+    for operation in [Failing::Replace, Failing::SetSubject] {
+        for clears_first in [true, false] {
+            let (sessions, store) = scene();
+            let token = logged_in(sessions)?;
+            let [mut session, mut other] = [sessions.load([&*token])?, sessions.load([&*token])?];
+            let (clearing, setting) =
+                if clears_first { (&mut session, &mut other) } else { (&mut other, &mut session) };
+            clearing.clear_subject()?;
+            setting.set_subject("ada")?;
+            setting.insert("visits", 1)?;
+            store.before(operation, move || drop(other.finish().expect("the store is well")));
+            session.finish()?;
+            let session = sessions.load([&*token])?;
+            if session.subject().is_some() {
+                assert!(is_listed(sessions)?, "{operation:?}, clears first: {clears_first}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn log_out_holds_though_a_renewal_is_undone_after_it() -> TestResult {
+    for operation in [Failing::SetSubject, Failing::Replace] {
+        let (sessions, store) = scene();
+        let old = anonymous(sessions)?;
+        let mut session = sessions.load([&*old])?;
+        session.set_subject("ada")?;
+        let mut log_out = sessions.load([&*old])?;
+        log_out.destroy();
+        store.before(operation, move || drop(log_out.finish().expect("the store is well")));
+        store.fail(operation);
+        assert!(session.finish().is_err(), "{operation:?}");
+        store.fail(Failing::Nothing);
+        assert!(sessions.load([&*old])?.is_empty(), "{operation:?}");
+        assert!(store.all()?.is_empty(), "{operation:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn log_out_holds_though_a_renewal_is_undone_in_the_middle_of_it() -> TestResult {
+    let (sessions, store) = scene();
+    let old = anonymous(sessions)?;
+    let mut session = sessions.load([&*old])?;
+    session.set_subject("ada")?;
+    let mut log_out = sessions.load([&*old])?;
+    log_out.destroy();
+    let (tell, hear) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let (leave, left) = mpsc::channel();
+    let same = Arc::clone(&store);
+    store.before(Failing::SetSubject, move || {
+        same.before(Failing::AfterDelete, move || {
+            tell.send(()).expect("the other request waits");
+            wait.recv().expect("the other request tells");
+        });
+        leave.send(thread::spawn(|| log_out.finish().map(drop))).expect("the test listens");
+        hear.recv().expect("the log out comes to the store");
+    });
+    store.fail(Failing::SetSubject);
+    assert!(session.finish().is_err());
+    store.fail(Failing::Nothing);
+    go_on.send(()).expect("the log out waits");
+    left.recv().expect("it has begun").join().expect("no panic")?;
+    assert!(sessions.load([&*old])?.is_empty());
+    assert!(store.all()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn log_out_holds_though_a_merge_is_undone_after_it() -> TestResult {
+    for is_loaded_before in [true, false] {
+        let (sessions, store) = scene();
+        let (own, other) = (anonymous(sessions)?, logged_in(sessions)?);
+        let mut session = sessions.load([&*own])?;
+        assert!(session.merge(&other)?);
+        let early = if is_loaded_before { Some(sessions.load([&*other])?) } else { None };
+        let others_token = other.clone();
+        store.before(Failing::Replace, move || {
+            let load = || sessions.load([&*others_token]).expect("the store is well");
+            let mut log_out = early.unwrap_or_else(load);
+            log_out.destroy();
+            log_out.finish().expect("the store is well");
+        });
+        store.fail(Failing::Replace);
+        assert!(session.finish().is_err());
+        store.fail(Failing::Nothing);
+        assert!(sessions.load([&*other])?.is_empty());
+        assert!(!is_listed(sessions)?);
+    }
+    Ok(())
+}
