@@ -1,7 +1,7 @@
 //! The options of a store, and the pool of those who have none.
 
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::Path;
+use std::path::{self, Path};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -188,8 +188,10 @@ impl SqliteOptions {
                 "it names no file; for a database in memory there is in_memory()".to_owned();
             return Err(Error::InvalidOption { option: "path", problem });
         }
-        // SQLite would read a path that begins with "file:" as a URI. An absolute one stays as it is.
-        let path = Path::new(".").join(path);
+        // The pool opens more connections later, wherever the process may be then. And SQLite would read a path that begins
+        // with "file:" as a URI.
+        let path =
+            path::absolute(path).map_err(|error| Error::Unreachable { source: Box::new(error) })?;
 
         // A first connection of its own, because the pool would only give the text of its errors, late.
         let mut first = Connection::open(&path).map_err(fault::of_sqlite)?;
