@@ -78,7 +78,8 @@ const MAX_BATCH: usize = 10_000;
 ///
 /// # What it keeps, and how
 /// The server's clock decides what is live. An expiry is a date and time in UTC, rounded down to the digits of the column
-/// (microseconds in the documented tables). Neither the time zone nor the `sql_mode` of the server plays a part, because each
+/// (microseconds in the documented tables); `replace` makes it up to a millisecond earlier, to know its own write again.
+/// Neither the time zone nor the `sql_mode` of the server plays a part, because each
 /// connection sets its own. What the columns can't hold unchanged is refused: see [`limits`](Self::limits) and
 /// [`TableVariant`]. Tokens are visible ASCII characters without spaces (as every session manager makes them); any other is
 /// [`Error::InvalidToken`], and finds nothing.
@@ -282,7 +283,7 @@ impl Store for MysqlStore {
     ) -> Result<bool, Error> {
         let backend = &self.backend;
         backend.table.limits.check_data(data)?;
-        let expiry = backend.table.range.expiry(expiry)?;
+        let expiry = backend.table.range.imprinted(expiry)?;
         if backend.check_token(token).is_err() {
             return Ok(false);
         }
@@ -310,7 +311,9 @@ impl Store for MysqlStore {
             // The same data alone could be another's, who counted as well; or be there from before, and soon expire.
             match backend.find(&mut attempts, token)? {
                 Some((found, until))
-                    if found == data && Some(until) == time::to_instant(&expiry) =>
+                    if found == data
+                        && Some(until) == time::to_instant(&expiry)
+                        && backend.table.range.has_room() =>
                 {
                     return Ok(true);
                 }

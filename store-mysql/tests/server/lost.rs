@@ -133,12 +133,14 @@ fn what_another_wrote_is_not_taken_for_ones_own() -> Result<(), Error> {
         let database = Database::new();
         let (proxy, store) = store(&database, has_subjects)?;
         let direct = options().connect(&database.url())?;
-        store.commit("token", b"5", in_an_hour())?;
-        assert!(!store.replace("token", b"4", b"5", in_an_hour())?);
+        // The session's deadline, which all its requests give.
+        let expiry = in_an_hour();
+        store.commit("token", b"5", expiry)?;
+        assert!(!store.replace("token", b"4", b"5", expiry)?);
         // Another request has counted to six as well, and was faster.
-        assert!(direct.replace("token", b"5", b"6", in_an_hour())?);
+        assert!(direct.replace("token", b"5", b"6", expiry)?);
         proxy.cut();
-        let outcome = store.replace("token", b"5", b"6", in_an_hour());
+        let outcome = store.replace("token", b"5", b"6", expiry);
         assert!(!matches!(outcome, Ok(true)), "both were told that they had counted");
         assert!(!store.rename("missing", "other")?);
         proxy.cut();

@@ -92,15 +92,21 @@ fn expiries_are_exact(store: &MysqlStore, database: &Database, name: &str) -> Re
         assert!(store.touch("token", instant)?, "{name}");
         assert_eq!(expiry_of("token")?, Some(instant), "{name}: touch to {instant}");
         assert!(store.replace("token", b"new", b"newer", other)?, "{name}");
-        assert_eq!(expiry_of("token")?, Some(other), "{name}: replace");
+        // It has room for its imprint.
+        let replaced = expiry_of("token")?.expect("it is live");
+        let earlier = other - replaced;
+        assert!(
+            earlier >= TimeDelta::zero() && earlier < TimeDelta::milliseconds(1),
+            "{name}: replace with {other}: {replaced}"
+        );
         assert!(store.rename("token", "renamed")?, "{name}");
-        assert_eq!(expiry_of("renamed")?, Some(other), "{name}: rename");
+        assert_eq!(expiry_of("renamed")?, Some(replaced), "{name}: rename");
         // What a Go process with the recommended DSN sees.
         reader.query_drop("SET time_zone = '+00:00'").map_err(Error::backend)?;
         let seen: Option<String> = reader
             .query_first("SELECT DATE_FORMAT(expiry, '%Y-%m-%d %H:%i:%s.%f') FROM sessions")
             .map_err(Error::backend)?;
-        assert_eq!(seen, Some(other.format("%Y-%m-%d %H:%M:%S.%6f").to_string()), "{name}");
+        assert_eq!(seen, Some(replaced.format("%Y-%m-%d %H:%M:%S.%6f").to_string()), "{name}");
         store.delete("renamed")?;
     }
     Ok(())
