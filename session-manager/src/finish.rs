@@ -78,7 +78,7 @@ impl<C: Codec> Session<'_, C> {
     pub fn finish(mut self) -> Result<Vec<Header>, Error> {
         let manager = self.manager;
         let now = manager.now();
-        if let Some(key) = &self.destroyed {
+        for key in &self.destroyed {
             manager.destroy(key)?;
         }
 
@@ -88,11 +88,11 @@ impl<C: Codec> Session<'_, C> {
             self.content();
         }
         self.leave_defective()?;
-        let was_destroyed = self.destroyed.is_some();
+        let was_destroyed = !self.destroyed.is_empty();
         let written = self.claim_merged(now).and_then(|are_live| match self.origin {
             // Where a merged session has ended, its values must not live on: all changes are dropped.
             _ if !are_live => Ok(None),
-            Origin::Superseded(_) => Ok(None),
+            Origin::Superseded => Ok(None),
             Origin::Stored(_) => self.write(now),
             Origin::Fresh => self.create(now),
         });
@@ -176,10 +176,17 @@ impl<C: Codec> Session<'_, C> {
         let is_renewed = renewal.is_some();
         if let Some(Renewal { token, key }) = renewal {
             self.manager.superseded.announce(&old_key, &key, now);
-            // After an error the store may have renamed it all the same, so the announcement stands.
-            if !rename(self.manager, &old_key, &key)? {
-                self.manager.superseded.withdraw(&old_key, &key);
-                return Ok(None);
+            match rename(self.manager, &old_key, &key) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.manager.superseded.withdraw(&old_key, &key);
+                    return Ok(None);
+                }
+                Err(error) => {
+                    // The store may have renamed it all the same, or be about to; so the announcement stands.
+                    give_back(self.manager, &key, &old_key, Announcement::Stands);
+                    return Err(error);
+                }
             }
             (stored.token, stored.key) = (token, key);
         }
@@ -187,15 +194,21 @@ impl<C: Codec> Session<'_, C> {
 
         let expiry = match self.write_content(&key, now) {
             Ok(Outcome::Live { expiry }) => expiry,
+            // Where the browser isn't going to hear of the new token, the old one must stay good.
             Ok(Outcome::Lost) => {
+                if is_renewed {
+                    // Others may be able to read what this version can't.
+                    give_back(self.manager, &key, &old_key, Announcement::IsWithdrawn);
+                }
                 self.manager.report(EventKind::Lost, &key);
                 return Ok(None);
             }
             Err(Failure { error, may_be_written }) => {
                 match (is_renewed, may_be_written) {
                     (true, true) => abandon(self.manager, &key, &old_key),
-                    // The browser isn't going to hear of the new token, so the old one must stay good.
-                    (true, false) => give_back(self.manager, &key, &old_key),
+                    (true, false) => {
+                        give_back(self.manager, &key, &old_key, Announcement::IsWithdrawn);
+                    }
                     (false, _) => {}
                 }
                 return Err(error);
@@ -230,14 +243,18 @@ impl<C: Codec> Session<'_, C> {
         let manager = self.manager;
         let subject = self.changes_subject.then(|| self.subject());
         let Origin::Stored(stored) = &mut self.origin else { return Ok(Outcome::Lost) };
+        let before = subject.as_ref().and_then(|_| manager.subject_in(&stored.data));
+        // Of an error before anything was written. Where another subject has been looked for meanwhile, in order to end all
+        // its sessions, this one was missed.
+        let undone = |error, subject: &str| {
+            restore_tie(manager, key, subject);
+            Failure { error, may_be_written: before.as_deref().is_some_and(|own| own != subject) }
+        };
         if let Some(Some(subject)) = &subject {
             match manager.tie(key, Some(subject)) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Outcome::Lost),
-                Err(error) => {
-                    let _ = manager.tie(key, manager.subject_in(&stored.data).as_deref());
-                    return Err(Failure::not_written(error));
-                }
+                Err(error) => return Err(undone(error, subject)),
             }
         }
         let written = match self.content.get_mut() {
@@ -250,20 +267,21 @@ impl<C: Codec> Session<'_, C> {
             // Nobody has asked for anything, and it isn't time to move the expiry.
             None => Ok(Outcome::Live { expiry: stored.expiry }),
         };
-        match (&written, &subject) {
-            (Ok(Outcome::Live { .. }), Some(None)) => {
-                untie(manager, key).map_err(Failure::written)?;
+        match (written, subject) {
+            (Ok(Outcome::Live { expiry }), Some(None)) => {
+                untie(manager, key, before.as_deref()).map_err(Failure::written)?;
+                Ok(Outcome::Live { expiry })
             }
-            (Ok(Outcome::Live { .. }), Some(Some(subject))) if stored.is_newer => {
+            (Ok(Outcome::Live { expiry }), Some(Some(subject))) if stored.is_newer => {
                 // A request that wrote in between may have untied it.
-                manager.tie(key, Some(subject)).map_err(Failure::written)?;
+                manager.tie(key, Some(&subject)).map_err(Failure::written)?;
+                Ok(Outcome::Live { expiry })
             }
-            (Err(Failure { may_be_written: false, .. }), Some(Some(_))) => {
-                let _ = manager.tie(key, manager.subject_in(&stored.data).as_deref());
+            (Err(Failure { error, may_be_written: false }), Some(Some(subject))) => {
+                Err(undone(error, &subject))
             }
-            _ => {}
+            (written, _) => written,
         }
-        written
     }
 
     /// Whether a tenth of the idle timeout has passed since the expiry was moved last.
@@ -296,12 +314,16 @@ impl<C: Codec> Session<'_, C> {
         for Merged { key, claimed } in &mut self.merged {
             let own = manager.key(&Token::generate()?);
             manager.superseded.announce(key, &own, now);
-            // After an error the store may have renamed it all the same, so the announcement stands.
-            if !rename(manager, key, &own)? {
+            // Noted before the error is: the store may have renamed it all the same.
+            let is_live = rename(manager, key, claimed.insert(own));
+            if let Ok(false) = is_live
+                && let Some(own) = claimed.take()
+            {
                 manager.superseded.withdraw(key, &own);
+            }
+            if !is_live? {
                 return Ok(false);
             }
-            *claimed = Some(own);
         }
         Ok(true)
     }
@@ -310,7 +332,7 @@ impl<C: Codec> Session<'_, C> {
     fn release_merged(&mut self) {
         for Merged { key, claimed } in self.merged.drain(..) {
             if let Some(claimed) = claimed {
-                give_back(self.manager, &claimed, &key);
+                give_back(self.manager, &claimed, &key, Announcement::IsWithdrawn);
             }
         }
     }
@@ -339,32 +361,69 @@ fn rename<C: Codec>(
     Ok(is_live)
 }
 
+/// What becomes of the announcement that an old key has a successor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Announcement {
+    IsWithdrawn,
+    Stands,
+}
+
 /// Gives a session its old key again, unless somebody has logged out of that meanwhile. Best effort: what has failed may
-/// be the store.
-fn give_back<C: Codec>(manager: &SessionManager<C>, key: &SessionKey, old_key: &SessionKey) {
-    let _ = manager.store.rename(key.as_str(), old_key.as_str());
+/// be the store. Where it fails again, a log out must still find the session under either key.
+fn give_back<C: Codec>(
+    manager: &SessionManager<C>,
+    key: &SessionKey,
+    old_key: &SessionKey,
+    announcement: Announcement,
+) {
+    if manager.superseded.has_ended(old_key) {
+        return abandon(manager, key, old_key);
+    }
+    let renamed = manager.store.rename(key.as_str(), old_key.as_str());
     if manager.superseded.has_ended(old_key) {
         let _ = manager.store.delete(old_key.as_str());
     }
-    manager.superseded.withdraw(old_key, key);
+    if renamed.is_ok() && announcement == Announcement::IsWithdrawn {
+        manager.superseded.withdraw(old_key, key);
+    }
 }
 
 /// Ends a renewed session of whose new token the browser isn't going to hear. It can't have the old one again, because
 /// whoever knew that before would be logged in with it. Best effort: nobody knows the new one.
 fn abandon<C: Codec>(manager: &SessionManager<C>, key: &SessionKey, old_key: &SessionKey) {
-    let _ = manager.store.delete(key.as_str());
-    manager.superseded.withdraw(old_key, key);
+    if manager.store.delete(key.as_str()).is_ok() {
+        manager.superseded.withdraw(old_key, key);
+    }
 }
 
 /// Unties a session whose data name no subject any more, unless another request has logged in since: its tie may be the
-/// one that goes.
-fn untie<C: Codec>(manager: &SessionManager<C>, key: &SessionKey) -> Result<(), Error> {
+/// one that goes. Where that can't be found out, the session is tied as `before`.
+fn untie<C: Codec>(
+    manager: &SessionManager<C>,
+    key: &SessionKey,
+    before: Option<&str>,
+) -> Result<(), Error> {
     manager.tie(key, None)?;
-    let data = manager.store.find(key.as_str())?;
-    if let Some(subject) = data.and_then(|data| manager.subject_in(&data)) {
+    let newer = manager.store.find(key.as_str());
+    let subject = match &newer {
+        Ok(data) => data.as_ref().and_then(|data| manager.subject_in(data)),
+        Err(_) => before.map(str::to_owned),
+    };
+    if let Some(subject) = subject {
         manager.tie(key, Some(&subject))?;
     }
-    Ok(())
+    Ok(newer.map(drop)?)
+}
+
+/// Ties a session as its data in the store say, after it was tied to a subject that wasn't written. Best effort: a tie too
+/// many does no harm.
+fn restore_tie<C: Codec>(manager: &SessionManager<C>, key: &SessionKey, tied: &str) {
+    if let Ok(Some(data)) = manager.store.find(key.as_str()) {
+        let _ = match manager.subject_in(&data) {
+            Some(subject) => manager.tie(key, Some(&subject)).map(drop),
+            None => untie(manager, key, Some(tied)),
+        };
+    }
 }
 
 /// Writes the content, to newer data if need be.

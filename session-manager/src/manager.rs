@@ -189,7 +189,7 @@ impl<C: Codec> SessionManager<C> {
     /// fresh one, which is stored once something is put into it. A token that the store doesn't know is never
     /// adopted. One that this manager has renewed or destroyed in the last 30 seconds belongs to a request that was on
     /// its way meanwhile: it sees an empty session, writes nothing, and leaves the cookie alone, unless it logs in
-    /// ([`Session::renew`]) or out ([`Session::destroy`]).
+    /// ([`Session::set_subject`]) or out ([`Session::destroy`]).
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -198,25 +198,25 @@ impl<C: Codec> SessionManager<C> {
         &self,
         cookie_values: impl IntoIterator<Item = &'a str>,
     ) -> Result<Session<'_, C>, Error> {
-        let mut superseded = None;
+        let mut superseded = Vec::new();
         for token in cookie_values.into_iter().filter_map(Token::parse).take(MAX_COOKIES) {
             let key = self.key(&token);
             match self.store.find_with_expiry(key.as_str())? {
                 Some((data, expiry)) => {
                     let stored = Stored { token, key, data, expiry, is_newer: false };
-                    return Ok(Session::stored(self, stored));
+                    return Ok(Session::stored(self, stored, superseded));
                 }
                 None if self.superseded.contains(&key, self.now()) => {
                     self.report(EventKind::Lost, &key);
-                    superseded.get_or_insert(key);
+                    superseded.push(key);
                 }
                 None => self.report(EventKind::UnknownToken, &key),
             }
         }
-        Ok(match superseded {
-            Some(key) => Session::superseded(self, key),
-            None => Session::fresh(self),
-        })
+        if superseded.is_empty() {
+            return Ok(Session::fresh(self));
+        }
+        Ok(Session::superseded(self, superseded))
     }
 
     /// The session of a request, from its Cookie headers. They may be anything: bytes that aren't UTF-8, and

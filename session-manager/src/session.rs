@@ -50,7 +50,10 @@ pub struct Session<'m, C = Json> {
     pub(crate) renewal: Option<Renewal>,
     /// The application has destroyed the session; if the store had it, it ends before anything is written.
     pub(crate) is_destroyed: bool,
-    pub(crate) destroyed: Option<SessionKey>,
+    pub(crate) destroyed: Vec<SessionKey>,
+    /// The tokens of the request that another one has just renewed or destroyed. Destroying the session ends what has
+    /// become of them, too.
+    pub(crate) superseded: Vec<SessionKey>,
     /// Sessions whose values this one took over. They end once this one is written.
     pub(crate) merged: Vec<Merged>,
     /// The index of subjects has to be told.
@@ -70,7 +73,7 @@ pub(crate) enum Origin {
     /// The store has none of it.
     Fresh,
     /// Another request has just renewed or destroyed it. Nothing is written in its place.
-    Superseded(SessionKey),
+    Superseded,
     /// The store had it when it was loaded.
     Stored(Stored),
 }
@@ -119,18 +122,22 @@ pub enum Status {
 
 impl<'m, C: Codec> Session<'m, C> {
     pub(crate) fn fresh(manager: &'m SessionManager<C>) -> Self {
-        Self::from(manager, Origin::Fresh)
+        Self::from(manager, Origin::Fresh, Vec::new())
     }
 
-    pub(crate) fn superseded(manager: &'m SessionManager<C>, key: SessionKey) -> Self {
-        Self::from(manager, Origin::Superseded(key))
+    pub(crate) fn superseded(manager: &'m SessionManager<C>, superseded: Vec<SessionKey>) -> Self {
+        Self::from(manager, Origin::Superseded, superseded)
     }
 
-    pub(crate) fn stored(manager: &'m SessionManager<C>, stored: Stored) -> Self {
-        Self::from(manager, Origin::Stored(stored))
+    pub(crate) fn stored(
+        manager: &'m SessionManager<C>,
+        stored: Stored,
+        superseded: Vec<SessionKey>,
+    ) -> Self {
+        Self::from(manager, Origin::Stored(stored), superseded)
     }
 
-    fn from(manager: &'m SessionManager<C>, origin: Origin) -> Self {
+    fn from(manager: &'m SessionManager<C>, origin: Origin, superseded: Vec<SessionKey>) -> Self {
         Self {
             manager,
             origin,
@@ -140,7 +147,8 @@ impl<'m, C: Codec> Session<'m, C> {
             changes: Vec::new(),
             renewal: None,
             is_destroyed: false,
-            destroyed: None,
+            destroyed: Vec::new(),
+            superseded,
             merged: Vec::new(),
             changes_subject: false,
             destroys_others: None,
@@ -281,11 +289,9 @@ impl<'m, C: Codec> Session<'m, C> {
     #[doc(alias = "flush")]
     pub fn destroy(&mut self) {
         self.was_read.set(true);
-        match std::mem::replace(&mut self.origin, Origin::Fresh) {
-            Origin::Superseded(key) | Origin::Stored(Stored { key, .. }) => {
-                self.destroyed = Some(key);
-            }
-            Origin::Fresh => {}
+        self.destroyed.append(&mut self.superseded);
+        if let Origin::Stored(stored) = std::mem::replace(&mut self.origin, Origin::Fresh) {
+            self.destroyed.push(stored.key);
         }
         self.content = OnceCell::new();
         self.defect.set(None);
@@ -297,20 +303,14 @@ impl<'m, C: Codec> Session<'m, C> {
 
     /// Gives the session a new token when it is written; the old one is then worth nothing.
     ///
-    /// Call it whenever the rights of the visitor change: at log in, at log out (or [`destroy`](Self::destroy)),
-    /// when a password is changed. The values and the deadline stay; to begin the lifetime anew, call
+    /// Call it whenever the rights of the visitor change: at log in, when a password is changed (at log out, call
+    /// [`destroy`](Self::destroy)). The values and the deadline stay; to begin the lifetime anew, call
     /// [`restart_lifetime`](Self::restart_lifetime).
-    ///
-    /// A request with a token that another one has just renewed or destroyed gets a session of its own by this: somebody
-    /// who has clicked “Log in” twice is logged in, whichever response the browser took.
     ///
     /// # Errors
     /// [`Error::Randomness`].
     #[doc(alias = "RenewToken")]
     pub fn renew(&mut self) -> Result<(), Error> {
-        if let Origin::Superseded(_) = self.origin {
-            self.origin = Origin::Fresh;
-        }
         if self.usable().is_some() {
             let token = Token::generate()?;
             let key = self.manager.key(&token);
@@ -398,7 +398,8 @@ impl<'m, C: Codec> Session<'m, C> {
     pub fn merge(&mut self, token: &str) -> Result<bool, Error> {
         let Some(token) = Token::parse(token) else { return Ok(false) };
         let key = self.manager.key(&token);
-        if self.key() == Some(&key) || self.merged.iter().any(|merged| merged.key == key) {
+        let is_own = self.usable().is_some_and(|stored| stored.key == key);
+        if is_own || self.merged.iter().any(|merged| merged.key == key) {
             return Ok(true);
         }
         let Some((data, _)) = self.manager.store.find_with_expiry(key.as_str())? else {
@@ -428,6 +429,9 @@ impl<'m, C: Codec> Session<'m, C> {
     /// the session gets a new token, as by [`renew`](Self::renew). The sessions of a subject can be listed and destroyed ([`SessionManager::sessions_of`], [`SessionManager::destroy_all`],
     /// [`destroy_others`](Self::destroy_others)).
     ///
+    /// A request with a token that another one has just renewed or destroyed gets a session of its own: somebody who has
+    /// clicked “Log in” twice is logged in, whichever response the browser took.
+    ///
     /// # Errors
     /// [`Error::NoSubjects`] if the manager wasn't made by
     /// [`with_subjects`](SessionManager::with_subjects); [`Error::Store`] for a subject that is empty or longer
@@ -435,6 +439,9 @@ impl<'m, C: Codec> Session<'m, C> {
     pub fn set_subject(&mut self, subject: &str) -> Result<(), Error> {
         self.manager.subjects()?;
         store_core::check_subject(subject)?;
+        if let Origin::Superseded = self.origin {
+            self.origin = Origin::Fresh;
+        }
         if self.subject().as_deref() != Some(subject) {
             // Whoever knew the token before must not be logged in with it.
             self.renew()?;
@@ -501,7 +508,7 @@ impl<'m, C: Codec> Session<'m, C> {
     pub(crate) fn content(&self) -> &Content {
         self.was_read.set(true);
         self.content.get_or_init(|| match &self.origin {
-            Origin::Fresh | Origin::Superseded(_) => self.fresh_content(),
+            Origin::Fresh | Origin::Superseded => self.fresh_content(),
             Origin::Stored(stored) => match self.manager.codec.decode(&stored.data) {
                 Ok(decoded) if decoded.deadline > self.manager.now() => {
                     Content { deadline: decoded.deadline, values: Values::stored(decoded.values) }
@@ -574,7 +581,7 @@ fn check_key(key: &str) -> Result<(), Error> {
 impl<C> fmt::Debug for Session<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stored = match &self.origin {
-            Origin::Fresh | Origin::Superseded(_) => None,
+            Origin::Fresh | Origin::Superseded => None,
             Origin::Stored(stored) => Some(stored.key.fingerprint()),
         };
         f.debug_struct("Session")

@@ -54,8 +54,15 @@ impl Superseded {
 
     /// It didn't.
     pub(crate) fn withdraw(&self, key: &SessionKey, successor: &SessionKey) {
-        if let Some(entry) = self.lock().by_key.get_mut(&key.fingerprint()) {
+        let mut entries = self.lock();
+        let fingerprint = key.fingerprint();
+        if let Some(entry) = entries.by_key.get_mut(&fingerprint) {
             entry.successors.retain(|own| own != successor);
+            if !entry.has_ended && entry.successors.is_empty() {
+                // The next one is to be remembered for the whole time.
+                entries.by_key.remove(&fingerprint);
+                entries.in_order.retain(|own| *own != fingerprint);
+            }
         }
     }
 
@@ -144,6 +151,9 @@ mod tests {
         assert_eq!(superseded.successors(&first), std::slice::from_ref(&second));
         superseded.withdraw(&first, &second);
         assert!(!superseded.contains(&first, now));
+        superseded.announce(&first, &second, now + TimeDelta::seconds(28));
+        assert!(superseded.contains(&first, now + TimeDelta::seconds(57)));
+        superseded.withdraw(&first, &second);
 
         superseded.end(&first, now);
         for _ in 0..MAX_ENTRIES {

@@ -6,6 +6,7 @@ mod counting_store;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
+use chrono::{TimeDelta, Utc};
 use counting_store::{CountingStore, Failing, token};
 use session_manager::{Error, Session, SessionManager};
 use store_core::{Store, SystemClock};
@@ -76,6 +77,109 @@ fn log_in_that_surely_was_not_written_leaves_the_visitor_as_before() -> TestResu
         assert_eq!((session.get("cart")?, session.subject()), (Some(3), None), "{failing:?}");
         assert!(!is_listed(sessions)?, "{failing:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn renewal_whose_answer_is_lost_leaves_the_visitor_as_before() -> TestResult {
+    for failing in [Failing::Rename, Failing::RenameUnheard] {
+        for merges in [false, true] {
+            let (sessions, store) = scene();
+            let (old, other) = (anonymous(sessions)?, logged_in(sessions)?);
+            let mut session = sessions.load([&*old])?;
+            if merges {
+                assert!(session.merge(&other)?);
+            } else {
+                session.set_subject("grace")?;
+            }
+            // Once, because the way back is a renaming as well.
+            store.fail_once(failing);
+            assert!(session.finish().is_err(), "{failing:?}");
+            assert_eq!(sessions.load([&*old])?.get("cart")?, Some(3), "{failing:?}");
+            assert_eq!(sessions.load([&*other])?.subject().as_deref(), Some("ada"), "{failing:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn session_that_only_others_can_read_keeps_its_token() -> TestResult {
+    let (sessions, store) = scene();
+    let old = anonymous(sessions)?;
+    let before: Vec<_> = store.all()?.into_keys().collect();
+    let mut session = sessions.load([&*old])?;
+    session.set_subject("ada")?;
+    let same = Arc::clone(&store);
+    store.before(Failing::Replace, move || {
+        for key in same.all().expect("the store is well").into_keys() {
+            let in_an_hour = Utc::now() + TimeDelta::hours(1);
+            same.commit(&key, b"of another version", in_an_hour).expect("the store is well");
+        }
+    });
+    assert_eq!(token(&session.finish()?), None);
+    assert_eq!(store.all()?.into_keys().collect::<Vec<_>>(), before);
+    Ok(())
+}
+
+#[test]
+fn log_out_everywhere_misses_no_session_that_was_to_change_hands() -> TestResult {
+    let (sessions, store) = scene();
+    let token = logged_in(sessions)?;
+    let mut session = sessions.load([&*token])?;
+    session.set_subject("grace")?;
+    store.before(Failing::Replace, move || {
+        sessions.destroy_all("ada").expect("the store is well");
+    });
+    store.fail(Failing::ReplaceNeverMatches);
+    assert!(session.finish().is_err());
+    store.fail(Failing::Nothing);
+    assert!(sessions.load([&*token])?.is_empty());
+    assert!(store.all()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn tie_is_undone_to_what_the_newest_data_say() -> TestResult {
+    let (sessions, store) = scene();
+    let token = logged_in(sessions)?;
+    let load = || sessions.load([&*token]);
+    let [mut clearing, mut failing, mut setting] = [load()?, load()?, load()?];
+    clearing.clear_subject()?;
+    clearing.insert("visits", "many")?;
+    failing.set_subject("ada")?;
+    failing.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+    setting.set_subject("ada")?;
+    setting.insert("theme", "dark")?;
+    let same = Arc::clone(&store);
+    store.before(Failing::Replace, move || {
+        clearing.finish().expect("the store is well");
+        same.before(Failing::SetSubject, move || {
+            setting.finish().expect("the store is well");
+        });
+    });
+    assert!(matches!(failing.finish(), Err(Error::WrongType { .. })));
+    assert_eq!(sessions.load([&*token])?.subject().as_deref(), Some("ada"));
+    assert!(is_listed(sessions)?);
+    Ok(())
+}
+
+#[test]
+fn session_stays_in_the_index_where_nobody_can_tell_what_its_newest_data_say() -> TestResult {
+    let (sessions, store) = scene();
+    let token = logged_in(sessions)?;
+    let [mut clearing, mut setting] = [sessions.load([&*token])?, sessions.load([&*token])?];
+    clearing.clear_subject()?;
+    setting.set_subject("ada")?;
+    setting.insert("theme", "dark")?;
+    let same = Arc::clone(&store);
+    store.before(Failing::SetSubject, move || {
+        setting.finish().expect("the store is well");
+        same.fail(Failing::Find);
+    });
+    assert!(clearing.finish().is_err());
+    store.fail(Failing::Nothing);
+    assert_eq!(sessions.load([&*token])?.subject().as_deref(), Some("ada"));
+    assert!(is_listed(sessions)?);
     Ok(())
 }
 

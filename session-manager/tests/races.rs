@@ -75,7 +75,6 @@ on_every_store! {
     second_of_two_renewals_changes_nothing
     session_that_a_slow_request_lost_keeps_the_browsers_cookie
     request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone
-    log_in_that_was_on_its_way_during_another_is_not_lost
     log_out_that_was_on_its_way_during_a_renewal_is_final
     token_that_was_renewed_hides_no_live_session_of_another_cookie
     request_from_before_a_deadline_was_moved_neither_ends_nor_shortens_the_session
@@ -376,6 +375,8 @@ fn request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone(
     let mut late = sessions.load([&*old])?;
     assert_eq!(late.get::<u32>("user_id")?, None, "the old token is worth nothing");
     late.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+    // As one does that keeps the time of the last renewal as a value, and finds none.
+    late.renew()?;
     assert_eq!(late.finish()?, [("Vary", "Cookie".to_owned())]);
     assert_eq!(store.all()?.len(), 1);
     assert!(sessions.load([&*new])?.contains("user_id"));
@@ -388,41 +389,16 @@ fn request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone(
     Ok(())
 }
 
-/// A double click: the browser drops the response to the first request, and with it the cookie.
-fn log_in_that_was_on_its_way_during_another_is_not_lost(store: &Arc<dyn Store>) -> TestResult {
-    let (sessions, old) = logged_in(store)?;
-    for ends in [false, true] {
-        let log_in = || {
-            let mut session = sessions.load([&*old])?;
-            session.insert("language", "fr")?;
-            session.renew()?;
-            session.insert("user_id", 8)?;
-            Ok::<_, Error>(token(&session.finish()?).expect("it changes"))
-        };
-        let (first, second) = (log_in()?, log_in()?);
-        assert!(first != second && second != old);
-        let session = sessions.load([&*second])?;
-        assert_eq!(session.get("user_id")?, Some(8));
-        assert_eq!(session.get::<String>("language")?.as_deref(), Some("fr"));
-        if ends {
-            break;
-        }
-        // After a log out it is the same.
-        let mut session = sessions.load([&*second])?;
-        session.destroy();
-        session.finish()?;
-    }
-    assert!(sessions.load([&*old])?.is_empty());
-    Ok(())
-}
-
 fn log_out_that_was_on_its_way_during_a_renewal_is_final(store: &Arc<dyn Store>) -> TestResult {
     let (sessions, old) = logged_in(store)?;
     let mut renewal = sessions.load([&*old])?;
     renewal.renew()?;
     let new = token(&renewal.finish()?).expect("it changes");
 
-    let mut log_out = sessions.load([&*old])?;
+    let (_, leftover) = logged_in(store)?;
+
+    // A cookie of another path or domain may stand beside it.
+    let mut log_out = sessions.load([&*old, &*leftover])?;
     log_out.destroy();
     assert_eq!(token(&log_out.finish()?).as_deref(), Some(""));
     assert!(sessions.load([&*new])?.is_empty());

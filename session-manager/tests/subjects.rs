@@ -70,6 +70,8 @@ on_every_store! {
     log_out_everywhere_beside_running_requests_is_final
     subject_can_be_changed_and_cleared
     log_in_of_a_session_that_was_lost_is_not_listed
+    log_in_that_was_on_its_way_during_another_is_not_lost
+    session_that_logs_in_and_is_merged_with_itself_is_logged_in
 }
 
 fn log_in(sessions: &SessionManager, user: &str, device: &str) -> Result<String, Error> {
@@ -272,6 +274,53 @@ fn log_in_of_a_session_that_was_lost_is_not_listed(store: Arc<dyn SubjectStore>)
     quick.finish()?;
     assert_eq!(token(&slow.finish()?), None);
     assert!(devices(&sessions, "ada")?.is_empty());
+    Ok(())
+}
+
+/// A double click: the browser drops the response to the first request, and with it the cookie.
+fn log_in_that_was_on_its_way_during_another_is_not_lost(
+    store: Arc<dyn SubjectStore>,
+) -> TestResult {
+    let sessions = SessionManager::with_subjects(store);
+    let mut session = sessions.load([])?;
+    session.insert("cart", 3)?;
+    let old = token(&session.finish()?).expect("it is new");
+    let log_in = || {
+        let mut session = sessions.load([&*old])?;
+        session.insert("device", "phone")?;
+        session.set_subject("ada")?;
+        Ok::<_, Error>(token(&session.finish()?).expect("it changes"))
+    };
+    let (first, second) = (log_in()?, log_in()?);
+    assert!(first != second && second != old);
+    for token in [&first, &second] {
+        assert_eq!(sessions.load([&**token])?.subject().as_deref(), Some("ada"));
+    }
+    // One that logs in and then thinks better of it ends what it had come with.
+    let mut session = sessions.load([&*old])?;
+    session.set_subject("ada")?;
+    session.destroy();
+    assert_eq!(token(&session.finish()?).as_deref(), Some(""));
+    assert!(sessions.load([&*first])?.is_empty());
+    assert_eq!(sessions.load([&*second])?.subject().as_deref(), Some("ada"));
+    assert!(sessions.load([&*old])?.is_empty());
+    Ok(())
+}
+
+fn session_that_logs_in_and_is_merged_with_itself_is_logged_in(
+    store: Arc<dyn SubjectStore>,
+) -> TestResult {
+    let sessions = SessionManager::with_subjects(store);
+    let mut session = sessions.load([])?;
+    session.insert("device", "phone")?;
+    let old = token(&session.finish()?).expect("it is new");
+    // As where the token comes back from another site, and the cookie with it.
+    let mut session = sessions.load([&*old])?;
+    session.set_subject("ada")?;
+    assert!(session.merge(&old)?);
+    let new = token(&session.finish()?).expect("it changes");
+    assert_eq!(sessions.load([&*new])?.subject().as_deref(), Some("ada"));
+    assert_eq!(devices(&sessions, "ada")?, ["phone"]);
     Ok(())
 }
 

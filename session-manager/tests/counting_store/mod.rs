@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
@@ -37,6 +37,9 @@ pub(crate) enum Failing {
     /// `replace` does what it is asked for, but its answer gets lost.
     ReplaceUnheard,
     SetSubject,
+    Rename,
+    /// As `ReplaceUnheard`.
+    RenameUnheard,
     DeleteBySubject,
     AfterDelete,
     /// `replace` always says that the data was another.
@@ -47,6 +50,7 @@ pub(crate) struct CountingStore {
     inner: MemoryStore,
     pub(crate) calls: Calls,
     pub(crate) failing: Mutex<Failing>,
+    fails_once: AtomicBool,
     /// What another request does just before this one's operation.
     meanwhile: Mutex<Option<(Failing, Act)>>,
 }
@@ -64,6 +68,7 @@ impl CountingStore {
             inner,
             calls: Calls::default(),
             failing: Mutex::new(Failing::Nothing),
+            fails_once: AtomicBool::new(false),
             meanwhile: Mutex::new(None),
         })
     }
@@ -75,6 +80,13 @@ impl CountingStore {
 
     pub(crate) fn fail(&self, failing: Failing) {
         *self.failing.lock().expect("nobody panics with it") = failing;
+        self.fails_once.store(false, Ordering::Relaxed);
+    }
+
+    /// Has the next operation of a kind fail, and no more.
+    pub(crate) fn fail_once(&self, failing: Failing) {
+        self.fail(failing);
+        self.fails_once.store(true, Ordering::Relaxed);
     }
 
     fn is_failing(&self, operation: Failing) -> Result<(), Error> {
@@ -86,7 +98,11 @@ impl CountingStore {
         if let Some((_, act)) = meanwhile {
             act();
         }
-        if *self.failing.lock().expect("nobody panics with it") == operation {
+        let mut failing = self.failing.lock().expect("nobody panics with it");
+        if *failing == operation {
+            if self.fails_once.load(Ordering::Relaxed) {
+                *failing = Failing::Nothing;
+            }
             return Err(Error::Unreachable { source: "the database is down".into() });
         }
         Ok(())
@@ -133,7 +149,10 @@ impl Store for CountingStore {
 
     fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error> {
         count(&self.calls.writes);
-        self.inner.rename(token, new_token)
+        self.is_failing(Failing::Rename)?;
+        let renamed = self.inner.rename(token, new_token)?;
+        self.is_failing(Failing::RenameUnheard)?;
+        Ok(renamed)
     }
 
     fn delete(&self, token: &str) -> Result<(), Error> {
