@@ -73,8 +73,8 @@ impl BackgroundThread {
     /// time, each of which returns when the thread has ended. Called on the thread itself, by a hook of the application's, it
     /// returns at once and the thread ends after the hook.
     pub fn stop(&self) {
-        drop(lock(&self.stop).take());
-        if self.id == Some(thread::current().id()) {
+        self.ask_to_stop();
+        if self.is_current() {
             return;
         }
         // Held while joining, so that every caller waits for the end, not only the first.
@@ -85,6 +85,19 @@ impl BackgroundThread {
                 log::error!("the thread {name} ended by a panic");
             }
         }
+    }
+
+    /// Asks the thread to end, and doesn't wait for it.
+    ///
+    /// Where a store has several threads, a hook on one of them mustn't wait for another, whose hook may do the same.
+    pub fn ask_to_stop(&self) {
+        drop(lock(&self.stop).take());
+    }
+
+    /// Whether this is called on the thread itself.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.id == Some(thread::current().id())
     }
 
     /// Whether there is a thread that hasn't been asked to end.

@@ -304,6 +304,12 @@ impl Cleanup {
         self.thread.stop();
     }
 
+    /// The thread itself, for a store that has others beside it.
+    #[must_use]
+    pub fn thread(&self) -> &BackgroundThread {
+        &self.thread
+    }
+
     /// What the thread has done so far.
     #[must_use]
     pub fn statistics(&self) -> CleanupStatistics {

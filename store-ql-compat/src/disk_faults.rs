@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::{Error as IoError, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -465,6 +465,46 @@ fn flushes_come_by_themselves_and_failed_ones_are_reported() -> Result<(), Error
     disk.fail_after(None);
     assert!(when_mended(|| store.find("token")).is_some());
     when_mended(|| store.commit("token", b"new", in_an_hour()));
+    Ok(())
+}
+
+#[test]
+fn hooks_of_both_threads_may_stop_the_store_at_the_same_time() -> Result<(), Error> {
+    let disk = Disk::new();
+    let store = Arc::new(OnceLock::<Weak<QlStore>>::new());
+    let both = Arc::new(Barrier::new(2));
+    let (told, stopped) = std::sync::mpsc::channel();
+    let hook = || {
+        let (store, both, told) = (Arc::clone(&store), Arc::clone(&both), told.clone());
+        let has_run = AtomicBool::new(false);
+        move || {
+            if !has_run.swap(true, Ordering::Relaxed) {
+                both.wait();
+                if let Some(store) = store.get().and_then(Weak::upgrade) {
+                    store.stop_cleanup();
+                }
+                let _ = told.send(());
+            }
+        }
+    };
+    let (of_sweeps, of_flushes) = (hook(), hook());
+    let (cleanup, sweeps) = CleanupOptions::new().with_manual_sweeps();
+    let relaxed = QlOptions::new()
+        .with_cleanup(cleanup.with_failure_hook(move |_| of_sweeps()))
+        .with_durability(Durability::Relaxed(Duration::from_millis(1)))
+        .with_flush_failure_hook(move |_| of_flushes());
+    let own = Arc::new(open(&disk, relaxed)?);
+    store.set(Arc::downgrade(&own)).expect("it is empty");
+    disk.fail_after(Some(0));
+    let _ = own.commit("token", b"data", in_an_hour());
+    // Until one meets the database that the failed flush has left.
+    while sweeps.sweep() && sweeps.wait_until_idle() {}
+    if !(0..2).all(|_| stopped.recv_timeout(PATIENCE).is_ok()) {
+        // Dropping it would wait for them, too.
+        std::mem::forget(own);
+        panic!("one waits for the other");
+    }
+    disk.fail_after(None);
     Ok(())
 }
 

@@ -215,11 +215,20 @@ impl QlStore {
     ///
     /// With [`Durability::Relaxed`] it ends the thread that flushes as well, and flushes: everything that was committed is
     /// durable then, and whatever is committed later is durable by itself. A flush that has to wait longer than the
-    /// [contention timeout](QlOptions::with_contention_timeout) is given up and reported.
+    /// [contention timeout](QlOptions::with_contention_timeout) is given up and reported. Called on one of the two threads, by
+    /// a hook of the application's, it returns at once and they end after the hook.
     #[doc(alias = "StopCleanup")]
     pub fn stop_cleanup(&self) {
-        self.cleanup.stop();
-        self.flusher.stop();
+        let threads = [self.cleanup.thread(), &self.flusher];
+        let is_one_of_them = threads.iter().any(|thread| thread.is_current());
+        for thread in threads {
+            if is_one_of_them {
+                // The other one's hook may be waiting for this one.
+                thread.ask_to_stop();
+            } else {
+                thread.stop();
+            }
+        }
     }
 
     /// What the cleanup thread has done so far.
