@@ -86,7 +86,9 @@ impl MysqlOptions {
     /// How long an operation may be tried again after deadlocks, lost connections and the like; no attempt is begun
     /// later. Default: 10 seconds.
     ///
-    /// An attempt that has been begun takes at most two network timeouts more.
+    /// An attempt that has been begun takes at most two network timeouts more for each of its round trips; most operations
+    /// have one, or two where a connection meets a statement for the first time. `rename` and `set_subject` are transactions
+    /// of several.
     pub fn with_operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
         self
