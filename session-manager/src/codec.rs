@@ -157,6 +157,25 @@ mod tests {
     }
 
     #[test]
+    fn of_several_values_with_one_key_the_last_one_counts_however_many_keys_there_are()
+    -> Result<(), CodecError> {
+        for count in [2, 63, 64, 65, 500] {
+            let keys = || (0..count).map(|n| format!("k{n}"));
+            let mut members: Vec<_> = keys().map(|key| format!("{key:?}:1")).collect();
+            members.extend(keys().step_by(7).map(|key| format!("{key:?}:2")));
+            let values = members.join(",");
+            let json =
+                format!(r#"{{"v":1,"deadline":"2026-11-21T15:30:00Z","values":{{{values}}}}}"#);
+            let expected: Vec<_> = keys()
+                .enumerate()
+                .map(|(n, key)| (key, if n % 7 == 0 { "2" } else { "1" }.to_owned()))
+                .collect();
+            assert_eq!(decode(&json)?, expected);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn what_is_not_a_session_is_an_error() {
         for json in [
             "",

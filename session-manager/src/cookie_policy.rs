@@ -160,9 +160,12 @@ impl CookiePolicy {
             );
         }
         if let Some(domain) = &self.domain
-            && (domain.is_empty() || !domain.bytes().all(is_domain_byte))
+            && !is_domain(domain)
         {
-            return invalid("cookie domain", "it must be letters, digits, hyphens and dots alone");
+            return invalid(
+                "cookie domain",
+                "it must be names of letters, digits and hyphens, with a dot between them",
+            );
         }
         if self.name.len() + TOKEN_LEN > MAX_PAIR_LEN {
             return invalid("cookie name", "browsers drop a cookie of more than 4096 bytes");
@@ -260,8 +263,12 @@ fn is_attribute_byte(byte: u8) -> bool {
     (b' '..=b'~').contains(&byte) && byte != b';'
 }
 
-fn is_domain_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.'
+/// A dot at the beginning is ignored by browsers, as RFC 6265 says, section 5.2.3.
+fn is_domain(domain: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    domain.strip_prefix('.').unwrap_or(domain).split('.').all(is_label)
 }
 
 #[cfg(test)]
@@ -290,7 +297,7 @@ mod tests {
     fn every_attribute_can_be_set() {
         let policy = CookiePolicy::new()
             .with_name("shop")
-            .with_domain("example.org")
+            .with_domain(".example.org")
             .with_path("/shop")
             .with_same_site(SameSite::None)
             .partitioned()
@@ -346,6 +353,9 @@ mod tests {
             plain().with_domain(""),
             plain().with_domain("example.org; Secure"),
             plain().with_domain("example.org\n"),
+            plain().with_domain("."),
+            plain().with_domain("example.org."),
+            plain().with_domain("..example.org"),
             new().with_domain("example.org"),
             new().with_path("/shop"),
             new().insecure_for_local_development().with_name("__Host-x"),

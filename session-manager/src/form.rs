@@ -2,6 +2,7 @@
 //!
 //! It is read without serde's derive macros, which would be five more crates, syn among them, for every application.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -9,6 +10,9 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor
 
 /// The version of the form that this crate writes, and the newest that it reads.
 pub(crate) const VERSION: u32 = 1;
+
+/// Up to so many keys are looked for one after the other.
+const FEW: usize = 64;
 
 /// A session of this version. `D` is how the deadline is written, `V` a value that nobody has decoded yet.
 pub(crate) struct Form<D, V> {
@@ -77,11 +81,25 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for EntriesVisitor<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(0).min(64));
+        let mut entries: Vec<(String, V)> =
+            Vec::with_capacity(map.size_hint().unwrap_or(0).min(FEW));
+        let mut places: Option<HashMap<String, usize>> = None;
         while let Some((key, value)) = map.next_entry::<String, V>()? {
-            match entries.iter_mut().find(|(own, _)| *own == key) {
-                Some((_, own)) => *own = value,
-                None => entries.push((key, value)),
+            let place = match &places {
+                Some(places) => places.get(&key).copied(),
+                None => entries.iter().position(|(own, _)| *own == key),
+            };
+            if let Some(place) = place {
+                entries[place].1 = value;
+                continue;
+            }
+            if let Some(places) = &mut places {
+                places.insert(key.clone(), entries.len());
+            }
+            entries.push((key, value));
+            if entries.len() == FEW {
+                let keys = entries.iter().map(|(key, _)| key.clone());
+                places = Some(keys.zip(0..).collect());
             }
         }
         Ok(Entries(entries))

@@ -23,7 +23,7 @@ const MAX_COOKIES: usize = 4;
 /// begins with it for an ordinary one, not for one with the prefix `__Host-`.
 const COOKIE_SPACE: [char; 2] = [' ', '\t'];
 
-/// Every store can represent an expiry that far away.
+/// Far enough for everybody, and within what all columns but a `TIMESTAMP` of MySQL can hold.
 const MAX_LIFETIME: TimeDelta = TimeDelta::days(100 * 365);
 
 type EventHook = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -129,6 +129,11 @@ impl<C: Codec> SessionManager<C> {
     /// Each use would have to be written down; to keep reading cheap, the expiry is moved only once a tenth
     /// of the timeout has passed since it was moved last. So a session may end up to a tenth of the timeout
     /// early, and never late.
+    ///
+    /// The store's expiry is all there is, so another timeout holds for what is written from then on: after a shorter one was
+    /// set, a session that is only read lives on until the expiry that it had, and after a longer one, or none, it may end
+    /// at that. To have a shorter timeout hold at once, end the sessions: [`for_each`](Self::for_each) and
+    /// [`destroy`](Self::destroy).
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for a timeout of zero, or of more than 100 years.

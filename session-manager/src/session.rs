@@ -68,6 +68,12 @@ const LATEST: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0)
     None => DateTime::<Utc>::MAX_UTC,
 };
 
+/// Long ago, and an instant that every store has a form for.
+const EARLIEST: DateTime<Utc> = match DateTime::from_timestamp(946_684_800, 0) {
+    Some(earliest) => earliest,
+    None => DateTime::<Utc>::UNIX_EPOCH,
+};
+
 /// Where a session came from.
 pub(crate) enum Origin {
     /// The store has none of it.
@@ -357,10 +363,12 @@ impl<'m, C: Codec> Session<'m, C> {
         self.set_deadline(deadline);
     }
 
-    /// Moves the end of the session, either way, at the latest to the end of the year 9999.
+    /// Moves the end of the session, either way. What is before the year 2000 or after 9999 counts as that.
+    ///
+    /// A store that can't represent it refuses the session when it is written: a `TIMESTAMP` of MySQL ends in 2038.
     #[doc(alias = "SetDeadline")]
     pub fn set_deadline(&mut self, deadline: DateTime<Utc>) {
-        self.do_infallibly(Change::Deadline(deadline.min(LATEST)));
+        self.do_infallibly(Change::Deadline(deadline.clamp(EARLIEST, LATEST)));
     }
 
     /// Whether the browser keeps the cookie of this session when it is closed, whatever the

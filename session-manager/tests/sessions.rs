@@ -370,6 +370,12 @@ fn deadline_has_a_form_in_every_codec() -> TestResult {
     let session = scene.sessions.load([&*token])?;
     assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
     assert_eq!(session.deadline().to_rfc3339(), "9999-12-31T23:59:59+00:00");
+
+    let mut session = scene.sessions.load([&*token])?;
+    session.set_deadline(DateTime::<Utc>::MIN_UTC);
+    assert_eq!(session.deadline().to_rfc3339(), "2000-01-01T00:00:00+00:00");
+    assert_eq!(counting_store::token(&session.finish()?).as_deref(), Some(""));
+    assert_eq!(scene.rows(), 0);
     Ok(())
 }
 
