@@ -65,11 +65,7 @@ impl Installation {
             Product::MariaDb => &Selection::MARIADB,
             Product::MySql => &Selection::MYSQL,
         };
-        if product == Product::MariaDb && packages::may_install() {
-            packages::install(selection)?;
-        } else {
-            packages::download(selection)?;
-        }
+        packages::get(selection)?;
         Self::find(product)?.ok_or_else(|| incomplete(selection, "programs that are needed"))
     }
 
@@ -99,11 +95,7 @@ impl Installation {
         if let Some(installation) = Self::find_with_galera()? {
             return Ok(installation);
         }
-        if packages::may_install() {
-            packages::install(&Selection::GALERA)?;
-        } else {
-            packages::download(&Selection::GALERA)?;
-        }
+        packages::get(&Selection::GALERA)?;
         Self::find_with_galera()?
             .ok_or_else(|| incomplete(&Selection::GALERA, "what a cluster needs"))
     }

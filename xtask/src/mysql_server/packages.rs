@@ -64,8 +64,17 @@ impl Selection {
     };
 }
 
+/// Gets packages: installs them where that may be and the machine's own archive has them, else downloads them.
+pub(super) fn get(selection: &Selection) -> Result {
+    if selection.archive == Archive::Machine && may_install() {
+        install(selection)
+    } else {
+        download(selection)
+    }
+}
+
 /// Whether packages may be installed on the machine: nobody but CI is surprised by that.
-pub(super) fn may_install() -> bool {
+fn may_install() -> bool {
     env::var_os("CI").is_some() && getuid().is_root() && has_apt()
 }
 
@@ -80,7 +89,7 @@ pub(super) fn tree(selection: &Selection) -> PathBuf {
 }
 
 /// Installs packages on the machine, without starting any service.
-pub(super) fn install(selection: &Selection) -> Result {
+fn install(selection: &Selection) -> Result {
     let names = selection.whole.iter().chain(selection.alone);
     say(&format!("CI is set: installing {}", list(names.clone())));
     // The distribution's way to say that no service may be started. One that is there has its reasons.
@@ -100,7 +109,7 @@ pub(super) fn install(selection: &Selection) -> Result {
 }
 
 /// Downloads packages and unpacks them below the target directory.
-pub(super) fn download(selection: &Selection) -> Result {
+fn download(selection: &Selection) -> Result {
     if !has_apt() {
         return Err(how_to_get(selection, "this machine has no apt-get").into());
     }
