@@ -140,11 +140,8 @@ impl<C: Codec> Session<'_, C> {
         let token = Token::generate()?;
         let key = manager.key(&token);
         manager.store.commit(key.as_str(), &data, expiry)?;
-        let subject = self.subject();
-        let tied = match &subject {
-            Some(subject) if self.changes_subject => manager.tie(&key, Some(subject)),
-            _ => Ok(true),
-        };
+        let subject = self.changes_subject.then(|| self.subject()).flatten();
+        let tied = subject.map_or(Ok(true), |subject| manager.tie(&key, Some(&subject)));
         let tied = tied.and_then(|tied| {
             if tied {
                 self.end_others(Some(&key))?;

@@ -434,7 +434,8 @@ impl<'m, C: Codec> Session<'m, C> {
     }
 
     /// Ties the session to a subject: the id of the user who has logged in. If that is another one than before,
-    /// the session gets a new token, as by [`renew`](Self::renew). The sessions of a subject can be listed and destroyed ([`SessionManager::sessions_of`], [`SessionManager::destroy_all`],
+    /// the session gets a new token, as by [`renew`](Self::renew). The sessions of a subject can be listed and
+    /// destroyed ([`SessionManager::sessions_of`], [`SessionManager::destroy_all`],
     /// [`destroy_others`](Self::destroy_others)).
     ///
     /// A request with a token that another one has just renewed or destroyed gets a session of its own: somebody who has

@@ -42,6 +42,14 @@ fn is_listed(sessions: &SessionManager) -> Result<bool, Error> {
     Ok(!sessions.sessions_of("ada")?.is_empty())
 }
 
+/// Writes a session on a store that fails, and is well again afterwards; gives the error.
+fn failed(store: &CountingStore, failing: Failing, session: Session<'_>) -> Option<Error> {
+    store.fail(failing);
+    let outcome = session.finish();
+    store.fail(Failing::Nothing);
+    outcome.err()
+}
+
 #[test]
 fn log_in_that_fails_leaves_nobody_logged_in_under_the_old_token() -> TestResult {
     for failing in [Failing::Replace, Failing::ReplaceUnheard, Failing::DeleteBySubject] {
@@ -51,9 +59,8 @@ fn log_in_that_fails_leaves_nobody_logged_in_under_the_old_token() -> TestResult
         session.set_subject("ada")?;
         session.insert("user_id", 7)?;
         session.destroy_others()?;
-        store.fail(failing);
-        assert!(matches!(session.finish(), Err(Error::Store(_))), "{failing:?}");
-        store.fail(Failing::Nothing);
+        let error = failed(&store, failing, session);
+        assert!(matches!(error, Some(Error::Store(_))), "{failing:?}");
         assert!(sessions.load([&*old])?.is_empty(), "{failing:?}");
         assert!(!is_listed(sessions)?, "{failing:?}");
         assert!(store.all()?.is_empty(), "{failing:?}: nobody knows the new token");
@@ -70,9 +77,7 @@ fn log_in_that_surely_was_not_written_leaves_the_visitor_as_before() -> TestResu
         let old = anonymous(sessions)?;
         let mut session = sessions.load([&*old])?;
         session.set_subject("ada")?;
-        store.fail(failing);
-        assert!(session.finish().is_err(), "{failing:?}");
-        store.fail(Failing::Nothing);
+        assert!(failed(&store, failing, session).is_some(), "{failing:?}");
         let session = sessions.load([&*old])?;
         assert_eq!((session.get("cart")?, session.subject()), (Some(3), None), "{failing:?}");
         assert!(!is_listed(sessions)?, "{failing:?}");
@@ -130,9 +135,7 @@ fn log_out_everywhere_misses_no_session_that_was_to_change_hands() -> TestResult
     store.before(Failing::Replace, move || {
         sessions.destroy_all("ada").expect("the store is well");
     });
-    store.fail(Failing::ReplaceNeverMatches);
-    assert!(session.finish().is_err());
-    store.fail(Failing::Nothing);
+    assert!(failed(&store, Failing::ReplaceNeverMatches, session).is_some());
     assert!(sessions.load([&*token])?.is_empty());
     assert!(store.all()?.is_empty());
     Ok(())
@@ -195,9 +198,7 @@ fn session_that_could_not_be_written_keeps_its_place_in_the_index() -> TestResul
             } else {
                 session.set_subject("grace")?;
             }
-            store.fail(failing);
-            assert!(session.finish().is_err(), "{failing:?}");
-            store.fail(Failing::Nothing);
+            assert!(failed(&store, failing, session).is_some(), "{failing:?}");
             let subject = sessions.load([&*token])?.subject();
             if subject.as_deref() == Some("ada") {
                 assert!(is_listed(sessions)?, "{failing:?}, clears: {clears}");
@@ -240,9 +241,7 @@ fn log_out_holds_though_a_renewal_is_undone_after_it() -> TestResult {
         let mut log_out = sessions.load([&*old])?;
         log_out.destroy();
         store.before(operation, move || drop(log_out.finish().expect("the store is well")));
-        store.fail(operation);
-        assert!(session.finish().is_err(), "{operation:?}");
-        store.fail(Failing::Nothing);
+        assert!(failed(&store, operation, session).is_some(), "{operation:?}");
         assert!(sessions.load([&*old])?.is_empty(), "{operation:?}");
         assert!(store.all()?.is_empty(), "{operation:?}");
     }
@@ -269,9 +268,7 @@ fn log_out_holds_though_a_renewal_is_undone_in_the_middle_of_it() -> TestResult 
         leave.send(thread::spawn(|| log_out.finish().map(drop))).expect("the test listens");
         hear.recv().expect("the log out comes to the store");
     });
-    store.fail(Failing::SetSubject);
-    assert!(session.finish().is_err());
-    store.fail(Failing::Nothing);
+    assert!(failed(&store, Failing::SetSubject, session).is_some());
     go_on.send(()).expect("the log out waits");
     left.recv().expect("it has begun").join().expect("no panic")?;
     assert!(sessions.load([&*old])?.is_empty());
@@ -294,9 +291,7 @@ fn log_out_holds_though_a_merge_is_undone_after_it() -> TestResult {
             log_out.destroy();
             log_out.finish().expect("the store is well");
         });
-        store.fail(Failing::Replace);
-        assert!(session.finish().is_err());
-        store.fail(Failing::Nothing);
+        assert!(failed(&store, Failing::Replace, session).is_some());
         assert!(sessions.load([&*other])?.is_empty());
         assert!(!is_listed(sessions)?);
     }

@@ -114,6 +114,13 @@ fn logged_in(store: &Arc<dyn Store>) -> Result<(SessionManager, String), Error> 
     Ok((sessions, token))
 }
 
+/// Renews a session, and gives its new token.
+fn renewed(sessions: &SessionManager, old: &str) -> Result<String, Error> {
+    let mut session = sessions.load([old])?;
+    session.renew()?;
+    Ok(token(&session.finish()?).expect("it changes"))
+}
+
 /// Runs `THREADS` threads of `REQUESTS` requests each, all on one session, and gives the first error.
 fn many_requests(
     sessions: &SessionManager,
@@ -367,9 +374,7 @@ fn request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone(
     let clock = Arc::new(ManualClock::new(Utc::now()));
     let (sessions, old) = logged_in(store)?;
     let sessions = sessions.with_clock(clock.clone());
-    let mut log_in = sessions.load([&*old])?;
-    log_in.renew()?;
-    let new = token(&log_in.finish()?).expect("it changes");
+    let new = renewed(&sessions, &old)?;
 
     // The browser had sent this one with the cookie that it had then.
     let mut late = sessions.load([&*old])?;
@@ -391,9 +396,7 @@ fn request_that_was_on_its_way_during_a_renewal_leaves_the_cookie_alone(
 
 fn log_out_that_was_on_its_way_during_a_renewal_is_final(store: &Arc<dyn Store>) -> TestResult {
     let (sessions, old) = logged_in(store)?;
-    let mut renewal = sessions.load([&*old])?;
-    renewal.renew()?;
-    let new = token(&renewal.finish()?).expect("it changes");
+    let new = renewed(&sessions, &old)?;
 
     let (_, leftover) = logged_in(store)?;
 
@@ -417,9 +420,7 @@ fn token_that_was_renewed_hides_no_live_session_of_another_cookie(
     store: &Arc<dyn Store>,
 ) -> TestResult {
     let (sessions, leftover) = logged_in(store)?;
-    let mut renewal = sessions.load([&*leftover])?;
-    renewal.renew()?;
-    let new = token(&renewal.finish()?).expect("it changes");
+    let new = renewed(&sessions, &leftover)?;
     // The browser has a cookie of another path or domain, which the response didn't replace, and sends it first.
     let mut session = sessions.load([&*leftover, &*new])?;
     assert_eq!(session.get("user_id")?, Some(7));
@@ -475,9 +476,7 @@ fn log_out_is_final_also_for_a_session_that_was_renewed_meanwhile(
     let mut log_out = sessions.load([&*old])?;
     let mut newest = old.clone();
     for _ in 0..3 {
-        let mut renewal = sessions.load([&*newest])?;
-        renewal.renew()?;
-        newest = token(&renewal.finish()?).expect("it changes");
+        newest = renewed(&sessions, &newest)?;
     }
     log_out.destroy();
     assert_eq!(token(&log_out.finish()?).as_deref(), Some(""));

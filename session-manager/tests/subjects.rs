@@ -81,6 +81,13 @@ fn log_in(sessions: &SessionManager, user: &str, device: &str) -> Result<String,
     Ok(token(&session.finish()?).expect("it is new"))
 }
 
+/// The token of a session in which nobody is logged in.
+fn anonymous(sessions: &SessionManager) -> Result<String, Error> {
+    let mut session = sessions.load([])?;
+    session.insert("device", "phone")?;
+    Ok(token(&session.finish()?).expect("it is new"))
+}
+
 /// The devices that a user is logged in on, sorted.
 fn devices(sessions: &SessionManager, user: &str) -> Result<Vec<String>, Error> {
     let mut devices = Vec::new();
@@ -115,9 +122,7 @@ fn sessions_of_a_user_are_listed_with_their_values(store: Arc<dyn SubjectStore>)
 fn subject_survives_writing_and_renewal(store: Arc<dyn SubjectStore>) -> TestResult {
     let sessions = SessionManager::with_subjects(store);
     // As at a log in: an anonymous session gets a new token and a subject in one request.
-    let mut session = sessions.load([])?;
-    session.insert("device", "phone")?;
-    let anonymous = token(&session.finish()?).expect("it is new");
+    let anonymous = anonymous(&sessions)?;
     let mut session = sessions.load([&*anonymous])?;
     session.renew()?;
     session.set_subject("ada")?;
@@ -264,9 +269,7 @@ fn subject_can_be_changed_and_cleared(store: Arc<dyn SubjectStore>) -> TestResul
 
 fn log_in_of_a_session_that_was_lost_is_not_listed(store: Arc<dyn SubjectStore>) -> TestResult {
     let sessions = SessionManager::with_subjects(store);
-    let mut session = sessions.load([])?;
-    session.insert("device", "phone")?;
-    let anonymous = token(&session.finish()?).expect("it is new");
+    let anonymous = anonymous(&sessions)?;
     let mut slow = sessions.load([&*anonymous])?;
     slow.set_subject("ada")?;
     let mut quick = sessions.load([&*anonymous])?;
@@ -282,9 +285,7 @@ fn log_in_that_was_on_its_way_during_another_is_not_lost(
     store: Arc<dyn SubjectStore>,
 ) -> TestResult {
     let sessions = SessionManager::with_subjects(store);
-    let mut session = sessions.load([])?;
-    session.insert("cart", 3)?;
-    let old = token(&session.finish()?).expect("it is new");
+    let old = anonymous(&sessions)?;
     let log_in = || {
         let mut session = sessions.load([&*old])?;
         session.insert("device", "phone")?;
@@ -311,9 +312,7 @@ fn session_that_logs_in_and_is_merged_with_itself_is_logged_in(
     store: Arc<dyn SubjectStore>,
 ) -> TestResult {
     let sessions = SessionManager::with_subjects(store);
-    let mut session = sessions.load([])?;
-    session.insert("device", "phone")?;
-    let old = token(&session.finish()?).expect("it is new");
+    let old = anonymous(&sessions)?;
     // As where the token comes back from another site, and the cookie with it.
     let mut session = sessions.load([&*old])?;
     session.set_subject("ada")?;
