@@ -79,9 +79,8 @@ const MAX_BATCH: usize = 10_000;
 /// # What it keeps, and how
 /// The server's clock decides what is live. An expiry is a date and time in UTC, rounded down to the digits of the column
 /// (microseconds in the documented tables); `replace` makes it up to a millisecond earlier, to know its own write again.
-/// Neither the time zone nor the `sql_mode` of the server plays a part, because each
-/// connection sets its own. What the columns can't hold unchanged is refused: see [`limits`](Self::limits) and
-/// [`TableVariant`]. Tokens are visible ASCII characters without spaces (as every session manager makes them); any other is
+/// Neither the time zone nor the `sql_mode` of the server plays a part, because each connection sets its own. What the
+/// columns can't hold unchanged is refused: see [`limits`](Self::limits) and [`TableVariant`]. Tokens are visible ASCII characters without spaces (as every session manager makes them); any other is
 /// [`Error::InvalidToken`], and finds nothing.
 ///
 /// # Round trips
