@@ -1,5 +1,5 @@
-//! Counts a visitor's visits, with `tiny_http`, for which there is no adapter: the two calls that any server can
-//! be served with.
+//! Counts a visitor's visits, with `tiny_http`, for which there is no adapter: the two calls that any
+//! server can be served with.
 //!
 //! ```text
 //! cargo run --package session-manager --example tiny_http -- 127.0.0.1:4000

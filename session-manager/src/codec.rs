@@ -16,13 +16,14 @@ use crate::form::{Form, VERSION};
 /// Values stay encoded until they are asked for: [`decode`](Self::decode) finds only their places. An
 /// implementation never puts a value into an error.
 ///
-/// [`Json`] is the default, `MessagePack` a feature; an application can bring its own, for example to encrypt.
+/// [`Json`] is the default, `MessagePack` a feature; an application can bring its own, for example to
+/// encrypt.
 pub trait Codec: fmt::Debug + Send + Sync {
     /// Finds the deadline, and the place of each value, in stored bytes.
     ///
     /// # Errors
-    /// [`CodecError`] if the bytes are not of this form, or of a newer version. The session is then treated as
-    /// poisoned.
+    /// [`CodecError`] if the bytes are not of this form, or of a newer version. The session is then
+    /// treated as poisoned.
     fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError>;
 
     /// The bytes of a session, from encoded values.

@@ -57,10 +57,13 @@ pub enum Error {
         /// What is wrong with the value.
         problem: String,
     },
-    /// The manager was made by `new`, on a store without an index of subjects.
-    NoSubjects,
+    /// Another request has ended or renewed the session while this one was under way, so nothing of
+    /// what this one changed was written. Usually the visitor has logged in or out meanwhile; a new
+    /// request finds out. The adapters answer with status 409.
+    #[doc(alias = "SessionInterrupted")]
+    Superseded,
     /// The session has no subject.
-    NoSubject,
+    SubjectMissing,
 }
 
 impl Error {
@@ -72,16 +75,16 @@ impl Error {
         Self::Unencodable { key: key.to_owned(), of: any::type_name::<T>() }
     }
 
-    /// Whether the fault is the system's and not the program's: a store that is down, full or busy, or a session
-    /// that too many requests change at once. The adapters answer these with status 503. Data over the store's
-    /// limit, or a table that isn't there, won't mend by themselves.
+    /// Whether the fault is the system's and not the program's: a store that is down, full or busy,
+    /// or a session that too many requests change at once. The adapters answer these with status 503.
+    /// Data over the store's limit, or a table that isn't there, won't mend by themselves.
     ///
     /// # Examples
     /// ```
     /// use session_manager::Error;
     ///
     /// assert!(Error::Conflict { attempts: 64 }.is_temporary());
-    /// assert!(!Error::NoSubjects.is_temporary());
+    /// assert!(!Error::SubjectMissing.is_temporary());
     /// ```
     #[must_use]
     pub fn is_temporary(&self) -> bool {
@@ -131,10 +134,10 @@ impl fmt::Display for Error {
                 f.write_str("the operating system gave no randomness for a token")
             }
             Self::InvalidOption { option, problem } => write!(f, "invalid {option}: {problem}"),
-            Self::NoSubjects => f.write_str(
-                "this manager has no index of subjects: make it with SessionManager::with_subjects",
+            Self::Superseded => f.write_str(
+                "another request ended or renewed the session meanwhile, so the changes of this one were not written",
             ),
-            Self::NoSubject => f.write_str("the session has no subject"),
+            Self::SubjectMissing => f.write_str("the session has no subject"),
         }
     }
 }

@@ -24,15 +24,16 @@ pub enum EventKind {
     Renewed,
     /// It was destroyed by the application.
     Destroyed,
-    /// Its deadline had passed although the store still had it; it was removed.
+    /// Its deadline had passed although the store still had it, so the request got a fresh session.
     Expired,
-    /// A request came with a token of the right form that names no live session: one that has expired, was
-    /// destroyed or renewed, or was invented. It was not adopted.
+    /// A request came with a token of the right form that names no live session of this manager: one that
+    /// has expired or was destroyed, or was invented. It was not adopted.
     UnknownToken,
     /// Another request changed the session while this one ran; this one's changes were applied to the newer
     /// data.
     Conflict,
-    /// Another request destroyed or renewed the session while this one ran; this one's changes were dropped.
+    /// Another request destroyed or renewed the session while this one was under way. This one's changes, if
+    /// there were any, were not written.
     Lost,
     /// Its data can't be decoded, or is of a newer version. The request got a fresh session.
     Poisoned,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use store_core::Report;
 
-use crate::{Codec, Error, SessionManager};
+use crate::{Codec, Error, Header, Session, SessionManager};
 
 /// Why a handler, or its session, failed: any error that `?` takes.
 pub type Failure = Box<dyn StdError + Send + Sync>;
@@ -43,9 +43,20 @@ pub struct ErrorResponse {
 
 impl ErrorResponse {
     /// What adapters answer unless told otherwise: 503 with Retry-After where the store is at fault
-    /// ([`Error::is_temporary`]), 500 for everything else. The error and its causes go to the log.
+    /// ([`Error::is_temporary`]), 409 where the session has ended or was renewed meanwhile
+    /// ([`Error::Superseded`]), 500 for everything else. The error and its causes go to the log.
     #[must_use]
     pub fn default_for(error: &(dyn StdError + 'static)) -> Self {
+        if let Some(Error::Superseded) = error.downcast_ref() {
+            log::info!("a request failed: {}", Report(error));
+            return Self {
+                status: 409,
+                retry_after: None,
+                content_type: "text/plain; charset=utf-8",
+                body: "Your session has ended or changed meanwhile. Please reload the page and try again.\n"
+                    .to_owned(),
+            };
+        }
         log::error!("a request failed: {}", Report(error));
         let is_temporary = match error.downcast_ref::<store_core::Error>() {
             Some(error) => Error::is_temporary_of_store(error),
@@ -62,6 +73,25 @@ impl ErrorResponse {
             },
         }
     }
+}
+
+/// What an adapter has after the handler and the session: what the handler answered, with the headers
+/// to add to it, or why one of them failed, with the headers for the response to that.
+pub(crate) type Outcome<R> = Result<(R, Vec<Header>), (Failure, Vec<Header>)>;
+
+/// Calls the handler and writes the session.
+pub(crate) fn run<'m, C: Codec, R>(
+    session: Result<Session<'m, C>, Error>,
+    handler: impl FnOnce(&mut Session<'m, C>) -> Result<R, Failure>,
+) -> Outcome<R> {
+    let mut session = session.map_err(|error| (error.into(), Vec::new()))?;
+    let answer = handler(&mut session);
+    // A logout is carried out by now, so the cookie goes, whatever fails.
+    let mut removal = session.removal_headers();
+    // Responses to failures have that header already.
+    removal.retain(|(name, _)| *name != "Cache-Control");
+    let written = answer.and_then(|response| Ok((response, session.finish()?)));
+    written.map_err(|failure| (failure, removal))
 }
 
 impl<C: Codec> SessionManager<C> {

@@ -1,6 +1,7 @@
 //! The form that both codecs read: a map of `v`, `deadline` and `values`.
 //!
-//! It is read without serde's derive macros, which would be five more crates, syn among them, for every application.
+//! It is read without serde's derive macros, which would be five more crates, syn among them, for
+//! every application.
 
 use std::collections::HashMap;
 use std::fmt;

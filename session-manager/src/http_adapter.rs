@@ -1,16 +1,19 @@
 //! Sessions for servers on the types of the `http` crate.
 
+use std::error::Error as StdError;
+
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::{Codec, Failure, Session, SessionManager};
+use crate::{Codec, Failure, Session, SessionManager, failure};
 
 impl<C: Codec> SessionManager<C> {
     /// Loads the session of a request with these headers, calls the handler, writes the session, and adds the
     /// headers to the response.
     ///
-    /// Where the handler or the session fails, nothing of the session is written and the response is the
-    /// [error responder's](Self::with_error_responder). A handler that panics writes nothing either.
+    /// Where the handler or the session fails, none of the session's changes is written, though a
+    /// session that the handler has destroyed stays destroyed, and the response is the [error
+    /// responder's](Self::with_error_responder). A handler that panics writes nothing either.
     ///
     /// # Examples
     /// ```
@@ -26,41 +29,39 @@ impl<C: Codec> SessionManager<C> {
     /// assert!(response.headers().contains_key("set-cookie"));
     /// # Ok::<(), session_manager::Error>(())
     /// ```
+    #[expect(clippy::missing_panics_doc, reason = "what could panic was checked before")]
     pub fn http<B: From<String>>(
         &self,
         headers: &HeaderMap,
         handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response<B>, Failure>,
     ) -> Response<B> {
-        self.respond_to(headers, handler).unwrap_or_else(|failure| {
-            let error = (self.error_responder)(&*failure);
-            let mut response = Response::new(error.body.into());
-            *response.status_mut() =
-                StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let headers = response.headers_mut();
-            if let Ok(content_type) = HeaderValue::try_from(error.content_type) {
-                headers.insert(CONTENT_TYPE, content_type);
-            }
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            if let Some(seconds) = error.retry_after {
-                headers.insert(RETRY_AFTER, seconds.into());
-            }
-            response
-        })
+        let cookies = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
+        let session = self.load_from_headers(cookies);
+        let (mut response, headers) = failure::run(session, handler)
+            .unwrap_or_else(|(failure, headers)| (self.failed_as(&*failure), headers));
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("it is a name of a header");
+            let value = HeaderValue::try_from(value)
+                .expect("what goes into a cookie was checked when the manager was built");
+            // Appended, not inserted: the application may set cookies of its own.
+            response.headers_mut().append(name, value);
+        }
+        response
     }
 
-    fn respond_to<B>(
-        &self,
-        headers: &HeaderMap,
-        handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response<B>, Failure>,
-    ) -> Result<Response<B>, Failure> {
-        let cookies = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
-        let mut session = self.load_from_headers(cookies)?;
-        let mut response = handler(&mut session)?;
-        for (name, value) in session.finish()? {
-            // Appended, not inserted: the application may set cookies of its own.
-            let name = HeaderName::try_from(name)?;
-            response.headers_mut().append(name, HeaderValue::try_from(value)?);
+    fn failed_as<B: From<String>>(&self, failure: &(dyn StdError + 'static)) -> Response<B> {
+        let error = (self.error_responder)(failure);
+        let mut response = Response::new(error.body.into());
+        *response.status_mut() =
+            StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        if let Ok(content_type) = HeaderValue::try_from(error.content_type) {
+            headers.insert(CONTENT_TYPE, content_type);
         }
-        Ok(response)
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = error.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }

@@ -11,10 +11,10 @@
 //! - **The defaults are secure**, and the store has only hashes of the tokens.
 //!
 //! # In an application
-//! With rouille (feature `rouille`) a session takes three lines: see `SessionManager::rouille`. Servers on the
-//! types of the `http` crate, such as oxhttp, use `SessionManager::http` (feature `http`). For everything else:
-//! call [`SessionManager::load_from_headers`] with the request's Cookie headers, and add what
-//! [`Session::finish`] gives to the response.
+//! With rouille (feature `rouille`) a session takes three lines: see `SessionManager::rouille`.
+//! Servers on the types of the `http` crate, such as oxhttp, use `SessionManager::http` (feature
+//! `http`). For everything else: call [`SessionManager::load_from_headers`] with the request's Cookie
+//! headers, and add what [`Session::finish`] gives to the response.
 //!
 //! ```
 //! use session_manager::{Error, Header, SessionManager};
@@ -38,6 +38,8 @@ mod manager;
 
 mod session;
 
+mod resolve;
+
 mod values;
 
 mod finish;
@@ -45,8 +47,6 @@ mod finish;
 mod turns;
 
 mod stored;
-
-mod superseded;
 
 mod token;
 

@@ -1,15 +1,18 @@
 //! Sessions in a rouille application.
 
+use std::error::Error as StdError;
+
 use rouille::{Request, Response};
 
-use crate::{Codec, Failure, Session, SessionManager};
+use crate::{Codec, Failure, Session, SessionManager, failure};
 
 impl<C: Codec> SessionManager<C> {
     /// Loads the request's session, calls the handler, writes the session, and adds the headers to the
     /// response.
     ///
-    /// Where the handler or the session fails, nothing of the session is written and the response is the
-    /// [error responder's](Self::with_error_responder). A handler that panics writes nothing either; rouille
+    /// Where the handler or the session fails, none of the session's changes is written, though a
+    /// session that the handler has destroyed stays destroyed, and the response is the [error
+    /// responder's](Self::with_error_responder). A handler that panics writes nothing either; rouille
     /// answers with status 500.
     ///
     /// # Examples
@@ -34,30 +37,24 @@ impl<C: Codec> SessionManager<C> {
         request: &Request,
         handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response, Failure>,
     ) -> Response {
-        self.respond(request, handler).unwrap_or_else(|failure| {
-            let error = (self.error_responder)(&*failure);
-            let response = Response::from_data(error.content_type, error.body)
-                .with_status_code(error.status)
-                .with_unique_header("Cache-Control", "no-store");
-            match error.retry_after {
-                Some(seconds) => response.with_unique_header("Retry-After", seconds.to_string()),
-                None => response,
-            }
-        })
+        let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
+        let session = self.load_from_headers(headers.map(|(_, value)| value.as_bytes()));
+        let (response, headers) = failure::run(session, handler)
+            .unwrap_or_else(|(failure, headers)| (self.failed(&*failure), headers));
+        // Added, not replaced: the application may set cookies of its own.
+        headers
+            .into_iter()
+            .fold(response, |response, (name, value)| response.with_additional_header(name, value))
     }
 
-    fn respond(
-        &self,
-        request: &Request,
-        handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response, Failure>,
-    ) -> Result<Response, Failure> {
-        let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
-        let mut session = self.load_from_headers(headers.map(|(_, value)| value.as_bytes()))?;
-        let mut response = handler(&mut session)?;
-        for (name, value) in session.finish()? {
-            // Added, not replaced: the application may set cookies of its own.
-            response = response.with_additional_header(name, value);
+    fn failed(&self, failure: &(dyn StdError + 'static)) -> Response {
+        let error = (self.error_responder)(failure);
+        let response = Response::from_data(error.content_type, error.body)
+            .with_status_code(error.status)
+            .with_unique_header("Cache-Control", "no-store");
+        match error.retry_after {
+            Some(seconds) => response.with_unique_header("Retry-After", seconds.to_string()),
+            None => response,
         }
-        Ok(response)
     }
 }

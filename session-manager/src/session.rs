@@ -1,6 +1,6 @@
 //! The session of one request.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,17 +8,21 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{Codec, Decoded, Json};
+use crate::codec::{Codec, Json};
 use crate::error::Error;
-use crate::event::EventKind;
 use crate::manager::SessionManager;
+use crate::resolve::{Found, Resolved};
 use crate::token::{SessionKey, Token};
-use crate::values::{Change, Content, FLASH, REMEMBER_ME, SUBJECT, Values, is_reserved};
+use crate::values::{
+    Change, Content, FLASH, Merged, REMEMBER_ME, SUBJECT, SubjectChange, is_reserved,
+};
 
 /// The session of one request.
 ///
-/// Nothing reaches the store before [`finish`](Self::finish); a session that is dropped, for example by a panic
-/// of the handler, changes nothing. Values are typed through serde.
+/// Nothing but [`destroy`](Self::destroy) reaches the store before [`finish`](Self::finish), and then
+/// all of it in one atomic step, but for what [`destroy_others`](Self::destroy_others) does to other
+/// sessions; a session that is dropped, for example by a panic of the handler, changes nothing.
+/// Values are typed through serde.
 ///
 /// Requests of one session may run at the same time. Each sees the session as it was when it was loaded, with
 /// its own changes; when it finishes, these are applied to the newest data, so two requests that change
@@ -40,30 +44,28 @@ use crate::values::{Change, Content, FLASH, REMEMBER_ME, SUBJECT, Values, is_res
 pub struct Session<'m, C = Json> {
     pub(crate) manager: &'m SessionManager<C>,
     pub(crate) origin: Origin,
-    /// The content with this request's changes; made when it is first asked for.
-    pub(crate) content: OnceCell<Content>,
-    /// What is wrong with the stored session, so that the content is that of a fresh one.
-    defect: Cell<Option<Defect>>,
+    /// The content with this request's changes.
+    pub(crate) content: Content,
     /// Something was asked of the session, so the response may depend on the cookie.
     was_read: Cell<bool>,
     pub(crate) changes: Vec<Change<C>>,
-    pub(crate) renewal: Option<Renewal>,
-    /// The application has destroyed the session; if the store had it, it ends before anything is written.
-    pub(crate) is_destroyed: bool,
-    pub(crate) destroyed: Vec<SessionKey>,
-    /// The tokens of the request that another one has just renewed or destroyed. Destroying the session ends what has
-    /// become of them, too.
-    pub(crate) superseded: Vec<SessionKey>,
-    /// Sessions whose values this one took over. They end once this one is written.
+    pub(crate) new_token: Option<NewToken>,
+    /// The tokens that the request came with and that named something of this manager's.
+    pub(crate) cookies: Vec<Token>,
+    /// Those that weren't tried, because one before them named the session.
+    pub(crate) untried: Vec<Token>,
+    /// The application has destroyed the session.
+    is_destroyed: bool,
+    /// The browser has a cookie that names nothing any more.
+    pub(crate) removes_cookie: bool,
+    /// The sessions that end in the step that writes this one.
     pub(crate) merged: Vec<Merged>,
-    /// The index of subjects has to be told.
-    pub(crate) changes_subject: bool,
     /// The subject whose other sessions end.
     pub(crate) destroys_others: Option<String>,
 }
 
 /// The last instant of a whole second that RFC 3339 has a form for, and so every codec.
-const LATEST: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+pub(crate) const LATEST: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
     Some(latest) => latest,
     None => DateTime::<Utc>::MAX_UTC,
 };
@@ -78,41 +80,39 @@ const EARLIEST: DateTime<Utc> = match DateTime::from_timestamp(946_684_800, 0) {
 pub(crate) enum Origin {
     /// The store has none of it.
     Fresh,
-    /// Another request has just renewed or destroyed it. Nothing is written in its place.
+    /// Another request has just renewed it, and this one's token opens nothing any more. Nothing is
+    /// written in its place.
     Superseded,
     /// The store had it when it was loaded.
     Stored(Stored),
 }
 
+impl Origin {
+    pub(crate) fn stored(&self) -> Option<&Stored> {
+        match self {
+            Self::Fresh | Self::Superseded => None,
+            Self::Stored(stored) => Some(stored),
+        }
+    }
+}
+
+/// A session as the store had it when it was loaded last.
 pub(crate) struct Stored {
-    pub(crate) token: Token,
+    /// The token that the browser has. `None` where the session has a newer one, of which the store knows the
+    /// key alone, and which another response brings to the browser.
+    pub(crate) token: Option<Token>,
     pub(crate) key: SessionKey,
     pub(crate) data: Vec<u8>,
     pub(crate) expiry: DateTime<Utc>,
-    /// Whether another request has written the data since they were loaded.
-    pub(crate) is_newer: bool,
-}
-
-/// Why a session that the store has can't be gone on with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Defect {
-    /// Its data can't be decoded. It may be of a newer version, so it is left alone.
-    Poisoned,
-    /// Its deadline has passed.
-    Expired { deadline: DateTime<Utc> },
-}
-
-/// A session whose values another one took over.
-pub(crate) struct Merged {
-    pub(crate) key: SessionKey,
-    /// The name under which nobody else can reach it, while its values are being written.
-    pub(crate) claimed: Option<SessionKey>,
 }
 
 /// The token that a session is going to have.
-pub(crate) struct Renewal {
+#[derive(Clone)]
+pub(crate) struct NewToken {
     pub(crate) token: Token,
     pub(crate) key: SessionKey,
+    /// The visitor's rights don't change with it, so requests under way can go on with the old one.
+    pub(crate) old_token_opens: bool,
 }
 
 /// What has become of a session during the request.
@@ -120,43 +120,26 @@ pub(crate) struct Renewal {
 pub enum Status {
     /// As it was loaded.
     Unmodified,
-    /// It is going to be written.
+    /// Something is going to be written.
     Modified,
-    /// It is going to be destroyed.
+    /// It was destroyed, and nothing has been put into a new one.
     Destroyed,
 }
 
 impl<'m, C: Codec> Session<'m, C> {
-    pub(crate) fn fresh(manager: &'m SessionManager<C>) -> Self {
-        Self::from(manager, Origin::Fresh, Vec::new())
-    }
-
-    pub(crate) fn superseded(manager: &'m SessionManager<C>, superseded: Vec<SessionKey>) -> Self {
-        Self::from(manager, Origin::Superseded, superseded)
-    }
-
-    pub(crate) fn stored(
-        manager: &'m SessionManager<C>,
-        stored: Stored,
-        superseded: Vec<SessionKey>,
-    ) -> Self {
-        Self::from(manager, Origin::Stored(stored), superseded)
-    }
-
-    fn from(manager: &'m SessionManager<C>, origin: Origin, superseded: Vec<SessionKey>) -> Self {
+    pub(crate) fn new(manager: &'m SessionManager<C>, origin: Origin, content: Content) -> Self {
         Self {
             manager,
             origin,
-            content: OnceCell::new(),
-            defect: Cell::new(None),
+            content,
             was_read: Cell::new(false),
             changes: Vec::new(),
-            renewal: None,
+            new_token: None,
+            cookies: Vec::new(),
+            untried: Vec::new(),
             is_destroyed: false,
-            destroyed: Vec::new(),
-            superseded,
+            removes_cookie: false,
             merged: Vec::new(),
-            changes_subject: false,
             destroys_others: None,
         }
     }
@@ -222,7 +205,7 @@ impl<'m, C: Codec> Session<'m, C> {
     pub fn remove(&mut self, key: &str) -> bool {
         let is_there = !is_reserved(key) && self.contains(key);
         if is_there {
-            self.do_infallibly(Change::Remove(key.to_owned()));
+            self.apply_infallible(Change::Remove(key.to_owned()));
         }
         is_there
     }
@@ -262,7 +245,7 @@ impl<'m, C: Codec> Session<'m, C> {
     /// [`remember_me`](Self::remember_me) stay.
     #[doc(alias = "Clear")]
     pub fn clear(&mut self) {
-        self.do_infallibly(Change::Clear);
+        self.apply_infallible(Change::Clear);
     }
 
     /// Keeps a value until it is read once, by this request or a later one: for messages such as “Saved.”
@@ -281,64 +264,99 @@ impl<'m, C: Codec> Session<'m, C> {
         let key = format!("{FLASH}{key}");
         let value = self.get(&key)?;
         if value.is_some() {
-            self.do_infallibly(Change::Remove(key));
+            self.apply_infallible(Change::Remove(key));
         }
         Ok(value)
     }
 
-    /// Ends the session: with the response the cookie is taken away and the store forgets the session.
+    /// Ends the session, at once: the store forgets it, and with the response the cookie is taken away.
     ///
-    /// No request that loaded it before can bring it back. Where this manager has renewed it in the last 30 seconds, and
-    /// this request has still the old token, it ends under the new one. What is inserted afterwards, for example a flash
-    /// message, goes into a fresh session with a token of its own.
+    /// It is final, whatever the handler answers afterwards, and whichever of its tokens the request
+    /// came with: no request that loaded the session before can bring it back, and one that another
+    /// process has renewed in the last 30 seconds ends under its new token. What is inserted
+    /// afterwards, for example a flash message, goes into a fresh session with a token of its own.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; the session may be there still, so answer with an error.
     #[doc(alias = "Destroy")]
     #[doc(alias = "flush")]
-    pub fn destroy(&mut self) {
+    #[doc(alias = "log_out")]
+    pub fn destroy(&mut self) -> Result<(), Error> {
         self.was_read.set(true);
-        self.destroyed.append(&mut self.superseded);
-        if let Origin::Stored(stored) = std::mem::replace(&mut self.origin, Origin::Fresh) {
-            self.destroyed.push(stored.key);
+        let manager = self.manager;
+        let mut keys: Vec<_> = self.cookies.iter().map(|token| manager.key(token)).collect();
+        for token in &self.untried {
+            let key = manager.key(token);
+            // Another manager's session isn't this one's to end.
+            if !matches!(manager.resolve(key.clone())?, Resolved::Missing) {
+                keys.push(key);
+            }
         }
-        self.content = OnceCell::new();
-        self.defect.set(None);
+        if let Origin::Stored(stored) = &self.origin
+            && !keys.contains(&stored.key)
+        {
+            // A newer one than the cookie's, whose grace may be over by now.
+            keys.push(stored.key.clone());
+        }
+        keys.extend(self.merged.iter().map(|merged| merged.key.clone()));
+        for key in &keys {
+            manager.destroy(key)?;
+        }
+        self.origin = Origin::Fresh;
+        self.content = self.manager.fresh_content();
         self.changes.clear();
-        self.renewal = None;
-        self.changes_subject = false;
+        self.merged.clear();
+        self.new_token = None;
         self.is_destroyed = true;
+        self.removes_cookie |= !keys.is_empty();
+        Ok(())
     }
 
-    /// Gives the session a new token when it is written; the old one is then worth nothing.
+    /// Gives the session a new token when it is written; the old one then opens nothing.
     ///
-    /// Call it whenever the rights of the visitor change: at log in, when a password is changed (at log out, call
-    /// [`destroy`](Self::destroy)). The values and the deadline stay; to begin the lifetime anew, call
-    /// [`restart_lifetime`](Self::restart_lifetime).
+    /// Call it whenever the rights of the visitor change: at a login, when a password is changed (at
+    /// a logout, call [`destroy`](Self::destroy)). The values and the deadline stay; to begin the
+    /// lifetime again, call [`restart_lifetime`](Self::restart_lifetime).
+    ///
+    /// A request whose token another request has renewed meanwhile can't renew the session again: it
+    /// fails with [`Error::Superseded`] when it finishes.
     ///
     /// # Errors
     /// [`Error::Randomness`].
     #[doc(alias = "RenewToken")]
+    #[doc(alias = "regenerate")]
+    #[doc(alias = "rotate")]
+    #[doc(alias = "cycle_id")]
     pub fn renew(&mut self) -> Result<(), Error> {
-        if self.usable().is_some() {
-            let token = Token::generate()?;
-            let key = self.manager.key(&token);
-            self.renewal = Some(Renewal { token, key });
+        self.was_read.set(true);
+        // A fresh session gets a new token in any case.
+        if matches!(self.origin, Origin::Fresh) {
+            return Ok(());
+        }
+        match &mut self.new_token {
+            Some(new_token) => new_token.old_token_opens = false,
+            None => self.new_token = Some(self.manager.new_token()?),
         }
         Ok(())
     }
 
     /// The token that the browser has or is going to get: a secret. `None` for a session that was never
-    /// stored.
+    /// stored, and where another request has given the session a newer one.
     #[doc(alias = "Token")]
     #[must_use]
     pub fn token(&self) -> Option<&str> {
-        let renewed = self.renewal.as_ref().map(|renewal| &renewal.token);
-        renewed.or_else(|| self.usable().map(|stored| &stored.token)).map(Token::as_str)
+        self.was_read.set(true);
+        let stored = self.origin.stored()?;
+        let new = self.new_token.as_ref().map(|new| &new.token);
+        new.or(stored.token.as_ref()).map(Token::as_str)
     }
 
     /// The session's name in the store. `None` for a session that was never stored.
     #[must_use]
     pub fn key(&self) -> Option<&SessionKey> {
-        let renewed = self.renewal.as_ref().map(|renewal| &renewal.key);
-        renewed.or_else(|| self.usable().map(|stored| &stored.key))
+        self.was_read.set(true);
+        let stored = self.origin.stored()?;
+        Some(self.new_token.as_ref().map_or(&stored.key, |new| &new.key))
     }
 
     /// When the session ends, however much it is used.
@@ -351,24 +369,27 @@ impl<'m, C: Codec> Session<'m, C> {
     /// When the session expires unless it is used, as far as this request knows.
     #[must_use]
     pub fn expiry(&self) -> DateTime<Utc> {
-        match self.usable() {
+        self.was_read.set(true);
+        match self.origin.stored() {
             Some(stored) if self.changes.is_empty() => stored.expiry,
-            _ => self.manager.expiry(self.deadline(), self.manager.now()),
+            _ => self.manager.expiry(self.content.deadline, self.manager.now()),
         }
     }
 
-    /// Lets the lifetime begin anew, for example at a log in: the deadline is a lifetime from now.
+    /// Lets the lifetime begin again, for example at a login: the deadline is a lifetime from now.
     pub fn restart_lifetime(&mut self) {
-        let deadline = self.fresh_content().deadline;
-        self.set_deadline(deadline);
+        self.set_deadline(self.manager.fresh_deadline());
     }
 
     /// Moves the end of the session, either way. What is before the year 2000 or after 9999 counts as that.
     ///
-    /// A store that can't represent it refuses the session when it is written: a `TIMESTAMP` of MySQL ends in 2038.
+    /// A store that can't represent it refuses the session when it is written: a `TIMESTAMP` of MySQL
+    /// ends in 2038. A [persistent](crate::CookiePolicy::persistent) cookie hears of it with the next
+    /// token where this request's token has just been [rotated](SessionManager::with_rotation) by
+    /// another one.
     #[doc(alias = "SetDeadline")]
     pub fn set_deadline(&mut self, deadline: DateTime<Utc>) {
-        self.do_infallibly(Change::Deadline(deadline.clamp(EARLIEST, LATEST)));
+        self.apply_infallible(Change::Deadline(deadline.clamp(EARLIEST, LATEST)));
     }
 
     /// Whether the browser keeps the cookie of this session when it is closed, whatever the
@@ -385,7 +406,7 @@ impl<'m, C: Codec> Session<'m, C> {
     #[doc(alias = "Status")]
     #[must_use]
     pub fn status(&self) -> Status {
-        if !self.changes.is_empty() || self.renewal.is_some() {
+        if self.has_changes() || self.destroys_others.is_some() {
             Status::Modified
         } else if self.is_destroyed {
             Status::Destroyed
@@ -394,86 +415,102 @@ impl<'m, C: Codec> Session<'m, C> {
         }
     }
 
-    /// Takes over the values of another session and ends that one; says whether there was one. Where both
-    /// have a key, the other session's value counts; the later deadline counts.
+    /// Takes over the values of another session, which ends in the step that writes this one; returns
+    /// whether there was one. Where both have a key, the other session's value counts; the later
+    /// deadline counts. Values don't pass from one subject to another: of a session of another
+    /// subject's, only flash values and those that
+    /// [`with_kept_values`](SessionManager::with_kept_values) names are taken over, and where nobody
+    /// has logged in yet, the values go once somebody else than their subject does.
     ///
-    /// For tokens that get lost on the way through another site, such as a log in by OAuth with
+    /// What other requests do to either session meanwhile is not lost: the values are taken over as
+    /// they are when this one is written. Where the other session has ended by then, or was taken
+    /// over by another request, nothing is written, and [`finish`](Self::finish) is
+    /// [`Error::Superseded`].
+    ///
+    /// For tokens that get lost on the way through another site, such as a login by OAuth with
     /// SameSite=Strict.
     ///
     /// # Errors
+    /// [`Error::Superseded`] where the other session has got a newer token [by
+    /// itself](SessionManager::with_rotation), which another response brings to the browser;
     /// [`Error::Store`].
     #[doc(alias = "MergeSession")]
     pub fn merge(&mut self, token: &str) -> Result<bool, Error> {
         let Some(token) = Token::parse(token) else { return Ok(false) };
         let key = self.manager.key(&token);
-        let is_own = self.usable().is_some_and(|stored| stored.key == key);
-        if is_own || self.merged.iter().any(|merged| merged.key == key) {
+        let Resolved::Live(found) = self.manager.resolve(key.clone())? else {
+            return Ok(false);
+        };
+        let is_own = self.origin.stored().is_some_and(|stored| stored.key == found.key);
+        if is_own || self.merged.iter().any(|merged| merged.key == found.key) {
             return Ok(true);
         }
-        let Some((data, _)) = self.manager.store.find_with_expiry(key.as_str())? else {
-            return Ok(false);
-        };
-        let Ok(decoded) = self.manager.codec.decode(&data) else {
-            self.manager.report(EventKind::Poisoned, &key);
-            return Ok(false);
-        };
-        let deadline = decoded.deadline;
-        if deadline <= self.manager.now() {
-            self.manager.report(EventKind::Expired, &key);
-            return Ok(false);
+        if found.key != key {
+            return Err(Error::Superseded);
         }
-        let other = Values::stored(decoded.values);
-        for (key, value) in other.iter(&data).filter(|(key, _)| *key != SUBJECT) {
-            self.do_infallibly(Change::Set(key.to_owned(), value.into()));
-        }
-        if deadline > self.deadline() {
-            self.set_deadline(deadline);
-        }
-        self.merged.push(Merged { key, claimed: None });
+        let Found { key, data, content, .. } = found;
+        self.merged.push(Merged { key, data, content });
+        let kept = Arc::clone(&self.manager.kept_values);
+        self.apply_infallible(Change::Merge(self.merged.len() - 1, kept));
         Ok(true)
     }
 
-    /// Ties the session to a subject: the id of the user who has logged in. If that is another one than before,
-    /// the session gets a new token, as by [`renew`](Self::renew). The sessions of a subject can be listed and
-    /// destroyed ([`SessionManager::sessions_of`], [`SessionManager::destroy_all`],
+    /// Sets the session's subject: the id of the user who has logged in. If that is another one than
+    /// before, the session gets a new token, as by [`renew`](Self::renew). If the session was another
+    /// user's, it begins with empty values and a new lifetime, but for flash values and those that
+    /// [`with_kept_values`](SessionManager::with_kept_values) names. The sessions of a subject can be
+    /// listed and destroyed ([`SessionManager::sessions_of`], [`SessionManager::destroy_all`],
     /// [`destroy_others`](Self::destroy_others)).
     ///
-    /// A request with a token that another one has just renewed or destroyed gets a session of its own: somebody who has
+    /// A request with a token that another one has just renewed gets a session of its own: somebody who has
     /// clicked “Log in” twice is logged in, whichever response the browser took.
     ///
     /// # Errors
-    /// [`Error::NoSubjects`] if the manager wasn't made by
-    /// [`with_subjects`](SessionManager::with_subjects); [`Error::Store`] for a subject that is empty or longer
-    /// than [`MAX_SUBJECT_LEN`](store_core::MAX_SUBJECT_LEN).
+    /// [`Error::Store`] for a subject that is empty or longer than
+    /// [`MAX_SUBJECT_LEN`](store_core::MAX_SUBJECT_LEN) minus the name of the cookie and one.
+    #[doc(alias = "log_in")]
+    #[doc(alias = "user")]
+    #[doc(alias = "principal")]
     pub fn set_subject(&mut self, subject: &str) -> Result<(), Error> {
-        self.manager.subjects()?;
-        store_core::check_subject(subject)?;
+        self.manager.subject_in_store(subject)?;
         if let Origin::Superseded = self.origin {
             self.origin = Origin::Fresh;
+            self.new_token = None;
         }
-        if self.subject().as_deref() != Some(subject) {
-            // Whoever knew the token before must not be logged in with it.
-            self.renew()?;
+        if self.subject().as_deref() == Some(subject) {
+            return Ok(());
         }
-        self.set(SUBJECT, subject)?;
-        self.changes_subject = true;
+        let encoded = self.manager.codec.encode_value(subject);
+        let encoded = encoded.map_err(|_| Error::unencodable::<str>(SUBJECT))?;
+        // Whoever knew the token before must not be logged in with it.
+        self.renew()?;
+        self.change_subject(Some(encoded.into()));
         Ok(())
     }
 
-    /// Unties the session from its subject.
+    /// Ends the login and goes on with the session, under a new token: the subject and all values go,
+    /// but for flash values and those that [`with_kept_values`](SessionManager::with_kept_values)
+    /// names. Where the session has no subject, it does nothing. A logout is better served by
+    /// [`destroy`](Self::destroy).
     ///
     /// # Errors
-    /// [`Error::NoSubjects`].
+    /// [`Error::Superseded`] where another request has just renewed the session; [`Error::Randomness`].
     pub fn clear_subject(&mut self) -> Result<(), Error> {
-        self.manager.subjects()?;
+        self.check_superseded()?;
         if self.contains(SUBJECT) {
-            self.do_infallibly(Change::Remove(SUBJECT.to_owned()));
-            self.changes_subject = true;
+            self.renew()?;
+            self.change_subject(None);
         }
         Ok(())
     }
 
-    /// The subject that the session is tied to.
+    fn change_subject(&mut self, subject: Option<Arc<[u8]>>) {
+        let kept = Arc::clone(&self.manager.kept_values);
+        let deadline = self.manager.fresh_deadline();
+        self.apply_infallible(Change::Subject(SubjectChange { subject, kept, deadline }));
+    }
+
+    /// The session's subject: who has logged in.
     #[must_use]
     pub fn subject(&self) -> Option<String> {
         // What isn't a string wasn't written by this crate.
@@ -482,12 +519,30 @@ impl<'m, C: Codec> Session<'m, C> {
 
     /// Destroys all other sessions of this session's subject when it is written: “log out everywhere else”.
     ///
+    /// The others end though another request should end this session meanwhile. Sessions that this one
+    /// [merges](Self::merge) count as this one.
+    ///
     /// # Errors
-    /// [`Error::NoSubjects`]; [`Error::NoSubject`] if the session has none.
+    /// [`Error::SubjectMissing`] if the session has none; [`Error::Superseded`] where another request
+    /// has just renewed the session.
     pub fn destroy_others(&mut self) -> Result<(), Error> {
-        self.manager.subjects()?;
-        self.destroys_others = Some(self.subject().ok_or(Error::NoSubject)?);
+        self.check_superseded()?;
+        self.destroys_others = Some(self.subject().ok_or(Error::SubjectMissing)?);
         Ok(())
+    }
+
+    /// What can't be answered without the session that the request looked for.
+    fn check_superseded(&self) -> Result<(), Error> {
+        self.was_read.set(true);
+        match self.origin {
+            Origin::Superseded => Err(Error::Superseded),
+            Origin::Fresh | Origin::Stored(_) => Ok(()),
+        }
+    }
+
+    /// Whether the request has something to write. A rotation that is due isn't the request's.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.changes.is_empty() || self.new_token.as_ref().is_some_and(|new| !new.old_token_opens)
     }
 
     /// Whether something was asked of the session.
@@ -495,86 +550,41 @@ impl<'m, C: Codec> Session<'m, C> {
         self.was_read.get()
     }
 
-    pub(crate) fn defect(&self) -> Option<Defect> {
-        self.defect.get()
-    }
-
-    /// The stored session, if it can be gone on with.
-    fn usable(&self) -> Option<&Stored> {
-        self.content();
-        match &self.origin {
-            Origin::Stored(stored) if self.defect.get().is_none() => Some(stored),
-            _ => None,
-        }
-    }
-
     pub(crate) fn persists(&self) -> bool {
-        let remembered = self.get(REMEMBER_ME).unwrap_or(None);
+        let remembered = self.content.values.get(REMEMBER_ME, self.data());
+        let remembered = remembered.and_then(|value| self.manager.codec.decode_value(value).ok());
         remembered.unwrap_or(self.manager.cookie.is_persistent())
     }
 
     /// The content with this request's changes.
-    pub(crate) fn content(&self) -> &Content {
+    fn content(&self) -> &Content {
         self.was_read.set(true);
-        self.content.get_or_init(|| match &self.origin {
-            Origin::Fresh | Origin::Superseded => self.fresh_content(),
-            Origin::Stored(stored) => match self.manager.codec.decode(&stored.data) {
-                Ok(decoded) if decoded.deadline > self.manager.now() => {
-                    Content { deadline: decoded.deadline, values: Values::stored(decoded.values) }
-                }
-                outcome => {
-                    let (defect, event) = match outcome {
-                        Ok(Decoded { deadline, .. }) => {
-                            (Defect::Expired { deadline }, EventKind::Expired)
-                        }
-                        Err(_) => (Defect::Poisoned, EventKind::Poisoned),
-                    };
-                    self.defect.set(Some(defect));
-                    self.manager.report(event, &stored.key);
-                    self.fresh_content()
-                }
-            },
-        })
-    }
-
-    fn fresh_content(&self) -> Content {
-        let now = self.manager.now();
-        let deadline = now.checked_add_signed(self.manager.lifetime);
-        Content {
-            deadline: deadline.map_or(LATEST, |deadline| deadline.min(LATEST)),
-            values: Values::default(),
-        }
+        &self.content
     }
 
     /// The bytes that the content was decoded from.
     pub(crate) fn data(&self) -> &[u8] {
-        match &self.origin {
-            Origin::Stored(stored) if self.defect.get().is_none() => &stored.data,
-            _ => &[],
-        }
+        self.origin.stored().map_or(&[], |stored| &stored.data)
     }
 
     fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         let value = self.manager.codec.encode_value(value);
         let value = value.map_err(|_| Error::unencodable::<T>(key))?;
-        self.do_infallibly(Change::Set(key.to_owned(), value.into()));
+        self.apply_infallible(Change::Set(key.to_owned(), value.into()));
         Ok(())
     }
 
     /// Does a change to the content, and remembers it.
     fn change(&mut self, mut change: Change<C>) -> Result<(), Error> {
-        self.content();
-        if let Some(mut content) = self.content.take() {
-            let outcome = content.apply(&mut change, &self.manager.codec, self.data());
-            let _ = self.content.set(content);
-            outcome?;
-        }
+        self.was_read.set(true);
+        let data = self.origin.stored().map_or(&[][..], |stored| &stored.data);
+        self.content.apply(&mut change, &self.manager.codec, data, &self.merged)?;
         self.changes.push(change);
         Ok(())
     }
 
     /// A change that calls no code of the application's.
-    fn do_infallibly(&mut self, change: Change<C>) {
+    fn apply_infallible(&mut self, change: Change<C>) {
         debug_assert!(!matches!(change, Change::Update(..)), "an update may fail");
         let _ = self.change(change);
     }
@@ -589,14 +599,12 @@ fn check_key(key: &str) -> Result<(), Error> {
 
 impl<C> fmt::Debug for Session<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stored = match &self.origin {
-            Origin::Fresh | Origin::Superseded => None,
-            Origin::Stored(stored) => Some(stored.key.fingerprint()),
-        };
+        let stored = self.origin.stored().map(|stored| stored.key.fingerprint());
         f.debug_struct("Session")
             .field("stored", &stored)
+            .field("merged", &self.merged.len())
             .field("changes", &self.changes.len())
-            .field("is_renewed", &self.renewal.is_some())
+            .field("is_renewed", &self.new_token.is_some())
             .field("is_destroyed", &self.is_destroyed)
             .finish_non_exhaustive()
     }

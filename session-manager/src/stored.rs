@@ -2,18 +2,16 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use store_core::{Store, SubjectStore};
 
-use crate::codec::{Codec, Decoded, Json};
+use crate::codec::{Codec, Json};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::manager::SessionManager;
 use crate::token::SessionKey;
-use crate::values::{SUBJECT, Values, is_reserved};
+use crate::values::{Content, SUBJECT, is_reserved};
 
 /// A session as the store has it, to be looked at or destroyed.
 ///
@@ -23,7 +21,7 @@ use crate::values::{SUBJECT, Values, is_reserved};
 /// use session_manager::{Error, SessionManager};
 /// use store_core::MemoryStore;
 ///
-/// let sessions = SessionManager::with_subjects(MemoryStore::new()?);
+/// let sessions = SessionManager::new(MemoryStore::new()?);
 /// let mut session = sessions.load([])?;
 /// session.set_subject("7")?;
 /// session.insert("device", "Firefox on Linux")?;
@@ -39,7 +37,7 @@ pub struct StoredSession<'m, C = Json> {
     codec: &'m C,
     key: SessionKey,
     data: Vec<u8>,
-    content: Decoded,
+    content: Content,
     expiry: DateTime<Utc>,
 }
 
@@ -67,19 +65,16 @@ impl<C: Codec> StoredSession<'_, C> {
     /// # Errors
     /// [`Error::WrongType`] if there is one, of another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let Some((_, place)) = self.content.values.iter().find(|(own, _)| own == key) else {
-            return Ok(None);
-        };
-        let value = self.data.get(place.clone()).unwrap_or_default();
+        let Some(value) = self.content.values.get(key, &self.data) else { return Ok(None) };
         self.codec.decode_value(value).map(Some).map_err(|_| Error::wrong_type::<T>(key))
     }
 
     /// The keys of the application's values.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.content.values.iter().map(|(key, _)| key.as_str()).filter(|key| !is_reserved(key))
+        self.content.values.keys().filter(|key| !is_reserved(key))
     }
 
-    /// The subject that the session is tied to.
+    /// The session's subject: who has logged in.
     #[must_use]
     pub fn subject(&self) -> Option<String> {
         self.get(SUBJECT).unwrap_or(None)
@@ -96,48 +91,41 @@ impl<C> fmt::Debug for StoredSession<'_, C> {
 }
 
 impl<C: Codec> SessionManager<C> {
-    /// The live sessions of a subject, in no particular order.
+    /// The live sessions of a subject, in no particular order, from one consistent read.
     ///
     /// # Errors
-    /// [`Error::NoSubjects`]; [`Error::Store`].
+    /// [`Error::Store`].
     pub fn sessions_of(&self, subject: &str) -> Result<Vec<StoredSession<'_, C>>, Error> {
-        let mut sessions = Vec::new();
-        for key in self.subjects()?.find_by_subject(subject)? {
-            if let Some((data, expiry)) = self.store.find_with_expiry(&key)? {
-                sessions.extend(self.stored_session(&key, data, expiry));
-            }
-        }
-        Ok(sessions)
+        let Ok(subject) = self.subject_in_store(subject) else { return Ok(Vec::new()) };
+        let records = self.store.find_by_subject(&subject)?.into_iter();
+        let sessions = records
+            .filter_map(|record| self.stored_session(&record.token, record.data, record.expiry));
+        Ok(sessions.collect())
     }
 
-    /// Destroys all sessions of a subject, the present one included, and says how many: for “log out
+    /// Destroys all sessions of a subject, the present one included, and returns how many: for “log out
     /// everywhere”, and for an account that is closed or whose password was reset.
     ///
     /// # Errors
-    /// [`Error::NoSubjects`]; [`Error::Store`].
+    /// [`Error::Store`].
     pub fn destroy_all(&self, subject: &str) -> Result<u64, Error> {
-        Ok(self.subjects()?.delete_by_subject(subject, None)?)
+        let Ok(subject) = self.subject_in_store(subject) else { return Ok(0) };
+        Ok(self.store.delete_by_subject(&subject, None)?)
     }
 
-    /// Destroys a session of a list or a walk. One that has ended meanwhile is no error; one that this manager renews
+    /// Destroys a session of a list or a walk. One that has ended meanwhile is no error; one that was renewed
     /// meanwhile is destroyed under its new token.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn destroy(&self, key: &SessionKey) -> Result<(), Error> {
-        let now = self.now();
-        let mut ending = vec![key.clone()];
-        while let Some(key) = ending.pop() {
-            self.superseded.end(&key, now);
-            self.store.delete(key.as_str())?;
-            ending.extend(self.superseded.successors(&key));
-        }
+        self.store.delete(key.as_str())?;
         self.report(EventKind::Destroyed, key);
         Ok(())
     }
 
-    /// Visits all live sessions, in no particular order, until the visitor breaks off. Poisoned ones are
-    /// reported and left out.
+    /// Visits all live sessions of this manager, in no particular order, until the visitor breaks
+    /// off. Poisoned ones are reported and left out.
     ///
     /// The visitor may destroy sessions; it needs memory for a page of them, not for all.
     ///
@@ -166,26 +154,13 @@ impl<C: Codec> SessionManager<C> {
         expiry: DateTime<Utc>,
     ) -> Option<StoredSession<'_, C>> {
         let key = SessionKey::from_store(key);
-        let Ok(content) = self.codec.decode(&data) else {
+        let Ok(decoded) = self.codec.decode(&data) else {
             self.report(EventKind::Poisoned, &key);
             return None;
         };
-        Some(StoredSession { codec: &self.codec, key, data, content, expiry })
-    }
-
-    /// The subject that the data of a session name.
-    pub(crate) fn subject_in(&self, data: &[u8]) -> Option<String> {
-        let values = Values::stored(self.codec.decode(data).ok()?.values);
-        self.codec.decode_value(values.get(SUBJECT, data)?).ok()
-    }
-
-    /// Ties a session to a subject or unties it; `false` if the session is gone.
-    pub(crate) fn tie(&self, key: &SessionKey, subject: Option<&str>) -> Result<bool, Error> {
-        Ok(self.subjects()?.set_subject(key.as_str(), subject)?)
-    }
-
-    /// The index of subjects.
-    pub(crate) fn subjects(&self) -> Result<&Arc<dyn SubjectStore>, Error> {
-        self.subjects.as_ref().ok_or(Error::NoSubjects)
+        let content = Content::stored(decoded);
+        // A `touch` may have moved the expiry past a deadline that another request had just moved nearer.
+        let is_live = content.deadline > self.now() && self.owns(&content, &data);
+        is_live.then_some(StoredSession { codec: &self.codec, key, data, content, expiry })
     }
 }

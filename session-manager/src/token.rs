@@ -50,20 +50,44 @@ impl fmt::Debug for Token {
 /// What the store has instead of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokensAtRest {
-    /// SHA-256, in base64url: a copy of the store logs nobody in. SCS has the same form as
-    /// `HashTokenInStore`.
+    /// The SHA-256 of the cookie's name and the token, in base64url: a copy of the store logs nobody in, and
+    /// managers with different cookies can't take each other's tokens.
     Hashed,
+    /// The SHA-256 of the token alone, as SCS has it with `HashTokenInStore`.
+    ScsHashed,
     /// The token itself.
     Plain,
 }
 
 impl TokensAtRest {
-    pub(crate) fn key(self, token: &Token) -> SessionKey {
-        SessionKey(match self {
-            Self::Hashed => BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_str())),
-            Self::Plain => token.as_str().to_owned(),
-        })
+    pub(crate) fn key(self, cookie: &str, token: &Token) -> SessionKey {
+        let digest = match self {
+            Self::Plain => return SessionKey(token.as_str().to_owned()),
+            Self::ScsHashed => Sha256::digest(token.as_str()),
+            // No name of a cookie has a NUL in it, and all tokens have one length.
+            Self::Hashed => Sha256::new()
+                .chain_update("session-manager key ")
+                .chain_update(cookie)
+                .chain_update([0])
+                .chain_update(token.as_str())
+                .finalize(),
+        };
+        SessionKey(BASE64_URL_SAFE_NO_PAD.encode(digest))
     }
+
+    /// How sessions of this kind are marked, for managers that share a table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hashed => "hashed",
+            Self::ScsHashed => "scs",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+/// A text in a form of 43 characters of base64url.
+pub(crate) fn digest(text: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(text))
 }
 
 /// The name of a session in the store: by default the hash of its token.
@@ -181,16 +205,27 @@ mod tests {
     fn hash_is_the_one_of_scs() {
         // sha256.Sum256 of the token's text, in base64.RawURLEncoding.
         let token = Token("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned());
-        let key = TokensAtRest::Hashed.key(&token);
+        let key = TokensAtRest::ScsHashed.key("session", &token);
         assert_eq!(key.as_str().len(), 43);
         assert_eq!(key.as_str(), "DwBzhbb51LfusnSGBa_hqYSgo7-j8BTQnip4TOnlzRo");
-        assert_eq!(TokensAtRest::Plain.key(&token).as_str(), token.as_str());
+        assert_eq!(TokensAtRest::Plain.key("session", &token).as_str(), token.as_str());
+    }
+
+    #[test]
+    fn cookies_of_other_names_give_other_keys() {
+        let token = Token("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned());
+        let key = |cookie| TokensAtRest::Hashed.key(cookie, &token);
+        assert_eq!(key("session").as_str().len(), 43);
+        assert_ne!(key("session"), key("admin"));
+        assert_ne!(key("session"), TokensAtRest::ScsHashed.key("session", &token));
     }
 
     #[test]
     fn debug_output_shows_no_secret() {
         let token = Token("SECRETSECRETSECRETSECRETSECRETSECRETSECRETA".to_owned());
-        for text in [format!("{token:?}"), format!("{:?}", TokensAtRest::Plain.key(&token))] {
+        for text in
+            [format!("{token:?}"), format!("{:?}", TokensAtRest::Plain.key("session", &token))]
+        {
             assert!(!text.contains("SECRET"), "{text}");
         }
     }

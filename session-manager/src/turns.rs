@@ -1,8 +1,9 @@
 //! Turns at sessions that several requests of this process want to write.
 //!
-//! Requests that meet in one session would each find, time and again, that another was quicker. So a request that has met
-//! another one takes its turn before it tries again: the others of this process that have met one wait meanwhile. It is
-//! an optimisation and no lock on the session: what is written is decided by the store's `replace` alone.
+//! Requests that meet in one session would each find, time and again, that another was quicker. So a
+//! request that has met another one takes its turn before it tries again: the others of this process
+//! that have met one wait meanwhile. It is an optimisation and no lock on the session: what is
+//! written is decided by the store's `update` alone.
 
 use std::fmt;
 use std::time::Duration;

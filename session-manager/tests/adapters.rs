@@ -126,7 +126,7 @@ fn no_cache_keeps_a_response_that_sets_the_cookie() -> TestResult {
             Ok(Page::default())
         });
         let ended = adapter.serve(&sessions, &[&cookie(&newer)], |session| {
-            session.destroy();
+            session.destroy()?;
             Ok(Page::default())
         });
         assert_eq!(ended.token().as_deref(), Some(""), "it is taken away");
@@ -157,7 +157,7 @@ fn managers_of_two_cookies_stand_side_by_side_in_one_request() -> TestResult {
                 let visits =
                     user.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
                 if is_leaving {
-                    user.destroy();
+                    user.destroy()?;
                 }
                 headers.set(inner.headers);
                 Ok(format!("{visits} {}", inner.body).into())

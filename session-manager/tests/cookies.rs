@@ -37,8 +37,8 @@ fn unknown_token_is_not_adopted_and_is_reported() {
         let token = reply.token().expect("it is new");
         assert_ne!(token, invented);
 
-        // Nor one that was destroyed or renewed: for a while not even its cookie is replaced, because the request may
-        // have been on its way meanwhile.
+        // Nor one that was renewed: for a while not even its cookie is replaced, because the request
+        // may have been under way meanwhile.
         let renewed = adapter.serve(&sessions, &[&cookie(&token)], |session| {
             session.renew()?;
             Ok(Page::default())
@@ -46,8 +46,13 @@ fn unknown_token_is_not_adopted_and_is_reported() {
         let renewed = renewed.token().expect("it is renewed");
         assert_eq!(take(&events), [EventKind::Renewed]);
         let old = adapter.visit(&sessions, &[&cookie(&token)]);
-        assert_eq!((&*old.body, take(&events)), ("visit 1", vec![EventKind::Lost]));
+        assert_eq!((old.status, take(&events)), (409, vec![EventKind::Lost]));
         assert_eq!(old.token(), None);
+        let seen = adapter.serve(&sessions, &[&cookie(&token)], |session| {
+            Ok(format!("{:?}", session.get::<u32>("visits")?).into())
+        });
+        assert_eq!((&*seen.body, seen.token()), ("None", None), "{adapter:?}: it opens nothing");
+        take(&events);
         assert_eq!(adapter.visit(&sessions, &[&cookie(&renewed)]).body, "visit 2");
 
         // What hasn't the form of a token is noise, not an attempt.
@@ -64,7 +69,7 @@ fn unknown_token_is_not_adopted_and_is_reported() {
 #[test]
 fn duplicate_cookies_are_each_tried_but_at_most_four() {
     for adapter in ADAPTERS {
-        let store = Switched::new();
+        let store = Switched::on();
         let sessions = SessionManager::new(Arc::clone(&store));
         let good = cookie(&adapter.stored(&sessions));
         let stale = cookie(&"A".repeat(43));
@@ -131,7 +136,7 @@ fn cookie_is_found_wherever_a_browser_puts_it() {
 #[test]
 fn cookies_of_similar_names_and_forms_are_passed_over() {
     for adapter in ADAPTERS {
-        let store = Switched::new();
+        let store = Switched::on();
         let sessions = SessionManager::new(Arc::clone(&store));
         let token = adapter.stored(&sessions);
         store.calls();
@@ -170,8 +175,8 @@ fn cookies_of_similar_names_and_forms_are_passed_over() {
     }
 }
 
-/// Browsers take a name with other white space before `__Host-` for an ordinary one, which any host of the domain
-/// may set, so such a name must not be read as the session's.
+/// Browsers take a name with other white space before `__Host-` for an ordinary one, which any host
+/// of the domain may set, so such a name must not be read as the session's.
 #[test]
 fn white_space_that_is_not_ascii_is_part_of_a_name() -> TestResult {
     let sessions = manager();
@@ -326,7 +331,7 @@ fn nothing_that_is_sent_or_inserted_reaches_a_header() -> TestResult {
         Ok(())
     }
 
-    let sessions = SessionManager::with_subjects(memory());
+    let sessions = SessionManager::new(memory());
     for evil in EVIL {
         for header in [evil.to_owned(), cookie(evil), format!("{evil}={evil}; {}", cookie(evil))] {
             let mut session = sessions.load_from_headers([header.as_bytes()])?;

@@ -1,4 +1,5 @@
-//! Handlers that fail or panic, and stores that are down: what the visitor sees, and what becomes of the session.
+//! Handlers that fail or panic, and stores that are down: what the visitor sees, and what becomes of
+//! the session.
 
 mod adapter;
 
@@ -37,19 +38,15 @@ fn unwind() -> ! {
 #[test]
 fn handler_that_fails_writes_nothing_and_says_nothing() -> TestResult {
     for adapter in ADAPTERS {
-        let store = Switched::new();
+        let store = Switched::on();
         let sessions = SessionManager::new(Arc::clone(&store));
         let token = adapter.stored(&sessions);
         let before = store.all()?;
         store.calls();
         for cookies in [&[][..], &[&*cookie(&token)]] {
-            let changes: [Act; 4] = [
+            let changes: [Act; 3] = [
                 |session| session.insert("visits", 99),
                 |session| session.renew(),
-                |session| {
-                    session.destroy();
-                    Ok(())
-                },
                 |session| {
                     session.clear();
                     session.remember_me(true)
@@ -73,6 +70,53 @@ fn handler_that_fails_writes_nothing_and_says_nothing() -> TestResult {
             }
         }
         assert_eq!(adapter.visit(&sessions, &[&cookie(&token)]).body, "visit 2");
+    }
+    Ok(())
+}
+
+#[test]
+fn logout_is_carried_out_whatever_becomes_of_the_request() -> TestResult {
+    for adapter in ADAPTERS {
+        let store = Switched::on();
+        let sessions = SessionManager::new(Arc::clone(&store));
+        let log_in = || cookie(&adapter.stored(&sessions));
+
+        // The handler fails after it, or the store before what follows it can be written.
+        for goes_down in [false, true] {
+            let token = log_in();
+            let reply = adapter.serve(&sessions, &[&token], |session| {
+                session.destroy()?;
+                session.insert("visits", 99)?;
+                store.switch(goes_down);
+                if goes_down { Ok(Page::default()) } else { Err(Overdrawn.into()) }
+            });
+            store.switch(false);
+            assert_eq!(reply.status, if goes_down { 503 } else { 500 }, "{adapter:?}");
+            assert_eq!(reply.token().as_deref(), Some(""), "{adapter:?}: the cookie goes");
+            assert_eq!(reply.all("Cache-Control"), ["no-store"], "{adapter:?}");
+            assert_eq!(reply.all("Vary"), ["Cookie"], "{adapter:?}");
+            assert!(store.all()?.is_empty(), "{adapter:?}: the session has ended");
+        }
+
+        let token = log_in();
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+            adapter.serve(&sessions, &[&token], |session| {
+                session.destroy()?;
+                unwind()
+            })
+        }));
+        assert!(outcome.is_err() && store.all()?.is_empty(), "{adapter:?}");
+
+        // One that the store refuses is no logout, and is answered so.
+        let token = log_in();
+        let reply = adapter.serve(&sessions, &[&token], |session| {
+            store.switch(true);
+            session.destroy()?;
+            Ok(Page::default())
+        });
+        store.switch(false);
+        assert_unavailable(&reply, adapter);
+        assert_eq!(adapter.visit(&sessions, &[&token]).body, "visit 2", "{adapter:?}");
     }
     Ok(())
 }
@@ -106,7 +150,7 @@ fn assert_unavailable(reply: &Reply, adapter: Adapter) {
 #[test]
 fn store_that_is_down_when_the_session_is_loaded_gives_503() {
     for adapter in ADAPTERS {
-        let store = Switched::new();
+        let store = Switched::on();
         let sessions = SessionManager::new(Arc::clone(&store));
         let token = cookie(&adapter.stored(&sessions));
         store.switch(true);
@@ -125,19 +169,15 @@ fn store_that_is_down_when_the_session_is_loaded_gives_503() {
 #[test]
 fn store_that_goes_down_before_the_session_is_written_gives_503() {
     for adapter in ADAPTERS {
-        let store = Switched::new();
+        let store = Switched::on();
         let sessions = SessionManager::new(Arc::clone(&store));
         let token = cookie(&adapter.stored(&sessions));
         for cookies in [&[][..], &[&*token]] {
-            let changes: [Act; 3] = [
+            let changes: [Act; 2] = [
                 |session| session.insert("visits", 99),
                 |session| {
                     session.insert("visits", 99)?;
                     session.renew()
-                },
-                |session| {
-                    session.destroy();
-                    session.insert("visits", 99)
                 },
             ];
             for change in changes {
@@ -166,7 +206,7 @@ fn store_that_goes_down_before_the_session_is_written_gives_503() {
 #[test]
 fn error_responder_of_the_application_is_asked_instead() {
     for adapter in ADAPTERS {
-        let store = Switched::new();
+        let store = Switched::on();
         let sessions = SessionManager::new(Arc::clone(&store)).with_error_responder(|error| {
             let mut response = ErrorResponse::default_for(error);
             if error.is::<Overdrawn>() {
@@ -206,7 +246,7 @@ fn error_responder_of_the_application_is_asked_instead() {
 #[test]
 fn handler_that_panics_commits_nothing_and_locks_nothing() -> TestResult {
     for adapter in ADAPTERS {
-        let store = Switched::new();
+        let store = Switched::on();
         let sessions = SessionManager::new(Arc::clone(&store));
         let token = cookie(&adapter.stored(&sessions));
         let before = store.all()?;
@@ -296,7 +336,7 @@ fn rouille_server_serves_sessions_and_survives_panics() -> TestResult {
                 "/panic" => unwind(),
                 "/fail" => Err(Overdrawn.into()),
                 "/leave" => {
-                    session.destroy();
+                    session.destroy()?;
                     Ok(rouille::Response::redirect_303("/"))
                 }
                 _ => Ok(rouille::Response::text(page.body)

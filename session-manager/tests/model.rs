@@ -1,8 +1,8 @@
 //! Random requests of several browsers, open at the same time and finished in any order, against a model.
 //!
-//! The model is the promise in its plainest form: when a request finishes, its own changes are applied, in their
-//! order, to the session as it then is, if the token that it was loaded by is still good, and are dropped
-//! otherwise.
+//! The model is the promise in its plainest form: when a request finishes, its own changes are
+//! applied, in their order, to the session as it then is, if the token that it was loaded by is still
+//! good, and are dropped otherwise.
 
 mod counting_store;
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use counting_store::token;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use session_manager::{Session, SessionManager};
+use session_manager::{Error, Session, SessionManager};
 use store_core::{CleanupOptions, MemoryOptions, Store};
 
 const BROWSERS: usize = 2;
@@ -48,9 +48,14 @@ type Values = Vec<(String, i64)>;
 /// A request as the model has it.
 struct Request {
     browser: usize,
+    /// The cookie that it came with, if that named a session, or one that was renewed a moment before.
+    cookie: Option<String>,
     /// The token that it was loaded by, if that named a session.
     token: Option<String>,
-    destroys: Option<String>,
+    /// Whether the token was renewed before the request was loaded, so that it opens nothing.
+    is_superseded: bool,
+    /// Whether a session has ended by it.
+    destroys: bool,
     renews: bool,
     /// What the session was, and what the request sees.
     loaded: Values,
@@ -109,9 +114,10 @@ impl Request {
     fn step(&mut self, op: &Op) {
         let has = |name: &str| self.view.iter().any(|(own, _)| own == name);
         match op {
-            Op::Renew => self.renews |= self.token.is_some(),
+            Op::Renew => self.renews |= self.token.is_some() || self.is_superseded,
             Op::Destroy => {
-                self.destroys = self.token.take().or(self.destroys.take());
+                self.destroys |= self.token.take().is_some() || self.is_superseded;
+                self.is_superseded = false;
                 self.renews = false;
                 self.loaded.clear();
                 self.view.clear();
@@ -145,10 +151,7 @@ fn run(session: &mut Session<'_>, op: &Op) -> Result<(), session_manager::Error>
         Op::Flash(value) => session.flash("notice", value),
         Op::TakeFlash => session.take_flash::<i64>("notice").map(drop),
         Op::Renew => session.renew(),
-        Op::Destroy => {
-            session.destroy();
-            Ok(())
-        }
+        Op::Destroy => session.destroy(),
     }
 }
 
@@ -175,6 +178,14 @@ proptest! {
         let mut live: BTreeMap<String, Values> = BTreeMap::new();
         let mut cookies = vec![String::new(); BROWSERS];
         let mut renewed: BTreeMap<String, String> = BTreeMap::new();
+        // A logout holds also for the tokens that the session got meanwhile.
+        let newest = |renewed: &BTreeMap<String, String>, token: &str| {
+            let mut last = token.to_owned();
+            while let Some(next) = renewed.get(&last) {
+                last.clone_from(next);
+            }
+            last
+        };
         let mut open: Vec<(Request, Session<'_>)> = Vec::new();
 
         for step in steps {
@@ -187,8 +198,11 @@ proptest! {
                     prop_assert_eq!(session.token(), token.as_deref());
                     let view = values.unwrap_or_default();
                     prop_assert_eq!(shown(&session), without_flash(&view));
+                    let is_superseded = token.is_none() && live.contains_key(&newest(&renewed, cookie));
+                    let has_cookie = token.is_some() || is_superseded;
                     let request = Request {
-                        browser, token, destroys: None, renews: false,
+                        browser, cookie: has_cookie.then(|| cookie.clone()),
+                        token, is_superseded, destroys: false, renews: false,
                         loaded: view.clone(), view, changes: Vec::new(),
                     };
                     open.push((request, session));
@@ -196,24 +210,32 @@ proptest! {
                 Step::Do(index, op) if !open.is_empty() => {
                     let (request, session) = index.get_mut(&mut open);
                     request.step(&op);
+                    if let (Op::Destroy, Some(cookie)) = (&op, &request.cookie) {
+                        live.remove(&newest(&renewed, cookie));
+                    }
                     run(session, &op).expect("memory doesn't fail");
                     prop_assert_eq!(shown(session), without_flash(&request.view));
                 }
                 Step::Finish(index) if !open.is_empty() => {
                     let (request, session) = open.swap_remove(index.index(open.len()));
-                    let given = token(&session.finish().expect("memory doesn't fail"));
-                    if let Some(destroyed) = &request.destroys {
-                        live.remove(destroyed);
-                        // A log out holds also for the tokens that the session got meanwhile.
-                        let mut last = destroyed;
-                        while let Some(next) = renewed.get(last) {
-                            live.remove(next);
-                            last = next;
+                    let writes = request.renews || request.view != request.loaded;
+                    let is_lost = match &request.token {
+                        Some(token) => writes && !live.contains_key(token),
+                        None => request.is_superseded && (request.renews || !request.changes.is_empty()),
+                    };
+                    let given = match session.finish() {
+                        Ok(headers) => token(&headers),
+                        Err(Error::Superseded) => {
+                            // It hears of it, and nothing has changed.
+                            prop_assert!(is_lost);
+                            continue;
                         }
-                    }
+                        Err(error) => panic!("memory doesn't fail: {error}"),
+                    };
+                    prop_assert!(!is_lost);
                     let expected_cookie = match &request.token {
                         Some(token) => match live.remove(token) {
-                            // Destroyed or renewed meanwhile: nothing is written and nothing is told.
+                            // Ended meanwhile, and there is nothing to write.
                             None => None,
                             Some(mut values) => {
                                 if request.view != request.loaded {
@@ -229,7 +251,8 @@ proptest! {
                                 request.renews.then_some(new)
                             }
                         },
-                        None if request.view.is_empty() => request.destroys.is_some().then(String::new),
+                        None if request.is_superseded => None,
+                        None if request.view.is_empty() => request.destroys.then(String::new),
                         None => {
                             let new = given.clone().unwrap_or_default();
                             live.insert(new.clone(), request.view.clone());

@@ -81,14 +81,15 @@ fn outputs(
     let mut late = late;
     late.insert("password", SECRETS[0])?;
     outputs.push(format!("{late:?}"));
-    late.finish()?;
+    let error = late.finish().expect_err("it was destroyed");
+    outputs.push(format!("{error} {error:?}"));
     for token in &tokens {
         sessions.load([&**token])?;
     }
 
     let mut session = sessions.load([])?;
     session.insert("password", SECRETS[0])?;
-    session.destroy();
+    session.destroy()?;
     outputs.push(format!("{session:?} {:?}", session.status()));
     session.finish()?;
 
@@ -110,7 +111,7 @@ fn debug_output_errors_and_logs_show_neither_tokens_nor_values() -> TestResult {
     keep_log_lines();
     for (is_plain, has_hook) in [(false, false), (false, true), (true, false), (true, true)] {
         let store = Arc::new(memory());
-        let mut sessions = SessionManager::with_subjects(Arc::clone(&store));
+        let mut sessions = SessionManager::new(Arc::clone(&store));
         if is_plain {
             sessions = sessions.with_plain_tokens_in_store();
         }
@@ -170,7 +171,7 @@ fn events_of_one_session_have_one_fingerprint_and_others_another() -> TestResult
         for token in &tokens {
             let mut session = sessions.load([&**token])?;
             let fingerprint = session.key().map(session_manager::SessionKey::fingerprint);
-            session.destroy();
+            session.destroy()?;
             session.finish()?;
             let events = events.lock().expect("nobody panics with it");
             assert_eq!(events.last().map(|event| event.session), fingerprint);

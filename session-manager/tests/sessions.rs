@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use counting_store::{CountingStore, Failing, token};
+use counting_store::{CountingStore, Failing, counting_store, token};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use session_manager::{
@@ -30,11 +30,10 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::new("2026-06-01T12:00:00Z".parse().expect("noon")));
-        let store = CountingStore::new(clock.clone());
+        let store = counting_store(clock.clone());
         let events = Arc::<Mutex<Vec<_>>>::default();
-        let sessions = SessionManager::with_subjects(Arc::clone(&store))
-            .with_clock(clock.clone())
-            .with_event_hook({
+        let sessions =
+            SessionManager::new(Arc::clone(&store)).with_clock(clock.clone()).with_event_hook({
                 let events = Arc::clone(&events);
                 move |event| events.lock().expect("nobody panics with it").push(event.kind)
             });
@@ -54,7 +53,7 @@ impl Scene {
         let mut session = self.sessions.load([])?;
         session.insert("name", "Ada")?;
         let token = token(&session.finish()?).expect("it is new");
-        self.store.calls.take();
+        self.store.calls().take();
         self.events();
         Ok(token)
     }
@@ -206,19 +205,19 @@ fn reading_costs_one_find_and_writes_nothing() -> TestResult {
     let token = scene.stored()?;
     let untouched = scene.sessions.load([&*token])?;
     assert_eq!(untouched.finish()?, [], "nothing depends on the cookie");
-    assert_eq!(scene.store.calls.take(), (1, 0, 0));
+    assert_eq!(scene.store.calls().take(), (1, 0, 0));
 
     let session = scene.sessions.load([&*token])?;
     assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
     assert_eq!(session.status(), Status::Unmodified);
     assert_eq!(session.finish()?, [("Vary", "Cookie".to_owned())]);
-    assert_eq!(scene.store.calls.take(), (1, 0, 0));
+    assert_eq!(scene.store.calls().take(), (1, 0, 0));
 
     // A fresh session that is only looked at isn't stored.
     let session = scene.sessions.load([])?;
     assert_eq!(session.get::<String>("name")?, None);
     assert_eq!(session.finish()?, [("Vary", "Cookie".to_owned())]);
-    assert_eq!(scene.store.calls.take(), (0, 0, 0));
+    assert_eq!(scene.store.calls().take(), (0, 0, 0));
     assert_eq!(scene.rows(), 1);
     assert_eq!(scene.events(), []);
     Ok(())
@@ -233,20 +232,20 @@ fn writing_costs_one_write_and_what_comes_to_nothing_none() -> TestResult {
     session.insert("visits", 1)?;
     assert_eq!(session.status(), Status::Modified);
     session.finish()?;
-    assert_eq!(scene.store.calls.take(), (1, 0, 1));
+    assert_eq!(scene.store.calls().take(), (1, 0, 1));
 
     let mut session = scene.sessions.load([&*token])?;
     session.insert("name", "Grace")?;
     session.flash("notice", "Never shown.")?;
     session.take_flash::<String>("notice")?;
     session.finish()?;
-    assert_eq!(scene.store.calls.take(), (1, 0, 0), "the data is what it was");
+    assert_eq!(scene.store.calls().take(), (1, 0, 0), "the data is what it was");
 
     let mut session = scene.sessions.load([])?;
     session.insert("name", "nobody")?;
     session.remove("name");
     assert_eq!(counting_store::token(&session.finish()?), None);
-    assert_eq!(scene.store.calls.take(), (0, 0, 0), "there is nothing to store");
+    assert_eq!(scene.store.calls().take(), (0, 0, 0), "there is nothing to store");
     Ok(())
 }
 
@@ -280,13 +279,13 @@ fn idle_timeout_is_moved_once_a_tenth_of_it_has_passed() -> TestResult {
 
     scene.clock.advance(TimeDelta::seconds(59));
     assert_eq!(request()?, []);
-    assert_eq!(scene.store.calls.take(), (1, 0, 0), "not yet a tenth");
+    assert_eq!(scene.store.calls().take(), (1, 0, 0), "not yet a tenth");
     scene.clock.advance(TimeDelta::seconds(1));
     assert_eq!(request()?, [], "the browser has nothing to know");
-    assert_eq!(scene.store.calls.take(), (1, 1, 0));
+    assert_eq!(scene.store.calls().take(), (1, 1, 0));
     assert_eq!(scene.row().2, start + TimeDelta::seconds(660));
     request()?;
-    assert_eq!(scene.store.calls.take(), (1, 0, 0), "it was just moved");
+    assert_eq!(scene.store.calls().take(), (1, 0, 0), "it was just moved");
 
     scene.clock.advance(TimeDelta::seconds(599));
     request()?;
@@ -308,10 +307,10 @@ fn idle_timeout_never_outlives_the_deadline() -> TestResult {
     scene.clock.advance(TimeDelta::seconds(500));
     scene.sessions.load([&*token])?.finish()?;
     assert_eq!(scene.row().2, deadline);
-    scene.store.calls.take();
+    scene.store.calls().take();
     scene.clock.advance(TimeDelta::seconds(300));
     scene.sessions.load([&*token])?.finish()?;
-    assert_eq!(scene.store.calls.take(), (1, 0, 0), "there is nothing left to move");
+    assert_eq!(scene.store.calls().take(), (1, 0, 0), "there is nothing left to move");
     scene.clock.advance(TimeDelta::seconds(100));
     assert!(scene.sessions.load([&*token])?.is_empty());
     Ok(())
@@ -330,7 +329,7 @@ fn clock_going_backwards_ends_nothing_and_extends_nothing() -> TestResult {
     let session = scene.sessions.load([&*token])?;
     assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
     session.finish()?;
-    assert_eq!(scene.store.calls.take(), (1, 0, 0), "no touch");
+    assert_eq!(scene.store.calls().take(), (1, 0, 0), "no touch");
     assert_eq!(scene.row().2, expiry);
 
     let mut session = scene.sessions.load([&*token])?;
@@ -395,7 +394,7 @@ fn renewal_changes_the_token_and_nothing_else() -> TestResult {
     let (new_key, new_data, new_expiry) = scene.row();
     assert_ne!(new_key, old_key);
     assert_eq!((new_data, new_expiry), (data, expiry), "values and deadline stay");
-    assert_eq!(scene.store.calls.take(), (1, 0, 1), "one atomic step");
+    assert_eq!(scene.store.calls().take(), (1, 0, 1), "one atomic step");
     assert_eq!(scene.events(), [EventKind::Renewed]);
 
     assert!(scene.sessions.load([&*old])?.is_empty());
@@ -416,7 +415,7 @@ fn renewal_that_fails_leaves_the_old_token_good() -> TestResult {
     let mut session = scene.sessions.load([&*old])?;
     session.renew()?;
     session.insert("user_id", 7)?;
-    scene.store.fail(Failing::ReplaceNeverMatches);
+    scene.store.fail(Failing::UpdateNeverMatches);
     assert!(matches!(session.finish(), Err(Error::Conflict { .. })));
     scene.store.fail(Failing::Nothing);
     let session = scene.sessions.load([&*old])?;
@@ -430,7 +429,7 @@ fn destroyed_session_is_gone_from_store_and_browser() -> TestResult {
     let scene = Scene::new();
     let old = scene.stored()?;
     let mut session = scene.sessions.load([&*old])?;
-    session.destroy();
+    session.destroy()?;
     assert_eq!(session.status(), Status::Destroyed);
     assert!(session.is_empty());
     assert_eq!(session.token(), None);
@@ -444,7 +443,7 @@ fn destroyed_session_is_gone_from_store_and_browser() -> TestResult {
     assert!(scene.sessions.load([&*old])?.is_empty());
 
     let mut fresh = scene.sessions.load([])?;
-    fresh.destroy();
+    fresh.destroy()?;
     assert_eq!(token(&fresh.finish()?), None, "there was no cookie to take away");
     Ok(())
 }
@@ -455,7 +454,7 @@ fn what_follows_a_destruction_goes_into_a_fresh_session() -> TestResult {
     let old = scene.stored()?;
     let mut session = scene.sessions.load([&*old])?;
     session.insert("last", "words")?;
-    session.destroy();
+    session.destroy()?;
     session.flash("notice", "You are logged out.")?;
     assert_eq!(session.status(), Status::Modified);
     let new = token(&session.finish()?).expect("it is new");
@@ -507,7 +506,7 @@ fn what_is_no_token_never_reaches_the_store() -> TestResult {
     let (key, ..) = scene.row();
     for value in ["", "x", "' OR 1=1 --", &"A".repeat(42), &"A".repeat(8_192), &format!("{key}=")] {
         assert!(scene.sessions.load([value])?.is_empty());
-        assert_eq!(scene.store.calls.take(), (0, 0, 0), "{} bytes", value.len());
+        assert_eq!(scene.store.calls().take(), (0, 0, 0), "{} bytes", value.len());
     }
     // The key of the store is of the right form, and worth nothing.
     assert!(scene.sessions.load([&*key])?.is_empty());
@@ -521,10 +520,10 @@ fn duplicate_cookies_are_each_tried_four_at_the_most() -> TestResult {
     let other = "A".repeat(43);
     let session = scene.sessions.load([&*other, "junk", "junk", &*other, "junk", &*token])?;
     assert!(session.contains("name"), "what isn't a token doesn't count");
-    assert_eq!(scene.store.calls.take(), (3, 0, 0));
+    assert_eq!(scene.store.calls().take(), (3, 0, 0));
     let session = scene.sessions.load([&*other, &*other, &*other, &*other, &*token])?;
     assert!(!session.contains("name"));
-    assert_eq!(scene.store.calls.take(), (4, 0, 0));
+    assert_eq!(scene.store.calls().take(), (4, 0, 0));
     Ok(())
 }
 
@@ -579,12 +578,14 @@ fn session_whose_deadline_has_passed_is_over_though_the_store_has_it() -> TestRe
     let old = scene.stored()?;
     let (key, data, expiry) = scene.row();
     scene.store.commit(&key, &data, expiry + TimeDelta::days(1))?;
+    let row = scene.row();
     scene.clock.advance(TimeDelta::hours(24));
     let session = scene.sessions.load([&*old])?;
     assert!(session.is_empty());
     assert_eq!(scene.events(), [EventKind::Expired]);
     session.finish()?;
-    assert_eq!(scene.rows(), 0);
+    scene.sessions.for_each(|_| panic!("it is in no walk"))?;
+    assert_eq!(scene.row(), row, "the store's own cleanup removes it");
     Ok(())
 }
 
@@ -769,7 +770,7 @@ fn merged_session_is_given_back_where_its_values_cannot_be_written() -> TestResu
     let mut session = scene.sessions.load([&*own])?;
     session.insert("cart", 3)?;
     assert!(session.merge(&other)?);
-    scene.store.fail(Failing::Replace);
+    scene.store.fail(Failing::Update);
     assert!(session.finish().is_err());
     scene.store.fail(Failing::Nothing);
     assert!(scene.sessions.load([&*other])?.contains("name"));
@@ -778,9 +779,9 @@ fn merged_session_is_given_back_where_its_values_cannot_be_written() -> TestResu
     let mut session = scene.sessions.load([&*own])?;
     assert!(session.merge(&other)?);
     let mut log_out = scene.sessions.load([&*own])?;
-    log_out.destroy();
+    log_out.destroy()?;
     log_out.finish()?;
-    session.finish()?;
+    assert!(matches!(session.finish(), Err(Error::Superseded)));
     assert!(scene.sessions.load([&*other])?.contains("name"), "its values were not taken over");
     assert_eq!(scene.rows(), 1);
     Ok(())
@@ -832,10 +833,14 @@ fn dropped_session_changes_nothing() -> TestResult {
     session.insert("name", "Grace")?;
     session.renew()?;
     drop(session);
-    let mut session = scene.sessions.load([&*token])?;
-    session.destroy();
-    drop(session);
     assert_eq!(scene.row(), before);
+
+    // A logout is carried out whatever becomes of the request.
+    let mut session = scene.sessions.load([&*token])?;
+    session.destroy()?;
+    session.insert("name", "Grace")?;
+    drop(session);
+    assert_eq!(scene.rows(), 0);
     Ok(())
 }
 
@@ -850,7 +855,7 @@ fn faults_of_the_store_are_typed() -> TestResult {
         }
         other => panic!("{other:?}"),
     }
-    scene.store.fail(Failing::SetSubject);
+    scene.store.fail(Failing::Create);
     let mut session = scene.sessions.load([])?;
     session.set_subject("7")?;
     assert!(matches!(session.finish(), Err(Error::Store(_))));
@@ -888,5 +893,309 @@ fn sessions_can_be_messagepack() -> TestResult {
     assert_eq!(session.get("n")?, Some(2));
     assert_eq!(session.get("bytes")?, Some(vec![0_u8, 255]));
     assert!(session.get::<f32>("nan")?.is_some_and(f32::is_nan));
+    Ok(())
+}
+
+/// Renews a session, and returns its new token.
+fn renewed(sessions: &SessionManager, old: &str) -> Result<String, Error> {
+    let mut session = sessions.load([old])?;
+    session.renew()?;
+    Ok(token(&session.finish()?).expect("it changes"))
+}
+
+#[test]
+fn token_from_before_a_renewal_begins_anew_after_the_grace() -> TestResult {
+    let scene = Scene::new();
+    let old = scene.stored()?;
+    let new = renewed(&scene.sessions, &old)?;
+    scene.clock.advance(TimeDelta::seconds(29));
+    let mut late = scene.sessions.load([&*old])?;
+    late.insert("visits", 1)?;
+    assert!(matches!(late.finish(), Err(Error::Superseded)));
+
+    // Whoever still has the old token later has missed something.
+    scene.clock.advance(TimeDelta::seconds(1));
+    let mut later = scene.sessions.load([&*old])?;
+    later.insert("visits", 1)?;
+    assert!(token(&later.finish()?).is_some_and(|fresh| fresh != old && fresh != new));
+    assert_eq!(scene.rows(), 2);
+    Ok(())
+}
+
+#[test]
+fn clock_that_goes_back_does_not_lengthen_the_grace() -> TestResult {
+    let scene = Scene::new().with(|sessions| sessions.with_rotation(Duration::from_secs(60)));
+    let old = scene.stored()?;
+    scene.clock.advance(TimeDelta::seconds(60));
+    let session = scene.sessions.load([&*old])?;
+    assert!(token(&session.finish()?).is_some());
+    assert!(scene.sessions.load([&*old])?.contains("name"), "it opens for the grace");
+    scene.clock.advance(TimeDelta::hours(-1));
+    assert!(scene.sessions.load([&*old])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn login_with_a_token_that_was_logged_out_a_moment_ago_is_one() -> TestResult {
+    let scene = Scene::new();
+    let old = scene.stored()?;
+    let mut log_out = scene.sessions.load([&*old])?;
+    log_out.destroy()?;
+    log_out.finish()?;
+    let mut session = scene.sessions.load([&*old])?;
+    session.renew()?;
+    session.insert("user_id", 7)?;
+    assert_eq!(session.status(), Status::Modified);
+    let new = token(&session.finish()?).expect("a session of its own");
+    assert_eq!(scene.sessions.load([&*new])?.get("user_id")?, Some(7));
+    Ok(())
+}
+
+#[test]
+fn first_cookie_that_nobody_can_use_hides_no_good_second_one() -> TestResult {
+    let scene = Scene::new();
+    let bad = scene.stored()?;
+    let (key, data, expiry) = scene.row();
+    let newer = br#"{"v":2,"deadline":"2026-06-02T00:00:00Z","values":{}}"#;
+    let mut overdue = data.clone();
+    let year = overdue.windows(4).position(|bytes| bytes == b"2026").expect("the deadline");
+    overdue[year..year + 4].copy_from_slice(b"2025");
+    for unusable in [b"?".as_slice(), newer, &overdue] {
+        scene.store.commit(&key, unusable, expiry)?;
+        let good = scene.stored()?;
+        for n in 1..4 {
+            let mut session = scene.sessions.load([&*bad, &*good])?;
+            let count = session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1)?;
+            assert_eq!((count, session.get::<String>("name")?.as_deref()), (n, Some("Ada")));
+            session.finish()?;
+        }
+        let mut session = scene.sessions.load([&*bad, &*good])?;
+        session.destroy()?;
+        session.finish()?;
+        assert_eq!(scene.rows(), 0, "no row was added, and a logout ends what the browser named");
+    }
+    Ok(())
+}
+
+#[test]
+fn another_user_begins_with_an_empty_session() -> TestResult {
+    let scene = Scene::new().with(|sessions| Ok(sessions.with_kept_values(["language"])));
+    let mut session = scene.sessions.load([])?;
+    session.insert("cart", 3)?;
+    let anonymous = token(&session.finish()?).expect("it is new");
+    let mut session = scene.sessions.load([&*anonymous])?;
+    session.set_subject("ada")?;
+    session.insert("language", "fr")?;
+    session.remember_me(true)?;
+    let ada = token(&session.finish()?).expect("it changes");
+    assert_eq!(scene.sessions.load([&*ada])?.get("cart")?, Some(3), "nobody's becomes somebody's");
+
+    scene.clock.advance(TimeDelta::hours(20));
+    let (mut session, mut clearing) =
+        (scene.sessions.load([&*ada])?, scene.sessions.load([&*ada])?);
+    session.flash("notice", "Welcome.")?;
+    session.set_subject("grace")?;
+    assert_eq!(session.keys().collect::<Vec<_>>(), ["language"]);
+    session.insert("cart", 1)?;
+    let headers = session.finish()?;
+    let grace = token(&headers).expect("it changes");
+    assert!(!header(&headers, "Set-Cookie").expect("it is new").contains("Max-Age"));
+    let mut session = scene.sessions.load([&*grace])?;
+    assert_eq!(session.keys().collect::<Vec<_>>(), ["language", "cart"]);
+    assert_eq!(session.take_flash::<String>("notice")?.as_deref(), Some("Welcome."));
+    assert_eq!(session.deadline(), scene.clock.now() + TimeDelta::hours(24));
+    assert!(scene.sessions.sessions_of("ada")?.is_empty());
+
+    // The request that came too late hears of it.
+    clearing.clear_subject()?;
+    assert!(matches!(clearing.finish(), Err(Error::Superseded)));
+    let mut session = scene.sessions.load([&*grace])?;
+    session.clear_subject()?;
+    let nobody = token(&session.finish()?).expect("it changes");
+    let session = scene.sessions.load([&*nobody])?;
+    assert_eq!((session.keys().collect::<Vec<_>>(), session.subject()), (vec!["language"], None));
+    assert!(scene.sessions.load([&*grace])?.is_empty());
+    assert_eq!(scene.rows(), 1);
+    Ok(())
+}
+
+#[test]
+fn managers_with_different_cookies_share_a_store_and_nothing_else() -> TestResult {
+    type Mode = fn(SessionManager) -> SessionManager;
+    let modes: [Mode; 3] = [
+        |sessions| sessions,
+        SessionManager::with_plain_tokens_in_store,
+        SessionManager::with_scs_hashed_tokens_in_store,
+    ];
+    for mode in modes {
+        let store: Arc<dyn Store> = Arc::new(store_core::MemoryStore::new()?);
+        let manager = |name: &str| {
+            let cookie = CookiePolicy::new().with_name(name);
+            mode(SessionManager::new(Arc::clone(&store))).with_cookie(cookie)
+        };
+        let (shop, office) = (manager("__Host-shop")?, manager("__Host-office")?);
+        let log_in = |sessions: &SessionManager| {
+            let mut session = sessions.load([])?;
+            session.set_subject("7")?;
+            Ok::<_, Error>(token(&session.finish()?).expect("it is new"))
+        };
+        let (customer, clerk) = (log_in(&shop)?, log_in(&office)?);
+
+        // A customer's token in the other cookie opens nothing, and ends nothing.
+        let mut session = office.load([&*customer])?;
+        assert_eq!(session.subject(), None);
+        assert!(!session.merge(&customer)?);
+        session.destroy()?;
+        session.finish()?;
+        assert_eq!(shop.load([&*customer])?.subject().as_deref(), Some("7"));
+
+        for sessions in [&shop, &office] {
+            assert_eq!(sessions.sessions_of("7")?.len(), 1);
+            let mut seen = 0;
+            sessions.for_each(|_| {
+                seen += 1;
+                ControlFlow::Continue(())
+            })?;
+            assert_eq!(seen, 1);
+        }
+        assert_eq!(shop.destroy_all("7")?, 1);
+        assert_eq!(office.load([&*clerk])?.subject().as_deref(), Some("7"));
+    }
+    Ok(())
+}
+
+#[test]
+fn key_of_a_stored_session_is_no_cookie() -> TestResult {
+    let store: Arc<dyn Store> = Arc::new(store_core::MemoryStore::new()?);
+    let manager = || SessionManager::new(Arc::clone(&store));
+    let managers = [
+        manager(),
+        manager().with_scs_hashed_tokens_in_store(),
+        manager().with_plain_tokens_in_store(),
+    ];
+    for hashed in &managers[..2] {
+        let mut session = hashed.load([])?;
+        session.insert("name", "Ada")?;
+        session.finish()?;
+    }
+    for (key, _) in store.all()? {
+        for sessions in &managers {
+            assert!(sessions.load([&*key])?.is_empty());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn token_is_rotated_by_itself_and_requests_under_way_go_on() -> TestResult {
+    let every = Duration::from_secs(15 * 60);
+    let scene = Scene::new().with(|sessions| sessions.with_rotation(every));
+    let old = scene.stored()?;
+    scene.clock.advance(TimeDelta::minutes(15) - TimeDelta::seconds(1));
+    assert_eq!(token(&scene.sessions.load([&*old])?.finish()?), None, "not yet");
+    assert_eq!(scene.store.calls().take(), (1, 0, 0));
+
+    // Reading is enough, and it is one write.
+    scene.clock.advance(TimeDelta::seconds(1));
+    let (mut first, mut second) = (scene.sessions.load([&*old])?, scene.sessions.load([&*old])?);
+    let deadline = first.deadline();
+    first.insert("a", 1)?;
+    scene.store.calls().take();
+    let new = token(&first.finish()?).expect("it is rotated");
+    assert_eq!(scene.store.calls().take(), (0, 0, 1));
+    assert_eq!(scene.events(), [EventKind::Renewed]);
+
+    // One that had loaded it before, and one that comes with the old token, write under the new one.
+    second.insert("b", 2)?;
+    assert_eq!(
+        second.finish()?,
+        [("Vary", "Cookie".to_owned())],
+        "the cookie is another response's"
+    );
+    let mut late = scene.sessions.load([&*old])?;
+    assert_eq!((late.get("a")?, late.get("b")?), (Some(1), Some(2)));
+    assert_eq!(late.token(), None, "which only the other response knows");
+    late.insert("c", 3)?;
+    assert_eq!(token(&late.finish()?), None);
+    let session = scene.sessions.load([&*new])?;
+    assert_eq!(session.keys().collect::<Vec<_>>(), ["name", "a", "b", "c"]);
+    assert_eq!(session.deadline(), deadline);
+    assert_eq!(scene.rows(), 1);
+
+    // A change of rights has to come with the new token.
+    let mut login = scene.sessions.load([&*old])?;
+    login.set_subject("ada")?;
+    assert!(matches!(login.finish(), Err(Error::Superseded)));
+    let mut login = scene.sessions.load([&*new])?;
+    login.set_subject("ada")?;
+    let logged_in = token(&login.finish()?).expect("it changes");
+    for closed in [&old, &new] {
+        assert!(
+            scene.sessions.load([&**closed])?.is_empty(),
+            "what a login closes, it closes for all"
+        );
+    }
+
+    // A logout may come with any.
+    let mut log_out = scene.sessions.load([&*old])?;
+    log_out.destroy()?;
+    assert_eq!(token(&log_out.finish()?).as_deref(), Some(""));
+    assert!(scene.sessions.load([&*logged_in])?.is_empty());
+    assert_eq!(scene.rows(), 0);
+    Ok(())
+}
+
+#[test]
+fn token_that_was_rotated_by_itself_is_worth_nothing_after_the_grace() -> TestResult {
+    let scene = Scene::new().with(|sessions| sessions.with_rotation(Duration::from_secs(60)));
+    let old = scene.stored()?;
+    scene.clock.advance(TimeDelta::minutes(1));
+    let new = token(&scene.sessions.load([&*old])?.finish()?).expect("it is rotated");
+    scene.clock.advance(TimeDelta::seconds(29));
+    assert!(scene.sessions.load([&*old])?.contains("name"));
+    scene.clock.advance(TimeDelta::seconds(1));
+    assert!(scene.sessions.load([&*old])?.is_empty());
+    assert!(scene.sessions.load([&*new])?.contains("name"));
+    Ok(())
+}
+
+#[test]
+fn sessions_of_a_user_are_one_read_however_many_there_are() -> TestResult {
+    let scene = Scene::new();
+    for n in 0..50 {
+        let mut session = scene.sessions.load([])?;
+        session.set_subject("ada")?;
+        session.insert("n", n)?;
+        session.finish()?;
+    }
+    scene.store.calls().take();
+    assert_eq!(scene.sessions.sessions_of("ada")?.len(), 50);
+    assert_eq!(scene.store.calls().take(), (0, 0, 0), "but for the one that finds them");
+    assert_eq!(scene.store.calls().take_searches(), 1);
+    Ok(())
+}
+
+#[test]
+fn renewals_in_a_loop_leave_one_session_that_a_logout_ends_in_one_step() -> TestResult {
+    let scene = Scene::new();
+    let first = scene.stored()?;
+    let mut newest = first.clone();
+    for n in 0..50 {
+        if n % 2 == 0 {
+            scene.store.fail(Failing::Update);
+            let mut session = scene.sessions.load([&*newest])?;
+            session.renew()?;
+            assert!(session.finish().is_err());
+            scene.store.fail(Failing::Nothing);
+        }
+        newest = renewed(&scene.sessions, &newest)?;
+    }
+    assert_eq!(scene.rows(), 1);
+    scene.store.calls().take();
+    let mut log_out = scene.sessions.load([&*first])?;
+    log_out.destroy()?;
+    log_out.finish()?;
+    assert_eq!(scene.store.calls().take(), (1, 0, 1));
+    assert!(scene.sessions.load([&*newest])?.is_empty());
     Ok(())
 }

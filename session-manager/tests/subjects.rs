@@ -9,13 +9,15 @@ mod database;
 use std::sync::Arc;
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 use counting_store::token;
 use session_manager::{Error, SessionManager};
-use store_core::{CleanupOptions, MemoryOptions, SubjectStore};
+use store_core::{CleanupOptions, MemoryOptions, Store};
 use store_mysql::MysqlOptions;
 use store_ql_compat::QlOptions;
-use store_sqlite::SqliteOptions;
+use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
+use store_sqlite::{SqliteOptions, SqliteStore};
 
 type TestResult = Result<(), Error>;
 
@@ -99,8 +101,8 @@ fn devices(sessions: &SessionManager, user: &str) -> Result<Vec<String>, Error> 
     Ok(devices)
 }
 
-fn sessions_of_a_user_are_listed_with_their_values(store: Arc<dyn SubjectStore>) -> TestResult {
-    let sessions = SessionManager::with_subjects(store);
+fn sessions_of_a_user_are_listed_with_their_values(store: Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(store);
     let phone = log_in(&sessions, "ada", "phone")?;
     log_in(&sessions, "ada", "laptop")?;
     log_in(&sessions, "grace", "desktop")?;
@@ -119,8 +121,8 @@ fn sessions_of_a_user_are_listed_with_their_values(store: Arc<dyn SubjectStore>)
     Ok(())
 }
 
-fn subject_survives_writing_and_renewal(store: Arc<dyn SubjectStore>) -> TestResult {
-    let sessions = SessionManager::with_subjects(store);
+fn subject_survives_writing_and_renewal(store: Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(store);
     // As at a log in: an anonymous session gets a new token and a subject in one request.
     let anonymous = anonymous(&sessions)?;
     let mut session = sessions.load([&*anonymous])?;
@@ -140,16 +142,16 @@ fn subject_survives_writing_and_renewal(store: Arc<dyn SubjectStore>) -> TestRes
     let mut session = sessions.load([&*renewed])?;
     session.clear();
     assert_eq!(session.subject().as_deref(), Some("ada"), "it is the session's own");
-    session.destroy();
+    session.destroy()?;
     session.finish()?;
     assert!(devices(&sessions, "ada")?.is_empty());
     Ok(())
 }
 
 fn log_out_everywhere_ends_every_session_of_the_user_and_no_other(
-    store: Arc<dyn SubjectStore>,
+    store: Arc<dyn Store>,
 ) -> TestResult {
-    let sessions = SessionManager::with_subjects(store);
+    let sessions = SessionManager::new(store);
     let tokens = [log_in(&sessions, "ada", "phone")?, log_in(&sessions, "ada", "laptop")?];
     let other = log_in(&sessions, "grace", "desktop")?;
     assert_eq!(sessions.destroy_all("ada")?, 2);
@@ -162,9 +164,9 @@ fn log_out_everywhere_ends_every_session_of_the_user_and_no_other(
 }
 
 fn log_out_everywhere_else_keeps_this_session_also_when_it_is_renewed(
-    store: Arc<dyn SubjectStore>,
+    store: Arc<dyn Store>,
 ) -> TestResult {
-    let sessions = SessionManager::with_subjects(store);
+    let sessions = SessionManager::new(store);
     for renews in [false, true] {
         let mine = log_in(&sessions, "ada", "phone")?;
         log_in(&sessions, "ada", "laptop")?;
@@ -180,7 +182,7 @@ fn log_out_everywhere_else_keeps_this_session_also_when_it_is_renewed(
         sessions.destroy_all("ada")?;
     }
     let mut anonymous = sessions.load([])?;
-    assert!(matches!(anonymous.destroy_others(), Err(Error::NoSubject)));
+    assert!(matches!(anonymous.destroy_others(), Err(Error::SubjectMissing)));
 
     // In the very request that logs in.
     log_in(&sessions, "ada", "laptop")?;
@@ -193,9 +195,9 @@ fn log_out_everywhere_else_keeps_this_session_also_when_it_is_renewed(
     Ok(())
 }
 
-fn log_out_everywhere_beside_running_requests_is_final(store: Arc<dyn SubjectStore>) -> TestResult {
+fn log_out_everywhere_beside_running_requests_is_final(store: Arc<dyn Store>) -> TestResult {
     const THREADS: usize = 6;
-    let sessions = SessionManager::with_subjects(store);
+    let sessions = SessionManager::new(store);
     let tokens: Vec<_> =
         (0..THREADS).map(|n| log_in(&sessions, "ada", &n.to_string())).collect::<Result<_, _>>()?;
     let start = Barrier::new(THREADS + 1);
@@ -216,8 +218,13 @@ fn log_out_everywhere_beside_running_requests_is_final(store: Arc<dyn SubjectSto
                         if n % 3 == 0 {
                             session.renew()?;
                         }
-                        if let Some(new) = counting_store::token(&session.finish()?) {
-                            token = new;
+                        match session.finish() {
+                            Ok(headers) => {
+                                token = counting_store::token(&headers).unwrap_or(token);
+                            }
+                            // It was logged out meanwhile.
+                            Err(Error::Superseded) => {}
+                            Err(error) => return Err(error),
                         }
                     }
                     Ok(())
@@ -238,14 +245,16 @@ fn log_out_everywhere_beside_running_requests_is_final(store: Arc<dyn SubjectSto
     Ok(())
 }
 
-fn subject_can_be_changed_and_cleared(store: Arc<dyn SubjectStore>) -> TestResult {
-    let sessions = SessionManager::with_subjects(store);
+fn subject_can_be_changed_and_cleared(store: Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(store);
     let token = log_in(&sessions, "ada", "phone")?;
     let mut session = sessions.load([&*token])?;
     session.set_subject("ada")?;
     assert_eq!(counting_store::token(&session.finish()?), None, "it is the same user");
     let mut session = sessions.load([&*token])?;
     session.set_subject("grace")?;
+    assert!(!session.contains("device"), "values don't pass from one user to another");
+    session.insert("device", "phone")?;
     let old = token;
     let token = counting_store::token(&session.finish()?).expect("another user, another token");
     assert!(sessions.load([&*old])?.is_empty());
@@ -254,11 +263,13 @@ fn subject_can_be_changed_and_cleared(store: Arc<dyn SubjectStore>) -> TestResul
     let mut session = sessions.load([&*token])?;
     session.clear_subject()?;
     session.clear_subject()?;
-    session.finish()?;
+    let old = token;
+    let token = counting_store::token(&session.finish()?).expect("no user, another token");
     assert!(devices(&sessions, "grace")?.is_empty());
-    assert_eq!(sessions.load([&*token])?.subject(), None);
-
+    assert!(sessions.load([&*old])?.is_empty());
     let mut session = sessions.load([&*token])?;
+    assert!(session.is_empty() && session.subject().is_none());
+
     for invalid in ["", &"x".repeat(256)] {
         let refused = session.set_subject(invalid);
         assert!(matches!(refused, Err(Error::Store(_))), "{refused:?}");
@@ -267,24 +278,22 @@ fn subject_can_be_changed_and_cleared(store: Arc<dyn SubjectStore>) -> TestResul
     Ok(())
 }
 
-fn log_in_of_a_session_that_was_lost_is_not_listed(store: Arc<dyn SubjectStore>) -> TestResult {
-    let sessions = SessionManager::with_subjects(store);
+fn log_in_of_a_session_that_was_lost_is_not_listed(store: Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(store);
     let anonymous = anonymous(&sessions)?;
     let mut slow = sessions.load([&*anonymous])?;
     slow.set_subject("ada")?;
     let mut quick = sessions.load([&*anonymous])?;
-    quick.destroy();
+    quick.destroy()?;
     quick.finish()?;
-    assert_eq!(token(&slow.finish()?), None);
+    assert!(matches!(slow.finish(), Err(Error::Superseded)));
     assert!(devices(&sessions, "ada")?.is_empty());
     Ok(())
 }
 
 /// A double click: the browser drops the response to the first request, and with it the cookie.
-fn log_in_that_was_on_its_way_during_another_is_not_lost(
-    store: Arc<dyn SubjectStore>,
-) -> TestResult {
-    let sessions = SessionManager::with_subjects(store);
+fn log_in_that_was_on_its_way_during_another_is_not_lost(store: Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(store);
     let old = anonymous(&sessions)?;
     let log_in = || {
         let mut session = sessions.load([&*old])?;
@@ -300,7 +309,7 @@ fn log_in_that_was_on_its_way_during_another_is_not_lost(
     // One that logs in and then thinks better of it ends what it had come with.
     let mut session = sessions.load([&*old])?;
     session.set_subject("ada")?;
-    session.destroy();
+    session.destroy()?;
     assert_eq!(token(&session.finish()?).as_deref(), Some(""));
     assert!(sessions.load([&*first])?.is_empty());
     assert_eq!(sessions.load([&*second])?.subject().as_deref(), Some("ada"));
@@ -309,9 +318,9 @@ fn log_in_that_was_on_its_way_during_another_is_not_lost(
 }
 
 fn session_that_logs_in_and_is_merged_with_itself_is_logged_in(
-    store: Arc<dyn SubjectStore>,
+    store: Arc<dyn Store>,
 ) -> TestResult {
-    let sessions = SessionManager::with_subjects(store);
+    let sessions = SessionManager::new(store);
     let old = anonymous(&sessions)?;
     // As where the token comes back from another site, and the cookie with it.
     let mut session = sessions.load([&*old])?;
@@ -324,13 +333,42 @@ fn session_that_logs_in_and_is_merged_with_itself_is_logged_in(
 }
 
 #[test]
-fn manager_without_an_index_says_so() -> TestResult {
-    let sessions = SessionManager::new(MemoryOptions::new().build()?);
-    let mut session = sessions.load([])?;
-    assert!(matches!(session.set_subject("ada"), Err(Error::NoSubjects)));
-    assert!(matches!(session.clear_subject(), Err(Error::NoSubjects)));
-    assert!(matches!(session.destroy_others(), Err(Error::NoSubjects)));
-    assert!(matches!(sessions.sessions_of("ada"), Err(Error::NoSubjects)));
-    assert!(matches!(sessions.destroy_all("ada"), Err(Error::NoSubjects)));
+fn store_without_an_index_says_which_table_is_missing() -> TestResult {
+    let pool = r2d2(1);
+    let connection = pool.get().expect("a database in memory");
+    connection
+        .execute_batch(&format!(
+            "{} CREATE VIEW sessions_subjects AS SELECT 1; CREATE VIEW sessions_rotations AS SELECT 1;",
+            SqliteStore::CREATE_TABLE
+        ))
+        .expect("the DDL is right");
+    drop(connection);
+    let sessions = SessionManager::new(SqliteStore::with_cleanup_interval(pool, Duration::ZERO)?);
+
+    // Sessions work, and so does a renewal.
+    let old = anonymous(&sessions)?;
+    let mut session = sessions.load([&*old])?;
+    session.renew()?;
+    let new = token(&session.finish()?).expect("it changes");
+    assert!(sessions.load([&*old])?.is_empty());
+    assert!(sessions.load([&*new])?.contains("device"));
+
+    let missing = |outcome: Result<(), Error>| match outcome {
+        Err(Error::Store(store_core::Error::TableMissing { table })) => table,
+        other => panic!("{other:?}"),
+    };
+    for token in [&*new, ""] {
+        let mut session = sessions.load([token])?;
+        session.set_subject("ada")?;
+        assert_eq!(missing(session.finish().map(drop)), "sessions_subjects");
+    }
+    assert_eq!(missing(sessions.sessions_of("ada").map(drop)), "sessions_subjects");
+    assert_eq!(missing(sessions.destroy_all("ada").map(drop)), "sessions_subjects");
+    assert!(sessions.load([&*new])?.contains("device"), "nothing was written");
     Ok(())
+}
+
+fn r2d2(size: u32) -> store_sqlite::r2d2::Pool<SqliteConnectionManager> {
+    let manager = SqliteConnectionManager::memory();
+    store_sqlite::r2d2::Pool::builder().max_size(size).build(manager).expect("it is in memory")
 }

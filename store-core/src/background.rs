@@ -35,8 +35,8 @@ use crate::lock::lock;
 /// # Ok::<(), store_core::Error>(())
 /// ```
 pub struct BackgroundThread {
-    /// Dropping the sender ends the thread. It is a lock of its own so that the thread itself, in a hook of the
-    /// application's, can ask for the end while another thread waits for it.
+    /// Dropping the sender ends the thread. It is a lock of its own so that the thread itself, in a
+    /// hook of the application's, can ask for the end while another thread waits for it.
     stop: Mutex<Option<Sender<Infallible>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     id: Option<ThreadId>,
@@ -69,9 +69,10 @@ impl BackgroundThread {
 
     /// Ends the thread and returns once it has ended.
     ///
-    /// It returns at once where there is no thread, may be called as often as one likes and from many threads at the same
-    /// time, each of which returns when the thread has ended. Called on the thread itself, by a hook of the application's, it
-    /// returns at once and the thread ends after the hook.
+    /// It returns at once where there is no thread, may be called as often as one likes and from many
+    /// threads at the same time, each of which returns when the thread has ended. Called on the
+    /// thread itself, by a hook of the application's, it returns at once and the thread ends after
+    /// the hook.
     pub fn stop(&self) {
         self.ask_to_stop();
         if self.is_current() {
@@ -89,7 +90,8 @@ impl BackgroundThread {
 
     /// Asks the thread to end, and doesn't wait for it.
     ///
-    /// Where a store has several threads, a hook on one of them mustn't wait for another, whose hook may do the same.
+    /// Where a store has several threads, a hook on one of them mustn't wait for another, whose hook
+    /// may do the same.
     pub fn ask_to_stop(&self) {
         drop(lock(&self.stop).take());
     }

@@ -50,7 +50,7 @@ pub enum Error {
         /// The latest instant that the store takes.
         latest: DateTime<Utc>,
     },
-    /// `rename` was asked for a new token that names a live session. Both sessions stay as they were.
+    /// `create`, or a rotation, was asked for a token that names a live session. Everything stays as it was.
     TokenTaken,
     /// The subject is empty or too long. Nothing was written.
     InvalidSubject {
@@ -160,8 +160,9 @@ impl Error {
 }
 
 impl Error {
-    /// The same error for one more of several callers whose work failed together, as it does where a store makes one
-    /// transaction of it. What the driver said stays its [`source`](StdError::source).
+    /// The same error for one more of several callers whose work failed together, as it does where a
+    /// store makes one transaction of it. What the driver said stays its
+    /// [`source`](StdError::source).
     ///
     /// # Examples
     /// ```
@@ -240,7 +241,7 @@ impl fmt::Display for Error {
                     "expiry {expiry} is outside {earliest} to {latest}, which the store can represent"
                 )
             }
-            Self::TokenTaken => f.write_str("the new token already names a live session"),
+            Self::TokenTaken => f.write_str("the token already names a live session"),
             Self::InvalidSubject { len, max } => {
                 write!(f, "a subject has 1 to {max} bytes, and not {len}")
             }

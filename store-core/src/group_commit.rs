@@ -1,13 +1,15 @@
 //! Writers that come at the same time share one transaction: what the embedded stores have in common.
 //!
-//! An embedded database has one writer at a time, and a durable commit costs it one wait for the disk, however
-//! much is in it. So the first writer that finds nobody writing becomes the *leader* and writes at once; those
-//! that come meanwhile line up, and the first of them leads the next transaction, with the work of all that are
-//! waiting by then. A writer alone neither copies nor waits. Servers such as MySQL call this group commit.
+//! An embedded database has one writer at a time, and a durable commit costs it one wait for the
+//! disk, however much is in it. So the first writer that finds nobody writing becomes the *leader*
+//! and writes at once; those that come meanwhile line up, and the first of them leads the next
+//! transaction, with the work of all that are waiting by then. A writer alone neither copies nor
+//! waits. Servers such as MySQL call this group commit.
 //!
-//! Two writers that write without a pause would never meet that way: each comes while the other's transaction is
-//! under way; and four would go in two pairs, by turns. So a leader looks out for those who wrote a moment ago and
-//! aren't back yet: for a fraction of what the last transaction took, and not again until it has had company anew.
+//! Two writers that write without a pause would never meet that way: each comes while the other's
+//! transaction is under way; and four would go in two pairs, by turns. So a leader looks out for
+//! those who wrote a moment ago and aren't back yet: for a fraction of what the last transaction
+//! took, and not again until it has had company anew.
 
 use std::fmt;
 use std::mem;
@@ -22,15 +24,15 @@ use crate::lock::lock;
 /// How often the first in line looks whether it is done before it falls asleep: some tens of microseconds.
 const YIELDS: usize = 60;
 
-/// A leader looks out for company for this part of the time that the last transaction took. Those who were in it are
-/// back in less, if they write without a pause.
+/// A leader looks out for company for this part of the time that the last transaction took. Those who
+/// were in it are back in less, if they write without a pause.
 const LOOKOUT_PART: u32 = 4;
 
 /// However long a transaction had to wait for its disk, or for another process.
 const MAX_LOOKOUT: Duration = Duration::from_millis(1);
 
-/// A leader doesn't look out for more than make this many with itself: the more share a transaction already, the less
-/// each of them adds to what its price buys.
+/// A leader doesn't look out for more than make this many with itself: the more share a transaction
+/// already, the less each of them adds to what its price buys.
 const MAX_LOOKED_OUT_FOR: usize = 8;
 
 /// The line of writers of one database.
@@ -86,7 +88,8 @@ impl From<GroupError> for Error {
 struct Line<J, R> {
     is_led: bool,
     waiting: Vec<Waiting<J, R>>,
-    /// How many were writing at the end of the last transaction: those that it wrote for, and those that waited.
+    /// How many were writing at the end of the last transaction: those that it wrote for, and those
+    /// that waited.
     writers: usize,
     /// For how long the next leader may look out for them.
     lookout: Duration,
@@ -128,12 +131,13 @@ impl<J, R> GroupCommit<J, R> {
 
     /// Does a piece of work in a transaction, alone or together with others.
     ///
-    /// `alone` does it when nobody else is writing. Otherwise it is made into a `job` and lines up, and `together`
-    /// is called by whoever leads, perhaps this thread, with several jobs; it gives their results in the same
-    /// order. Only one of all the closures runs at a time.
+    /// `alone` does it when nobody else is writing. Otherwise it is made into a `job` and lines up,
+    /// and `together` is called by whoever leads, perhaps this thread, with several jobs; it gives
+    /// their results in the same order. Only one of all the closures runs at a time.
     ///
     /// # Errors
-    /// [`GroupError::TimedOut`] where the work was not begun within the timeout. [`GroupError::LeaderPanicked`].
+    /// [`GroupError::TimedOut`] where the work was not begun within the timeout.
+    /// [`GroupError::LeaderPanicked`].
     ///
     /// # Panics
     /// If `together` gives another number of results than it got jobs.
@@ -157,8 +161,9 @@ impl<J, R> GroupCommit<J, R> {
             }
             let handover = Handover::new(self);
             let result = alone();
-            // Whoever came meanwhile is asleep by now. Waking the first of them to lead would leave the disk idle for
-            // as long as that takes, so their work is done here; those who come later are led by one of their own.
+            // Whoever came meanwhile is asleep by now. Waking the first of them to lead would leave
+            // the disk idle for as long as that takes, so their work is done here; those who come
+            // later are led by one of their own.
             let batch = mem::take(&mut lock(&self.line).waiting);
             if batch.is_empty() {
                 drop(handover);
@@ -177,7 +182,8 @@ impl<J, R> GroupCommit<J, R> {
         line.waiting.push(Waiting { job: job(), place: Arc::clone(&place) });
         drop(line);
         if is_first {
-            // A transaction that needn't wait for the disk is over sooner than a thread falls asleep and wakes up.
+            // A transaction that needn't wait for the disk is over sooner than a thread falls asleep
+            // and wakes up.
             for _ in 0..YIELDS {
                 if place.is_told.load(Ordering::Acquire) {
                     break;
@@ -287,8 +293,8 @@ impl<J, R> Place<J, R> {
     }
 }
 
-/// Ends the leadership, also when the leader panics: tells those whose work it had taken up, and lets the next in
-/// line lead.
+/// Ends the leadership, also when the leader panics: tells those whose work it had taken up, and lets
+/// the next in line lead.
 struct Handover<'a, J, R> {
     line: &'a GroupCommit<J, R>,
     /// Those who wait for this leader and have not been told yet.

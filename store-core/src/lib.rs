@@ -1,8 +1,9 @@
 //! Synchronous session storage: what every store of the family shares.
 //!
-//! - [`Store`] is the trait: find, commit, replace, touch, rename, delete, sweep and walk. It is
-//!   object-safe and has no `async` in it.
-//! - [`SubjectStore`] is the capability to tell which sessions belong to a user.
+//! - [`Store`] is the trait: load, create, update, touch, delete, the sessions of a user, sweep and
+//!   walk. It is object-safe and has no `async` in it.
+//! - [`Change`] is what one atomic update does: data and expiry, a new token, a subject, and the
+//!   sessions that it absorbs.
 //! - [`Error`] is what it gives when the database, and not the caller's token, is at fault.
 //! - [`Cleanup`] is the thread that removes expired sessions; [`CleanupOptions`] says how often.
 //! - [`MemoryStore`] keeps sessions in memory. Stores on databases are crates of their own
@@ -25,6 +26,8 @@
 
 mod store;
 
+mod change;
+
 mod error;
 
 mod limits;
@@ -39,7 +42,7 @@ mod cleanup;
 
 mod group_commit;
 
-mod change;
+mod operation;
 
 mod memory;
 
@@ -49,7 +52,7 @@ mod report;
 pub mod conformance;
 
 pub use background::{BackgroundThread, StopSignal};
-pub use change::Change;
+pub use change::{Absorbed, Change, Rotation};
 pub use cleanup::{
     Batch, Cleanup, CleanupOptions, CleanupStatistics, LastSweep, ManualSweeps, SweepFailure, sweep,
 };
@@ -58,5 +61,6 @@ pub use error::{Cause, Error, TokenProblem};
 pub use group_commit::{GroupCommit, GroupError};
 pub use limits::Limits;
 pub use memory::{MemoryOptions, MemoryStore};
+pub use operation::Operation;
 pub use report::Report;
-pub use store::{MAX_SUBJECT_LEN, Record, Store, SubjectStore, check_subject};
+pub use store::{Loaded, MAX_SUBJECT_LEN, OwnedRecord, Record, Store, check_subject};

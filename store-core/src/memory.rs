@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Batch, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, Limits, Record, Store,
-    SubjectStore, SystemClock, check_subject, sweep,
+    Batch, Change, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, Limits, Loaded,
+    OwnedRecord, Record, Rotation, Store, SystemClock, check_subject, sweep,
 };
 
 /// Sessions that [`Store::for_each`] copies under one lock.
@@ -28,8 +28,7 @@ const PAGE_LEN: usize = 256;
 ///
 /// let store = MemoryStore::new()?;
 /// store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
-/// assert!(store.replace("token", b"data", b"newer", Utc::now() + TimeDelta::hours(1))?);
-/// assert!(!store.replace("token", b"data", b"too late", Utc::now() + TimeDelta::hours(1))?);
+/// assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
 /// # Ok::<(), store_core::Error>(())
 /// ```
 #[doc(alias = "memstore")]
@@ -56,18 +55,6 @@ impl MemoryStore {
     #[doc(alias = "NewWithCleanupInterval")]
     pub fn with_cleanup_interval(interval: Duration) -> Result<Self, Error> {
         MemoryOptions::new().with_cleanup(CleanupOptions::new().with_interval(interval)).build()
-    }
-
-    /// Ends the cleanup thread and returns once it has ended; see [`Cleanup::stop`].
-    #[doc(alias = "StopCleanup")]
-    pub fn stop_cleanup(&self) {
-        self.cleanup.stop();
-    }
-
-    /// What the cleanup thread has done so far.
-    #[must_use]
-    pub fn cleanup_statistics(&self) -> CleanupStatistics {
-        self.cleanup.statistics()
     }
 }
 
@@ -162,7 +149,7 @@ struct Sessions {
     batch_size: usize,
 }
 
-/// A row keeps its id for life, also when it is renamed, so that a walk in the order of ids sees each
+/// A row keeps its id for life, also when it is rotated, so that a walk in the order of ids sees each
 /// session once. Invariant: the tables name the same rows.
 #[derive(Default)]
 struct Tables {
@@ -171,6 +158,10 @@ struct Tables {
     expiries: BTreeSet<(DateTime<Utc>, u64)>,
     subjects: BTreeSet<(Arc<str>, u64)>,
     next_id: u64,
+    /// What has become of old tokens.
+    rotations: HashMap<Arc<str>, Rotated>,
+    /// The newest token and the old one of each rotation.
+    rotated_to: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
 struct Row {
@@ -178,6 +169,13 @@ struct Row {
     data: Arc<[u8]>,
     expiry: DateTime<Utc>,
     subject: Option<Arc<str>>,
+}
+
+struct Rotated {
+    newest: Arc<str>,
+    opens: bool,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
 }
 
 impl Sessions {
@@ -201,7 +199,11 @@ impl Sessions {
             }
             removed += 1;
         }
-        Batch { removed: removed as u64, more: removed == self.batch_size }
+        let is_full = removed == self.batch_size;
+        if !is_full {
+            tables.forget_rotations(now);
+        }
+        Batch { removed: removed as u64, more: is_full }
     }
 }
 
@@ -210,6 +212,34 @@ impl Tables {
     fn live(&self, token: &str, now: DateTime<Utc>) -> Option<u64> {
         let id = *self.ids.get(token)?;
         (now < self.rows[&id].expiry).then_some(id)
+    }
+
+    /// The id of the live session that this token names and that has this data.
+    fn matching(&self, token: &str, data: &[u8], now: DateTime<Utc>) -> Option<u64> {
+        self.live(token, now).filter(|id| *self.rows[id].data == *data)
+    }
+
+    /// The id of the live session that had this token until a moment ago, and whether the token opens it.
+    fn rotated(&self, token: &str, now: DateTime<Utc>) -> Option<(u64, bool)> {
+        let rotated = self.rotations.get(token)?;
+        let counts = rotated.from <= now && now < rotated.until;
+        let id = self.live(&rotated.newest, now)?;
+        counts.then_some((id, rotated.opens))
+    }
+
+    /// The id of the live session that this token names, or had named until a moment ago.
+    fn live_or_rotated(&self, token: &str, now: DateTime<Utc>) -> Option<u64> {
+        self.live(token, now).or_else(|| self.rotated(token, now).map(|(id, _)| id))
+    }
+
+    fn insert(&mut self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let token: Arc<str> = token.into();
+        self.ids.insert(Arc::clone(&token), id);
+        self.expiries.insert((expiry, id));
+        self.rows.insert(id, Row { token, data: data.into(), expiry, subject: None });
+        id
     }
 
     fn set_expiry(&mut self, id: u64, expiry: DateTime<Utc>) {
@@ -236,14 +266,78 @@ impl Tables {
         }
     }
 
-    fn set_subject(&mut self, id: u64, subject: Option<Arc<str>>) {
+    /// Removes what is under a token, live or not.
+    fn remove_token(&mut self, token: &str) {
+        if let Some(&id) = self.ids.get(token) {
+            self.remove(id);
+        }
+    }
+
+    fn set_subject(&mut self, id: u64, subject: Option<&str>) {
         let Some(row) = self.rows.get_mut(&id) else { return };
+        let subject: Option<Arc<str>> = subject.map(Arc::from);
         if let Some(old) = std::mem::replace(&mut row.subject, subject.clone()) {
             self.subjects.remove(&(old, id));
         }
         if let Some(new) = subject {
             self.subjects.insert((new, id));
         }
+    }
+
+    /// Gives a session a token that no live one has.
+    fn rotate(&mut self, id: u64, rotation: &Rotation<'_>, now: DateTime<Utc>) {
+        // An expired session may still have it.
+        self.remove_token(&rotation.new_token);
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        let newest: Arc<str> = (&*rotation.new_token).into();
+        let old = std::mem::replace(&mut row.token, Arc::clone(&newest));
+        self.ids.remove(&old);
+        self.ids.insert(newest, id);
+        self.lead(&old, rotation, now);
+    }
+
+    /// Leads a token, and those from before it, to the newest.
+    fn lead(&mut self, old: &Arc<str>, rotation: &Rotation<'_>, now: DateTime<Utc>) {
+        let newest: Arc<str> = (&*rotation.new_token).into();
+        for older in self.rotated_from(old) {
+            if let Some(rotated) = self.rotations.remove(&older) {
+                self.rotated_to.remove(&(Arc::clone(old), Arc::clone(&older)));
+                let opens = rotated.opens && rotation.old_token_opens;
+                self.record(older, Rotated { newest: Arc::clone(&newest), opens, ..rotated });
+            }
+        }
+        let (from, until) = rotation.window(now);
+        let opens = rotation.old_token_opens;
+        self.record(Arc::clone(old), Rotated { newest, opens, from, until });
+    }
+
+    /// The old tokens that lead to this one.
+    fn rotated_from(&self, newest: &Arc<str>) -> Vec<Arc<str>> {
+        self.rotated_to
+            .range((Arc::clone(newest), Arc::from(""))..)
+            .take_while(|(own, _)| own == newest)
+            .map(|(_, old)| Arc::clone(old))
+            .collect()
+    }
+
+    fn record(&mut self, old: Arc<str>, rotated: Rotated) {
+        self.rotated_to.insert((Arc::clone(&rotated.newest), Arc::clone(&old)));
+        if let Some(before) = self.rotations.insert(Arc::clone(&old), rotated)
+            && before.newest != self.rotations[&old].newest
+        {
+            self.rotated_to.remove(&(before.newest, old));
+        }
+    }
+
+    fn forget_rotations(&mut self, now: DateTime<Utc>) {
+        let rotated_to = &mut self.rotated_to;
+        self.rotations.retain(|old, rotated| {
+            let is_past = rotated.until <= now;
+            if is_past {
+                rotated_to.remove(&(Arc::clone(&rotated.newest), Arc::clone(old)));
+            }
+            !is_past
+        });
     }
 
     /// The ids of the subject's live sessions.
@@ -258,47 +352,90 @@ impl Tables {
 }
 
 impl Store for MemoryStore {
-    fn find_with_expiry(&self, token: &str) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error> {
+    fn load(&self, token: &str) -> Result<Loaded, Error> {
         let tables = self.sessions.read();
-        let id = tables.live(token, self.sessions.clock.now());
-        Ok(id.map(|id| &tables.rows[&id]).map(|row| (row.data.to_vec(), row.expiry)))
+        let now = self.sessions.clock.now();
+        if let Some(id) = tables.live(token, now) {
+            let row = &tables.rows[&id];
+            return Ok(Loaded::Live { data: row.data.to_vec(), expiry: row.expiry });
+        }
+        Ok(match tables.rotated(token, now) {
+            Some((id, opens)) => {
+                Loaded::Rotated { token: tables.rows[&id].token.to_string(), opens }
+            }
+            None => Loaded::Missing,
+        })
     }
 
     fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
         self.sessions.limits.check_token(token)?;
         self.sessions.limits.check_data(data)?;
         let mut tables = self.sessions.write();
-        if let Some(&id) = tables.ids.get(token) {
+        if let Some(id) = tables.live(token, self.sessions.clock.now()) {
             tables.set_data(id, data);
             tables.set_expiry(id, expiry);
-            return Ok(());
+        } else {
+            tables.remove_token(token);
+            tables.insert(token, data, expiry);
         }
-        let id = tables.next_id;
-        tables.next_id += 1;
-        let token: Arc<str> = token.into();
-        tables.ids.insert(Arc::clone(&token), id);
-        tables.expiries.insert((expiry, id));
-        tables.rows.insert(id, Row { token, data: data.into(), expiry, subject: None });
         Ok(())
     }
 
-    fn replace(
+    fn create(
         &self,
         token: &str,
-        current: &[u8],
         data: &[u8],
         expiry: DateTime<Utc>,
-    ) -> Result<bool, Error> {
+        subject: Option<&str>,
+    ) -> Result<(), Error> {
+        self.sessions.limits.check_token(token)?;
         self.sessions.limits.check_data(data)?;
+        subject.map_or(Ok(()), check_subject)?;
         let mut tables = self.sessions.write();
-        match tables.live(token, self.sessions.clock.now()) {
-            Some(id) if *tables.rows[&id].data == *current => {
-                tables.set_data(id, data);
-                tables.set_expiry(id, expiry);
-                Ok(true)
-            }
-            _ => Ok(false),
+        if tables.live(token, self.sessions.clock.now()).is_some() {
+            return Err(Error::TokenTaken);
         }
+        tables.remove_token(token);
+        let id = tables.insert(token, data, expiry);
+        tables.set_subject(id, subject);
+        Ok(())
+    }
+
+    fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {
+        change.check(&self.sessions.limits)?;
+        let mut tables = self.sessions.write();
+        let now = self.sessions.clock.now();
+
+        // Nothing is written before all of it is known to be possible.
+        let Some(id) = tables.matching(token, current, now) else { return Ok(false) };
+        let absorbed: Option<Vec<_>> = change
+            .absorbed
+            .iter()
+            .map(|other| {
+                tables.matching(&other.token, &other.data, now).filter(|other| *other != id)
+            })
+            .collect();
+        let Some(absorbed) = absorbed else { return Ok(false) };
+        let rotation = change.rotation.as_ref().filter(|rotation| rotation.new_token != token);
+        if rotation.is_some_and(|rotation| tables.live(&rotation.new_token, now).is_some()) {
+            return Err(Error::TokenTaken);
+        }
+
+        for other in absorbed {
+            tables.remove(other);
+        }
+        for other in &change.absorbed {
+            tables.lead(&(&*other.token).into(), &change.absorption(token), now);
+        }
+        tables.set_data(id, &change.data);
+        tables.set_expiry(id, change.expiry);
+        if let Some(subject) = &change.subject {
+            tables.set_subject(id, subject.as_deref());
+        }
+        if let Some(rotation) = rotation {
+            tables.rotate(id, rotation, now);
+        }
+        Ok(true)
     }
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
@@ -308,35 +445,36 @@ impl Store for MemoryStore {
         Ok(true)
     }
 
-    fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error> {
-        self.sessions.limits.check_token(new_token)?;
-        let mut tables = self.sessions.write();
-        let now = self.sessions.clock.now();
-        let Some(id) = tables.live(token, now) else { return Ok(false) };
-        if token == new_token {
-            return Ok(true);
-        }
-        if tables.live(new_token, now).is_some() {
-            return Err(Error::TokenTaken);
-        }
-        if let Some(&expired) = tables.ids.get(new_token) {
-            tables.remove(expired);
-        }
-        let new_token: Arc<str> = new_token.into();
-        tables.ids.remove(token);
-        tables.ids.insert(Arc::clone(&new_token), id);
-        if let Some(row) = tables.rows.get_mut(&id) {
-            row.token = new_token;
-        }
-        Ok(true)
-    }
-
     fn delete(&self, token: &str) -> Result<(), Error> {
         let mut tables = self.sessions.write();
-        if let Some(&id) = tables.ids.get(token) {
+        if let Some(id) = tables.live_or_rotated(token, self.sessions.clock.now()) {
             tables.remove(id);
         }
         Ok(())
+    }
+
+    fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error> {
+        let tables = self.sessions.read();
+        let ids = tables.of_subject(subject, self.sessions.clock.now());
+        let records = ids.into_iter().map(|id| {
+            let row = &tables.rows[&id];
+            OwnedRecord::new(&*row.token, &*row.data, row.expiry)
+        });
+        Ok(records.collect())
+    }
+
+    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
+        let mut tables = self.sessions.write();
+        let now = self.sessions.clock.now();
+        let except = except.and_then(|except| tables.live_or_rotated(except, now));
+        let mut removed = 0;
+        for id in tables.of_subject(subject, now) {
+            if except != Some(id) {
+                tables.remove(id);
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
@@ -370,32 +508,18 @@ impl Store for MemoryStore {
             }
         }
     }
-}
 
-impl SubjectStore for MemoryStore {
-    fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
-        subject.map_or(Ok(()), check_subject)?;
-        let mut tables = self.sessions.write();
-        let Some(id) = tables.live(token, self.sessions.clock.now()) else { return Ok(false) };
-        tables.set_subject(id, subject.map(Arc::from));
-        Ok(true)
-    }
-
-    fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
+    fn count(&self) -> Result<u64, Error> {
         let tables = self.sessions.read();
-        let ids = tables.of_subject(subject, self.sessions.clock.now());
-        Ok(ids.into_iter().map(|id| tables.rows[&id].token.to_string()).collect())
+        let now = self.sessions.clock.now();
+        Ok(tables.expiries.iter().rev().take_while(|(expiry, _)| now < *expiry).count() as u64)
     }
 
-    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
-        let mut tables = self.sessions.write();
-        let mut removed = 0;
-        for id in tables.of_subject(subject, self.sessions.clock.now()) {
-            if except != Some(&*tables.rows[&id].token) {
-                tables.remove(id);
-                removed += 1;
-            }
-        }
-        Ok(removed)
+    fn stop_cleanup(&self) {
+        self.cleanup.stop();
+    }
+
+    fn cleanup_statistics(&self) -> CleanupStatistics {
+        self.cleanup.statistics()
     }
 }

@@ -7,65 +7,97 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::Error;
+#[cfg(doc)]
+use crate::Rotation;
+use crate::{Change, CleanupStatistics, Error};
 
 /// A synchronous store of HTTP sessions.
 ///
 /// A *token* names a session; whether it is the cookie's value or its hash is the caller's business.
 /// *Data* is an opaque byte string. A session is *live* while `now < expiry`, and one clock, which the
-/// store's documentation names, decides what now is.
+/// store's documentation names, decides what now is. A *subject* is the id of the user that a session
+/// belongs to. A *rotation* gives a live session a new token.
 ///
 /// The trait is object-safe, and `&S`, `Box<S>` and `Arc<S>` of a store are stores, so an application
 /// can hold an `Arc<dyn Store>` and choose the database at run time.
+///
+/// # Writing
+/// [`update`](Self::update) is the one conditional write. All that a request does to its session goes
+/// into one [`Change`], which happens as a whole or not at all. [`create`](Self::create) is its
+/// counterpart for a session that must be new. [`commit`](Self::commit) is unconditional, for
+/// applications that use a store without a manager, and for imports.
 ///
 /// # What implementers owe
 /// Every operation is atomic, and one that returned before another began is seen by it, from every
 /// thread and, where the database is shared, from every process. Contention is waited out or retried
 /// inside the store up to a stated limit. Nothing is truncated, rounded up or wrapped. No error, log
-/// line or `Debug` output contains a token or data. The [conformance kit](crate#the-conformance-kit)
-/// tests these promises, and says which it leaves to the backend's own tests.
+/// line or `Debug` output contains a token or data.
+///
+/// Beside the sessions a store keeps two indexes, which the Go stores of the same table don't know:
+/// - the subject of each session;
+/// - for each rotation of the last seconds the old token, the newest token of the session, whether the
+///   old one opens it, and the [window](Rotation::window) of the grace. A further rotation leads all
+///   older tokens to the newest one, and so does a session that absorbs another with that one's tokens.
+///   The sweep removes what is past its window.
+///
+/// What they say of a token counts only while it names a live session. A token that names a live session
+/// itself means that session, whatever is recorded of a rotation under it.
+///
+/// The [conformance kit](crate#the-conformance-kit) tests these promises, and says which it leaves to
+/// the backend's own tests.
 ///
 /// # Examples
 /// ```
 /// use chrono::{TimeDelta, Utc};
-/// use store_core::{MemoryStore, Store};
+/// use store_core::{Change, MemoryStore, Store};
 ///
 /// let store = MemoryStore::new()?;
-/// store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+/// let expiry = Utc::now() + TimeDelta::hours(1);
+/// store.create("token", b"data", expiry, None)?;
 /// assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
+///
+/// // Of two requests that read the same data, one writes and the other hears of it.
+/// assert!(store.update("token", b"data", &Change::new(b"first", expiry))?);
+/// assert!(!store.update("token", b"data", &Change::new(b"second", expiry))?);
 ///
 /// store.delete("token")?;
 /// assert_eq!(store.find("token")?, None);
 /// # Ok::<(), store_core::Error>(())
 /// ```
 pub trait Store: Send + Sync {
-    /// Gives the data of a live session.
+    /// Returns the data of a live session.
     ///
-    /// A token that was never written, was deleted, has expired, is malformed, empty or longer than
-    /// the store can hold gives `None`. Nothing is written.
+    /// The result is `None` for a token that was never written, was deleted or rotated, has expired, is
+    /// malformed, empty or longer than the store can hold. Nothing is written.
     ///
     /// # Errors
     /// Only for faults of the system: the database or its pool.
     #[doc(alias = "Find")]
-    #[doc(alias = "load")]
     fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.find_with_expiry(token)?.map(|(data, _)| data))
+        Ok(match self.load(token)? {
+            Loaded::Live { data, .. } => Some(data),
+            Loaded::Rotated { .. } | Loaded::Missing => None,
+        })
     }
 
-    /// As [`find`](Self::find), with the expiry as it is stored: what a session manager needs to know whether
-    /// an idle timeout has to be moved.
+    /// Returns what a session manager needs to know of a token: the data and the expiry of the live
+    /// session, or what has become of a token that was rotated within the grace.
+    ///
+    /// A live session takes one read. What [`find`](Self::find) returns `None` for is
+    /// [`Loaded::Missing`], unless the session has a newer token, under which it is live.
     ///
     /// # Errors
     /// Only for faults of the system: the database or its pool.
-    fn find_with_expiry(&self, token: &str) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error>;
+    fn load(&self, token: &str) -> Result<Loaded, Error>;
 
-    /// Creates the session, or overwrites its data *and* expiry, also where it had expired.
+    /// Creates the session, or overwrites its data *and* expiry, also where it had expired. The subject
+    /// of a live session stays.
     ///
     /// An expiry in the past leaves nothing findable. The stored expiry is never later than the given
     /// one and at most 1 ms earlier.
     ///
-    /// An upsert can bring back a session that another request destroyed meanwhile; a writer that read
-    /// the session before uses [`replace`](Self::replace).
+    /// This is unconditional: it can bring back a session that another request has ended. A writer that
+    /// has read the session uses [`update`](Self::update).
     ///
     /// # Errors
     /// [`Error::InvalidToken`], [`Error::DataTooLarge`] and [`Error::ExpiryOutOfRange`] for what the
@@ -75,25 +107,58 @@ pub trait Store: Send + Sync {
     #[doc(alias = "Commit")]
     fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error>;
 
-    /// Compare-and-swap: writes data and expiry only if the session is live and its data is exactly
-    /// `current`, and says whether it did.
+    /// Creates a session that must be new, with its subject, in one atomic step.
     ///
-    /// Of several that race from the same `current`, exactly one gets `true`. It never creates a
-    /// session and never revives one that was deleted, renamed or has expired. Writing the same bytes
-    /// with the same expiry is still `true`.
+    /// Of several callers that race with one token exactly one succeeds. An expired session under the
+    /// token is replaced, and its subject with it.
     ///
     /// # Errors
-    /// As for [`commit`](Self::commit), except that a token that no session could have is `false`.
-    #[doc(alias = "compare_and_swap")]
-    fn replace(
+    /// [`Error::TokenTaken`] where the token names a live session, which stays as it is. As for
+    /// [`commit`](Self::commit), and [`Error::InvalidSubject`]. [`Error::TableMissing`] for a subject
+    /// where there is no index of subjects; nothing is written then.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{Error, MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// let expiry = Utc::now() + TimeDelta::hours(1);
+    /// store.create("token", b"data", expiry, Some("user 7"))?;
+    /// let taken = store.create("token", b"other", expiry, None);
+    /// assert!(matches!(taken, Err(Error::TokenTaken)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn create(
         &self,
         token: &str,
-        current: &[u8],
         data: &[u8],
         expiry: DateTime<Utc>,
-    ) -> Result<bool, Error>;
+        subject: Option<&str>,
+    ) -> Result<(), Error>;
 
-    /// Moves the expiry of a live session, leaves its data alone, and says whether it did.
+    /// Does all of `change` in one atomic step if the session is live and its data is exactly
+    /// `current`, and else nothing; returns whether it did.
+    ///
+    /// Of several that race from the same `current`, exactly one gets `true`. It never creates a
+    /// session and never revives one that was deleted, rotated or has expired. Writing the same bytes
+    /// with the same expiry is still `true`. It is `false`, too, where a session that the change absorbs
+    /// isn't live, has other data, or is the session itself.
+    ///
+    /// After it returns, fails, or the process is killed inside it, either everything of the change
+    /// holds or nothing does. A session that is rotated to the token that it has is not rotated.
+    ///
+    /// # Errors
+    /// [`Error::TokenTaken`] where the new token names another live session: everything stays as it
+    /// was. As for [`commit`](Self::commit) and [`create`](Self::create), except that a token that no
+    /// session could have is `false`.
+    #[doc(alias = "compare_and_swap")]
+    #[doc(alias = "replace")]
+    #[doc(alias = "rename")]
+    #[doc(alias = "RenewToken")]
+    fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error>;
+
+    /// Moves the expiry of a live session, leaves its data alone, and returns whether it did.
     ///
     /// It never creates or revives a session.
     ///
@@ -101,29 +166,54 @@ pub trait Store: Send + Sync {
     /// [`Error::ExpiryOutOfRange`]; otherwise faults of the system.
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error>;
 
-    /// Moves a live session to a new token in one atomic step, and says whether it did.
+    /// Ends the session; a missing one is no error.
     ///
-    /// Data and expiry stay as they are. At no moment do both tokens, or neither, find the session.
-    /// A missing or expired session is `false`, whatever the new token names; a session renamed to the
-    /// token that it has stays as it is, which is `true`.
-    ///
-    /// # Errors
-    /// [`Error::TokenTaken`] where the new token names a live session: both stay as they were.
-    /// [`Error::InvalidToken`] where the store can't hold the new token. Otherwise faults of the system.
-    #[doc(alias = "RenewToken")]
-    fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error>;
-
-    /// Removes the session; a missing one is no error.
-    ///
-    /// After it returns, no [`find`](Self::find) begun later finds the session.
+    /// A session that was rotated or absorbed within the grace ends under its newest token, so a
+    /// logout is final also where it meets a rotation or a merge. After it returns, no
+    /// [`find`](Self::find) begun later finds the session.
     ///
     /// # Errors
     /// Only for faults of the system.
     #[doc(alias = "Delete")]
     fn delete(&self, token: &str) -> Result<(), Error>;
 
-    /// Removes every session that has expired, in bounded batches that give way to other callers, and
-    /// says how many it removed. It never removes a live one.
+    /// Returns the live sessions of a subject, in no particular order, from one consistent read.
+    ///
+    /// Subjects are compared byte for byte.
+    ///
+    /// # Errors
+    /// [`Error::TableMissing`] where there is no index of subjects. Otherwise faults of the system.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// let expiry = Utc::now() + TimeDelta::hours(1);
+    /// store.create("phone", b"data", expiry, Some("user 7"))?;
+    /// store.create("laptop", b"data", expiry, Some("user 7"))?;
+    /// assert_eq!(store.find_by_subject("user 7")?.len(), 2);
+    ///
+    /// assert_eq!(store.delete_by_subject("user 7", Some("laptop"))?, 1);
+    /// assert_eq!(store.find_by_subject("user 7")?[0].token, "laptop");
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
+    fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error>;
+
+    /// Ends the live sessions of a subject, all but `except`, in one atomic step, and returns how many.
+    ///
+    /// Where `except` was rotated within the grace, the session is left under its newest token. After it
+    /// returns, none of the others is found. A session that gets the subject while this runs may end or
+    /// not.
+    ///
+    /// # Errors
+    /// [`Error::TableMissing`] where there is no index of subjects. Otherwise faults of the system; then
+    /// none has ended.
+    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error>;
+
+    /// Removes every session that has expired, and what belongs to it, in bounded batches that give way
+    /// to other callers; returns how many sessions it removed. It never removes a live one.
     ///
     /// The cleanup thread does the same in the background; call this to do it at a moment of your own.
     ///
@@ -135,8 +225,9 @@ pub trait Store: Send + Sync {
     /// Visits the live sessions, in no particular order, until the visitor breaks off.
     ///
     /// Every session that is live throughout the walk is visited exactly once; one that comes or goes
-    /// meanwhile may be visited or not. (A token that is deleted and committed again is another session.) The walk needs memory for a page, not for the table, and holds no lock
-    /// while the visitor runs, which may itself call the store.
+    /// while the walk lasts may be visited or not. (A token that is deleted and committed again is
+    /// another session.) The walk needs memory for a page, not for the table, and holds no lock while
+    /// the visitor runs, which may itself call the store.
     ///
     /// # Errors
     /// Only for faults of the system; the visitor has seen what it has seen.
@@ -176,52 +267,133 @@ pub trait Store: Send + Sync {
         })?;
         Ok(sessions)
     }
+
+    /// Returns how many sessions are live, without reading their data.
+    ///
+    /// # Errors
+    /// Only for faults of the system.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.commit("live", b"data", Utc::now() + TimeDelta::hours(1))?;
+    /// store.commit("expired", b"data", Utc::now() - TimeDelta::hours(1))?;
+    /// assert_eq!(store.count()?, 1);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
+    fn count(&self) -> Result<u64, Error>;
+
+    /// Ends the cleanup thread and returns once it has ended. The store works on without it.
+    ///
+    /// It returns at once where there is no thread, may be called any number of times and from many
+    /// threads at once, and wakes the thread instead of waiting for its next sweep. A sweep under way
+    /// ends after its current batch. Dropping the last handle of the store does the same.
+    #[doc(alias = "StopCleanup")]
+    fn stop_cleanup(&self);
+
+    /// Returns what the cleanup thread has done so far.
+    fn cleanup_statistics(&self) -> CleanupStatistics;
 }
 
-/// A store that can also tell which sessions belong to a subject: the id of a user, say.
+/// What [`Store::load`] knows of a token.
 ///
-/// The index stands beside the sessions, whose table stays as it is. It is kept true by `delete`, `rename` and
-/// the cleanup, also where other programs, which know nothing of it, delete sessions: what it says of a session
-/// that isn't live is never seen, and swept away. A session that another program renames drops out of it.
+/// Its `Debug` output shows neither token nor data.
 ///
 /// # Examples
 /// ```
 /// use chrono::{TimeDelta, Utc};
-/// use store_core::{MemoryStore, Store, SubjectStore};
+/// use store_core::{Change, Loaded, MemoryStore, Rotation, Store};
 ///
 /// let store = MemoryStore::new()?;
-/// for token in ["phone", "laptop"] {
-///     store.commit(token, b"data", Utc::now() + TimeDelta::hours(1))?;
-///     assert!(store.set_subject(token, Some("user 7"))?);
-/// }
-/// assert_eq!(store.find_by_subject("user 7")?.len(), 2);
+/// let expiry = Utc::now() + TimeDelta::hours(1);
+/// store.create("old", b"data", expiry, None)?;
+/// assert!(matches!(store.load("old")?, Loaded::Live { .. }));
 ///
-/// assert_eq!(store.delete_by_subject("user 7", Some("laptop"))?, 1);
-/// assert_eq!(store.find_by_subject("user 7")?, ["laptop"]);
+/// let rotation = Rotation::new("new").old_token_opens();
+/// store.update("old", b"data", &Change::new(b"data", expiry).with_rotation(rotation))?;
+/// match store.load("old")? {
+///     Loaded::Rotated { token, opens } => assert!(token == "new" && opens),
+///     other => panic!("it was rotated a moment ago: {other:?}"),
+/// }
 /// # Ok::<(), store_core::Error>(())
 /// ```
-pub trait SubjectStore: Store {
-    /// Ties a live session to a subject, or unties it, and says whether the session is live. `commit`, `replace`
-    /// and `touch` leave the tie alone. A session has at most one subject, of at most [`MAX_SUBJECT_LEN`] bytes, which are compared byte for byte.
-    ///
-    /// # Errors
-    /// [`Error::InvalidSubject`] for a subject that is empty or too long. Otherwise faults of the system.
-    fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error>;
+#[derive(Clone, PartialEq, Eq)]
+pub enum Loaded {
+    /// The session is live under this token.
+    Live {
+        /// Its data.
+        data: Vec<u8>,
+        /// Its expiry, as stored.
+        expiry: DateTime<Utc>,
+    },
+    /// The session was rotated within the grace, and is live under a newer token.
+    Rotated {
+        /// The newest token.
+        token: String,
+        /// Whether the old token may still open the session.
+        opens: bool,
+    },
+    /// The token names no session.
+    Missing,
+}
 
-    /// The tokens of a subject's live sessions, in no particular order.
-    ///
-    /// # Errors
-    /// Only for faults of the system.
-    fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error>;
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Live { data, expiry } => f
+                .debug_struct("Live")
+                .field("data_len", &data.len())
+                .field("expiry", expiry)
+                .finish_non_exhaustive(),
+            Self::Rotated { opens, .. } => {
+                f.debug_struct("Rotated").field("opens", opens).finish_non_exhaustive()
+            }
+            Self::Missing => f.write_str("Missing"),
+        }
+    }
+}
 
-    /// Removes the live sessions of a subject, all but `except`, in one atomic step, and says how many.
-    ///
-    /// After it returns, none of them is found. A session that is tied to the subject while this runs may be
-    /// removed or not.
-    ///
-    /// # Errors
-    /// Only for faults of the system; then none is removed.
-    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error>;
+/// A live session, as [`Store::find_by_subject`] returns it.
+///
+/// Its `Debug` output shows the size of the data and the expiry, never the token or the data.
+///
+/// # Examples
+/// ```
+/// use store_core::OwnedRecord;
+///
+/// let record = OwnedRecord::new("secret", *b"data", chrono::DateTime::UNIX_EPOCH);
+/// assert_eq!(record.data.len(), 4);
+/// assert!(!format!("{record:?}").contains("secret"));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnedRecord {
+    /// The token under which the session is stored.
+    pub token: String,
+    /// The session's data.
+    pub data: Vec<u8>,
+    /// When the session expires, as stored.
+    pub expiry: DateTime<Utc>,
+}
+
+impl OwnedRecord {
+    /// A record of a session; stores call this.
+    #[must_use]
+    pub fn new(token: impl Into<String>, data: impl Into<Vec<u8>>, expiry: DateTime<Utc>) -> Self {
+        Self { token: token.into(), data: data.into(), expiry }
+    }
+}
+
+impl fmt::Debug for OwnedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedRecord")
+            .field("data_len", &self.data.len())
+            .field("expiry", &self.expiry)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The longest subject, in bytes: what fits into an index of every database of the family.
@@ -278,7 +450,7 @@ impl fmt::Debug for Record<'_> {
     }
 }
 
-/// Forwards every method, also the provided one, so that a store's own `all` is never bypassed.
+/// Forwards every method, also the provided ones, so that a store's own are never bypassed.
 macro_rules! forward_store {
     ($($pointer:ty),*) => {$(
         impl<S: Store + ?Sized> Store for $pointer {
@@ -286,37 +458,47 @@ macro_rules! forward_store {
                 (**self).find(token)
             }
 
-            fn find_with_expiry(
-                &self,
-                token: &str,
-            ) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error> {
-                (**self).find_with_expiry(token)
+            fn load(&self, token: &str) -> Result<Loaded, Error> {
+                (**self).load(token)
             }
 
             fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
                 (**self).commit(token, data, expiry)
             }
 
-            fn replace(
+            fn create(
+                &self,
+                token: &str,
+                data: &[u8],
+                expiry: DateTime<Utc>,
+                subject: Option<&str>,
+            ) -> Result<(), Error> {
+                (**self).create(token, data, expiry, subject)
+            }
+
+            fn update(
                 &self,
                 token: &str,
                 current: &[u8],
-                data: &[u8],
-                expiry: DateTime<Utc>,
+                change: &Change<'_>,
             ) -> Result<bool, Error> {
-                (**self).replace(token, current, data, expiry)
+                (**self).update(token, current, change)
             }
 
             fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
                 (**self).touch(token, expiry)
             }
 
-            fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error> {
-                (**self).rename(token, new_token)
-            }
-
             fn delete(&self, token: &str) -> Result<(), Error> {
                 (**self).delete(token)
+            }
+
+            fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error> {
+                (**self).find_by_subject(subject)
+            }
+
+            fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
+                (**self).delete_by_subject(subject, except)
             }
 
             fn delete_expired(&self) -> Result<u64, Error> {
@@ -333,19 +515,17 @@ macro_rules! forward_store {
             fn all(&self) -> Result<HashMap<String, Vec<u8>>, Error> {
                 (**self).all()
             }
-        }
 
-        impl<S: SubjectStore + ?Sized> SubjectStore for $pointer {
-            fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
-                (**self).set_subject(token, subject)
+            fn count(&self) -> Result<u64, Error> {
+                (**self).count()
             }
 
-            fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
-                (**self).find_by_subject(subject)
+            fn stop_cleanup(&self) {
+                (**self).stop_cleanup();
             }
 
-            fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
-                (**self).delete_by_subject(subject, except)
+            fn cleanup_statistics(&self) -> CleanupStatistics {
+                (**self).cleanup_statistics()
             }
         }
     )*};
@@ -365,6 +545,5 @@ mod tests {
         is_store::<Box<dyn Store>>();
         is_store::<Arc<dyn Store>>();
         is_store::<&Arc<Box<dyn Store>>>();
-        is_store::<Arc<dyn SubjectStore>>();
     }
 }

@@ -12,14 +12,10 @@ impl Harness for Memory {
         MemoryOptions::new().with_cleanup(cleanup).build().expect("a thread is to be had")
     }
 
-    fn stop_cleanup(store: &MemoryStore) {
-        store.stop_cleanup();
-    }
-
     fn limits(&self) -> Limits {
         Limits::DEFAULT
     }
 }
 
 store_core::conformance_tests!(Memory);
-store_core::subject_conformance_tests!(Memory);
+store_core::index_conformance_tests!(Memory);

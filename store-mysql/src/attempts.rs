@@ -17,9 +17,10 @@ use crate::manager::{MysqlConnectionManager, Servers};
 pub(crate) enum Repetition {
     /// It changes nothing, so always.
     Read,
-    /// Having done it twice is the same as having done it once. Not where it may still be under way on a server that is
-    /// slow: then it could come after what others did meanwhile. (That of a lost connection has ended, unless something
-    /// between here and the server cut it; then the row's lock keeps the order of those that wait for it.)
+    /// Having done it twice is the same as having done it once. Not where it may still be under way
+    /// on a server that is slow: then it could come after what others did meanwhile. (That of a lost
+    /// connection has ended, unless something between here and the server cut it; then the row's lock
+    /// keeps the order of those that wait for it.)
     Idempotent,
     /// The caller has to look first.
     AfterALook,

@@ -16,15 +16,17 @@ use crate::manager::{Server, Servers};
 /// [`MysqlConnectionManager`](crate::MysqlConnectionManager).
 pub struct Connection {
     driver: Conn,
-    /// Kept here for as long as the connection lives, by the statement's number. The driver's own cache looks a
-    /// statement up by its text, which it parses first, and may close one that is still wanted.
+    /// Kept here for as long as the connection lives, by the statement's number. The driver's own
+    /// cache looks a statement up by its text, which it parses first, and may close one that is
+    /// still wanted.
     statements: HashMap<u32, Statement>,
     is_galera: bool,
     server: Arc<Server>,
     servers: Arc<Servers>,
     /// The server's epoch when this connection was made.
     epoch: u64,
-    /// Everything that was asked has been answered. It is false during an attempt, so that it stays false if that panics.
+    /// Everything that was asked has been answered. It is false during an attempt, so that it stays
+    /// false if that panics.
     is_settled: bool,
 }
 
@@ -43,9 +45,22 @@ pub(crate) struct Changed {
     pub(crate) is_marked: bool,
 }
 
-/// What a statement says through `LAST_INSERT_ID(…)` where it matches a row. Connections ask servers to count the rows that
-/// match, but proxies may ask for those that change; this says it all the same, in the same reply. A trigger hides it, so
-/// neither is enough by itself. The number is out of the way of real ones.
+impl Changed {
+    pub(crate) fn has_matched(self) -> bool {
+        self.is_marked || self.affected > 0
+    }
+}
+
+/// How a transaction ends, and what it came to.
+pub(crate) enum End<T> {
+    Commit(T),
+    Rollback(T),
+}
+
+/// What a statement says through `LAST_INSERT_ID(…)` where it matches a row. Connections ask
+/// servers to count the rows that match, but proxies may ask for those that change; this says it
+/// all the same, in the same reply. A trigger hides it, so neither is enough by itself. The number
+/// is out of the way of real ones.
 pub(crate) const MARK: u64 = 8_674_665_223_082_153_551;
 
 impl Sql {
@@ -75,9 +90,9 @@ impl Connection {
         self.is_settled && self.epoch == self.server.epoch()
     }
 
-    /// Makes one attempt at an operation. Whatever fails for another reason than that the server says so ends the
-    /// connection for good: a reply that comes late would be taken for the reply to the next question, and show somebody's
-    /// session to somebody else.
+    /// Makes one attempt at an operation. Whatever fails for another reason than that the server
+    /// says so ends the connection for good: a reply that comes late would be taken for the reply
+    /// to the next question, and show somebody's session to somebody else.
     pub(crate) fn attempt<T>(
         &mut self,
         operation: impl FnOnce(&mut Self) -> DriverResult<T>,
@@ -108,20 +123,25 @@ impl Connection {
         result
     }
 
-    /// Runs an operation in a transaction.
+    /// Runs an operation in a transaction, which ends as the operation says.
     pub(crate) fn transact<T>(
         &mut self,
-        operation: impl FnOnce(&mut Self) -> DriverResult<T>,
+        operation: impl FnOnce(&mut Self) -> DriverResult<End<T>>,
     ) -> DriverResult<T> {
         self.driver.query_drop("START TRANSACTION")?;
         match operation(self) {
-            Ok(value) => {
+            Ok(End::Commit(value)) => {
                 self.driver.query_drop("COMMIT")?;
+                Ok(value)
+            }
+            Ok(End::Rollback(value)) => {
+                self.driver.query_drop("ROLLBACK")?;
                 Ok(value)
             }
             Err(error) => {
                 if fault::outcome(&error).keeps_connection() {
-                    // A deadlock has ended the transaction, a lock that was waited for too long only the statement.
+                    // A deadlock has ended the transaction, a lock that was waited for too long
+                    // only the statement.
                     self.driver.query_drop("ROLLBACK")?;
                 }
                 Err(error)
@@ -175,8 +195,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The driver takes leave of the server, which on a connection with a statement under way could wait for the
-        // timeout; after this there is nothing to wait for.
+        // The driver takes leave of the server, which on a connection with a statement under way
+        // could wait for the timeout; after this there is nothing to wait for.
         #[cfg(unix)]
         if !self.is_settled {
             use std::os::fd::AsRawFd;

@@ -20,8 +20,8 @@ pub(crate) enum Outcome {
     ReadOnly,
     /// The connection was lost. Whether it had an effect is unknown.
     Lost,
-    /// No reply came in time. It may have its effect even later, so that making it again could undo what others do
-    /// meanwhile.
+    /// No reply came in time. It may have its effect even later, so that making it again could undo
+    /// what others do meanwhile.
     TimedOut,
     /// Making it again would give the same.
     Final,
@@ -40,13 +40,15 @@ impl Outcome {
 pub(crate) fn outcome(error: &DriverError) -> Outcome {
     match error {
         DriverError::MySqlError(error) => match error.code {
-            // Lock wait timeout, deadlock (which is also what a failed certification in Galera is called), changed since
-            // the snapshot (MariaDB), the table itself changed since, failed at COMMIT (Galera), interrupted by KILL QUERY, and
-            // the server's own limit of time for a statement.
+            // Lock wait timeout, deadlock (which is also what a failed certification in Galera is
+            // called), changed since the snapshot (MariaDB), the table itself changed since, failed
+            // at COMMIT (Galera), interrupted by KILL QUERY, and the server's own limit of time for a
+            // statement.
             1205 | 1213 | 1020 | 1412 | 1180 | 1317 | 1969 | 3024
             // Galera: an earlier failed certification has ended the transaction.
             | 1689 => Outcome::Contention,
-            // Killed, network trouble that the server saw, statements that it has forgotten, disconnected for being idle.
+            // Killed, network trouble that the server saw, statements that it has forgotten,
+            // disconnected for being idle.
             1927 | 1158..=1161 | 1243 | 1615 | 4031 => Outcome::NotServed,
             // Not ready for queries (Galera), shutting down, too many connections.
             1047 | 1053 | 1040 | 1203 => Outcome::Away,
@@ -90,8 +92,8 @@ pub(crate) fn of_driver(error: &DriverError, table: &str) -> Error {
     }
 }
 
-/// Whether the server found something else in the table than when the store was made: an unknown column or index, too many
-/// or too few of them, values that don't fit any more, a missing default.
+/// Whether the server found something else in the table than when the store was made: an unknown
+/// column or index, too many or too few of them, values that don't fit any more, a missing default.
 pub(crate) fn is_about_the_table(error: &DriverError) -> bool {
     matches!(error, DriverError::MySqlError(error)
         if matches!(error.code, 1054 | 1136 | 1146 | 1176 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1048))
@@ -111,8 +113,8 @@ pub(crate) fn cause(error: &DriverError) -> Cause {
 
 /// An error of the server's own: its code, its state and its message.
 ///
-/// Servers quote values, `Duplicate entry 'token' for key`, so what is quoted is left out, but in the messages that quote
-/// only names.
+/// Servers quote values, `Duplicate entry 'token' for key`, so what is quoted is left out, but in the
+/// messages that quote only names.
 #[derive(Debug)]
 struct ServerError {
     code: u16,

@@ -3,21 +3,22 @@
 use mysql::prelude::Queryable;
 use mysql::{Conn, MySqlError, Result as DriverResult};
 
-/// Whether a node takes part in its cluster. One that was cut off from the majority answers, but serves nobody.
+/// Whether a node takes part in its cluster. One that was cut off from the majority answers, but
+/// serves nobody.
 pub(crate) fn is_ready(connection: &mut Conn) -> DriverResult<bool> {
     let status: Option<(String, String)> =
         connection.query_first("SHOW GLOBAL STATUS LIKE 'wsrep_ready'")?;
     Ok(status.is_none_or(|(_, value)| value == "ON"))
 }
 
-/// Has each statement wait for what other nodes have acknowledged: bit 1 for reads, 2 for UPDATE and DELETE, which would
-/// otherwise not find a session, and 4 for INSERT.
+/// Has each statement wait for what other nodes have acknowledged: bit 1 for reads, 2 for UPDATE and
+/// DELETE, which would otherwise not find a session, and 4 for INSERT.
 pub(crate) fn see_everything(connection: &mut Conn) -> DriverResult<()> {
     connection.query_drop("SET SESSION wsrep_sync_wait = 7")
 }
 
-/// What a lock wait timeout means on a node. Without the majority the wait of [`see_everything`] ends in the same error, for
-/// as long as it lasts, where others of the cluster would serve.
+/// What a lock wait timeout means on a node. Without the majority the wait of [`see_everything`] ends
+/// in the same error, for as long as it lasts, where others of the cluster would serve.
 pub(crate) fn explain_timeout(connection: &mut Conn, timeout: MySqlError) -> mysql::Error {
     let is_ready = connection
         .query_drop("SET SESSION wsrep_sync_wait = 0")

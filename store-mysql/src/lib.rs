@@ -1,7 +1,7 @@
 //! A synchronous session store on MySQL and MariaDB.
 //!
-//! [`MysqlStore`] keeps sessions in the table of the Go store `mysqlstore`: a Rust and a Go program can share one database
-//! at the same time, and moving over needs no migration.
+//! [`MysqlStore`] keeps sessions in the table of the Go store `mysqlstore`: a Rust and a Go program
+//! can share one database at the same time, and moving over needs no migration.
 //!
 //! ```no_run
 //! use chrono::{TimeDelta, Utc};
@@ -15,13 +15,33 @@
 
 mod store;
 
+mod backend;
+
+mod statements;
+
+mod create;
+
+mod update;
+
+mod delete;
+
+mod verified;
+
 mod attempts;
 
+mod rotations;
+
 mod subjects;
+
+mod walk;
+
+mod sweep;
 
 mod options;
 
 mod table;
+
+mod side_tables;
 
 mod time;
 
@@ -50,8 +70,8 @@ pub use mysql;
 pub use r2d2;
 
 pub use store_core::{
-    CleanupOptions, CleanupStatistics, Error, LastSweep, Limits, Record, Store, SubjectStore,
-    SweepFailure, TokenProblem,
+    Absorbed, Change, CleanupOptions, CleanupStatistics, Error, LastSweep, Limits, Loaded,
+    OwnedRecord, Record, Rotation, Store, SweepFailure, TokenProblem,
 };
 
 #[cfg(doctest)]

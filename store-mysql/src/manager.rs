@@ -18,8 +18,8 @@ use crate::{address, fault, galera};
 /// How long making a TCP connection may take, unless the options say otherwise.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long one read or write of the network may take, unless the options say otherwise: longer than a Galera cluster
-/// stalls by default when it loses a node.
+/// How long one read or write of the network may take, unless the options say otherwise: longer than
+/// a Galera cluster stalls by default when it loses a node.
 pub(crate) const NETWORK_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A server that couldn't be reached is passed over for this long at first, and for longer each time.
@@ -29,7 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often all connections are distrusted because one was lost, at the most.
 const DISTRUST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Results larger than any that a server sends: what may be written is checked against the server's own limit.
+/// Results larger than any that a server sends: what may be written is checked against the server's
+/// own limit.
 const MAX_PACKET: usize = 1024 * 1024 * 1024;
 
 /// Makes the connections of a pool that a [`MysqlStore`](crate::MysqlStore) can use.
@@ -42,9 +43,9 @@ const MAX_PACKET: usize = 1024 * 1024 * 1024;
 /// - no silent move to a Unix socket (`prefer_socket`), and rows counted where they are matched;
 /// - in a Galera cluster, `wsrep_sync_wait`: what one node has acknowledged is seen through each.
 ///
-/// Its connections can't be used for anything else: they are prepared and accounted for by the stores alone, so a
-/// reply that came too late can never be taken for the reply to another question. An application's own queries go through a
-/// pool of its own.
+/// Its connections can't be used for anything else: they are prepared and accounted for by the stores
+/// alone, so a reply that came too late can never be taken for the reply to another question. An
+/// application's own queries go through a pool of its own.
 ///
 /// # Examples
 /// ```no_run
@@ -88,8 +89,8 @@ struct Pause {
 }
 
 impl MysqlConnectionManager {
-    /// Takes the URL of a server, `mysql://user:password@host:port/database`, or of several that hold the same data, in
-    /// order of preference: `mysql://user:password@one:3306,two,three/database`.
+    /// Takes the URL of a server, `mysql://user:password@host:port/database`, or of several that hold
+    /// the same data, in order of preference: `mysql://user:password@one:3306,two,three/database`.
     ///
     /// The parameters of the URL are [the driver's](mysql::OptsBuilder::from_hash_map).
     ///
@@ -99,11 +100,12 @@ impl MysqlConnectionManager {
         Self::with_servers(address::servers(url)?)
     }
 
-    /// Takes the driver's own options of a server, or of several that hold the same data, in order of preference.
+    /// Takes the driver's own options of a server, or of several that hold the same data, in order of
+    /// preference.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] where there is no server, where one has no database, or where TLS is asked for without
-    /// the feature `rustls`.
+    /// [`Error::InvalidOption`] where there is no server, where one has no database, or where TLS is
+    /// asked for without the feature `rustls`.
     pub fn with_servers<O: Into<Opts>>(
         servers: impl IntoIterator<Item = O>,
     ) -> Result<Self, Error> {
@@ -163,7 +165,8 @@ impl fmt::Display for ConnectError {
 
 impl StdError for ConnectError {}
 
-/// Reports what r2d2 would only keep to itself or call an error: a connection that the pool tries to make again.
+/// Reports what r2d2 would only keep to itself or call an error: a connection that the pool tries to
+/// make again.
 #[derive(Debug)]
 pub(crate) struct LogFailures;
 
@@ -208,7 +211,8 @@ impl Servers {
         self.list.len() > 1
     }
 
-    /// Why the latest attempt to connect failed, if none has succeeded since, and it was after the given moment.
+    /// Why the latest attempt to connect failed, if none has succeeded since, and it was after the
+    /// given moment.
     pub(crate) fn failure_since(&self, moment: Option<Instant>) -> Option<String> {
         lock(&self.last_failure)
             .as_ref()
@@ -274,9 +278,9 @@ impl Server {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Distrusts the connections that were made before or at the same time as the one that was lost: usually the server
-    /// has restarted. Where it hasn't, and connections are lost one by one, making all of them anew each time would be too
-    /// much.
+    /// Distrusts the connections that were made before or at the same time as the one that was lost:
+    /// usually the server has restarted. Where it hasn't, and connections are lost one by one, making
+    /// all of them anew each time would be too much.
     pub(crate) fn note_lost(&self, epoch: u64) {
         let mut distrusted_at = lock(&self.distrusted_at);
         let is_recent = distrusted_at.is_some_and(|at| at.elapsed() < DISTRUST_INTERVAL);
@@ -324,8 +328,9 @@ fn set_up(opts: Opts) -> Opts {
     let read_timeout = network(opts.get_read_timeout());
     // Before this side gives up and leaves a statement behind that may still be done.
     let lock_timeout = (read_timeout / 2).as_secs().max(1);
-    // What the server's configuration or its `init_connect` may have set otherwise: in another character set it would convert
-    // data, with another completion type a transaction wouldn't end with its COMMIT, at another time all would have expired.
+    // What the server's configuration or its `init_connect` may have set otherwise: in another
+    // character set it would convert data, with another completion type a transaction wouldn't end
+    // with its COMMIT, at another time all would have expired.
     let init = opts.get_init().into_iter().chain([
         format!(
             "SET NAMES utf8mb4, time_zone = '+00:00', timestamp = DEFAULT, \

@@ -16,7 +16,8 @@ use crate::{address, manager};
 /// Enough for one process, and few enough for a dozen of them at a server's default of 151.
 const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 
-/// Far more than anybody wants to wait, far less than the clocks of the libraries underneath can hold.
+/// Far more than anybody wants to wait, far less than the clocks of the libraries underneath can
+/// hold.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How a [`MysqlStore`] is made.
@@ -69,54 +70,57 @@ impl MysqlOptions {
         self
     }
 
-    /// The largest token and data that the store takes, as far as the table and the server hold them. Default:
+    /// The largest token and data that the store takes, as far as the table and the server hold
+    /// them. Default:
     /// [`Limits::DEFAULT`].
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// When and how expired sessions are removed, and who hears of failures. Default: [`CleanupOptions::new`], every five
-    /// minutes. A batch has at most 10,000 rows.
+    /// When and how expired sessions are removed, and who hears of failures. Default:
+    /// [`CleanupOptions::new`], every five minutes. A batch has at most 10,000 rows.
     pub fn with_cleanup(mut self, cleanup: CleanupOptions) -> Self {
         self.cleanup = cleanup;
         self
     }
 
-    /// How long an operation may be tried again after deadlocks, lost connections and the like; no attempt is begun
-    /// later. Default: 10 seconds.
+    /// How long an operation may be tried again after deadlocks, lost connections and the like; no
+    /// attempt is begun later. Default: 10 seconds.
     ///
-    /// An attempt that has been begun takes at most two network timeouts more for each of its round trips; most operations
-    /// have one, or two where a connection meets a statement for the first time. `rename` and `set_subject` are transactions
-    /// of several.
+    /// An attempt that has been begun takes at most two network timeouts more for each of its round
+    /// trips; see [`MysqlStore`] for how many an operation has. A statement that a connection meets
+    /// for the first time takes one more.
     pub fn with_operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
         self
     }
 
-    /// How long an operation waits for a connection of the pool that [`connect`](Self::connect) makes before it gives
+    /// How long an operation waits for a connection of the pool that [`connect`](Self::connect)
+    /// makes before it gives
     /// [`Error::PoolExhausted`] or [`Error::Unreachable`]. Default: 5 seconds.
     pub fn with_connection_timeout(mut self, timeout: Duration) -> Self {
         self.connection_timeout = timeout;
         self
     }
 
-    /// How many connections the pool that [`connect`](Self::connect) makes has at the most. Default: 10.
+    /// How many connections the pool that [`connect`](Self::connect) makes has at the most.
+    /// Default: 10.
     pub fn with_max_connections(mut self, connections: NonZeroU32) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// How long making a TCP connection to a server may take, for [`connect`](Self::connect), unless the URL or the driver's
-    /// options say otherwise. Default: 3 seconds.
+    /// How long making a TCP connection to a server may take, for [`connect`](Self::connect),
+    /// unless the URL or the driver's options say otherwise. Default: 3 seconds.
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long one read from the network, and one write to it, may take, for [`connect`](Self::connect), unless the driver's
-    /// options say otherwise. Default: 8 seconds, which is longer than a Galera cluster with default settings stalls when it
-    /// loses a node.
+    /// How long one read from the network, and one write to it, may take, for
+    /// [`connect`](Self::connect), unless the driver's options say otherwise. Default: 8 seconds,
+    /// which is longer than a Galera cluster with default settings stalls when it loses a node.
     ///
     /// Locks on the server are waited for half as long, but at least a second.
     pub fn with_network_timeout(mut self, timeout: Duration) -> Self {
@@ -124,13 +128,15 @@ impl MysqlOptions {
         self
     }
 
-    /// Connects to a server, `mysql://user:password@host:port/database`, or to several that hold the same data, the nodes of a
-    /// cluster, in order of preference: `mysql://user:password@one:3306,two,three/database`. The table must be there; see
+    /// Connects to a server, `mysql://user:password@host:port/database`, or to several that hold
+    /// the same data, the nodes of a cluster, in order of preference:
+    /// `mysql://user:password@one:3306,two,three/database`. The table must be there; see
     /// [`create_table`](Self::create_table).
     ///
     /// # Errors
-    /// [`Error::InvalidOption`]; [`Error::Unreachable`] where no server takes the connection, with the reasons of each;
-    /// [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do; and other faults of the system.
+    /// [`Error::InvalidOption`]; [`Error::Unreachable`] where no server takes the connection, with
+    /// the reasons of each; [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to
+    /// do; and other faults of the system.
     pub fn connect(self, url: &str) -> Result<MysqlStore, Error> {
         let pool = self.pool(url)?;
         self.build(pool)
@@ -148,7 +154,8 @@ impl MysqlOptions {
         self.build(pool)
     }
 
-    /// The pool that [`connect`](Self::connect) makes, for [`create_table`](Self::create_table), or for several stores.
+    /// The pool that [`connect`](Self::connect) makes, for [`create_table`](Self::create_table), or
+    /// for several stores.
     ///
     /// # Errors
     /// [`Error::InvalidOption`]; [`Error::Unreachable`] where no server takes the connection.
@@ -167,26 +174,27 @@ impl MysqlOptions {
         self.pool_of(address::servers(url)?)
     }
 
-    /// A store on a pool that the application has made, and on a table that is already there.
+    /// A store on a pool that the application has made, and on a table that is already there. Side
+    /// tables that are missing are created, if the account has the right to.
     ///
     /// The pool's size and timeouts are those that it was made with.
     ///
     /// # Errors
-    /// [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do; [`Error::InvalidOption`]; and faults of
-    /// the system.
+    /// [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do;
+    /// [`Error::InvalidOption`]; and faults of the system.
     pub fn build(self, pool: Pool<MysqlConnectionManager>) -> Result<MysqlStore, Error> {
         self.check()?;
         MysqlStore::with_options(pool, self)
     }
 
-    /// Makes the table and the index of subjects where they are missing, and says which variant of the table is there now; a
-    /// table that is there already stays as it is.
+    /// Creates the table and its side tables if they are missing, and returns which variant of the
+    /// table is there now; a table that is there already stays as it is.
     ///
     /// It needs the privilege `CREATE` only where something is missing.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`]; [`Error::TableMismatch`] where a table of this name can't keep sessions; and faults of the
-    /// system.
+    /// [`Error::InvalidOption`]; [`Error::TableMismatch`] where a table of this name can't keep
+    /// sessions; and faults of the system.
     pub fn create_table(&self, pool: &Pool<MysqlConnectionManager>) -> Result<TableVariant, Error> {
         self.check()?;
         let mut connection = checkout(pool, pool.connection_timeout())?;
@@ -207,7 +215,8 @@ impl MysqlOptions {
                 .tcp_connect_timeout(connect)
         };
         let manager = MysqlConnectionManager::with_servers(servers.into_iter().map(with_timeouts))?;
-        // A first connection of its own, because the pool would only give the text of its errors, late.
+        // A first connection of its own, because the pool would only give the text of its errors,
+        // late.
         let first =
             manager.connect().map_err(|error| Error::Unreachable { source: Box::new(error) })?;
         drop(first);

@@ -3,29 +3,32 @@
 use std::sync::{Mutex, PoisonError};
 
 use mysql::Result as DriverResult;
-use store_core::{Error, SubjectStore, check_subject};
+use store_core::{Error, OwnedRecord};
 
 use crate::attempts::Repetition;
-use crate::connection::{Connection, Sql};
-use crate::store::{Backend, MysqlStore, bytes, is_token, padded, placeholders};
-use crate::table::{self, Table};
+use crate::backend::{Backend, Session};
+use crate::connection::{Connection, End, Sql};
+use crate::create::is_duplicate;
+use crate::side_tables;
+use crate::statements::{bytes, padded, placeholders, quoted};
+use crate::table::Table;
 
-// `{subjects}` is the index, `{table}` the table of sessions, `{tie_token}` a token of the index as the table compares it.
-// What the index says of a session counts only while the session is live, because Go programs delete sessions without it.
+// `{subjects}` is the index, `{table}` the table of sessions, `{tie_token}` a token of the index as
+// the table compares it. What the index says of a session counts only while the session is live,
+// because Go programs delete sessions without it.
 
 const TIE: &str = "INSERT INTO {subjects} (token, subject) VALUES (?, ?) \
     ON DUPLICATE KEY UPDATE subject = ?";
 
 const UNTIE: &str = "DELETE FROM {subjects} WHERE token = ?";
 
-const DELETE_SESSION: &str = "DELETE session, tie FROM {table} AS session \
-    LEFT JOIN {subjects} AS tie ON tie.token = ? WHERE session.token = ? AND {is_session}";
+const FOLLOW: &str = "UPDATE {subjects} SET token = ? WHERE token = ?";
 
-const RENAME: &str = "UPDATE {subjects} SET token = ? WHERE token = ?";
-
-const FIND: &str = "SELECT tie.token, session.token FROM {subjects} AS tie \
-    STRAIGHT_JOIN {table} AS session ON session.token = {tie_token} \
+const FIND: &str = "SELECT tie.token, session.token, session.data, session.expiry \
+    FROM {subjects} AS tie STRAIGHT_JOIN {table} AS session ON session.token = {tie_token} \
     WHERE tie.subject = ? AND session.expiry > UTC_TIMESTAMP(6)";
+
+const TOKENS: &str = "SELECT token FROM {subjects} WHERE subject = ? ORDER BY token";
 
 // The ties of rows that have expired stay, and are swept with them.
 const DELETE_SESSIONS: &str = "DELETE session, tie FROM {subjects} AS tie \
@@ -48,9 +51,9 @@ const DELETE_ORPHANS: &str = "DELETE tie FROM {subjects} AS tie \
 pub(crate) struct SubjectIndex {
     tie: Sql,
     untie: Sql,
-    delete_session: Sql,
-    rename: Sql,
+    follow: Sql,
     find: Sql,
+    tokens: Sql,
     delete_sessions: Sql,
     page_end: Sql,
     orphans: Sql,
@@ -64,19 +67,18 @@ impl SubjectIndex {
     pub(crate) fn new(table: &Table, batch_size: usize) -> Self {
         let on_tables = |template: &str| {
             let sql = template
-                .replace("{subjects}", &format!("`{}`", table::subjects_name(&table.name)))
-                .replace("{table}", &format!("`{}`", table.name))
-                .replace("{tie_token}", &table.tie_token)
-                .replace("{is_session}", &is_token("session.token"))
+                .replace("{subjects}", &quoted(&side_tables::subjects_name(&table.name)))
+                .replace("{table}", &quoted(&table.name))
+                .replace("{tie_token}", &table.convert_token("tie.token"))
                 .replace("{tokens}", &placeholders(batch_size));
             Sql::new(sql)
         };
         Self {
             tie: on_tables(TIE),
             untie: on_tables(UNTIE),
-            delete_session: on_tables(DELETE_SESSION),
-            rename: on_tables(RENAME),
+            follow: on_tables(FOLLOW),
             find: on_tables(FIND),
+            tokens: on_tables(TOKENS),
             delete_sessions: on_tables(DELETE_SESSIONS),
             page_end: on_tables(PAGE_END),
             orphans: on_tables(ORPHANS),
@@ -86,33 +88,43 @@ impl SubjectIndex {
         }
     }
 
-    /// Deletes a session and its tie in one statement.
-    pub(crate) fn delete_session(
+    /// Sets the subject of a token.
+    pub(crate) fn tie(
         &self,
         connection: &mut Connection,
         token: &str,
+        subject: &str,
     ) -> DriverResult<()> {
-        let params = vec![token.into(), token.into(), token.into()];
-        connection.change(&self.delete_session, params).map(drop)
+        let params = vec![token.into(), subject.into(), subject.into()];
+        connection.change(&self.tie, params).map(drop)
     }
 
-    /// Keeps the index true when a session gets a new token, in the transaction of the renaming.
-    pub(crate) fn rename(
+    /// Clears the subject of a token.
+    pub(crate) fn untie(&self, connection: &mut Connection, token: &[u8]) -> DriverResult<()> {
+        connection.change(&self.untie, vec![token.into()]).map(drop)
+    }
+
+    /// Leaves the subject to a session that gets a new token, in the transaction that gives it.
+    pub(crate) fn follow(
         &self,
         connection: &mut Connection,
         token: &str,
         new_token: &str,
     ) -> DriverResult<()> {
-        connection.change(&self.untie, vec![new_token.into()])?;
-        connection.change(&self.rename, vec![new_token.into(), token.into()]).map(drop)
+        let params = || vec![new_token.into(), token.into()];
+        match connection.change(&self.follow, params()) {
+            // Of a session that a Go program has deleted.
+            Err(error) if is_duplicate(&error) => {
+                self.untie(connection, new_token.as_bytes())?;
+                connection.change(&self.follow, params()).map(drop)
+            }
+            followed => followed.map(drop),
+        }
     }
 
-    /// Removes the ties of sessions that have just been swept, and of others that are gone, of the next page of the index.
-    /// Says whether there were any of the latter.
-    pub(crate) fn sweep(&self, backend: &Backend, swept: &[Vec<u8>]) -> Result<bool, Error> {
-        if !swept.is_empty() {
-            self.untie_gone(backend, swept)?;
-        }
+    /// Removes the ties of sessions that are gone, of the next page of the index. Says whether
+    /// there were any.
+    pub(crate) fn sweep(&self, backend: &Backend) -> Result<bool, Error> {
         let begin = self.searched.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let end = backend.run(Repetition::Read, |connection| {
             let page = vec![begin.as_slice().into(), self.batch_size.into()];
@@ -127,77 +139,82 @@ impl SubjectIndex {
             orphans.extend(rows.into_iter().filter_map(|mut row| bytes(&mut row, 0)));
         }
         for orphans in orphans.chunks(self.batch_size) {
-            self.untie_gone(backend, orphans)?;
+            backend
+                .run(Repetition::Idempotent, |connection| self.untie_gone(connection, orphans))?;
         }
         // After the last page from the beginning again.
         *self.searched.lock().unwrap_or_else(PoisonError::into_inner) = end;
         Ok(!orphans.is_empty())
     }
 
-    fn untie_gone(&self, backend: &Backend, tokens: &[Vec<u8>]) -> Result<(), Error> {
-        backend
-            .run(Repetition::Idempotent, |connection| {
-                connection.change(&self.delete_orphans, padded(tokens, self.batch_size))
-            })
-            .map(drop)
+    /// Removes those of the ties whose sessions are gone.
+    pub(crate) fn untie_gone(
+        &self,
+        connection: &mut Connection,
+        tokens: &[Vec<u8>],
+    ) -> DriverResult<()> {
+        connection.change(&self.delete_orphans, padded(tokens, self.batch_size)).map(drop)
     }
 }
 
-impl MysqlStore {
-    fn subjects(&self) -> Result<&SubjectIndex, Error> {
-        self.backend.subjects.as_ref().ok_or_else(|| Error::TableMissing {
-            table: table::subjects_name(&self.backend.table.name),
-        })
-    }
-}
-
-/// The index is the table [`MysqlStore::CREATE_SUBJECTS_TABLE`], beside the sessions'. It must be there when the store is
-/// made; without it these operations give [`Error::TableMissing`], and the others don't look for it.
-impl SubjectStore for MysqlStore {
-    fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
-        subject.map_or(Ok(()), check_subject)?;
-        let (backend, subjects) = (&self.backend, self.subjects()?);
-        if backend.check_token(token).is_err() {
-            return Ok(false);
-        }
-        backend.run(Repetition::Idempotent, |connection| {
-            connection.transact(|connection| {
-                if !backend.lock_live(connection, token)? {
-                    return Ok(false);
-                }
-                match subject {
-                    Some(subject) => connection.change(
-                        &subjects.tie,
-                        vec![token.into(), subject.into(), subject.into()],
-                    )?,
-                    None => connection.change(&subjects.untie, vec![token.into()])?,
-                };
-                Ok(true)
-            })
-        })
-    }
-
-    fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
-        let subjects = self.subjects()?;
-        let rows = self.backend.run(Repetition::Read, |connection| {
+impl Backend {
+    /// Returns the live sessions of a subject.
+    pub(crate) fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error> {
+        let subjects = self.subjects.as_ref().ok_or_else(|| self.no_subjects())?;
+        let rows = self.run(Repetition::Read, |connection| {
             connection.all(&subjects.find, vec![subject.into()])
         })?;
         let exact = rows.into_iter().filter_map(|mut row| {
-            let (tied, token) = (bytes(&mut row, 0)?, bytes(&mut row, 1)?);
-            (tied == token).then(|| String::from_utf8(token).ok()).flatten()
+            let tied = bytes(&mut row, 0)?;
+            let Session { token, data, expiry } = Session::read_from(&mut row, 1)?;
+            (tied == token.as_bytes()).then(|| OwnedRecord::new(token, data, expiry))
         });
         Ok(exact.collect())
     }
 
-    /// Where the reply to the deletion was lost and it was made again, those that the first attempt removed aren't counted.
-    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
-        let subjects = self.subjects()?;
-        // No session has an empty token.
-        let except = except.unwrap_or_default();
-        let changed = self.backend.run(Repetition::Idempotent, |connection| {
-            connection.change(&subjects.delete_sessions, vec![subject.into(), except.into()])
+    /// Deletes the live sessions of a subject but one. If the reply was lost and it was made again,
+    /// those that the first attempt removed aren't counted.
+    pub(crate) fn delete_by_subject(
+        &self,
+        subject: &str,
+        except: Option<&str>,
+    ) -> Result<u64, Error> {
+        let subjects = self.subjects.as_ref().ok_or_else(|| self.no_subjects())?;
+        let except = except.filter(|token| self.check_token(token).is_ok());
+        let mut is_contended = false;
+        let affected = self.run(Repetition::Idempotent, |connection| {
+            let ahead = if is_contended { self.tied_tokens(connection, subject)? } else { vec![] };
+            is_contended = true;
+            let delete = |connection: &mut Connection, except: &str| {
+                let params = vec![subject.into(), except.into()];
+                Ok(connection.change(&subjects.delete_sessions, params)?.affected)
+            };
+            if except.is_none() && ahead.is_empty() {
+                // No session has an empty token.
+                return delete(connection, "");
+            }
+            connection.transact(|connection| {
+                let spared = match except {
+                    Some(except) => self.lock_newest(connection, except)?,
+                    None => None,
+                };
+                for token in &ahead {
+                    self.lock_newest(connection, token)?;
+                }
+                delete(connection, spared.as_deref().unwrap_or_default()).map(End::Commit)
+            })
         })?;
         // A session and its tie.
-        Ok(changed.affected / 2)
+        Ok(affected / 2)
+    }
+
+    /// The tokens of a subject's sessions, which are locked ahead of a deletion that has
+    /// deadlocked: it takes sessions in the order of the index, and a rotation takes the session
+    /// first, so sessions that are rotated again and again would be in its way each time.
+    fn tied_tokens(&self, connection: &mut Connection, subject: &str) -> DriverResult<Vec<String>> {
+        let Some(subjects) = &self.subjects else { return Ok(Vec::new()) };
+        let rows = connection.all(&subjects.tokens, vec![subject.into()])?;
+        let tokens = rows.into_iter().filter_map(|mut row| bytes(&mut row, 0));
+        Ok(tokens.filter_map(|token| String::from_utf8(token).ok()).collect())
     }
 }

@@ -6,6 +6,9 @@ use store_core::{Error, Limits};
 
 use crate::connection::Connection;
 use crate::fault;
+use crate::side_tables::{
+    CREATE_ROTATIONS_TABLE, CREATE_SUBJECTS_TABLE, rotations_name, subjects_name,
+};
 use crate::time::InstantRange;
 
 /// The table that new applications get, for the default name.
@@ -17,26 +20,22 @@ CREATE TABLE IF NOT EXISTS `sessions` (
     KEY `sessions_expiry_idx` (expiry)
 ) ENGINE=InnoDB";
 
-/// The index of subjects, for the default name.
-pub(crate) const CREATE_SUBJECTS_TABLE: &str = "\
-CREATE TABLE IF NOT EXISTS `sessions_subjects` (
-    token VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-    subject VARBINARY(255) NOT NULL,
-    KEY `sessions_subjects_subject_idx` (subject)
-) ENGINE=InnoDB";
+/// MySQL's names have at most 64 characters, and the names of the side tables and their keys are
+/// longer than the table's.
+const MAX_NAME_LEN: usize = 64 - LONGEST_SUFFIX.len();
 
-/// MySQL's names have at most 64 characters, and the names of the index and its keys are longer than the table's.
-const MAX_NAME_LEN: usize = 64 - "_subjects_subject_idx".len();
+/// The longest that is put behind the table's name.
+const LONGEST_SUFFIX: &str = "_subjects_subject_idx";
 
 /// Which of the tables that sessions are kept in a store has found; both are used by Rust and Go alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableVariant {
-    /// The table that the Go store documents, or one like it: tokens that the database itself compares without regard to
-    /// case, or an expiry of the type `TIMESTAMP`, which ends in 2038 and is read in each connection's time zone. The store is
-    /// exact on it, within those limits.
+    /// The table that the Go store documents, or one like it: tokens that the database itself
+    /// compares without regard to case, or an expiry of the type `TIMESTAMP`, which ends in 2038 and
+    /// is read in each connection's time zone. The store is exact on it, within those limits.
     Classic,
-    /// The table that [`create_table`](crate::MysqlStore::create_table) makes: the database compares tokens byte for byte, and
-    /// an expiry is a `DATETIME` in UTC.
+    /// The table that [`create_table`](crate::MysqlStore::create_table) makes: the database compares
+    /// tokens byte for byte, and an expiry is a `DATETIME` in UTC.
     Hardened,
 }
 
@@ -49,13 +48,22 @@ pub(crate) struct Table {
     pub(crate) range: InstantRange,
     /// The unique index on the token.
     pub(crate) token_index: String,
-    /// A token of the index of subjects, as the token column compares it.
-    pub(crate) tie_token: String,
-    pub(crate) has_subjects: bool,
+    /// A token of a side table, [`COLUMN`], as the token column compares it.
+    token_conversion: String,
     /// The largest value that fits into a statement, whoever wrote it.
     pub(crate) max_value: usize,
     /// The most tokens that fit into one statement, whoever wrote them.
     pub(crate) max_batch: usize,
+}
+
+/// Stands for a column in [`Table::token_conversion`].
+const COLUMN: &str = "{column}";
+
+impl Table {
+    /// The expression for a token in a column of a side table, as the token column compares it.
+    pub(crate) fn convert_token(&self, column: &str) -> String {
+        self.token_conversion.replace(COLUMN, column)
+    }
 }
 
 /// Letters, digits and underscores, so that quoting is all that it takes to put a name into a statement.
@@ -72,29 +80,34 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     Err(Error::InvalidOption { option: "table name", problem })
 }
 
-/// The name of the index of subjects of a table.
-pub(crate) fn subjects_name(name: &str) -> String {
-    format!("{name}_subjects")
-}
-
 /// DDL of ours for a table of another name, which must have been checked.
 pub(crate) fn ddl_for(name: &str, ddl: &str) -> String {
     ddl.replace("`sessions", &format!("`{name}"))
 }
 
-/// Makes what is missing. Where nothing is, it needs no privilege to make tables.
+/// Creates the tables that are missing. If none is, this needs no privilege to create tables.
 pub(crate) fn create(connection: &mut Connection, name: &str) -> Result<(), Error> {
-    for (name_of_it, ddl) in
-        [(name.to_owned(), CREATE_TABLE), (subjects_name(name), CREATE_SUBJECTS_TABLE)]
-    {
+    for (own_name, ddl) in [
+        (name.to_owned(), CREATE_TABLE),
+        (subjects_name(name), CREATE_SUBJECTS_TABLE),
+        (rotations_name(name), CREATE_ROTATIONS_TABLE),
+    ] {
         connection
-            .attempt(|connection| {
-                if kind(connection, &name_of_it)?.is_none() {
-                    connection.driver().query_drop(ddl_for(name, ddl))?;
-                }
-                Ok(())
-            })
-            .map_err(|error| fault::of_driver(&error, &name_of_it))?;
+            .attempt(|connection| create_missing(connection, name, &own_name, ddl))
+            .map_err(|error| fault::of_driver(&error, &own_name))?;
+    }
+    Ok(())
+}
+
+/// Creates a table if there is none of its name.
+pub(crate) fn create_missing(
+    connection: &mut Connection,
+    name: &str,
+    own_name: &str,
+    ddl: &str,
+) -> DriverResult<()> {
+    if kind(connection, own_name)?.is_none() {
+        connection.driver().query_drop(ddl_for(name, ddl))?;
     }
     Ok(())
 }
@@ -132,7 +145,6 @@ struct Facts {
     is_transactional: bool,
     columns: Vec<Column>,
     indexes: Vec<IndexPart>,
-    has_subjects: bool,
     version: String,
     max_allowed_packet: usize,
 }
@@ -165,7 +177,7 @@ impl IndexPart {
 }
 
 /// `BASE TABLE` or `VIEW`, if there is anything of this name.
-fn kind(connection: &mut Connection, name: &str) -> DriverResult<Option<String>> {
+pub(crate) fn kind(connection: &mut Connection, name: &str) -> DriverResult<Option<String>> {
     connection.driver().exec_first(
         "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
         (name,),
@@ -175,7 +187,6 @@ fn kind(connection: &mut Connection, name: &str) -> DriverResult<Option<String>>
 impl Facts {
     fn gather(connection: &mut Connection, name: &str) -> DriverResult<Option<Self>> {
         let Some(kind) = kind(connection, name)? else { return Ok(None) };
-        let has_subjects = self::kind(connection, &subjects_name(name))?.is_some();
         let driver = connection.driver();
         let engine: Option<Option<String>> = driver.exec_first(
             "SELECT engines.TRANSACTIONS FROM information_schema.TABLES AS tables \
@@ -227,7 +238,6 @@ impl Facts {
             is_transactional: engine.flatten().is_some_and(|yes| yes == "YES"),
             columns,
             indexes,
-            has_subjects,
             version,
             max_allowed_packet,
         }))
@@ -292,7 +302,7 @@ impl Facts {
         let compares_bytes =
             token.collation.as_ref().is_none_or(|name| name.ends_with("_bin") || name == "binary");
         let is_hardened = compares_bytes && expiry.kind == "datetime";
-        let tie_token = match (&token.charset, &token.collation) {
+        let token_conversion = match (&token.charset, &token.collation) {
             (Some(charset), Some(collation)) => {
                 let is_name = |name: &str| {
                     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -302,9 +312,9 @@ impl Facts {
                         "its tokens have the collation {collation:?}, which is unknown"
                     ));
                 }
-                format!("CONVERT(tie.token USING {charset}) COLLATE {collation}")
+                format!("CONVERT({COLUMN} USING {charset}) COLLATE {collation}")
             }
-            _ => "CAST(tie.token AS BINARY)".to_owned(),
+            _ => format!("CAST({COLUMN} AS BINARY)"),
         };
         let room = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
         Ok(Table {
@@ -319,8 +329,7 @@ impl Facts {
             },
             range,
             token_index,
-            tie_token,
-            has_subjects: self.has_subjects,
+            token_conversion,
             max_value: largest_value(self.max_allowed_packet),
             max_batch: largest_batch(self.max_allowed_packet, room(token.length)),
         })
@@ -359,8 +368,9 @@ fn has_unsigned_timestamps(version: &str) -> bool {
 
 /// The largest value that a statement with two such can carry.
 ///
-/// The driver sends a statement of up to 16 MiB in one piece, which has to fit into the server's `max_allowed_packet`, and
-/// values of a larger one in pieces of up to 16 MiB, of which the pieces and each whole value have to fit.
+/// The driver sends a statement of up to 16 MiB in one piece, which has to fit into the server's
+/// `max_allowed_packet`, and values of a larger one in pieces of up to 16 MiB, of which the pieces
+/// and each whole value have to fit.
 fn largest_value(max_allowed_packet: usize) -> usize {
     const LARGEST_PIECE: usize = 16 * 1024 * 1024;
     // For the token, the expiry and what the protocol puts around them.
@@ -398,6 +408,17 @@ mod tests {
         ] {
             let refused = check_name(name);
             assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{name}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn longest_name_leaves_room_for_what_is_derived_from_it() {
+        let name = "x".repeat(MAX_NAME_LEN);
+        for ddl in [CREATE_TABLE, CREATE_SUBJECTS_TABLE, CREATE_ROTATIONS_TABLE] {
+            let ddl = ddl_for(&name, ddl);
+            let names: Vec<_> = ddl.split('`').skip(1).step_by(2).collect();
+            assert!(names.iter().all(|derived| derived.starts_with(&name)), "{names:?}");
+            assert!(names.iter().all(|derived| derived.len() <= 64), "{names:?}");
         }
     }
 

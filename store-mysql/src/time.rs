@@ -42,8 +42,9 @@ impl InstantRange {
         self.digits == 6
     }
 
-    /// An expiry for a statement, up to a millisecond earlier, which no other of this process was lately, and hardly one of
-    /// another's: by it a write can be told from another's of the same data for the same instant.
+    /// An expiry for a statement, up to a millisecond earlier, which no other of this process was
+    /// lately, and hardly one of another's: by it a write can be told from another's of the same data
+    /// for the same instant.
     ///
     /// # Errors
     /// [`Error::ExpiryOutOfRange`].

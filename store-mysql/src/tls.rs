@@ -4,8 +4,8 @@ use rustls::crypto::{CryptoProvider, ring};
 
 /// Names the cryptography that the driver is to use, unless the application has named its own.
 ///
-/// rustls finds it by itself as long as only one is compiled into the program; where another crate brings a second one it
-/// would panic at the first connection.
+/// rustls finds it by itself as long as only one is compiled into the program; where another crate
+/// brings a second one it would panic at the first connection.
 pub(crate) fn choose_provider() {
     if CryptoProvider::get_default().is_none() {
         // Somebody else may have been faster, which is as good.

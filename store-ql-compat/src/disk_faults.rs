@@ -1,5 +1,5 @@
-//! Disks that are full, fail, lose what wasn't synced, or flip bits: no session whose commit had returned is lost, and
-//! the same store works on when the trouble is over.
+//! Disks that are full, fail, lose what wasn't synced, or flip bits: no session whose commit had
+//! returned is lost, and the same store works on when the trouble is over.
 
 use std::collections::HashMap;
 use std::io::{Error as IoError, ErrorKind};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use redb::{Builder, Database, StorageBackend};
-use store_core::{CleanupOptions, Error, Store, SubjectStore};
+use store_core::{Change, CleanupOptions, Error, Loaded, OwnedRecord, Rotation, Store};
 
 use crate::engine::contain_opening;
 use crate::format::Tables;
@@ -393,15 +393,132 @@ fn shared_database_that_failed_is_the_applications_to_open_again() -> Result<(),
     Ok(())
 }
 
+fn expiry_of(store: &QlStore, token: &str) -> Result<Option<DateTime<Utc>>, Error> {
+    Ok(match store.load(token)? {
+        Loaded::Live { expiry, .. } => Some(expiry),
+        Loaded::Rotated { .. } | Loaded::Missing => None,
+    })
+}
+
+/// A login of a visitor whose session was rotated before. It has everything that a change can have.
+mod login {
+    use super::*;
+
+    pub(super) fn prepare(store: &QlStore) -> Result<(), Error> {
+        store.create("older", b"cart", in_an_hour(), Some("visitor"))?;
+        store.create("other", b"more", in_an_hour(), Some("visitor"))?;
+        store.create("expired", b"old", Utc::now() - TimeDelta::hours(1), Some("user 7"))?;
+        let routine = Rotation::new("visitor").old_token_opens();
+        let change = Change::new(b"cart", in_an_hour()).with_rotation(routine);
+        assert!(store.update("older", b"cart", &change)?);
+        Ok(())
+    }
+
+    pub(super) fn run(store: &QlStore) -> Result<bool, Error> {
+        // The new token still has the row of an expired session.
+        let change = Change::new(b"cart and more", in_an_hour())
+            .with_rotation(Rotation::new("expired"))
+            .with_subject(Some("user 7"))
+            .absorbing("other", b"more");
+        store.update("visitor", b"cart", &change)
+    }
+
+    /// Whether it was done. Half of it is no answer.
+    pub(super) fn is_done(store: &QlStore, what: &str) -> Result<bool, Error> {
+        let is_done = store.find("visitor")?.is_none();
+        let rotated = |token: &str, opens| Loaded::Rotated { token: token.to_owned(), opens };
+        let tokens = |subject: &str| {
+            let sessions = store.find_by_subject(subject)?;
+            let tokens = sessions.into_iter().map(|OwnedRecord { token, .. }| token);
+            Ok::<Vec<String>, Error>(tokens.collect())
+        };
+        if is_done {
+            assert_eq!(store.find("expired")?.as_deref(), Some(&b"cart and more"[..]), "{what}");
+            assert_eq!(store.load("visitor")?, rotated("expired", false), "{what}");
+            assert_eq!(store.load("older")?, rotated("expired", false), "{what}");
+            assert_eq!(store.load("other")?, rotated("expired", false), "{what}");
+            assert_eq!(tokens("user 7")?, ["expired"], "{what}");
+            assert!(tokens("visitor")?.is_empty(), "{what}");
+        } else {
+            assert_eq!(store.find("visitor")?.as_deref(), Some(&b"cart"[..]), "{what}");
+            assert_eq!(store.load("expired")?, Loaded::Missing, "{what}");
+            assert_eq!(store.load("older")?, rotated("visitor", true), "{what}");
+            assert_eq!(store.find("other")?.as_deref(), Some(&b"more"[..]), "{what}");
+            assert!(tokens("user 7")?.is_empty(), "{what}");
+            assert_eq!(tokens("visitor")?, ["other", "visitor"], "{what}");
+        }
+        assert_eq!(store.count()?, if is_done { 1 } else { 2 }, "{what}");
+        Ok(is_done)
+    }
+}
+
+#[test]
+fn update_whose_disk_fails_at_any_write_is_done_as_a_whole_or_not_at_all() -> Result<(), Error> {
+    let mut has_succeeded = false;
+    let mut writes = 0;
+    while !has_succeeded {
+        let mut random = random_numbers(writes);
+        let disk = Disk::new();
+        let store = open(&disk, options())?;
+        login::prepare(&store)?;
+        disk.fail_after(Some(writes));
+        let outcome = login::run(&store);
+        let what = format!("after {writes} writes: {outcome:?}");
+        let crashed: Vec<_> = (0..8).map(|_| disk.after_power_loss(&mut random)).collect();
+        disk.fail_after(None);
+        assert!(matches!(outcome, Ok(true) | Err(Error::StorageFull { .. })), "{what}");
+        has_succeeded = outcome.is_ok();
+
+        let is_done = when_mended(|| login::is_done(&store, &what));
+        drop(store);
+        assert_eq!(login::is_done(&open(&disk, options())?, &what)?, is_done, "{what}");
+        assert!(is_done || !has_succeeded, "{what}");
+        for disk in crashed {
+            let is_done = login::is_done(&open(&disk, options())?, &format!("{what}, crashed"))?;
+            assert!(is_done || !has_succeeded, "{what}");
+        }
+        writes += 1;
+    }
+    assert!(writes > 3, "it succeeded after {writes} writes: nothing has failed");
+    Ok(())
+}
+
+#[test]
+fn updates_that_end_a_token_or_a_login_are_durable_in_relaxed_mode() -> Result<(), Error> {
+    let relaxed = || options().with_durability(Durability::Relaxed(Duration::from_secs(3_600)));
+    let change = || Change::new(b"new", in_an_hour() + TimeDelta::hours(1));
+    for (change, is_durable, what) in [
+        (change(), false, "data alone"),
+        (change().with_rotation(Rotation::new("rotated")), true, "a rotation"),
+        (change().with_subject(Some("another")), true, "another subject"),
+        (change().with_subject(None), true, "no subject any more"),
+        (change().absorbing("other", b"data"), true, "an absorbed session"),
+        (Change::new(b"new", Utc::now() + TimeDelta::minutes(1)), true, "an earlier end"),
+    ] {
+        let disk = Disk::new();
+        let store = open(&disk, relaxed())?;
+        store.create("token", b"data", in_an_hour(), Some("one"))?;
+        store.create("other", b"data", in_an_hour(), None)?;
+        assert!(store.update("token", b"data", &change)?, "{what}");
+        for random in 0..4 {
+            let crashed = disk.after_power_loss(&mut random_numbers(random));
+            let sessions = open(&crashed, options())?.all()?;
+            let is_there = sessions.values().any(|data| data == b"new");
+            assert_eq!(is_there, is_durable, "{what}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn crash_in_relaxed_mode_loses_the_last_interval_and_revives_nobody() -> Result<(), Error> {
     let relaxed = || options().with_durability(Durability::Relaxed(Duration::from_secs(3_600)));
     let disk = Disk::new();
     let store = open(&disk, relaxed())?;
-    for token in ["deleted", "renamed", "of a subject", "ended", "shortened"] {
+    for token in ["deleted", "rotated", "ended", "shortened"] {
         store.commit(token, b"data", in_an_hour())?;
     }
-    assert!(store.set_subject("of a subject", Some("one"))?);
+    store.create("of a subject", b"data", in_an_hour(), Some("one"))?;
     store.delete("deleted")?;
     store.commit("late", b"data", in_an_hour())?;
     let crashed =
@@ -412,12 +529,13 @@ fn crash_in_relaxed_mode_loses_the_last_interval_and_revives_nobody() -> Result<
         assert!(store.find("ended")?.is_some(), "and so is what was written before it");
         assert_eq!(store.find("late")?, None, "what came later waits for the flush");
     }
-    assert!(store.rename("renamed", "new")?);
+    let rotation = Change::new(b"data", in_an_hour()).with_rotation(Rotation::new("new"));
+    assert!(store.update("rotated", b"data", &rotation)?);
     assert_eq!(store.delete_by_subject("one", None)?, 1);
     assert!(store.touch("ended", Utc::now() - TimeDelta::hours(1))?);
     for random in 0..10 {
         let store = crashed(random)?;
-        for gone in ["deleted", "renamed", "of a subject", "ended"] {
+        for gone in ["deleted", "rotated", "of a subject", "ended"] {
             assert_eq!(store.find(gone)?, None, "{gone}");
         }
         assert!(store.find("new")?.is_some() && store.find("late")?.is_some());
@@ -425,12 +543,11 @@ fn crash_in_relaxed_mode_loses_the_last_interval_and_revives_nobody() -> Result<
     let soon = Utc::now() + TimeDelta::minutes(1);
     assert!(store.touch("shortened", soon)?);
     for random in 0..10 {
-        let found = crashed(random)?.find_with_expiry("shortened")?;
-        assert_eq!(found.map(|(_, expiry)| expiry), Some(soon));
+        assert_eq!(expiry_of(&crashed(random)?, "shortened")?, Some(soon));
     }
     assert!(store.touch("shortened", in_an_hour())?);
-    let (_, expiry) = crashed(0)?.find_with_expiry("shortened")?.expect("it was durable");
-    assert_eq!(expiry, soon, "a later end waits for the flush");
+    let expiry = expiry_of(&crashed(0)?, "shortened")?;
+    assert_eq!(expiry, Some(soon), "a later end waits for the flush");
     store.commit("last", b"data", in_an_hour())?;
     store.stop_cleanup();
     assert!(crashed(0)?.find("last")?.is_some(), "stopping flushes");
@@ -539,16 +656,27 @@ fn use_damaged(bytes: Vec<u8>) -> Option<Error> {
         Ok(store) => store,
         Err(error) => return Some(error),
     };
+    let change = Change::new(b"new", in_an_hour());
+    let login = change
+        .clone()
+        .with_rotation(Rotation::new("rotated"))
+        .with_subject(Some("two"))
+        .absorbing("token-12", &[b'x'; 300]);
     let outcomes = [
         store.find("token-7").map(drop),
+        store.load("token-7").map(drop),
+        store.load("old-9").map(drop),
+        store.count().map(drop),
         store.all().map(drop),
         store.commit("token-7", &[b'y'; 300], in_an_hour()),
-        store.replace("token-8", &[b'x'; 300], b"new", in_an_hour()).map(drop),
+        store.create("created", &[b'y'; 300], in_an_hour(), Some("one")),
+        store.update("token-8", &[b'x'; 300], &change).map(drop),
         store.touch("token-9", in_an_hour()).map(drop),
-        store.rename("token-10", "renamed").map(drop),
+        store.update("token-10", &[b'x'; 300], &login).map(drop),
         store.delete("token-11"),
+        store.delete("old-13"),
         store.find_by_subject("one").map(drop),
-        store.delete_by_subject("one", None).map(drop),
+        store.delete_by_subject("one", Some("old-15")).map(drop),
         store.delete_expired().map(drop),
         store.compact().map(drop),
     ];
@@ -560,9 +688,19 @@ fn flip_bytes_at_random(trials: u64) -> Result<(), Error> {
     let store = open(&disk, options())?;
     for n in 0..300 {
         let expiry = if n % 3 == 0 { Utc::now() - TimeDelta::hours(1) } else { in_an_hour() };
-        store.commit(&format!("token-{n}"), &[b'x'; 300], in_an_hour())?;
-        assert!(store.set_subject(&format!("token-{n}"), Some("one"))?);
-        store.touch(&format!("token-{n}"), expiry)?;
+        let token = format!("token-{n}");
+        if n % 2 == 0 {
+            store.create(&token, &[b'x'; 300], in_an_hour(), Some("one"))?;
+        } else {
+            let old = format!("old-{n}");
+            store.create(&old, &[b'x'; 300], in_an_hour(), Some("one"))?;
+            // Of some the grace is over, so a sweep reads them as well.
+            let grace = if n % 5 == 0 { Duration::ZERO } else { Rotation::MAX_GRACE };
+            let rotation = Rotation::new(&token).with_grace(grace);
+            let change = Change::new(&[b'x'; 300], in_an_hour()).with_rotation(rotation);
+            assert!(store.update(&old, &[b'x'; 300], &change)?);
+        }
+        store.touch(&token, expiry)?;
     }
     let unclosed = disk.content().now.clone();
     drop(store);

@@ -1,11 +1,11 @@
 //! redb, and what becomes of it when something goes wrong.
 //!
-//! After an I/O error redb does nothing more until its file was closed and opened again. A store that opened the file
-//! itself does that at the next request; what had been committed durably is there again. A database that the application
-//! opened is the application's to open again.
+//! After an I/O error redb does nothing more until its file was closed and opened again. A store that
+//! opened the file itself does that at the next request; what had been committed durably is there
+//! again. A database that the application opened is the application's to open again.
 //!
-//! redb panics over some damaged files. The panics are caught: what the panic left half done is thrown away with the
-//! database, which is opened again, so nobody sees it.
+//! redb panics over some damaged files. The panics are caught: what the panic left half done is
+//! thrown away with the database, which is opened again, so nobody sees it.
 
 use std::fmt;
 use std::fs;
@@ -73,8 +73,9 @@ impl Drop for Slot {
 /// Why a transaction failed.
 pub(crate) struct Failure {
     pub(crate) error: Error,
-    /// Whether nothing has changed and the cause may be one of the changes, so that others may fare better alone. After
-    /// an I/O error they wouldn't, and after a failed commit nobody knows what has changed.
+    /// Whether nothing has changed and the cause may be one of the changes, so that others may fare
+    /// better alone. After an I/O error they wouldn't, and after a failed commit nobody knows what
+    /// has changed.
     pub(crate) may_be_of_one: bool,
 }
 
@@ -136,8 +137,8 @@ impl Engine {
         let mut deadline = None;
         loop {
             match attempt() {
-                // Somebody else's write has broken the database meanwhile; that is no reason to fail a reader, nor is that
-                // it happens again, as it does on a full disk.
+                // Somebody else's write has broken the database meanwhile; that is no reason to fail
+                // a reader, nor is that it happens again, as it does on a full disk.
                 Err(Trouble::Redb(RedbError::PreviousIo | RedbError::DatabaseClosed))
                     if Instant::now()
                         < *deadline.get_or_insert_with(|| Instant::now() + self.timeout) => {}
@@ -270,8 +271,8 @@ impl Owned {
             return Ok(database);
         }
         let deadline = Instant::now() + timeout;
-        // As long as there is time, because somebody may break it between its opening and here: on a full disk each
-        // writer does.
+        // As long as there is time, because somebody may break it between its opening and here: on a
+        // full disk each writer does.
         loop {
             let slot = self.slot.try_read_until(deadline).ok_or_else(busy)?;
             if let Some(database) = self.unbroken(slot) {
@@ -281,7 +282,8 @@ impl Owned {
         }
     }
 
-    /// The database in its place. Where it can't be used, the place is given back, because the opening needs it for itself.
+    /// The database in its place. Where it can't be used, the place is given back, because the
+    /// opening needs it for itself.
     fn unbroken<'a>(
         &self,
         slot: RwLockReadGuard<'a, Slot>,
@@ -332,8 +334,8 @@ impl Owned {
 
 fn begin_write(database: &Database) -> Result<WriteTransaction, RedbError> {
     database.begin_write().map_err(|error| match error.into() {
-        // Nothing was read yet: redb says so where a transaction that failed has left its books in disorder, which opening
-        // the file again puts right, as after an I/O error.
+        // Nothing was read yet: redb says so where a transaction that failed has left its books in
+        // disorder, which opening the file again puts right, as after an I/O error.
         RedbError::Corrupted(_) => RedbError::PreviousIo,
         error => error,
     })
@@ -357,8 +359,8 @@ pub(crate) fn contain_opening<T>(open: impl FnOnce() -> Result<T, Error>) -> Res
     catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(fault::of_panic()))
 }
 
-/// What a panic of redb leaves behind is looked at by nobody: the caller throws the database away, or, where that is the
-/// application's, redb itself refuses to go on with poisoned locks.
+/// What a panic of redb leaves behind is looked at by nobody: the caller throws the database away,
+/// or, where that is the application's, redb itself refuses to go on with poisoned locks.
 fn catch<T>(operation: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
     catch_unwind(AssertUnwindSafe(operation)).unwrap_or(Err(Trouble::Panicked))
 }

@@ -12,8 +12,8 @@ const THREAD_NAME: &str = "session-flush";
 /// Who hears of failures; they are logged as well.
 pub(crate) type FailureHook = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// Calls `flush` after each interval and once more at the end. `is_running` tells writers whether they may leave the
-/// durability of their commits to the thread.
+/// Calls `flush` after each interval and once more at the end. `is_running` tells writers whether
+/// they may leave the durability of their commits to the thread.
 ///
 /// Once the thread was stopped, everything that was committed before is durable.
 pub(crate) fn start(
@@ -29,7 +29,8 @@ pub(crate) fn start(
             while !stop.comes_within(interval) {
                 report(&flush, on_failure.as_ref());
             }
-            // What is committed from now on is durable by itself, so nothing is left behind by the last flush.
+            // What is committed from now on is durable by itself, so nothing is left behind by the
+            // last flush.
             is_running.store(false, Ordering::Release);
             report(&flush, on_failure.as_ref());
         }

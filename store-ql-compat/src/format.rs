@@ -1,8 +1,8 @@
-//! What stands in the file: four tables, and one with the version of the format.
+//! What stands in the file: seven tables, and one with the version of the format.
 //!
-//! `docs/ql.md` describes the same byte by byte, for people who read a file without this crate. Keys and values are
-//! plain bytes in all tables, because redb trusts its typed values: a damaged string would be a panic, and a damaged
-//! byte string is an error of ours.
+//! `docs/ql.md` describes the same byte by byte, for people who read a file without this crate. Keys
+//! and values are plain bytes in all tables, because redb trusts its typed values: a damaged string
+//! would be a panic, and a damaged byte string is an error of ours.
 
 use chrono::{DateTime, Utc};
 use redb::{
@@ -12,8 +12,9 @@ use redb::{
 use store_core::Error;
 
 use crate::fault;
+use crate::rotations::Rotations;
 
-type Bytes = &'static [u8];
+pub(crate) type Bytes = &'static [u8];
 pub(crate) type Definition<'a, V> = TableDefinition<'a, Bytes, V>;
 
 /// The format that this version of the crate writes, and the only one that it reads.
@@ -37,6 +38,9 @@ pub(crate) struct Tables {
     expiries: String,
     subjects: String,
     by_subject: String,
+    rotations: String,
+    rotated: String,
+    rotation_ends: String,
     meta: String,
 }
 
@@ -53,6 +57,9 @@ impl Tables {
                 expiries: format!("{prefix}_expiry"),
                 subjects: format!("{prefix}_subject"),
                 by_subject: format!("{prefix}_by_subject"),
+                rotations: format!("{prefix}_rotation"),
+                rotated: format!("{prefix}_rotated"),
+                rotation_ends: format!("{prefix}_rotation_end"),
                 meta: format!("{prefix}_meta"),
             });
         };
@@ -79,16 +86,53 @@ impl Tables {
         TableDefinition::new(&self.by_subject)
     }
 
+    /// Old token → what has become of it, see [`Rotated`](crate::rotations::Rotated).
+    pub(crate) fn rotations(&self) -> Definition<'_, Bytes> {
+        TableDefinition::new(&self.rotations)
+    }
+
+    /// Newest and old token → nothing.
+    pub(crate) fn rotated(&self) -> Definition<'_, ()> {
+        TableDefinition::new(&self.rotated)
+    }
+
+    /// End of the grace and old token → nothing: the rotations in the order in which they are swept.
+    pub(crate) fn rotation_ends(&self) -> Definition<'_, ()> {
+        TableDefinition::new(&self.rotation_ends)
+    }
+
     fn meta(&self) -> Definition<'_, u64> {
         TableDefinition::new(&self.meta)
     }
 
     /// Whether there are tables of others beside them.
     pub(crate) fn have_company(&self, snapshot: &ReadTransaction) -> Result<bool, RedbError> {
-        let ours = [&self.sessions, &self.expiries, &self.subjects, &self.by_subject, &self.meta];
-        let is_foreign = |name: &str| !ours.iter().any(|our| *our == name);
+        let is_foreign = |name: &str| name != self.meta && !self.names().contains(&name);
         Ok(snapshot.list_tables()?.any(|table| is_foreign(table.name()))
             || snapshot.list_multimap_tables()?.next().is_some())
+    }
+
+    /// The tables that have values.
+    fn of_bytes(&self) -> [Definition<'_, Bytes>; 3] {
+        [self.sessions(), self.subjects(), self.rotations()]
+    }
+
+    /// The tables that have keys alone.
+    fn of_keys(&self) -> [Definition<'_, ()>; 4] {
+        [self.expiries(), self.by_subject(), self.rotated(), self.rotation_ends()]
+    }
+
+    /// The names of all but the one that says which format they have.
+    fn names(&self) -> [&str; 7] {
+        [
+            &self.sessions,
+            &self.expiries,
+            &self.subjects,
+            &self.by_subject,
+            &self.rotations,
+            &self.rotated,
+            &self.rotation_ends,
+        ]
     }
 
     /// The name in messages.
@@ -108,18 +152,15 @@ impl Tables {
                 transaction.list_multimap_tables().map_err(|error| failed(error.into()))?;
             let multimaps: Vec<String> =
                 multimaps.map(|table| redb::MultimapTableHandle::name(&table).to_owned()).collect();
-            let is_there = |name: &String| names.contains(name) || multimaps.contains(name);
+            let is_there = |name: &str| names.iter().chain(&multimaps).any(|other| other == name);
             if !is_there(&self.meta)
-                && let Some(foreign) =
-                    [&self.sessions, &self.expiries, &self.subjects, &self.by_subject]
-                        .into_iter()
-                        .find(|name| is_there(name))
+                && let Some(foreign) = self.names().into_iter().find(|name| is_there(name))
             {
                 let problem = format!(
                     "it isn't this store's, because there is no table {:?} beside it: choose another table name",
                     self.meta
                 );
-                return Err(Error::TableMismatch { table: foreign.clone(), problem });
+                return Err(Error::TableMismatch { table: foreign.to_owned(), problem });
             }
             !is_there(&self.meta)
         };
@@ -127,11 +168,13 @@ impl Tables {
         let mut meta = transaction.open_table(self.meta()).map_err(table_failed)?;
         if is_new {
             meta.insert(VERSION_KEY, VERSION).map_err(|error| failed(error.into()))?;
-            transaction.open_table(self.sessions()).map_err(table_failed)?;
-            transaction.open_table(self.expiries()).map_err(table_failed)?;
-            transaction.open_table(self.subjects()).map_err(table_failed)?;
-            transaction.open_table(self.by_subject()).map_err(table_failed)?;
             drop(meta);
+            for table in self.of_bytes() {
+                transaction.open_table(table).map_err(table_failed)?;
+            }
+            for table in self.of_keys() {
+                transaction.open_table(table).map_err(table_failed)?;
+            }
             return transaction.commit().map_err(|error| failed(error.into()));
         }
         let version = meta.get(VERSION_KEY).map_err(|error| failed(error.into()))?;
@@ -142,10 +185,12 @@ impl Tables {
         transaction.abort().map_err(|error| failed(error.into()))?;
         let snapshot =
             redb::ReadableDatabase::begin_read(database).map_err(|error| failed(error.into()))?;
-        snapshot.open_table(self.sessions()).map_err(table_failed)?;
-        snapshot.open_table(self.expiries()).map_err(table_failed)?;
-        snapshot.open_table(self.subjects()).map_err(table_failed)?;
-        snapshot.open_table(self.by_subject()).map_err(table_failed)?;
+        for table in self.of_bytes() {
+            snapshot.open_table(table).map_err(table_failed)?;
+        }
+        for table in self.of_keys() {
+            snapshot.open_table(table).map_err(table_failed)?;
+        }
         Ok(())
     }
 
@@ -165,26 +210,40 @@ impl Tables {
 
 /// The tables of a write transaction.
 pub(crate) struct Opened<'t> {
+    names: &'t Tables,
+    transaction: &'t WriteTransaction,
     pub(crate) sessions: Table<'t, Bytes, Bytes>,
     pub(crate) expiries: Table<'t, Bytes, ()>,
     pub(crate) subjects: Table<'t, Bytes, Bytes>,
     pub(crate) by_subject: Table<'t, Bytes, ()>,
+    /// Opened by the first write that needs them: most don't, and each table that is opened has its price.
+    rotations: Option<Rotations<'t>>,
     /// Whether a live session was given an earlier end than it had.
     pub(crate) has_shortened: bool,
 }
 
 impl<'t> Opened<'t> {
     pub(crate) fn new(
-        tables: &Tables,
+        names: &'t Tables,
         transaction: &'t WriteTransaction,
     ) -> Result<Self, RedbError> {
         Ok(Self {
-            sessions: transaction.open_table(tables.sessions())?,
-            expiries: transaction.open_table(tables.expiries())?,
-            subjects: transaction.open_table(tables.subjects())?,
-            by_subject: transaction.open_table(tables.by_subject())?,
+            names,
+            transaction,
+            sessions: transaction.open_table(names.sessions())?,
+            expiries: transaction.open_table(names.expiries())?,
+            subjects: transaction.open_table(names.subjects())?,
+            by_subject: transaction.open_table(names.by_subject())?,
+            rotations: None,
             has_shortened: false,
         })
+    }
+
+    pub(crate) fn rotations(&mut self) -> Result<&mut Rotations<'t>, RedbError> {
+        match &mut self.rotations {
+            Some(rotations) => Ok(rotations),
+            none => Ok(none.insert(Rotations::new(self.names, self.transaction)?)),
+        }
     }
 }
 
@@ -205,8 +264,9 @@ pub(crate) fn find_live<T>(
     Ok(Some(get(to_utc(expiry)?, data)))
 }
 
-/// Seconds since 1970 with the sign bit flipped and nanoseconds of the second, both with the highest byte first, so
-/// that bytes compare as instants do. Every `DateTime<Utc>` has its own, a leap second's too.
+/// Seconds since 1970 with the sign bit flipped and nanoseconds of the second, both with the highest
+/// byte first, so that bytes compare as instants do. Every `DateTime<Utc>` has its own, a leap
+/// second's too.
 pub(crate) fn instant(utc: DateTime<Utc>) -> Instant {
     let mut bytes = [0; INSTANT_LEN];
     let seconds = utc.timestamp().cast_unsigned() ^ (1 << 63);
@@ -232,13 +292,18 @@ pub(crate) fn split(value: &[u8]) -> Result<(Instant, &[u8]), RedbError> {
         .ok_or_else(|| RedbError::Corrupted("a row is shorter than its expiry".to_owned()))
 }
 
-/// A value of the sessions, or a key of their expiries.
+/// A token of the file, which is text unless the file is damaged.
+pub(crate) fn text(token: &[u8]) -> Result<&str, RedbError> {
+    str::from_utf8(token).map_err(|_| RedbError::Corrupted("a token is no text".to_owned()))
+}
+
+/// A value of the sessions, or a key that begins with an instant.
 pub(crate) fn join(expiry: Instant, rest: &[u8]) -> Vec<u8> {
     [&expiry, rest].concat()
 }
 
-/// What all keys of a subject begin with. Its length comes first, so that no subject is the beginning of another; the
-/// longest is checked to be 255.
+/// What all keys of a subject begin with. Its length comes first, so that no subject is the beginning
+/// of another; the longest is checked to be 255.
 pub(crate) fn subject_prefix(subject: &[u8]) -> Vec<u8> {
     let len = u8::try_from(subject.len()).unwrap_or(u8::MAX);
     [&[len], subject].concat()

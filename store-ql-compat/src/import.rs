@@ -72,8 +72,9 @@ pub use report::{ImportReport, QlFormat, Refusal, WalUse};
 /// a lock file that a crash left has to be removed by hand.
 ///
 /// # Errors
-/// [`ImportError`]; everything but [`ImportError::Store`] and a read error is noticed before the first session
-/// is committed, except for damage in large data of format 1, and a database that is written to meanwhile.
+/// [`ImportError`]; everything but [`ImportError::Store`] and a read error is noticed before the
+/// first session is committed, except for damage in large data of format 1, and a database that is
+/// written to meanwhile.
 ///
 /// # Examples
 /// ```

@@ -1,7 +1,8 @@
 //! A synchronous session store in one file and in pure Rust, and the way to it from the Go store `qlstore`.
 //!
-//! [`QlStore`] is for Rust what ql was for Go: embedded, no server, no C compiler, one file, transactions. The engine is
-//! redb. It suits static binaries and cross-compiling; one process at a time can use a file.
+//! [`QlStore`] is for Rust what ql was for Go: embedded, no server, no C compiler, one file,
+//! transactions. The engine is redb. It suits static binaries and cross-compiling; one process at a
+//! time can use a file.
 //!
 //! ```
 //! use chrono::{TimeDelta, Utc};
@@ -16,14 +17,17 @@
 //! ```
 //!
 //! # Coming from ql
-//! [`import_ql`] reads the table that `qlstore` kept in a genuine ql file, and commits the live sessions to any [`Store`];
-//! [`check_ql`] reads as much and writes nothing. The ql file is never changed.
+//! [`import_ql`] reads the table that `qlstore` kept in a genuine ql file, and commits the live
+//! sessions to any [`Store`]; [`check_ql`] reads as much and writes nothing. The ql file is never
+//! changed.
 
 mod store;
 
 mod options;
 
 mod format;
+
+mod rotations;
 
 mod write;
 
@@ -51,8 +55,8 @@ pub use store::QlStore;
 pub use redb;
 
 pub use store_core::{
-    CleanupOptions, CleanupStatistics, Clock, Error, LastSweep, Limits, ManualClock, Record, Store,
-    SubjectStore, SweepFailure, SystemClock, TokenProblem,
+    Absorbed, Change, CleanupOptions, CleanupStatistics, Clock, Error, LastSweep, Limits, Loaded,
+    ManualClock, OwnedRecord, Record, Rotation, Store, SweepFailure, SystemClock, TokenProblem,
 };
 
 #[cfg(doctest)]

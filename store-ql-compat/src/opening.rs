@@ -95,8 +95,9 @@ fn examine(path: &Path) -> Result<Found, Error> {
     }
 }
 
-/// Makes a database under another name and gives it its own when it is whole: a process that is killed meanwhile leaves
-/// no half of a file that nobody could open, and of two processes that both make it one wins.
+/// Makes a database under another name and gives it its own when it is whole: a process that is
+/// killed meanwhile leaves no half of a file that nobody could open, and of two processes that both
+/// make it one wins.
 fn create(path: &Path, builder: &Builder) -> io::Result<()> {
     let (unfinished, file) = begin(path)?;
     let made = match builder.create_file(file) {

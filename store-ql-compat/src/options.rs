@@ -26,15 +26,17 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a commit survives: see [`QlOptions::with_durability`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// A commit that has returned survives a crash of the process, of the operating system and a loss of power.
+    /// A commit that has returned survives a crash of the process, of the operating system and a loss
+    /// of power.
     Full,
-    /// A crash, also one of the process alone, loses what was committed since the last flush, of which there is one after
-    /// each interval: at the most what was committed in one interval and the duration of a flush. Nothing is damaged.
-    /// Commits are several times as fast.
+    /// A crash, also one of the process alone, loses what was committed since the last flush, of
+    /// which there is one after each interval: at the most what was committed in one interval and the
+    /// duration of a flush. Nothing is damaged. Commits are several times as fast.
     ///
-    /// What ends a session, or lets it end sooner, is durable all the same: `delete`, `delete_by_subject`, `rename`, and
-    /// writes with an earlier expiry than the session had. So no crash brings back a session that was logged out.
-    /// `stop_cleanup` and dropping the store flush.
+    /// What ends a session, a token or a login, or lets a session end sooner, is durable anyway:
+    /// `delete`, `delete_by_subject`, an `update` with a new token, a subject or absorbed sessions,
+    /// and writes with an earlier expiry than the session had. So no crash brings back a session that
+    /// was logged out, or the token from before a login. `stop_cleanup` and dropping the store flush.
     Relaxed(Duration),
 }
 
@@ -85,8 +87,8 @@ impl QlOptions {
         }
     }
 
-    /// The name of the table of sessions, and what the names of the four others begin with: at most 64 ASCII letters,
-    /// digits and underscores. Default: `sessions`.
+    /// The name of the table of sessions, and what the names of the seven others begin with: at most
+    /// 64 ASCII letters, digits and underscores. Default: `sessions`.
     ///
     /// A name with anything else is refused with [`Error::InvalidOption`] when the store is made.
     pub fn with_table_name(mut self, name: impl Into<String>) -> Self {
@@ -94,8 +96,8 @@ impl QlOptions {
         self
     }
 
-    /// The largest token and data that the store takes. Default: [`Limits::DEFAULT`]; this store's own limits are 4,096
-    /// bytes of token and 1 GiB of data.
+    /// The largest token and data that the store takes. Default: [`Limits::DEFAULT`]; this store's
+    /// own limits are 4,096 bytes of token and 1 GiB of data.
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -114,11 +116,11 @@ impl QlOptions {
         self
     }
 
-    /// How long an operation waits for the store's other writers, or while the database is closed for a compaction,
-    /// before it gives [`Error::Contended`]. Default: 5 seconds.
+    /// How long an operation waits for the store's other writers, or while the database is closed for
+    /// a compaction, before it gives [`Error::Contended`]. Default: 5 seconds.
     ///
-    /// The wait for write transactions of the application on a database that it shares has no limit, because redb has
-    /// none.
+    /// The wait for write transactions of the application on a database that it shares has no limit,
+    /// because redb has none.
     pub fn with_contention_timeout(mut self, timeout: Duration) -> Self {
         self.contention_timeout = timeout;
         self
@@ -130,8 +132,8 @@ impl QlOptions {
         self
     }
 
-    /// Calls `hook` for each flush of [`Durability::Relaxed`] that fails, after it was logged. A hook that panics harms
-    /// nothing.
+    /// Calls `hook` for each flush of [`Durability::Relaxed`] that fails, after it was logged. A hook
+    /// that panics harms nothing.
     pub fn with_flush_failure_hook(
         mut self,
         hook: impl Fn(&Error) + Send + Sync + 'static,
@@ -149,16 +151,18 @@ impl QlOptions {
         self
     }
 
-    /// Opens a database file, and makes the file and the tables where they are missing. A database of redb that has other
-    /// tables only gets the store's beside them.
+    /// Opens a database file, and makes the file and the tables where they are missing. A database of
+    /// redb that has other tables only gets the store's beside them.
     ///
-    /// The file is locked: one process at a time can have it open, and one store in it. It must be on a local disk.
+    /// The file is locked: one process at a time can have it open, and one store in it. It must be on
+    /// a local disk.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`]; [`Error::Unreachable`] where the file is open already, or can't be opened or made;
-    /// [`Error::Corrupt`] where it isn't a database of redb, or is damaged: a database of ql is told to be imported;
-    /// [`Error::ReadOnly`]; [`Error::TableMismatch`] where a table of such a name isn't the store's, or where the format
-    /// is newer than this crate; and other faults of the system.
+    /// [`Error::InvalidOption`]; [`Error::Unreachable`] where the file is open already, or can't be
+    /// opened or made; [`Error::Corrupt`] where it isn't a database of redb, or is damaged: a
+    /// database of ql is told to be imported; [`Error::ReadOnly`]; [`Error::TableMismatch`] where a
+    /// table of such a name isn't the store's, or where the format is newer than this crate; and
+    /// other faults of the system.
     pub fn open(self, path: impl AsRef<Path>) -> Result<QlStore, Error> {
         let path = path.as_ref();
         if path.as_os_str().is_empty() || path == Path::new(":memory:") {
@@ -169,7 +173,8 @@ impl QlOptions {
         let tables = self.check()?;
         let database =
             contain_opening(|| opening::open_or_create(path, &builder(self.cache_size)))?;
-        // The file is opened again after faults, which must not depend on the working directory of that moment.
+        // The file is opened again after faults, which must not depend on the working directory of
+        // that moment.
         let path: PathBuf = path.canonicalize().map_err(fault::of_io)?;
         let reopen = {
             let path = path.clone();
@@ -209,15 +214,15 @@ impl QlOptions {
         QlStore::with_options(engine, tables, self)
     }
 
-    /// A store in a database that the application has opened and keeps other tables in. The store's own are made where
-    /// they are missing.
+    /// A store in a database that the application has opened and keeps other tables in. The store's
+    /// own are made where they are missing.
     ///
-    /// The cache is the database's. After a fault of the disk the application has to open the database again and to make
-    /// a new store, and it alone can compact the file.
+    /// The cache is the database's. After a fault of the disk the application has to open the
+    /// database again and to make a new store, and it alone can compact the file.
     ///
     /// # Errors
-    /// [`Error::TableMismatch`] where a table of such a name isn't the store's, or where the format is newer than this
-    /// crate; [`Error::InvalidOption`]; and faults of the system.
+    /// [`Error::TableMismatch`] where a table of such a name isn't the store's, or where the format
+    /// is newer than this crate; [`Error::InvalidOption`]; and faults of the system.
     pub fn build(self, database: Arc<Database>) -> Result<QlStore, Error> {
         let tables = self.check()?;
         contain_opening(|| tables.prepare(&database))?;

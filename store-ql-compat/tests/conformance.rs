@@ -44,10 +44,6 @@ mod file {
             QlOptions::new().with_cleanup(cleanup).open(&self.0.path).expect("the file opens")
         }
 
-        fn stop_cleanup(store: &QlStore) {
-            store.stop_cleanup();
-        }
-
         fn limits(&self) -> Limits {
             Limits::DEFAULT
         }
@@ -64,7 +60,7 @@ mod file {
     }
 
     store_core::conformance_tests!(Opened(File::new()), durable);
-    store_core::subject_conformance_tests!(Opened(File::new()));
+    store_core::index_conformance_tests!(Opened(File::new()), durable);
 }
 
 /// The store as `open` makes it, with commits that a thread makes durable later.
@@ -84,17 +80,13 @@ mod relaxed {
                 .expect("the file opens")
         }
 
-        fn stop_cleanup(store: &QlStore) {
-            store.stop_cleanup();
-        }
-
         fn limits(&self) -> Limits {
             Limits::DEFAULT
         }
     }
 
     store_core::conformance_tests!(Relaxed(File::new()));
-    store_core::subject_conformance_tests!(Relaxed(File::new()));
+    store_core::index_conformance_tests!(Relaxed(File::new()));
 }
 
 /// The store as `in_memory` makes it, with limits of its own.
@@ -113,17 +105,13 @@ mod in_memory {
             options.in_memory().expect("there is memory")
         }
 
-        fn stop_cleanup(store: &QlStore) {
-            store.stop_cleanup();
-        }
-
         fn limits(&self) -> Limits {
             LIMITS
         }
     }
 
     store_core::conformance_tests!(Memory);
-    store_core::subject_conformance_tests!(Memory);
+    store_core::index_conformance_tests!(Memory);
 }
 
 /// A database that the application shares.
@@ -150,15 +138,11 @@ mod shared_database {
                 .expect("the tables can be made")
         }
 
-        fn stop_cleanup(store: &QlStore) {
-            store.stop_cleanup();
-        }
-
         fn limits(&self) -> Limits {
             Limits::DEFAULT
         }
     }
 
     store_core::conformance_tests!(Shared::new());
-    store_core::subject_conformance_tests!(Shared::new());
+    store_core::index_conformance_tests!(Shared::new());
 }

@@ -1,5 +1,5 @@
-//! The demo on this store: through a crash, and beside a second process. What its pages do is tested in `store-sqlite`,
-//! whose application it is.
+//! The demo on this store: through a crash, and beside a second process. What its pages do is tested
+//! in `store-sqlite`, whose application it is.
 
 use std::env;
 use std::error::Error;

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
-use store_core::{CleanupOptions, Store};
+use chrono::{DateTime, TimeDelta, Utc};
+use store_core::{Change, CleanupOptions, Loaded, Rotation, Store};
 use store_ql_compat::{Durability, QlOptions, QlStore};
 
 type TestResult = Result<(), Box<dyn StdError>>;
@@ -17,6 +17,10 @@ const PATH_VARIABLE: &str = "RELAXED_CRASH_PATH";
 
 /// A session is deleted after so many commits.
 const DELETE_AFTER: usize = 40;
+
+fn in_an_hour() -> DateTime<Utc> {
+    Utc::now() + TimeDelta::hours(1)
+}
 
 fn open(path: &Path, interval: Duration) -> Result<QlStore, store_ql_compat::Error> {
     QlOptions::new()
@@ -29,16 +33,58 @@ fn open(path: &Path, interval: Duration) -> Result<QlStore, store_ql_compat::Err
 fn write_for_ever(path: &Path) -> TestResult {
     let store = open(path, Duration::from_millis(20))?;
     for n in 0.. {
-        store.commit(&format!("token-{n}"), b"data", Utc::now() + TimeDelta::hours(1))?;
+        store.commit(&format!("token-{n}"), b"data", in_an_hour())?;
         if n % DELETE_AFTER == 0 {
             store.delete(&format!("token-{n}"))?;
         }
-        // Unlike `println!`, this passes the test runner's capture.
-        let mut out = io::stdout().lock();
-        writeln!(out, "\n@{n}")?;
-        out.flush()?;
+        tell(n)?;
     }
     Ok(())
+}
+
+/// As [`write_for_ever`], with all that one update can do.
+fn log_in_for_ever(path: &Path) -> TestResult {
+    let store = open(path, Duration::from_millis(20))?;
+    for n in 0.. {
+        let [visitor, other, user] = ["visitor", "other", "user"].map(|name| format!("{name}-{n}"));
+        store.create(&visitor, b"cart", in_an_hour(), Some(&visitor))?;
+        store.create(&other, b"more", in_an_hour(), None)?;
+        let login = Change::new(b"cart and more", in_an_hour())
+            .with_rotation(Rotation::new(&user).with_grace(Rotation::MAX_GRACE))
+            .with_subject(Some("user"))
+            .absorbing(&other, b"more");
+        assert!(store.update(&visitor, b"cart", &login)?);
+        tell(n)?;
+    }
+    Ok(())
+}
+
+/// Unlike `println!`, this passes the test runner's capture.
+fn tell(n: usize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "\n@{n}")?;
+    out.flush()
+}
+
+/// Runs a test again as another process, kills that once it has told this many numbers, and returns
+/// the last one.
+fn kill_after(told: usize, test: &str, path: &Path) -> Result<usize, Box<dyn StdError>> {
+    let mut child = Command::new(env::current_exe()?)
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(PATH_VARIABLE, path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut last = 0;
+    let numbers =
+        lines.map_while(Result::ok).filter_map(|line| line.strip_prefix('@')?.parse().ok());
+    for n in numbers.take(told) {
+        last = n;
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(last)
 }
 
 #[test]
@@ -49,23 +95,8 @@ fn killed_process_loses_the_last_commits_alone_and_revives_nobody() -> TestResul
     for told in [1, 30, 300, 1_000] {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("sessions.redb");
-        let mut child = Command::new(env::current_exe()?)
-            .args(["killed_process_loses_the_last_commits_alone_and_revives_nobody", "--exact"])
-            .args(["--nocapture", "--test-threads=1"])
-            .env(PATH_VARIABLE, &path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let mut last = 0;
-        let numbers =
-            lines.map_while(Result::ok).filter_map(|line| line.strip_prefix('@')?.parse().ok());
-        for n in numbers.take(told) {
-            last = n;
-        }
-        child.kill()?;
-        child.wait()?;
-
+        let test = "killed_process_loses_the_last_commits_alone_and_revives_nobody";
+        let last = kill_after(told, test, &path)?;
         let store = open(&path, Duration::from_secs(3_600))?;
         let is_there = |n: usize| store.find(&format!("token-{n}")).map(|found| found.is_some());
         // Deletions are durable, and so is all that was committed before them.
@@ -79,7 +110,43 @@ fn killed_process_loses_the_last_commits_alone_and_revives_nobody() -> TestResul
             assert!(!(is_lost && is_found), "{n} is there, and one before it isn't");
             is_lost |= !is_found;
         }
-        store.commit("after", b"the kill", Utc::now() + TimeDelta::hours(1))?;
+        store.commit("after", b"the kill", in_an_hour())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn killed_process_has_done_each_login_as_a_whole_or_not_at_all() -> TestResult {
+    if let Some(path) = env::var_os(PATH_VARIABLE) {
+        return log_in_for_ever(Path::new(&path));
+    }
+    for told in [1, 10, 50, 51, 52] {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("sessions.redb");
+        let test = "killed_process_has_done_each_login_as_a_whole_or_not_at_all";
+        let last = kill_after(told, test, &path)?;
+
+        let store = open(&path, Duration::from_secs(3_600))?;
+        let mut logged_in = 0;
+        // Some come after the last one that was told.
+        for n in 0..last + 1_000 {
+            let [visitor, other, user] =
+                ["visitor", "other", "user"].map(|name| format!("{name}-{n}"));
+            let loaded = store.load(&visitor)?;
+            let as_visitor = store.find_by_subject(&visitor)?.len();
+            if store.find(&user)?.is_some() {
+                assert_eq!(loaded, Loaded::Rotated { token: user, opens: false }, "{n} of {last}");
+                assert_eq!(store.find(&other)?, None, "{n} of {last}");
+                assert_eq!(as_visitor, 0, "{n} of {last}");
+                logged_in += 1;
+            } else {
+                assert!(n > last, "{n} of {last} is lost");
+                let is_there = matches!(loaded, Loaded::Live { .. });
+                assert!(is_there || loaded == Loaded::Missing, "{n} of {last}: {loaded:?}");
+                assert_eq!(as_visitor, usize::from(is_there), "{n} of {last}");
+            }
+        }
+        assert_eq!(store.find_by_subject("user")?.len(), logged_in);
     }
     Ok(())
 }

@@ -45,15 +45,32 @@ pub(crate) fn of_sqlite(error: SqliteError) -> Error {
     }
 }
 
+/// Whether SQLite could make nothing of a statement, as where a table or a column is missing.
+pub(crate) fn is_of_schema(error: &SqliteError) -> bool {
+    matches!(code(error), Some(ErrorCode::Unknown))
+}
+
 /// As [`of_sqlite`], and where SQLite could make nothing of a statement that it once prepared, says
-/// what has become of the table.
-pub(crate) fn of_statement(error: SqliteError, connection: &Connection, name: &str) -> Error {
-    let unexplained = matches!(code(&error), Some(ErrorCode::Unknown));
-    match unexplained.then(|| table::check(connection, name)) {
-        Some(Err(explanation @ (Error::TableMissing { .. } | Error::TableMismatch { .. }))) => {
-            explanation
-        }
-        _ => of_sqlite(error),
+/// what has become of the table, or of those beside it.
+pub(crate) fn of_statement(
+    error: SqliteError,
+    connection: &Connection,
+    name: &str,
+    side_tables: &[String],
+) -> Error {
+    if !is_of_schema(&error) {
+        return of_sqlite(error);
+    }
+    if let Err(explanation @ (Error::TableMissing { .. } | Error::TableMismatch { .. })) =
+        table::check(connection, name)
+    {
+        return explanation;
+    }
+    let missing =
+        side_tables.iter().find(|name| matches!(table::exists(connection, name), Ok(false)));
+    match missing {
+        Some(table) => Error::TableMissing { table: table.clone() },
+        None => of_sqlite(error),
     }
 }
 

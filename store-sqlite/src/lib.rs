@@ -29,6 +29,8 @@ mod readers;
 
 mod subjects;
 
+mod rotations;
+
 mod options;
 
 mod table;
@@ -48,8 +50,8 @@ pub use r2d2_sqlite;
 pub use rusqlite;
 
 pub use store_core::{
-    CleanupOptions, CleanupStatistics, Clock, Error, LastSweep, Limits, ManualClock, Record, Store,
-    SubjectStore, SweepFailure, SystemClock, TokenProblem,
+    Absorbed, Change, CleanupOptions, CleanupStatistics, Clock, Error, LastSweep, Limits, Loaded,
+    ManualClock, OwnedRecord, Record, Rotation, Store, SweepFailure, SystemClock, TokenProblem,
 };
 
 #[cfg(doctest)]

@@ -19,13 +19,14 @@ use crate::{fault, table};
 /// of the row.
 const MAX_DATA_LEN: usize = 999_000_000;
 
-/// Between these: readers profit from about twice as many connections as there are cores, writers from one. SQLite's
-/// connections wait for each other at one lock, so more of them at work than cores make all of them slower.
+/// Between these: readers profit from about twice as many connections as there are cores, writers
+/// from one. SQLite's connections wait for each other at one lock, so more of them at work than cores
+/// make all of them slower.
 const MIN_CONNECTIONS: usize = 4;
 const MAX_CONNECTIONS: usize = 8;
 
-/// The store has 18 statements, and rusqlite keeps 16 prepared unless told otherwise.
-const STATEMENTS: usize = 32;
+/// Room for all statements of the store, of which rusqlite keeps 16 prepared unless told otherwise.
+pub(crate) const STATEMENTS: usize = 32;
 
 /// Far more than anybody wants to wait, far less than the clocks of the libraries underneath can hold.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -127,9 +128,9 @@ impl SqliteOptions {
     /// How long an operation waits for other writers before it gives [`Error::Contended`]. Default: 5
     /// seconds.
     ///
-    /// It covers the wait for this process's other writers as well; the wait for a connection comes on top. The
-    /// connections of an application's own pool have a busy timeout of their own (5 seconds, if nobody set
-    /// it), by which the last attempt can outlast this one.
+    /// It covers the wait for this process's other writers as well; the wait for a connection comes
+    /// on top. The connections of an application's own pool have a busy timeout of their own (5
+    /// seconds, if nobody set it), by which the last attempt can outlast this one.
     pub fn with_contention_timeout(mut self, timeout: Duration) -> Self {
         self.contention_timeout = timeout;
         self
@@ -142,10 +143,11 @@ impl SqliteOptions {
         self
     }
 
-    /// How many connections the pool that [`open`](Self::open) makes has at the most. Default: twice as many as there are
-    /// cores, but at least 4 and at most 8.
+    /// How many connections the pool that [`open`](Self::open) makes has at the most. Default: twice
+    /// as many as there are cores, but at least 4 and at most 8.
     ///
-    /// With a [memory map](Self::with_memory_map) readers don't wait for each other, and more of them are faster.
+    /// With a [memory map](Self::with_memory_map) readers don't wait for each other, and more of them
+    /// are faster.
     pub fn with_max_connections(mut self, connections: NonZeroU32) -> Self {
         self.max_connections = connections;
         self
@@ -158,20 +160,21 @@ impl SqliteOptions {
         self
     }
 
-    /// How many bytes of a database that [`open`](Self::open) opens are read through a memory map instead of by
-    /// copying pages (`PRAGMA mmap_size`). Default: 0, none.
+    /// How many bytes of a database that [`open`](Self::open) opens are read through a memory map
+    /// instead of by copying pages (`PRAGMA mmap_size`). Default: 0, none.
     ///
-    /// Set to more than the file is going to have, one gibibyte say, it makes [`find`](store_core::Store::find) of
-    /// many threads several times as fast, because SQLite's page cache and its one lock play no part any more. The
-    /// price: where the disk fails, or another program cuts the file short, reading gives no error but the signal
-    /// SIGBUS, which ends the process. It is for local disks, where such a thing means a restart anyway. SQLite takes
-    /// at most what it was built for, usually 2 GiB; what lies behind is read as without.
+    /// Set to more than the file is going to have, one gibibyte say, it makes
+    /// [`find`](store_core::Store::find) of many threads several times as fast, because SQLite's page
+    /// cache and its one lock play no part any more. The price: where the disk fails, or another
+    /// program cuts the file short, reading gives no error but the signal SIGBUS, which ends the
+    /// process. It is for local disks, where such a thing means a restart anyway. SQLite takes at
+    /// most what it was built for, usually 2 GiB; what lies behind is read as without.
     pub fn with_memory_map(mut self, bytes: u64) -> Self {
         self.settings.memory_map = bytes;
         self
     }
 
-    /// Opens a database file, and makes the file and the table where they are missing.
+    /// Opens a database file, and makes the file and the tables where they are missing.
     ///
     /// The database is put into WAL mode, in which readers and the writer don't wait for each other; it
     /// must be on a local disk.
@@ -188,8 +191,8 @@ impl SqliteOptions {
                 "it names no file; for a database in memory there is in_memory()".to_owned();
             return Err(Error::InvalidOption { option: "path", problem });
         }
-        // The pool opens more connections later, wherever the process may be then. And SQLite would read a path that begins
-        // with "file:" as a URI.
+        // The pool opens more connections later, wherever the process may be then. And SQLite would
+        // read a path that begins with "file:" as a URI.
         let path =
             path::absolute(path).map_err(|error| Error::Unreachable { source: Box::new(error) })?;
 
@@ -201,7 +204,8 @@ impl SqliteOptions {
             Err(error) => return Err(error),
         }
         configure(&mut first, self.settings, self.contention_timeout).map_err(fault::of_sqlite)?;
-        self.make_table(&first)?;
+        // Those beside it are made, where that can be done, with the store.
+        self.make(&first, table::CREATE_TABLE)?;
 
         let (settings, contention_timeout) = (self.settings, self.contention_timeout);
         let manager = SqliteConnectionManager::file(&path)
@@ -229,17 +233,23 @@ impl SqliteOptions {
 
     /// A store on a pool that the application already has, and on a table that is already there.
     ///
+    /// The tables of [subjects](SqliteStore::CREATE_SUBJECTS_TABLE) and
+    /// [rotations](SqliteStore::CREATE_ROTATIONS_TABLE) are made where they are missing. Where that
+    /// can't be done, as in a read-only database, the store logs a warning and works without.
+    ///
     /// Journal mode, durability and timeouts are those of the pool's connections.
     ///
     /// # Errors
     /// [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do;
-    /// [`Error::InvalidOption`]; and faults of the system.
+    /// [`Error::InvalidOption`]; and faults of the system, such as [`Error::Contended`] where
+    /// tables are to be made.
     pub fn build(self, pool: Pool<SqliteConnectionManager>) -> Result<SqliteStore, Error> {
         self.check()?;
         SqliteStore::with_options(pool, Readers::none(), self)
     }
 
-    /// Makes the table and its index where they are missing; where they are there it does nothing.
+    /// Makes the table, those of subjects and rotations beside it, and their indexes where they are
+    /// missing; where they are there it does nothing.
     ///
     /// # Errors
     /// [`Error::InvalidOption`], and faults of the system.
@@ -262,14 +272,15 @@ impl SqliteOptions {
         let connection = pool
             .get()
             .map_err(|error| fault::of_checkout(error, pool, pool.connection_timeout()))?;
-        self.make_table(&connection)
+        let ddl =
+            [table::CREATE_TABLE, table::CREATE_SUBJECTS_TABLE, table::CREATE_ROTATIONS_TABLE];
+        self.make(&connection, &ddl.concat())
     }
 
-    fn make_table(&self, connection: &Connection) -> Result<(), Error> {
-        let ddl = [table::CREATE_TABLE, table::CREATE_SUBJECTS_TABLE].concat();
-        let ddl = table::ddl_for(&self.table, &ddl);
+    fn make(&self, connection: &Connection, ddl: &str) -> Result<(), Error> {
+        let ddl = table::ddl_for(&self.table, ddl);
         retry_contention(self.contention_timeout, || connection.execute_batch(&ddl))
-            .map_err(|error| fault::of_statement(error, connection, &self.table))
+            .map_err(|error| fault::of_statement(error, connection, &self.table, &[]))
     }
 
     fn pool(

@@ -1,13 +1,15 @@
-//! How many expired rows a sweep removes at a time: so few that a write which comes meanwhile doesn't wait long.
+//! How many expired rows a sweep removes at a time: so few that a write which comes meanwhile doesn't
+//! wait long.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// How long removing the rows of a batch may take while nobody writes. It isn't more because somebody may come.
+/// How long removing the rows of a batch may take while nobody writes. It isn't more because somebody
+/// may come.
 const ALONE: Duration = Duration::from_millis(2);
 
-/// What counts as the time of a commit: one that doesn't wait for the disk is over at once, and that of many rows takes
-/// longer than another's.
+/// What counts as the time of a commit: one that doesn't wait for the disk is over at once, and that
+/// of many rows takes longer than another's.
 const SHORTEST_COMMIT: Duration = Duration::from_micros(100);
 const LONGEST_COMMIT: Duration = Duration::from_micros(500);
 
@@ -19,10 +21,11 @@ const FEW: i64 = 4;
 
 /// The size of the next batch.
 ///
-/// Where others write, removing its rows takes a quarter to the whole of the time of its commit. Every write has to wait for
-/// a commit of its own, so one that comes in the middle of a batch takes up to three times as long as it would alone, on
-/// whatever disk. A fixed number can't do that: a row takes a few microseconds, and a hundred where the table is too large
-/// for SQLite's cache. Where nobody writes batches are larger, because a row of a large batch costs less.
+/// Where others write, removing its rows takes a quarter to the whole of the time of its commit.
+/// Every write has to wait for a commit of its own, so one that comes in the middle of a batch takes
+/// up to three times as long as it would alone, on whatever disk. A fixed number can't do that: a row
+/// takes a few microseconds, and a hundred where the table is too large for SQLite's cache. Where
+/// nobody writes batches are larger, because a row of a large batch costs less.
 #[derive(Debug)]
 pub(crate) struct Pace {
     most: i64,

@@ -1,8 +1,8 @@
 //! Connections that readers keep beside the pool.
 //!
-//! A find takes a few microseconds, and the pool's one lock, taken twice for each, is then what threads wait for. So
-//! some of the pool's connections stay here, in places that threads try first, each its own; whoever finds its place
-//! taken goes to the pool.
+//! A find takes a few microseconds, and the pool's one lock, taken twice for each, is then what
+//! threads wait for. So some of the pool's connections stay here, in places that threads try first,
+//! each its own; whoever finds its place taken goes to the pool.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,8 +13,8 @@ use r2d2_sqlite::SqliteConnectionManager;
 
 type Place = Mutex<Option<PooledConnection<SqliteConnectionManager>>>;
 
-/// So many connections stay with the pool: for the one writer that a store lets at the database at a time, which may have to
-/// wait for other processes, and for readers meanwhile.
+/// So many connections stay with the pool: for the one writer that a store lets at the database at a
+/// time, which may have to wait for other processes, and for readers meanwhile.
 const LEFT_TO_THE_POOL: u32 = 2;
 
 /// The places, none where the pool is small or somebody else's.

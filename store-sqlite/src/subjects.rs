@@ -1,22 +1,22 @@
 //! The index of subjects, beside the classic table.
 
 use parking_lot::Mutex;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result as SqliteResult, params};
-use store_core::{Error, SubjectStore, check_subject};
+use store_core::OwnedRecord;
 
-use crate::store::SqliteStore;
-use crate::table;
-use crate::write::Change;
+use crate::store::bytes;
+use crate::{julian, table};
 
-// `{subjects}` is the index, `{table}` the classic table. What the index says of a session counts only while the
-// session is live, because Go programs delete sessions without it.
+// `{subjects}` is the index, `{table}` the classic table. What the index says of a session counts
+// only while the session is live, because Go programs delete sessions without it.
 
 const TIE: &str = "INSERT INTO {subjects} AS tie (token, subject) VALUES (?1, ?2) \
     ON CONFLICT (token) DO UPDATE SET subject = excluded.subject";
 
 const UNTIE: &str = "DELETE FROM {subjects} WHERE token = ?1";
 
-const FIND: &str = "SELECT tie.token FROM {subjects} AS tie \
+const FIND: &str = "SELECT session.token, session.data, session.expiry FROM {subjects} AS tie \
     JOIN {table} AS session ON session.token = tie.token COLLATE BINARY \
     WHERE tie.subject = ?1 AND +session.expiry > ?2 AND +session.expiry < 5373484.5";
 
@@ -82,6 +82,42 @@ impl SubjectIndex {
         }
     }
 
+    pub(crate) fn statements(&self) -> [&str; 9] {
+        [
+            &self.tie,
+            &self.untie,
+            &self.find,
+            &self.delete_sessions,
+            &self.untie_deleted,
+            &self.rename,
+            &self.delete_expired,
+            &self.page_end,
+            &self.delete_orphans,
+        ]
+    }
+
+    /// Finds the live sessions of a subject.
+    pub(crate) fn find(
+        &self,
+        connection: &Connection,
+        subject: &str,
+        now: f64,
+    ) -> SqliteResult<Vec<OwnedRecord>> {
+        let mut statement = connection.prepare_cached(&self.find)?;
+        let mut found = statement.query(params![subject, now])?;
+        let mut records = Vec::new();
+        while let Some(row) = found.next()? {
+            // What others have written may be no session.
+            if let ValueRef::Text(token) = row.get_ref(0)?
+                && let Ok(token) = str::from_utf8(token)
+                && let Some(data) = bytes(row.get_ref(1)?)
+            {
+                records.push(OwnedRecord::new(token, data, julian::to_instant(row.get(2)?)));
+            }
+        }
+        Ok(records)
+    }
+
     /// Ties a live session to a subject, or unties it.
     pub(crate) fn set(
         &self,
@@ -111,7 +147,7 @@ impl SubjectIndex {
         Ok(deleted)
     }
 
-    /// Keeps the index true when a session gets a new token, in the transaction of the renaming.
+    /// Keeps the index true when a session gets a new token, in the transaction of the rotation.
     pub(crate) fn rename(
         &self,
         connection: &Connection,
@@ -156,82 +192,5 @@ impl SubjectIndex {
             connection.prepare_cached(&self.delete_orphans)?.execute([&*searched, &*end])?;
         *searched = end;
         Ok(orphans)
-    }
-}
-
-impl SqliteStore {
-    fn subjects(&self) -> Result<&SubjectIndex, Error> {
-        self.backend
-            .subjects
-            .as_ref()
-            .ok_or_else(|| Error::TableMissing { table: table::subjects_name(&self.backend.table) })
-    }
-}
-
-/// The index is the table [`SqliteStore::CREATE_SUBJECTS_TABLE`], beside the classic one. It must be there when the
-/// store is made; without it these operations give [`Error::TableMissing`], and the others don't look for it.
-impl SubjectStore for SqliteStore {
-    fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
-        subject.map_or(Ok(()), check_subject)?;
-        self.subjects()?;
-        let subject = subject.map(Into::into);
-        Ok(self.backend.write(&Change::SetSubject { token: token.into(), subject })? == 1)
-    }
-
-    fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
-        let now = self.backend.now();
-        self.backend.read(&self.subjects()?.find, |statement| {
-            statement.query_map(params![subject, now], |row| row.get(0))?.collect()
-        })
-    }
-
-    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
-        self.subjects()?;
-        let except = except.map(Into::into);
-        self.backend.write(&Change::DeleteBySubject { subject: subject.into(), except })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_statement_finds_its_rows_by_an_index() -> SqliteResult<()> {
-        let connection = Connection::open_in_memory()?;
-        connection.execute_batch(&table::CREATE_TABLE.replace(" NOT NULL", ""))?;
-        connection.execute_batch(table::CREATE_SUBJECTS_TABLE)?;
-        let SubjectIndex {
-            tie,
-            untie,
-            find,
-            delete_sessions,
-            untie_deleted,
-            rename,
-            delete_expired,
-            page_end,
-            delete_orphans,
-            searched: _,
-        } = SubjectIndex::new("sessions");
-        for sql in [
-            tie,
-            untie,
-            find,
-            delete_sessions,
-            untie_deleted,
-            rename,
-            delete_expired,
-            page_end,
-            delete_orphans,
-        ] {
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-            let plan: Vec<String> =
-                statement.raw_query().mapped(|row| row.get(3)).collect::<SqliteResult<_>>()?;
-            // The page itself is read from end to end.
-            let scans =
-                plan.iter().any(|step| step.contains("SCAN") && !step.contains("SCAN (sub"));
-            assert!(!scans, "{sql}: {plan:?}");
-        }
-        Ok(())
     }
 }

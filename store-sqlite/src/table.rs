@@ -1,6 +1,8 @@
 //! The table: how it is made, and what one must look like for sessions to be safe in it.
 
-use rusqlite::{Connection, OptionalExtension, Result as SqliteResult};
+use rusqlite::{
+    Connection, OptionalExtension, Result as SqliteResult, Transaction, TransactionBehavior,
+};
 use store_core::Error;
 
 use crate::fault;
@@ -22,6 +24,19 @@ CREATE TABLE IF NOT EXISTS \"sessions_subjects\" (
     subject TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS \"sessions_subjects_subject_idx\" ON \"sessions_subjects\"(subject);
+";
+
+/// The records of rotations, for the default name. The window is in Julian days, as expiries are.
+pub(crate) const CREATE_ROTATIONS_TABLE: &str = "\
+CREATE TABLE IF NOT EXISTS \"sessions_rotations\" (
+    token TEXT PRIMARY KEY NOT NULL,
+    newest TEXT NOT NULL,
+    opens INTEGER NOT NULL,
+    valid_from REAL NOT NULL,
+    valid_until REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS \"sessions_rotations_newest_idx\" ON \"sessions_rotations\"(newest);
+CREATE INDEX IF NOT EXISTS \"sessions_rotations_valid_until_idx\" ON \"sessions_rotations\"(valid_until);
 ";
 
 /// What a table is called in a statement: never a temporary or attached one of the same name.
@@ -53,18 +68,79 @@ pub(crate) fn subjects_name(name: &str) -> String {
     format!("{name}_subjects")
 }
 
+/// The name of the records of rotations of a table.
+pub(crate) fn rotations_name(name: &str) -> String {
+    format!("{name}_rotations")
+}
+
 /// DDL of ours for a table of another name, which must have been checked.
 pub(crate) fn ddl_for(name: &str, ddl: &str) -> String {
     ddl.replace("\"sessions", &format!("\"{name}"))
 }
 
-/// Whether there is an index of subjects beside a table.
-pub(crate) fn has_subjects(connection: &Connection, name: &str) -> SqliteResult<bool> {
+/// Whether there is a table of this name.
+pub(crate) fn exists(connection: &Connection, name: &str) -> SqliteResult<bool> {
     connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type = 'table')",
-        [subjects_name(name)],
+        [name],
         |row| row.get(0),
     )
+}
+
+/// Whether a side table is there. Where it is missing it is made, if that can be done: sessions
+/// work without.
+///
+/// # Errors
+/// What SQLite said, where it was no answer: above all contention, which says nothing of what can
+/// be done.
+pub(crate) fn exists_or_is_made(
+    connection: &Connection,
+    name: &str,
+    ddl: &str,
+) -> SqliteResult<bool> {
+    if exists(connection, name)? {
+        return Ok(true);
+    }
+    match make(connection, ddl) {
+        Ok(()) => {}
+        Err(error) if fault::is_contention(&error) => return Err(error),
+        Err(error) => {
+            log::warn!(
+                "table {name:?} is missing and can't be made, so the store works without: {error}"
+            );
+        }
+    }
+    exists(connection, name)
+}
+
+/// Runs DDL in one transaction, so that no table is ever without its indexes.
+fn make(connection: &Connection, ddl: &str) -> SqliteResult<()> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    transaction.execute_batch(ddl)?;
+    transaction.commit()
+}
+
+/// Finds out whether a side table has what the statements on it need.
+///
+/// # Errors
+/// [`Error::TableMismatch`], or what SQLite said.
+pub(crate) fn check_side_table(
+    connection: &Connection,
+    name: &str,
+    ddl: &str,
+    statements: &[&str],
+) -> Result<(), Error> {
+    for sql in statements {
+        connection.prepare(sql).map(drop).map_err(|error| {
+            if fault::is_of_schema(&error) {
+                let problem = format!("{error} (expected: {ddl})");
+                Error::TableMismatch { table: name.to_owned(), problem }
+            } else {
+                fault::of_sqlite(error)
+            }
+        })?;
+    }
+    Ok(())
 }
 
 /// Finds out whether sessions can be kept in the table, and says what to do where they can't.
@@ -222,7 +298,8 @@ fn has_expiry_index(connection: &Connection, table: &str) -> SqliteResult<bool> 
     )
 }
 
-/// What SQLite makes of the values in a column: [Datatypes In SQLite](https://sqlite.org/datatype3.html), §3.1.
+/// What SQLite makes of the values in a column: [Datatypes In
+/// SQLite](https://sqlite.org/datatype3.html), §3.1.
 #[derive(Debug, PartialEq, Eq)]
 enum Affinity {
     Integer,
@@ -298,8 +375,10 @@ mod tests {
             for _ in 0..2 {
                 connection.execute_batch(&ddl_for(name, CREATE_TABLE))?;
                 connection.execute_batch(&ddl_for(name, CREATE_SUBJECTS_TABLE))?;
+                connection.execute_batch(&ddl_for(name, CREATE_ROTATIONS_TABLE))?;
             }
-            assert!(has_subjects(&connection, name)?);
+            assert!(exists(&connection, &subjects_name(name))?);
+            assert!(exists(&connection, &rotations_name(name))?);
             check(&connection, name).expect("it is the table that check expects");
         }
         let objects: i64 = connection.query_row(
@@ -307,7 +386,7 @@ mod tests {
             [],
             |row| row.get(0),
         )?;
-        assert_eq!(objects, 12);
+        assert_eq!(objects, 21);
         let names: Vec<String> = connection
             .prepare("SELECT name FROM sqlite_schema WHERE name LIKE 'web%' AND sql IS NOT NULL ORDER BY name")?
             .query_map([], |row| row.get(0))?
@@ -317,6 +396,9 @@ mod tests {
             [
                 "web_sessions",
                 "web_sessions_expiry_idx",
+                "web_sessions_rotations",
+                "web_sessions_rotations_newest_idx",
+                "web_sessions_rotations_valid_until_idx",
                 "web_sessions_subjects",
                 "web_sessions_subjects_subject_idx"
             ]

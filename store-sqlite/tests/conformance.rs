@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::Connection;
 use store_core::conformance::{DurableHarness, Harness};
 use store_core::{CleanupOptions, Limits};
 use store_sqlite::{SqliteOptions, SqliteStore};
@@ -43,10 +44,6 @@ mod wal {
             SqliteOptions::new().with_cleanup(cleanup).open(&self.0.path).expect("the file opens")
         }
 
-        fn stop_cleanup(store: &SqliteStore) {
-            store.stop_cleanup();
-        }
-
         fn limits(&self) -> Limits {
             Limits::DEFAULT
         }
@@ -63,7 +60,7 @@ mod wal {
     }
 
     store_core::conformance_tests!(Opened(File::new()), durable, shared);
-    store_core::subject_conformance_tests!(Opened(File::new()));
+    store_core::index_conformance_tests!(Opened(File::new()), durable, shared);
 }
 
 /// An application's own pool, as r2d2 makes it, on the Go store's table in SQLite's default journal mode,
@@ -85,10 +82,6 @@ mod rollback_journal {
             SqliteOptions::new().with_cleanup(cleanup).build(pool).expect("the table suits")
         }
 
-        fn stop_cleanup(store: &SqliteStore) {
-            store.stop_cleanup();
-        }
-
         fn limits(&self) -> Limits {
             Limits::DEFAULT
         }
@@ -105,7 +98,7 @@ mod rollback_journal {
     }
 
     store_core::conformance_tests!(Passed(File::new()), durable, shared);
-    store_core::subject_conformance_tests!(Passed(File::new()));
+    store_core::index_conformance_tests!(Passed(File::new()), durable, shared);
 }
 
 /// The store as `in_memory` makes it, under a table name that is a keyword.
@@ -125,17 +118,13 @@ mod in_memory {
                 .expect("there is memory")
         }
 
-        fn stop_cleanup(store: &SqliteStore) {
-            store.stop_cleanup();
-        }
-
         fn limits(&self) -> Limits {
             Limits::DEFAULT
         }
     }
 
     store_core::conformance_tests!(Memory);
-    store_core::subject_conformance_tests!(Memory);
+    store_core::index_conformance_tests!(Memory);
 }
 
 /// Several connections to one shared cache, whose locks SQLite's busy timeout doesn't wait for.
@@ -162,15 +151,57 @@ mod shared_cache {
                 .expect("the table suits")
         }
 
-        fn stop_cleanup(store: &SqliteStore) {
-            store.stop_cleanup();
-        }
-
         fn limits(&self) -> Limits {
             LIMITS
         }
     }
 
     store_core::conformance_tests!(SharedCache);
-    store_core::subject_conformance_tests!(SharedCache);
+    store_core::index_conformance_tests!(SharedCache);
+}
+
+/// The classic table alone: views have the names of the tables that the store would make beside it.
+mod classic_table_alone {
+    use super::*;
+
+    struct Alone(File);
+
+    impl Alone {
+        fn new() -> Self {
+            let file = File::new();
+            let sqlite = Connection::open(&file.path).expect("the file opens");
+            sqlite.execute_batch(SqliteStore::CREATE_TABLE).expect("the table can be made");
+            sqlite
+                .execute_batch(
+                    "CREATE VIEW sessions_subjects AS SELECT token FROM sessions;
+                     CREATE VIEW sessions_rotations AS SELECT token FROM sessions;",
+                )
+                .expect("the views can be made");
+            Self(file)
+        }
+    }
+
+    impl Harness for Alone {
+        type Store = SqliteStore;
+
+        fn store(&self, cleanup: CleanupOptions) -> SqliteStore {
+            SqliteOptions::new().with_cleanup(cleanup).open(&self.0.path).expect("the file opens")
+        }
+
+        fn limits(&self) -> Limits {
+            Limits::DEFAULT
+        }
+    }
+
+    impl DurableHarness for Alone {
+        fn location(&self) -> String {
+            self.0.location()
+        }
+
+        fn attach(location: &str) -> Self {
+            Self(File::attach(location))
+        }
+    }
+
+    store_core::conformance_tests!(Alone::new(), durable, shared);
 }

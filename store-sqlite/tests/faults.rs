@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, TransactionBehavior};
-use store_core::{CleanupOptions, Clock, ManualClock, Store};
+use store_core::{Change, CleanupOptions, Clock, Loaded, ManualClock, Rotation, Store};
 use store_sqlite::{Error, SqliteOptions, SqliteStore};
 
 type TestResult = Result<(), Box<dyn StdError>>;
@@ -32,6 +32,16 @@ fn options() -> SqliteOptions {
         .with_cleanup(CleanupOptions::disabled())
         .with_contention_timeout(TIMEOUT)
         .with_connection_timeout(CONNECTION_TIMEOUT)
+}
+
+/// A change of data alone.
+fn new_data(data: &[u8]) -> Change<'_> {
+    Change::new(data, in_an_hour())
+}
+
+/// A rotation that leaves the data as they are.
+fn rotation<'a>(data: &'a [u8], new_token: &'a str) -> Change<'a> {
+    new_data(data).with_rotation(Rotation::new(new_token))
 }
 
 /// The driver's words must be kept.
@@ -195,10 +205,15 @@ fn table_dropped_meanwhile_is_named_and_works_when_it_is_back() -> TestResult {
     };
     is_missing(store.find("token").map(drop));
     is_missing(store.commit("token", b"data", in_an_hour()));
-    is_missing(store.replace("token", b"data", b"new", in_an_hour()).map(drop));
+    is_missing(store.load("token").map(drop));
+    is_missing(store.create("token", b"data", in_an_hour(), None));
+    is_missing(store.update("token", b"data", &new_data(b"new")).map(drop));
+    is_missing(store.update("token", b"data", &rotation(b"data", "new")).map(drop));
     is_missing(store.touch("token", in_an_hour()).map(drop));
-    is_missing(store.rename("token", "new").map(drop));
     is_missing(store.delete("token"));
+    is_missing(store.find_by_subject("user").map(drop));
+    is_missing(store.delete_by_subject("user", None).map(drop));
+    is_missing(store.count().map(drop));
     is_missing(store.delete_expired().map(drop));
     is_missing(store.all().map(drop));
     assert!(sweeps.sweep() && sweeps.wait_until_idle());
@@ -216,6 +231,70 @@ fn table_dropped_meanwhile_is_named_and_works_when_it_is_back() -> TestResult {
     assert!(sweeps.sweep() && sweeps.wait_until_idle());
     let statistics = store.cleanup_statistics();
     assert_eq!((statistics.sweeps, statistics.failures, statistics.removed), (2, 1, 1));
+    Ok(())
+}
+
+#[test]
+fn table_beside_it_dropped_meanwhile_is_named_and_works_when_it_is_back() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let store = options().open(&path)?;
+    store.create("token", b"data", in_an_hour(), Some("user"))?;
+    let sqlite = Connection::open(&path)?;
+    let is_missing = |outcome: Result<(), Error>, name: &str| match outcome {
+        Err(Error::TableMissing { table }) => assert_eq!(table, name),
+        other => panic!("{other:?}"),
+    };
+
+    sqlite.execute_batch("DROP TABLE sessions_rotations")?;
+    is_missing(store.load("missing").map(drop), "sessions_rotations");
+    let rotated = store.update("token", b"data", &rotation(b"new", "new"));
+    is_missing(rotated.map(drop), "sessions_rotations");
+    assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]), "all or nothing");
+    assert!(store.find("new")?.is_none());
+    sqlite.execute_batch(SqliteStore::CREATE_ROTATIONS_TABLE)?;
+
+    sqlite.execute_batch("DROP TABLE sessions_subjects")?;
+    is_missing(store.find_by_subject("user").map(drop), "sessions_subjects");
+    is_missing(store.create("other", b"data", in_an_hour(), Some("user")), "sessions_subjects");
+    assert!(store.find("other")?.is_none(), "all or nothing");
+    let rotated = store.update("token", b"data", &rotation(b"new", "new"));
+    is_missing(rotated.map(drop), "sessions_subjects");
+    assert!(matches!(store.load("token")?, Loaded::Live { data, .. } if data == b"data"));
+    sqlite.execute_batch(SqliteStore::CREATE_SUBJECTS_TABLE)?;
+
+    assert!(store.update("token", b"data", &rotation(b"new", "new").with_subject(Some("user")))?);
+    assert!(matches!(store.load("token")?, Loaded::Rotated { token, .. } if token == "new"));
+    assert_eq!(store.find_by_subject("user")?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn wrong_table_beside_it_is_found_at_construction() -> TestResult {
+    for (ddl, name, problem) in [
+        (
+            "CREATE TABLE sessions_rotations (token TEXT PRIMARY KEY, angle REAL)",
+            "sessions_rotations",
+            "no such column",
+        ),
+        (
+            "CREATE TABLE sessions_subjects (token TEXT, subject TEXT)",
+            "sessions_subjects",
+            "PRIMARY KEY or UNIQUE",
+        ),
+    ] {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("app.db");
+        Connection::open(&path)?.execute_batch(ddl)?;
+        match options().open(&path) {
+            Err(Error::TableMismatch { table, problem: found }) => {
+                assert_eq!(table, name);
+                assert!(found.contains(problem), "{found}");
+                assert!(found.contains("CREATE TABLE"), "it says what is expected: {found}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
     Ok(())
 }
 
@@ -258,9 +337,11 @@ fn lock_held_for_too_long_is_contention_and_harms_no_reader() -> TestResult {
     let transaction = other.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for outcome in [
         store.commit("token", b"new", in_an_hour()),
-        store.replace("token", b"data", b"new", in_an_hour()).map(drop),
+        store.create("new", b"data", in_an_hour(), None),
+        store.update("token", b"data", &new_data(b"new")).map(drop),
+        store.update("token", b"data", &rotation(b"data", "new")).map(drop),
         store.touch("token", in_an_hour()).map(drop),
-        store.rename("token", "new").map(drop),
+        store.delete_by_subject("user", None).map(drop),
         store.delete("token"),
         store.delete_expired().map(drop),
     ] {
@@ -274,7 +355,29 @@ fn lock_held_for_too_long_is_contention_and_harms_no_reader() -> TestResult {
     }
     assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]), "WAL readers don't wait");
     drop(transaction);
-    assert!(store.rename("token", "new")?);
+    assert!(store.update("token", b"data", &rotation(b"data", "new"))?);
+    Ok(())
+}
+
+#[test]
+fn lock_held_while_tables_are_to_be_made_is_contention() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let manager =
+        SqliteConnectionManager::file(&path).with_init(|sqlite| sqlite.busy_timeout(TIMEOUT));
+    let pool = Pool::builder().max_size(1).build(manager)?;
+    let mut other = Connection::open(&path)?;
+    other.execute_batch(SqliteStore::CREATE_TABLE)?;
+    let transaction = other.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    match options().build(pool.clone()) {
+        Err(error @ Error::Contended { .. }) => assert!(error.is_retryable()),
+        other => panic!("a store without grace is no answer to a lock: {other:?}"),
+    }
+    drop(transaction);
+    let store = options().build(pool)?;
+    store.create("old", b"data", in_an_hour(), Some("user"))?;
+    assert!(store.update("old", b"data", &rotation(b"data", "new"))?);
+    assert!(matches!(store.load("old")?, Loaded::Rotated { .. }));
     Ok(())
 }
 
@@ -330,8 +433,8 @@ fn session_that_expires_while_a_writer_waits_is_not_revived() -> TestResult {
     type Operation = fn(&SqliteStore) -> Result<bool, Error>;
     let operations: [Operation; 3] = [
         |store| store.touch("token", in_an_hour()),
-        |store| store.replace("token", b"data", b"new", in_an_hour()),
-        |store| store.rename("token", "renamed"),
+        |store| store.update("token", b"data", &new_data(b"new")),
+        |store| store.update("token", b"data", &rotation(b"data", "rotated")),
     ];
     for operation in operations {
         let directory = tempfile::tempdir()?;
@@ -355,6 +458,96 @@ fn session_that_expires_while_a_writer_waits_is_not_revived() -> TestResult {
         })?;
         assert!(store.all()?.is_empty());
     }
+    Ok(())
+}
+
+#[test]
+fn update_that_fails_at_any_statement_leaves_all_as_it_was() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let store = options().open(&path)?;
+    let sqlite = Connection::open(&path)?;
+    store.create("first", b"data", in_an_hour(), Some("old user"))?;
+    assert!(store.update("first", b"data", &rotation(b"data", "anonymous"))?);
+    store.create("other", b"more", in_an_hour(), Some("other user"))?;
+    store.create("new", b"expired", Utc::now() - TimeDelta::hours(1), None)?;
+
+    let rows = || -> rusqlite::Result<Vec<String>> {
+        sqlite
+            .prepare(
+                "SELECT quote(token) || quote(data) || quote(expiry) FROM sessions
+                 UNION ALL SELECT quote(token) || quote(subject) FROM sessions_subjects
+                 UNION ALL SELECT quote(token) || quote(newest) || opens FROM sessions_rotations",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect()
+    };
+    let before = rows()?;
+    let login = rotation(b"both", "new").with_subject(Some("user")).absorbing("other", b"more");
+    for (statement, table, when) in [
+        ("DELETE", "sessions", "old.token = 'other'"),
+        ("DELETE", "sessions_subjects", "old.token = 'other'"),
+        ("DELETE", "sessions", "old.token = 'new'"),
+        ("UPDATE", "sessions", "true"),
+        ("DELETE", "sessions_subjects", "old.token = 'anonymous'"),
+        ("INSERT", "sessions_subjects", "true"),
+        ("UPDATE", "sessions_rotations", "true"),
+        ("INSERT", "sessions_rotations", "true"),
+    ] {
+        sqlite.execute_batch(&format!(
+            "CREATE TRIGGER fault AFTER {statement} ON {table} WHEN {when}
+                 BEGIN SELECT RAISE(ABORT, 'a fault'); END"
+        ))?;
+        match store.update("anonymous", b"data", &login) {
+            Err(error @ Error::Backend { .. }) => assert!(cause(&error).contains("a fault")),
+            other => panic!("{statement} {table} {when}: {other:?}"),
+        }
+        assert_eq!(rows()?, before, "{statement} {table} {when}");
+        sqlite.execute_batch("DROP TRIGGER fault")?;
+    }
+    assert!(store.update("anonymous", b"data", &login)?);
+    for token in ["first", "anonymous"] {
+        assert!(matches!(store.load(token)?, Loaded::Rotated { token, .. } if token == "new"));
+    }
+    assert_eq!(store.find_by_subject("user")?[0].data, b"both");
+    assert_eq!(store.count()?, 1);
+    Ok(())
+}
+
+#[test]
+fn what_fails_in_the_index_of_subjects_leaves_the_sessions_as_they_were() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let store = options().open(&path)?;
+    let sqlite = Connection::open(&path)?;
+    store.create("token", b"data", in_an_hour(), Some("user"))?;
+    store.create("expired", b"data", Utc::now() - TimeDelta::hours(1), Some("user"))?;
+    sqlite.execute_batch(
+        "CREATE TRIGGER fault AFTER DELETE ON sessions_subjects
+             BEGIN SELECT RAISE(ABORT, 'a fault'); END",
+    )?;
+    for outcome in [
+        store.delete("token"),
+        store.delete_by_subject("user", None).map(drop),
+        store.update("token", b"data", &new_data(b"new").with_subject(None)).map(drop),
+        store.create("expired", b"new", in_an_hour(), None),
+        store.delete_expired().map(drop),
+    ] {
+        match outcome {
+            Err(error @ Error::Backend { .. }) => assert!(cause(&error).contains("a fault")),
+            other => panic!("{other:?}"),
+        }
+    }
+    let unchanged: i64 = sqlite.query_row(
+        "SELECT count(*) FROM sessions JOIN sessions_subjects USING (token)
+         WHERE data = x'64617461' AND subject = 'user'",
+        [],
+        |row| row.get(0),
+    )?;
+    assert_eq!(unchanged, 2);
+    sqlite.execute_batch("DROP TRIGGER fault")?;
+    assert_eq!(store.delete_by_subject("user", None)?, 1);
+    assert_eq!(store.delete_expired()?, 1);
     Ok(())
 }
 

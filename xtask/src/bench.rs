@@ -12,8 +12,8 @@ use crate::{Result, crates, interop, say};
 /// The workspaces of the benchmark, which keep the peers out of ours.
 pub(crate) const WORKSPACES: [&str; 2] = ["xtask/bench", "xtask/bench/sqlx"];
 
-/// Room for all databases, so that stores and drivers are measured and not the disk's reads, and a log that isn't full all
-/// the time.
+/// Room for all databases, so that stores and drivers are measured and not the disk's reads, and a
+/// log that isn't full all the time.
 const SERVER: [&str; 4] = [
     "--innodb-buffer-pool-size=512M",
     "--innodb-log-file-size=256M",

@@ -6,8 +6,8 @@ use xshell::{Shell, cmd};
 
 use crate::Result;
 
-/// The crates of an application on `store-sqlite` and `session-manager` with its feature `rouille`, but for those that
-/// only rouille brings, which the application has anyway.
+/// The crates of an application on `store-sqlite` and `session-manager` with its feature `rouille`,
+/// but for those that only rouille brings, which the application has anyway.
 pub(crate) fn of_an_application(shell: &Shell) -> Result<BTreeSet<String>> {
     // After the depth.
     let format = "/{p}";

@@ -1,8 +1,9 @@
 //! Private, throw-away MariaDB and MySQL servers for tests, and clusters of MariaDB.
 //!
-//! An [`Installation`] is a product's programs: the machine's own, or a copy below the target directory that leaves
-//! the machine untouched. [`PrivateServer`] and [`GaleraCluster`] run them on ports and in directories of their own,
-//! and end with whoever started them, however that ends. [`shared_server`] is the one server of a test program.
+//! An [`Installation`] is a product's programs: the machine's own, or a copy below the target
+//! directory that leaves the machine untouched. [`PrivateServer`] and [`GaleraCluster`] run them on
+//! ports and in directories of their own, and end with whoever started them, however that ends.
+//! [`shared_server`] is the one server of a test program.
 
 mod galera;
 
@@ -35,7 +36,8 @@ use crate::Result;
 /// The environment variable that chooses the product: `mariadb` (the default) or `mysql`.
 pub const PRODUCT_VARIABLE: &str = "STORE_MYSQL_PRODUCT";
 
-/// The environment variable that makes the absence of a server a failure. Without it tests announce that they skip.
+/// The environment variable that makes the absence of a server a failure. Without it tests announce
+/// that they skip.
 pub const REQUIRED_VARIABLE: &str = "STORE_MYSQL_REQUIRED";
 
 /// The environment variable with the URL of a server that tests use instead of starting one.

@@ -121,9 +121,10 @@ fn check_go_codec(root: &Path, problems: &mut Vec<String>) -> Result {
     Ok(())
 }
 
-/// Nothing that store-ql-compat depends on compiles or links a C library: by convention such crates are named `-sys`, and
-/// they build with one of the others. What remains speaks to the operating system: `libc` declares what is linked into
-/// every Rust program anyway, and `rustix` makes system calls by itself.
+/// Nothing that store-ql-compat depends on compiles or links a C library: by convention such crates
+/// are named `-sys`, and they build with one of the others. What remains speaks to the operating
+/// system: `libc` declares what is linked into every Rust program anyway, and `rustix` makes system
+/// calls by itself.
 fn check_pure_rust(root: &Path, problems: &mut Vec<String>) -> Result {
     // The dependencies on all systems, where Windows has bindings of its own that need no compiler either.
     let tree = Command::new(env!("CARGO"))

@@ -2,15 +2,17 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+#[path = "../hooked_store/mod.rs"]
+mod hooked_store;
+
 use std::io::Read as _;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use chrono::{DateTime, Utc};
+use hooked_store::{Call, Hook, HookedStore};
 use http::{HeaderMap, HeaderValue};
 use session_manager::{Error, Failure, Session, SessionManager};
-use store_core::{CleanupOptions, MemoryOptions, MemoryStore, Record, Store};
+use store_core::{CleanupOptions, MemoryOptions, MemoryStore};
 
 pub(crate) type TestResult<T = ()> = Result<T, Failure>;
 
@@ -166,87 +168,35 @@ pub(crate) fn manager() -> SessionManager {
 }
 
 /// A store that can be switched off, and that counts how often it is asked.
-#[derive(Debug)]
-pub(crate) struct Switched {
-    inner: MemoryStore,
+pub(crate) type Switched = HookedStore<MemoryStore, Switch>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Switch {
     is_down: AtomicBool,
     calls: AtomicUsize,
 }
 
 impl Switched {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            inner: memory(),
-            is_down: AtomicBool::new(false),
-            calls: AtomicUsize::new(0),
-        })
+    pub(crate) fn on() -> Arc<Self> {
+        Arc::new(Self::new(memory(), Switch::default()))
     }
 
     pub(crate) fn switch(&self, is_down: bool) {
-        self.is_down.store(is_down, Ordering::Relaxed);
+        self.hook.is_down.store(is_down, Ordering::Relaxed);
     }
 
     /// How often it was asked since the last call.
     pub(crate) fn calls(&self) -> usize {
-        self.calls.swap(0, Ordering::Relaxed)
+        self.hook.calls.swap(0, Ordering::Relaxed)
     }
+}
 
-    fn inner(&self) -> Result<&MemoryStore, store_core::Error> {
+impl Hook for Switch {
+    fn before(&self, _: Call) -> Result<(), store_core::Error> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         if self.is_down.load(Ordering::Relaxed) {
             return Err(store_core::Error::Unreachable { source: "switched off".into() });
         }
-        Ok(&self.inner)
-    }
-}
-
-impl Store for Switched {
-    fn find_with_expiry(
-        &self,
-        token: &str,
-    ) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, store_core::Error> {
-        self.inner()?.find_with_expiry(token)
-    }
-
-    fn commit(
-        &self,
-        token: &str,
-        data: &[u8],
-        expiry: DateTime<Utc>,
-    ) -> Result<(), store_core::Error> {
-        self.inner()?.commit(token, data, expiry)
-    }
-
-    fn replace(
-        &self,
-        token: &str,
-        current: &[u8],
-        data: &[u8],
-        expiry: DateTime<Utc>,
-    ) -> Result<bool, store_core::Error> {
-        self.inner()?.replace(token, current, data, expiry)
-    }
-
-    fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, store_core::Error> {
-        self.inner()?.touch(token, expiry)
-    }
-
-    fn rename(&self, token: &str, new_token: &str) -> Result<bool, store_core::Error> {
-        self.inner()?.rename(token, new_token)
-    }
-
-    fn delete(&self, token: &str) -> Result<(), store_core::Error> {
-        self.inner()?.delete(token)
-    }
-
-    fn delete_expired(&self) -> Result<u64, store_core::Error> {
-        self.inner()?.delete_expired()
-    }
-
-    fn for_each(
-        &self,
-        visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
-    ) -> Result<(), store_core::Error> {
-        self.inner()?.for_each(visit)
+        Ok(())
     }
 }

@@ -1,14 +1,17 @@
-//! Clauses 20 to 24: the cleanup thread and what it removes.
+//! Clauses 22 to 26: the cleanup thread and what it removes.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use super::{Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, unswept, walk, within};
-use crate::{CleanupOptions, ManualSweeps, Store};
+use super::{
+    Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, unswept, update, walk, within,
+};
+use crate::{Change, CleanupOptions, ManualSweeps, Store};
 
-/// So few that a store which chooses smaller batches while others write takes this many all the same.
+/// So few that a store which chooses smaller batches while others write takes this many all the
+/// same.
 const BATCH: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 
 /// So few that one batch removes all of them.
@@ -26,7 +29,7 @@ fn commit_expired(store: &dyn Store, count: usize) {
     }
 }
 
-/// Clause 20: the thread sweeps after each tick, and not before the first.
+/// Clause 22: the thread sweeps after each tick, and not before the first.
 pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
     let (store, sweeps) = manually_swept(harness);
     let patience = harness.patience();
@@ -53,35 +56,35 @@ pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
     drop((store, sweeps));
 }
 
-/// Clauses 20 and 21: with cleanup disabled nothing is swept, and stopping returns at once.
+/// Clauses 22 and 23: with cleanup disabled nothing is swept, and stopping returns at once.
 pub fn disabled_cleanup_never_sweeps<H: Harness>(harness: &H) {
     let store = unswept(harness);
     commit_expired(&store, FEW);
     let store = within(harness.patience(), "stop_cleanup without a thread", move || {
-        H::stop_cleanup(&store);
+        store.stop_cleanup();
         store
     });
     assert_eq!(store.delete_expired().expect("the sweep succeeds"), FEW as u64);
 }
 
-/// Clause 21: `stop_cleanup` wakes a thread whose tick is far away, returns when it has ended, and is
-/// harmless when called again; the store works on.
+/// Clause 23: `stop_cleanup` wakes a thread whose tick is far away, returns when it has ended, and
+/// is harmless when called again; the store works on.
 pub fn stop_is_prompt_and_idempotent<H: Harness>(harness: &H) {
     let patience = harness.patience();
     let timed = harness.store(CleanupOptions::new());
-    within(patience, "stop_cleanup long before the first tick", move || H::stop_cleanup(&timed));
+    within(patience, "stop_cleanup long before the first tick", move || timed.stop_cleanup());
 
     let (store, sweeps) = manually_swept(harness);
     within(patience, "stop_cleanup", move || {
-        H::stop_cleanup(&store);
+        store.stop_cleanup();
         assert!(sweeps.has_ended(), "the thread has ended when stop_cleanup returns");
-        H::stop_cleanup(&store);
+        store.stop_cleanup();
         commit(&store, "token", b"data", in_an_hour());
         assert!(found(&store, "token").is_some(), "the store works without its thread");
     });
 }
 
-/// Clause 21: `stop_cleanup` may be called from many threads at once, at any moment after
+/// Clause 23: `stop_cleanup` may be called from many threads at once, at any moment after
 /// construction; for each of them the thread has ended when it returns.
 pub fn stop_may_be_called_by_many_threads<H: Harness>(harness: &H) {
     const THREADS: usize = 8;
@@ -94,7 +97,7 @@ pub fn stop_may_be_called_by_many_threads<H: Harness>(harness: &H) {
                 for _ in 0..THREADS {
                     scope.spawn(|| {
                         start.wait();
-                        H::stop_cleanup(&store);
+                        store.stop_cleanup();
                         assert!(sweeps.has_ended(), "the thread has ended");
                     });
                 }
@@ -103,13 +106,13 @@ pub fn stop_may_be_called_by_many_threads<H: Harness>(harness: &H) {
     }
 }
 
-/// Clause 21: a sweep under way ends after its current batch, not after the whole table.
+/// Clause 23: a sweep under way ends after its current batch, not after the whole table.
 pub fn stop_ends_a_sweep_after_its_batch<H: Harness>(harness: &H) {
     let (store, sweeps) = manually_swept(harness);
     commit_expired(&store, 3 * BATCH.get() + FEW);
     let (store, _sweeps) = within(harness.patience(), "stop_cleanup during a sweep", move || {
         assert!(sweeps.sweep(), "the sweep begins");
-        H::stop_cleanup(&store);
+        store.stop_cleanup();
         assert!(sweeps.has_ended(), "the thread has ended");
         (store, sweeps)
     });
@@ -117,7 +120,28 @@ pub fn stop_ends_a_sweep_after_its_batch<H: Harness>(harness: &H) {
     assert_eq!(left, (2 * BATCH.get() + FEW) as u64, "one batch went, the rest was left");
 }
 
-/// Clause 22: dropping the last handle stops the thread.
+/// Clauses 22 and 23: an application that holds an `Arc<dyn Store>` can ask what the thread has
+/// done, and stop it.
+pub fn cleanup_is_reached_through_trait_objects<H: Harness>(harness: &H) {
+    let (store, sweeps) = manually_swept(harness);
+    let store: Arc<dyn Store> = Arc::new(store);
+    commit_expired(&*store, FEW);
+    within(harness.patience(), "the cleanup thread", move || {
+        assert_eq!(store.cleanup_statistics().sweeps, 0, "it has not been told to sweep");
+        for sweep in 1..=2 {
+            assert!(sweeps.sweep() && sweeps.wait_until_idle(), "the thread sweeps");
+            let statistics = store.cleanup_statistics();
+            assert_eq!((statistics.sweeps, statistics.failures), (sweep, 0));
+            assert_eq!(statistics.removed, FEW as u64);
+        }
+        store.stop_cleanup();
+        assert!(sweeps.has_ended(), "the thread has ended when stop_cleanup returns");
+        assert_eq!(store.cleanup_statistics().sweeps, 2, "the statistics stay");
+        store.stop_cleanup();
+    });
+}
+
+/// Clause 24: dropping the last handle stops the thread.
 pub fn dropping_the_store_stops_the_thread<H: Harness>(harness: &H) {
     let (store, sweeps) = manually_swept(harness);
     let store = Arc::new(store);
@@ -130,8 +154,8 @@ pub fn dropping_the_store_stops_the_thread<H: Harness>(harness: &H) {
     });
 }
 
-/// Clause 24: `delete_expired` removes every expired session, in as many batches as it takes, says how
-/// many, and removes no live one.
+/// Clause 26: `delete_expired` removes every expired session, in as many batches as it takes, says
+/// how many, and removes no live one.
 pub fn sweep_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
     let store = harness.store(CleanupOptions::disabled().with_batch_size(BATCH));
     for i in 0..25 {
@@ -151,7 +175,7 @@ pub fn sweep_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
     }
 }
 
-/// Clause 24: between two batches a sweep holds nothing that requests wait for.
+/// Clause 26: between two batches a sweep holds nothing that requests wait for.
 pub fn sweep_gives_way_between_batches<H: Harness>(harness: &H) {
     let (store, sweeps) = manually_swept(harness);
     commit_expired(&store, 3 * BATCH.get() + FEW);
@@ -161,8 +185,8 @@ pub fn sweep_gives_way_between_batches<H: Harness>(harness: &H) {
         for batch in 0..3 {
             let (current, next) = (format!("{batch}"), format!("{}", batch + 1));
             assert_eq!(found(&store, "live"), Some(current.clone().into_bytes()));
-            let replaced = store.replace("live", current.as_bytes(), next.as_bytes(), in_an_hour());
-            assert!(replaced.expect("replace succeeds"));
+            let change = Change::new(next.as_bytes(), in_an_hour());
+            assert!(update(&store, "live", current.as_bytes(), &change));
             assert!(sweeps.batch(), "the sweep waits between batches");
         }
         assert!(sweeps.wait_until_idle(), "the sweep has ended");
@@ -171,7 +195,7 @@ pub fn sweep_gives_way_between_batches<H: Harness>(harness: &H) {
     });
 }
 
-/// Clause 24: a session that is committed again while a sweep runs is never removed by it.
+/// Clause 26: a session that is committed again while a sweep runs is never removed by it.
 pub fn sweep_never_removes_a_renewed_session<H: Harness>(harness: &H) {
     const SESSIONS: usize = 30;
     const SWEEPERS: usize = 2;

@@ -1,11 +1,15 @@
-//! Clauses 1 to 12, as far as one thread can see them.
+//! Clauses 1 to 9 and 13, as far as one thread can see them: finding, and the writes that set no
+//! condition on the data.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{Harness, an_hour_ago, commit, found, in_an_hour, unswept, walk};
-use crate::{Error, Store};
+use super::{
+    Harness, an_hour_ago, assert_not_revived, assert_stored, commit, found, in_an_hour, loaded,
+    rotation, unswept, update, walk,
+};
+use crate::{Change, Error, Loaded, Store};
 
 /// Clause 1: a token never written, or deleted, finds nothing.
 pub fn missing_sessions_are_not_found<H: Harness>(harness: &H) {
@@ -30,15 +34,23 @@ pub fn expired_session_is_not_found<H: Harness>(harness: &H) {
 pub fn impossible_tokens_are_not_found<H: Harness>(harness: &H) {
     let store = unswept(harness);
     let max = harness.limits().max_token_len;
+    let new = Change::new(b"new", in_an_hour());
+    commit(&store, "live", b"live", in_an_hour());
     for token in ["", "\0", "\u{fffd}", "💥", " ", &"x".repeat(max + 1), &"x".repeat(100_000)] {
         let len = token.len();
         assert_eq!(found(&store, token), None, "token of {len} bytes");
+        assert_eq!(loaded(&store, token), Loaded::Missing, "token of {len} bytes");
         store.delete(token).expect("delete of a missing session succeeds");
         assert!(!store.touch(token, in_an_hour()).expect("touch answers"), "{len} bytes");
-        assert!(!store.replace(token, b"", b"new", in_an_hour()).expect("replace answers"));
-        assert!(!store.rename(token, "new").expect("rename answers"), "{len} bytes");
+        assert!(!update(&store, token, b"", &new), "{len} bytes");
+        assert!(!update(&store, token, b"", &rotation("new", b"new")), "{len} bytes");
+        assert!(
+            !update(&store, "live", b"live", &new.clone().absorbing(token, b"")),
+            "{len} bytes"
+        );
     }
-    assert!(store.all().expect("all succeeds").is_empty());
+    let all = store.all().expect("all succeeds");
+    assert_eq!(all, [("live".to_owned(), b"live".to_vec())].into());
 }
 
 /// Clause 2: `find` and `all` give back exactly the bytes committed, up to the store's limit.
@@ -65,24 +77,26 @@ pub fn data_comes_back_byte_for_byte<H: Harness>(harness: &H) {
     for (i, data) in samples.iter().enumerate() {
         commit(&store, &format!("token-{i}"), data, in_an_hour());
         // The other ways to write and to move data keep it as well.
-        commit(&store, &format!("replaced-{i}"), b"old", in_an_hour());
-        let replaced = store.replace(&format!("replaced-{i}"), b"old", data, in_an_hour());
-        assert!(replaced.expect("replace succeeds"));
+        let created = store.create(&format!("created-{i}"), data, in_an_hour(), None);
+        created.expect("create succeeds");
+        commit(&store, &format!("updated-{i}"), b"old", in_an_hour());
+        let new = Change::new(data, in_an_hour());
+        assert!(update(&store, &format!("updated-{i}"), b"old", &new));
         commit(&store, &format!("source-{i}"), data, in_an_hour());
-        let renamed = store.rename(&format!("source-{i}"), &format!("renamed-{i}"));
-        assert!(renamed.expect("rename succeeds"));
-        assert!(store.touch(&format!("renamed-{i}"), in_an_hour()).expect("touch succeeds"));
+        let rotated = format!("rotated-{i}");
+        assert!(update(&store, &format!("source-{i}"), data, &rotation(&rotated, data)));
+        assert!(store.touch(&rotated, in_an_hour()).expect("touch succeeds"));
     }
     let all = store.all().expect("all succeeds");
     for (i, data) in samples.iter().enumerate() {
         let len = data.len();
-        for way in ["token", "replaced", "renamed"] {
+        for way in ["token", "created", "updated", "rotated"] {
             let token = format!("{way}-{i}");
             assert!(found(&store, &token).as_ref() == Some(data), "{len} bytes, {way}, from find");
             assert!(all.get(&token) == Some(data), "{len} bytes, {way}, from all");
         }
     }
-    assert_eq!(all.len(), 3 * samples.len());
+    assert_eq!(all.len(), 4 * samples.len());
 }
 
 /// Clause 3: `commit` of an existing token overwrites data and expiry, and there is one session.
@@ -167,18 +181,18 @@ pub fn tokens_are_compared_byte_for_byte<H: Harness>(harness: &H) {
         position.map(|position| accepted.swap_remove(position)).is_some()
     };
     if is_there("Abc") {
-        assert!(store.rename("Abc", "aBC").expect("rename succeeds"));
+        assert!(update(&store, "Abc", b"Abc", &rotation("aBC", b"Abc")));
         assert_eq!(found(&store, "aBC").as_deref(), Some(&b"Abc"[..]));
         assert!(store.touch("aBC", an_hour_ago()).expect("touch succeeds"));
     } else {
-        assert!(!store.rename("Abc", "other").expect("rename answers"));
+        assert!(!update(&store, "Abc", b"abc", &rotation("other", b"abc")));
         assert!(!store.touch("Abc", an_hour_ago()).expect("touch answers"));
-        assert!(!store.replace("Abc", b"abc", b"Abc", in_an_hour()).expect("replace answers"));
+        assert!(!update(&store, "Abc", b"abc", &Change::new(b"Abc", in_an_hour())));
     }
     is_there("ABC");
     store.delete("ABC").expect("delete succeeds");
     is_there("abc");
-    assert!(store.replace("abc", b"abc", b"changed", in_an_hour()).expect("replace succeeds"));
+    assert!(update(&store, "abc", b"abc", &Change::new(b"changed", in_an_hour())));
     assert_eq!(walk(&store).len(), accepted.len() + 2);
     for token in accepted {
         assert_eq!(found(&store, token).as_deref(), Some(token.as_bytes()));
@@ -223,7 +237,8 @@ pub fn hostile_tokens_are_data<H: Harness>(harness: &H) {
     }
     assert_eq!(walk(&store).len(), accepted + 1);
     for token in hostile {
-        assert!(!store.rename(token, "bystander").is_ok_and(|renamed| renamed), "{token:?}");
+        let rotated = store.update(token, token.as_bytes(), &rotation("bystander", b"changed"));
+        assert!(!rotated.is_ok_and(|rotated| rotated), "{token:?}");
         store.delete(token).expect("delete succeeds");
     }
     assert_eq!(walk(&store).len(), 1);
@@ -236,22 +251,28 @@ pub fn invalid_tokens_are_refused<H: Harness>(harness: &H) {
     let max = harness.limits().max_token_len;
     let longest = "x".repeat(max);
     commit(&store, &longest, b"longest", in_an_hour());
+    commit(&store, "other", b"other", in_an_hour());
+    let new = Change::new(b"new", in_an_hour());
     for token in [String::new(), "x".repeat(max + 1), "x".repeat(max + 1_000)] {
         let len = token.len();
         let refused = store.commit(&token, b"new", in_an_hour());
         assert!(matches!(refused, Err(Error::InvalidToken(_))), "{len} bytes: {refused:?}");
-        let refused = store.rename(&longest, &token);
+        let refused = store.create(&token, b"new", in_an_hour(), None);
+        assert!(matches!(refused, Err(Error::InvalidToken(_))), "{len} bytes: {refused:?}");
+        let refused = store.update(&longest, b"longest", &rotation(&token, b"new"));
         assert!(matches!(refused, Err(Error::InvalidToken(_))), "{len} bytes: {refused:?}");
         // What asks for a session must not meet the longest one either.
         assert_eq!(found(&store, &token), None, "{len} bytes");
         store.delete(&token).expect("delete of a missing session succeeds");
         assert!(!store.touch(&token, an_hour_ago()).expect("touch answers"), "{len} bytes");
-        let replaced = store.replace(&token, b"longest", b"new", in_an_hour());
-        assert!(!replaced.expect("replace answers"), "{len} bytes");
-        assert!(!store.rename(&token, "new").expect("rename answers"), "{len} bytes");
+        assert!(!update(&store, &token, b"longest", &new), "{len} bytes");
+        assert!(!update(&store, &token, b"longest", &rotation("new", b"new")), "{len} bytes");
+        let absorbing = new.clone().absorbing(&token, b"longest");
+        assert!(!update(&store, "other", b"other", &absorbing), "{len} bytes");
     }
     assert_eq!(found(&store, &longest).as_deref(), Some(&b"longest"[..]));
-    assert_eq!(walk(&store).len(), 1, "nothing was truncated into another token");
+    assert_eq!(found(&store, "other").as_deref(), Some(&b"other"[..]));
+    assert_eq!(walk(&store).len(), 2, "nothing was truncated into another token");
 }
 
 /// Clause 7: data over the limit is `DataTooLarge` with both sizes, and what was there stays.
@@ -265,7 +286,9 @@ pub fn oversized_data_is_refused_and_changes_nothing<H: Harness>(harness: &H) {
     for refused in [
         store.commit("token", &oversized, later),
         store.commit("new", &oversized, later),
-        store.replace("token", b"before", &oversized, later).map(drop),
+        store.create("new", &oversized, later, None),
+        store.update("token", b"before", &Change::new(&oversized, later)).map(drop),
+        store.update("token", b"before", &rotation("new", &oversized)).map(drop),
     ] {
         match refused {
             Err(Error::DataTooLarge { len, max: limit }) => {
@@ -278,30 +301,35 @@ pub fn oversized_data_is_refused_and_changes_nothing<H: Harness>(harness: &H) {
     assert_eq!(sessions, [("token".to_owned(), b"before".to_vec(), expiry)]);
 }
 
-/// Clauses 1 and 8: `find_with_expiry` finds what `find` finds, with the expiry as it is stored.
-pub fn find_with_expiry_agrees_with_find<H: Harness>(harness: &H) {
+/// Clauses 1 and 8: `load` finds what `find` finds, with the expiry as it is stored.
+pub fn load_agrees_with_find<H: Harness>(harness: &H) {
     let store = unswept(harness);
-    let find = |token| store.find_with_expiry(token).expect("it gives no error");
+    let live = |token| match loaded(&store, token) {
+        Loaded::Live { data, expiry } => (data, expiry),
+        other => panic!("it is live: {other:?}"),
+    };
     let overlong = "x".repeat(harness.limits().max_token_len + 1);
     for missing in ["never-written", "", &overlong] {
-        assert_eq!(find(missing), None);
+        assert_eq!(loaded(&store, missing), Loaded::Missing);
     }
     commit(&store, "expired", b"data", an_hour_ago());
-    assert_eq!(find("expired"), None);
+    assert_eq!(loaded(&store, "expired"), Loaded::Missing);
     for (data, expiry) in [
         (&b"first"[..], in_an_hour()),
         (b"", in_an_hour() + TimeDelta::hours(1)),
         (b"\0\xff", in_an_hour() - TimeDelta::minutes(1)),
     ] {
         commit(&store, "token", data, expiry);
-        let (found_data, found_expiry) = find("token").expect("it is live");
-        assert_eq!(Some(found_data), found(&store, "token"));
-        assert_eq!(found_expiry, walk(&store)[0].2);
-        assert_stored(expiry, found_expiry);
+        let (loaded_data, loaded_expiry) = live("token");
+        assert_eq!(Some(loaded_data), found(&store, "token"));
+        assert_eq!(loaded_expiry, walk(&store)[0].2);
+        assert_stored(expiry, loaded_expiry);
     }
     let touched = in_an_hour() + TimeDelta::hours(5);
     assert!(store.touch("token", touched).expect("touch succeeds"));
-    assert_stored(touched, find("token").expect("it is live").1);
+    assert_stored(touched, live("token").1);
+    store.delete("token").expect("delete succeeds");
+    assert_eq!(loaded(&store, "token"), Loaded::Missing);
 }
 
 /// Clause 8: a stored expiry is never later than the one given and at most 1 ms earlier.
@@ -316,11 +344,15 @@ pub fn expiry_is_kept_to_the_millisecond<H: Harness>(harness: &H) {
         let given = DateTime::from_timestamp(seconds, nanoseconds).expect("within range");
         store.delete("other").expect("delete succeeds");
         commit(&store, "token", b"data", given);
-        let found = store.find_with_expiry("token").expect("find answers").expect("it is live");
-        assert_stored(given, found.1);
+        match loaded(&store, "token") {
+            Loaded::Live { expiry, .. } => assert_stored(given, expiry),
+            other => panic!("it is live: {other:?}"),
+        }
+        store.delete("created").expect("delete succeeds");
+        store.create("created", b"data", given, None).expect("create succeeds");
         commit(&store, "other", b"data", in_an_hour());
         prop_assert!(store.touch("other", given).expect("touch succeeds"));
-        prop_assert!(store.replace("token", b"data", b"data", given).expect("replace succeeds"));
+        prop_assert!(update(&store, "token", b"data", &Change::new(b"data", given)));
         for (_, _, stored) in walk(&store) {
             assert_stored(given, stored);
         }
@@ -331,8 +363,8 @@ pub fn expiry_is_kept_to_the_millisecond<H: Harness>(harness: &H) {
     }
 }
 
-/// Clauses 7 and 8: the ends of `DateTime<Utc>` are kept or refused as `ExpiryOutOfRange`, and nothing
-/// panics, wraps around or is lost.
+/// Clauses 7 and 8: the ends of `DateTime<Utc>` are kept or refused as `ExpiryOutOfRange`, and
+/// nothing panics, wraps around or is lost.
 pub fn extreme_expiries_do_no_harm<H: Harness>(harness: &H) {
     let store = unswept(harness);
     for (expiry, live) in [
@@ -358,19 +390,24 @@ pub fn extreme_expiries_do_no_harm<H: Harness>(harness: &H) {
                 assert!(store.touch("token", expiry).expect("as commit did"), "{expiry}");
                 assert_kept(b"before");
                 commit(&store, "token", b"before", in_an_hour());
-                let replaced = store.replace("token", b"before", b"after", expiry);
-                assert!(replaced.expect("as commit did"), "{expiry}");
+                let updated = store.update("token", b"before", &Change::new(b"after", expiry));
+                assert!(updated.expect("as commit did"), "{expiry}");
                 assert_kept(b"after");
+                store.delete("token").expect("delete succeeds");
+                store.create("token", b"created", expiry, None).expect("as commit did");
+                assert_kept(b"created");
             }
             Err(Error::ExpiryOutOfRange { expiry: named, earliest, latest }) => {
                 assert_eq!(named, expiry);
                 assert!(expiry < earliest || expiry > latest, "{expiry} is within the range");
                 for refused in [
-                    store.touch("token", expiry),
-                    store.replace("token", b"before", b"after", expiry),
+                    store.touch("token", expiry).map(drop),
+                    store.update("token", b"before", &Change::new(b"after", expiry)).map(drop),
+                    store.create("new", b"after", expiry, None),
                 ] {
                     assert!(matches!(refused, Err(Error::ExpiryOutOfRange { .. })), "{expiry}");
                 }
+                assert_eq!(walk(&store).len(), 1, "{expiry}");
                 assert_eq!(found(&store, "token").as_deref(), Some(&b"before"[..]), "{expiry}");
             }
             Err(error) => panic!("expiry {expiry}: {error:?}"),
@@ -378,56 +415,7 @@ pub fn extreme_expiries_do_no_harm<H: Harness>(harness: &H) {
     }
 }
 
-/// Clause 9: `replace` writes only where the live session's data is exactly `current`.
-pub fn replace_needs_the_current_data<H: Harness>(harness: &H) {
-    let store = unswept(harness);
-    commit(&store, "token", b"one", in_an_hour());
-    for stale in [&b""[..], b"on", b"ONE", b"one ", b"one\0", b"two"] {
-        let replaced = store.replace("token", stale, b"wrong", in_an_hour());
-        assert!(!replaced.expect("replace succeeds"), "{stale:?} is not the current data");
-    }
-    assert_eq!(found(&store, "token").as_deref(), Some(&b"one"[..]));
-
-    let later = in_an_hour() + TimeDelta::hours(1);
-    assert!(store.replace("token", b"one", b"two", later).expect("replace succeeds"));
-    let sessions = walk(&store);
-    assert_eq!(sessions.len(), 1);
-    assert_eq!(sessions[0].1, b"two");
-    assert_stored(later, sessions[0].2);
-
-    for _ in 0..2 {
-        let same = store.replace("token", b"two", b"two", later);
-        assert!(same.expect("replace succeeds"), "the same bytes and expiry are still a replace");
-    }
-    assert!(store.replace("token", b"two", b"", later).expect("replace succeeds"));
-    assert!(store.replace("token", b"", b"\0", later).expect("replace succeeds"));
-    assert!(!store.replace("token", b"", b"wrong", later).expect("replace succeeds"));
-    assert_eq!(found(&store, "token").as_deref(), Some(&b"\0"[..]));
-
-    // A difference at the very end of much data is a difference.
-    let long = vec![b'x'; 60_000];
-    let mut other_end = long.clone();
-    other_end[59_999] = b'y';
-    assert!(store.replace("token", b"\0", &long, later).expect("replace succeeds"));
-    assert!(!store.replace("token", &other_end, b"wrong", later).expect("replace succeeds"));
-    assert!(!store.replace("token", &long[..59_999], b"wrong", later).expect("replace succeeds"));
-    assert!(store.replace("token", &long, b"\0", later).expect("replace succeeds"));
-
-    assert!(store.replace("token", b"\0", b"ended", an_hour_ago()).expect("replace succeeds"));
-    assert_eq!(found(&store, "token"), None, "a replace may end the session");
-}
-
-/// Clause 9: `replace` never creates a session, nor revives a deleted, renamed or expired one.
-pub fn replace_never_creates_or_revives<H: Harness>(harness: &H) {
-    let store = unswept(harness);
-    assert_not_revived(&store, "replace", |token| {
-        store
-            .replace(token, b"data", b"revived", in_an_hour())
-            .and_then(|data| Ok(data | store.replace(token, b"", b"revived", in_an_hour())?))
-    });
-}
-
-/// Clause 10: `touch` moves the expiry, either way, and leaves the data byte for byte.
+/// Clause 9: `touch` moves the expiry, either way, and leaves the data byte for byte.
 pub fn touch_moves_the_expiry_alone<H: Harness>(harness: &H) {
     let store = unswept(harness);
     let data = b"\0\xffdata\0";
@@ -445,96 +433,31 @@ pub fn touch_moves_the_expiry_alone<H: Harness>(harness: &H) {
     assert_eq!(found(&store, "token"), None, "a touch may end the session");
 }
 
-/// Clause 10: `touch` never creates a session, nor revives a deleted, renamed or expired one.
+/// Clause 9: `touch` never creates a session, nor revives a deleted, rotated or expired one.
 pub fn touch_never_creates_or_revives<H: Harness>(harness: &H) {
     let store = unswept(harness);
     assert_not_revived(&store, "touch", |token| store.touch(token, in_an_hour()));
 }
 
-/// Clause 11: `rename` leaves one live session, under the new token, with the same data and expiry.
-pub fn rename_moves_the_whole_session<H: Harness>(harness: &H) {
-    let store = unswept(harness);
-    let expiry = in_an_hour();
-    commit(&store, "old", b"\0data\xff", expiry);
-    let before = walk(&store)[0].2;
-    commit(&store, "expired", b"expired", an_hour_ago());
-    for (from, to) in [("old", "new"), ("new", "new"), ("new", "expired"), ("expired", "old")] {
-        assert!(store.rename(from, to).expect("rename succeeds"), "{from} to {to}");
-        assert_eq!(walk(&store), [(to.to_owned(), b"\0data\xff".to_vec(), before)]);
-        assert_eq!(found(&store, to).as_deref(), Some(&b"\0data\xff"[..]));
-        if from != to {
-            assert_eq!(found(&store, from), None, "{from} to {to}");
-        }
-    }
-    assert_stored(expiry, before);
-}
-
-/// Clause 11: where the new token is taken, `rename` is an error and both sessions stay as they were.
-pub fn rename_to_a_taken_token_changes_nothing<H: Harness>(harness: &H) {
-    let store = unswept(harness);
-    commit(&store, "mine", b"mine", in_an_hour());
-    commit(&store, "theirs", b"theirs", in_an_hour());
-    let mut before = walk(&store);
-    let refused = store.rename("mine", "theirs");
-    assert!(matches!(refused, Err(Error::TokenTaken)), "{refused:?}");
-    let mut after = walk(&store);
-    before.sort();
-    after.sort();
-    assert_eq!(after, before);
-}
-
-/// Clause 11: `rename` of a missing, deleted or expired session is `false` and creates nothing.
-pub fn rename_of_a_missing_session_is_false<H: Harness>(harness: &H) {
-    let store = unswept(harness);
-    assert_not_revived(&store, "rename", |token| store.rename(token, "target"));
-    assert_eq!(found(&store, "target"), None);
-    commit(&store, "taken", b"taken", in_an_hour());
-    assert!(!store.rename("missing", "taken").expect("there is nothing to move"));
-    assert_eq!(found(&store, "taken").as_deref(), Some(&b"taken"[..]));
-}
-
-/// Clause 12: `delete` removes the session for good; a missing one is no error.
+/// Clause 13: `delete` removes the session for good; a missing one is no error.
 pub fn delete_is_final_and_idempotent<H: Harness>(harness: &H) {
     let store = unswept(harness);
     store.delete("never-written").expect("a missing session is no error");
     commit(&store, "token", b"data", in_an_hour());
     commit(&store, "other", b"data", in_an_hour());
-    commit(&store, "expired", b"data", an_hour_ago());
     for _ in 0..2 {
         store.delete("token").expect("delete succeeds");
-        store.delete("expired").expect("delete succeeds");
         assert_eq!(found(&store, "token"), None);
     }
     assert_eq!(walk(&store).len(), 1);
     assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0, "it was deleted before");
-}
 
-/// Tries an operation that must not bring a session (back) to life on every kind of one that isn't.
-fn assert_not_revived(
-    store: &dyn Store,
-    operation: &str,
-    revive: impl Fn(&str) -> Result<bool, Error>,
-) {
-    commit(store, "deleted", b"data", in_an_hour());
-    store.delete("deleted").expect("delete succeeds");
-    commit(store, "expired", b"data", an_hour_ago());
-    commit(store, "ended", b"data", in_an_hour());
-    assert!(store.touch("ended", an_hour_ago()).expect("touch succeeds"));
-    commit(store, "renamed", b"data", in_an_hour());
-    assert!(store.rename("renamed", "elsewhere").expect("rename succeeds"));
-    for token in ["never-written", "deleted", "expired", "ended", "renamed"] {
-        assert!(!revive(token).expect("it answers"), "{operation} of a {token} session is false");
-        assert_eq!(found(store, token), None, "{operation} leaves a {token} session dead");
+    // Whether the row of a session that has expired goes now or with the sweep is the store's
+    // choice.
+    commit(&store, "expired", b"data", an_hour_ago());
+    for _ in 0..2 {
+        store.delete("expired").expect("delete succeeds");
+        assert_eq!(found(&store, "expired"), None);
     }
-    assert_eq!(walk(store).len(), 1, "only the renamed session lives, elsewhere");
-    store.delete("elsewhere").expect("delete succeeds");
-}
-
-/// Clause 8: never later, at most 1 ms earlier.
-fn assert_stored(given: DateTime<Utc>, stored: DateTime<Utc>) {
-    let early = given - stored;
-    assert!(
-        early >= TimeDelta::zero() && early <= TimeDelta::milliseconds(1),
-        "expiry {given:?} was stored as {stored:?}"
-    );
+    assert_eq!(walk(&store).len(), 1);
 }

@@ -1,45 +1,47 @@
-//! Clauses 13, 16, 19, 24 and 26 between processes: the tests start their own binary again, as a child
-//! that runs the same test in another role.
+//! Clauses 15, 18, 20, 21, 26 and 28 between processes: the tests start their own binary again, as
+//! a child that runs the same test in another role.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::AtomicUsize;
+use std::thread;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::concurrency::increment;
 use super::{DurableHarness, an_hour_ago, commit, found, in_an_hour, unswept, walk};
-use crate::{CleanupOptions, Store};
+use crate::{CleanupOptions, Error, Store};
 
 /// Tells a child where the database is, and what to do there.
 const LOCATION_VARIABLE: &str = "STORE_CONFORMANCE_LOCATION";
 const ROLE_VARIABLE: &str = "STORE_CONFORMANCE_ROLE";
-/// Begins each line of a child that is meant for its parent: the test runner prints some of its own.
+/// Begins each line of a child that is meant for its parent: the test runner prints some of its
+/// own.
 const MARK: &str = "@child@ ";
 
 /// The child's side: what it was started for, on its parent's database.
-fn role<H: DurableHarness>() -> Option<(String, H)> {
+pub(super) fn role<H: DurableHarness>() -> Option<(String, H)> {
     let role = env::var(ROLE_VARIABLE).ok()?;
     let location = env::var(LOCATION_VARIABLE).expect("a child is told the location");
     Some((role, H::attach(&location)))
 }
 
 /// Tells the parent something. Unlike `println!`, this passes the test runner's capture.
-fn tell(line: &str) {
+pub(super) fn tell(line: &str) {
     let mut out = io::stdout().lock();
     writeln!(out, "\n{MARK}{line}").and_then(|()| out.flush()).expect("the parent listens");
 }
 
 /// The parent's side: a child and what it tells. It is killed when dropped.
-struct Helper {
+pub(super) struct Helper {
     process: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Helper {
     /// Starts this test again as a child.
-    fn start<H: DurableHarness>(
+    pub(super) fn start<H: DurableHarness>(
         harness: &H,
         test: &str,
         role: &str,
@@ -61,7 +63,7 @@ impl Helper {
     }
 
     /// The next thing that the child tells; `None` when it has ended.
-    fn told(&mut self) -> Option<String> {
+    pub(super) fn told(&mut self) -> Option<String> {
         let mut line = String::new();
         while self.output.read_line(&mut line).expect("the pipe can be read") > 0 {
             // A line without its end is one that the child was killed in.
@@ -73,13 +75,13 @@ impl Helper {
         None
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         // SIGKILL on Unix. It fails only where the child has ended by itself.
         let _ = self.process.kill();
     }
 
     /// Waits for the end, and for its asserts to have held.
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         while self.told().is_some() {}
         let status = self.process.wait().expect("the child can be waited for");
         assert!(status.success(), "the child failed with {status}");
@@ -93,8 +95,8 @@ impl Drop for Helper {
     }
 }
 
-/// Clause 26: a process killed with SIGKILL at any moment loses no session whose `commit` had returned,
-/// and leaves a database that opens.
+/// Clause 28: a process killed with SIGKILL at any moment loses no session whose `commit` had
+/// returned, and leaves a database that opens.
 pub fn killed_process_loses_no_commit<H: DurableHarness>(new: impl Fn() -> H, test: &str) {
     if let Some((round, harness)) = role::<H>() {
         let store = unswept(&harness);
@@ -140,7 +142,7 @@ pub fn killed_process_loses_no_commit<H: DurableHarness>(new: impl Fn() -> H, te
     }
 }
 
-/// Clause 13: an expiry is the same instant for processes in every time zone.
+/// Clause 15: an expiry is the same instant for processes in every time zone.
 pub fn expiry_does_not_depend_on_the_time_zone<H: DurableHarness>(new: impl Fn() -> H, test: &str) {
     // Half an hour either way, and the hours around New York's clock changes of 2036.
     let instants = || {
@@ -194,7 +196,7 @@ pub fn expiry_does_not_depend_on_the_time_zone<H: DurableHarness>(new: impl Fn()
     }
 }
 
-/// Clauses 9, 16 and 19: processes that count together in one session lose no count, see what the
+/// Clauses 9, 18 and 21: processes that count together in one session lose no count, see what the
 /// others wrote, and get no error.
 pub fn processes_count_together<H: DurableHarness>(new: impl Fn() -> H, test: &str) {
     const PROCESSES: usize = 3;
@@ -224,8 +226,60 @@ pub fn processes_count_together<H: DurableHarness>(new: impl Fn() -> H, test: &s
     assert_eq!(walk(&store).len(), PROCESSES * INCREMENTS + 1, "nobody's sessions are lost");
 }
 
-/// Clause 24: several processes sweep one table that all of them write, without an error, and remove
-/// every expired session and no live one.
+/// Clause 20: of processes that create the same sessions, exactly one succeeds for each, and its
+/// data is what is there.
+pub fn processes_race_to_create<H: DurableHarness>(new: impl Fn() -> H, test: &str) {
+    const PROCESSES: usize = 3;
+    const SESSIONS: usize = 60;
+    let token = |n: usize| format!("token-{n}");
+    // All begin when the session "go" is there.
+    let work = |store: &dyn Store, name: &str| {
+        while found(store, "go").is_none() {
+            thread::yield_now();
+        }
+        let mut won = 0;
+        for n in 0..SESSIONS {
+            match store.create(&token(n), name.as_bytes(), in_an_hour(), None) {
+                Ok(()) => won += 1,
+                Err(Error::TokenTaken) => {}
+                Err(error) => panic!("create: {error:?}"),
+            }
+            assert!(found(store, &token(n)).is_some(), "somebody has created it");
+        }
+        won
+    };
+    if let Some((name, harness)) = role::<H>() {
+        let store = unswept(&harness);
+        tell("ready");
+        tell(&work(&store, &name).to_string());
+        return;
+    }
+    let harness = new();
+    let store = unswept(&harness);
+    let names: Vec<_> = (0..PROCESSES).map(|i| format!("process-{i}")).collect();
+    let mut helpers: Vec<_> =
+        names.iter().map(|name| Helper::start(&harness, test, name, &[])).collect();
+    for helper in &mut helpers {
+        assert_eq!(helper.told().as_deref(), Some("ready"));
+    }
+    commit(&store, "go", b"", in_an_hour());
+    let mut wins = vec![("parent".to_owned(), work(&store, "parent"))];
+    for (name, helper) in names.into_iter().zip(&mut helpers) {
+        let told = helper.told().and_then(|told| told.parse().ok());
+        wins.push((name, told.expect("it tells how many")));
+    }
+    helpers.into_iter().for_each(Helper::finish);
+    assert_eq!(wins.iter().map(|(_, won)| won).sum::<usize>(), SESSIONS, "{wins:?}");
+    let created: Vec<_> =
+        (0..SESSIONS).map(|n| found(&store, &token(n)).expect("it is live")).collect();
+    for (name, won) in wins {
+        let own = created.iter().filter(|data| **data == name.as_bytes()).count();
+        assert_eq!(own, won, "what {name} created is what is there");
+    }
+}
+
+/// Clause 26: several processes sweep one table that all of them write, without an error, and
+/// remove every expired session and no live one.
 pub fn processes_sweep_together<H: DurableHarness>(new: impl Fn() -> H, test: &str) {
     const PROCESSES: usize = 3;
     const SESSIONS: usize = 60;

@@ -1,4 +1,4 @@
-//! Clause 25: visiting the live sessions.
+//! Clause 27: visiting the live sessions.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use super::{Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, unswept, within};
+use super::{
+    Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, rotation, unswept, update, within,
+};
 use crate::Store;
 
 /// Enough for several pages of any sensible size.
@@ -18,7 +20,7 @@ fn commit_many(store: &dyn Store) {
     }
 }
 
-/// Clause 25: a walk sees every live session exactly once, with its data, and no expired one.
+/// Clause 27: a walk sees every live session exactly once, with its data, and no expired one.
 pub fn walk_sees_each_live_session_once<H: Harness>(harness: &H) {
     let store = unswept(harness);
     commit_many(&store);
@@ -38,9 +40,9 @@ pub fn walk_sees_each_live_session_once<H: Harness>(harness: &H) {
     assert!(visits == expected, "{} sessions seen of {}", visits.len(), expected.len());
 }
 
-/// Clause 25: sessions that are overwritten, touched or renamed during the walk, and the many that
+/// Clause 27: sessions that are overwritten, touched or rotated during the walk, and the many that
 /// come and go beside them, don't make it miss a live session or see one twice.
-pub fn walk_sees_renamed_and_rewritten_sessions_once<H: Harness>(harness: &H) {
+pub fn walk_sees_rotated_and_rewritten_sessions_once<H: Harness>(harness: &H) {
     let store = unswept(harness);
     commit_many(&store);
     let visits =
@@ -50,7 +52,7 @@ pub fn walk_sees_renamed_and_rewritten_sessions_once<H: Harness>(harness: &H) {
     assert_eq!(visits.len(), SESSIONS, "sessions seen");
 }
 
-/// How often a walk sees each session's data while another thread renames and rewrites them.
+/// How often a walk sees each session's data while another thread rotates and rewrites them.
 fn walk_beside_a_writer(store: &dyn Store) -> HashMap<Vec<u8>, usize> {
     let done = AtomicBool::new(false);
     let rounds = AtomicUsize::new(0);
@@ -61,12 +63,13 @@ fn walk_beside_a_writer(store: &dyn Store) -> HashMap<Vec<u8>, usize> {
                 let n = rounds.fetch_add(1, Ordering::AcqRel);
                 // Strides that meet the whole table, before and behind the walk.
                 let i = n * 619 % SESSIONS;
-                let (token, renamed) = (format!("token-{i}"), format!("renamed-{i}"));
+                let (token, rotated) = (format!("token-{i}"), format!("rotated-{i}"));
                 let data = format!("data {i}");
                 if n.is_multiple_of(3) {
+                    let data = data.as_bytes();
                     assert!(
-                        store.rename(&token, &renamed).expect("rename succeeds")
-                            || store.rename(&renamed, &token).expect("rename succeeds")
+                        update(store, &token, data, &rotation(&rotated, data))
+                            || update(store, &rotated, data, &rotation(&token, data))
                     );
                 } else if found(store, &token).is_some() {
                     commit(store, &token, data.as_bytes(), in_an_hour());
@@ -98,7 +101,43 @@ fn walk_beside_a_writer(store: &dyn Store) -> HashMap<Vec<u8>, usize> {
     visits
 }
 
-/// Clause 25: a visitor that breaks off sees no further session.
+/// Clause 27: `count` and `all` agree with the walk: they know every live session and no other.
+pub fn count_agrees_with_all<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let assert_count = |expected: usize, when: &str| {
+        assert_eq!(store.count().expect("count succeeds"), expected as u64, "{when}");
+        assert_eq!(store.all().expect("all succeeds").len(), expected, "{when}");
+    };
+    assert_count(0, "nothing was written");
+    for i in 0..10 {
+        commit(&store, &format!("token-{i}"), b"data", in_an_hour());
+        commit(&store, &format!("expired-{i}"), b"data", an_hour_ago());
+    }
+    assert_count(10, "others have expired");
+    commit(&store, "token-0", b"", in_an_hour());
+    store.create("created", b"data", in_an_hour(), None).expect("create succeeds");
+    assert_count(11, "one was created");
+    assert!(store.touch("token-1", an_hour_ago()).expect("touch succeeds"));
+    store.delete("token-2").expect("delete succeeds");
+    assert_count(9, "one has expired, and one was deleted");
+    assert!(update(&store, "token-3", b"data", &rotation("rotated", b"data")));
+    assert_count(9, "one was rotated");
+    let change = rotation("rotated-again", b"data").absorbing("token-4", b"data");
+    assert!(update(&store, "rotated", b"data", &change));
+    assert_count(8, "one was absorbed");
+    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 11);
+    assert_count(8, "the expired were swept");
+    let mut visits = 0;
+    store
+        .for_each(&mut |record| {
+            visits += usize::from(!record.token.is_empty());
+            ControlFlow::Continue(())
+        })
+        .expect("the walk succeeds");
+    assert_eq!(visits, 8);
+}
+
+/// Clause 27: a visitor that breaks off sees no further session.
 pub fn walk_stops_early<H: Harness>(harness: &H) {
     let store = unswept(harness);
     commit_many(&store);
@@ -114,7 +153,7 @@ pub fn walk_stops_early<H: Harness>(harness: &H) {
     }
 }
 
-/// Clause 25: while the visitor runs, it and other threads can read and write.
+/// Clause 27: while the visitor runs, it and other threads can read and write.
 pub fn walk_holds_no_lock<H: Harness>(harness: &H) {
     let store = Arc::new(unswept(harness));
     let patience = harness.patience();

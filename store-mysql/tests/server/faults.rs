@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use mysql::prelude::Queryable;
-use store_core::{CleanupOptions, Error, Store, SubjectStore};
+use store_core::{CleanupOptions, Error, Loaded, Store};
 use store_mysql::r2d2::Pool;
 use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, mysql};
 use xtask::mysql_server::{PrivateServer, ServerOptions};
 
-use crate::database::{Database, in_an_hour, is_server_there, options, private_server};
+use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options, private_server};
+use crate::writes::{rotate, set, set_subject};
 
 /// Only ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -110,11 +111,17 @@ fn server_that_is_away_is_named_and_the_cleanup_goes_on() -> Result<(), Error> {
     for outcome in [
         store.find("token").map(drop),
         store.commit("token", b"new", in_an_hour()),
-        store.replace("token", b"data", b"new", in_an_hour()).map(drop),
-        store.rename("token", "renamed").map(drop),
+        store.load("token").map(drop),
+        store.create("created", b"data", in_an_hour(), None),
+        store.create("created", b"data", in_an_hour(), Some("user")),
+        set(&store, "token", b"data", b"new", in_an_hour()).map(drop),
+        rotate(&store, "token", "renamed", b"data", in_an_hour()).map(drop),
+        set_subject(&store, "token", Some("user"), b"data", in_an_hour()).map(drop),
         store.delete("missing"),
         store.all().map(drop),
+        store.count().map(drop),
         store.find_by_subject("user").map(drop),
+        store.delete_by_subject("user", None).map(drop),
     ] {
         let Err(error @ Error::Unreachable { .. }) = outcome else { panic!("{outcome:?}") };
         assert!(error.is_retryable());
@@ -156,7 +163,7 @@ fn frozen_server_gives_errors_in_time_and_is_used_again() -> Result<(), Error> {
                 let outcome = match n % 3 {
                     0 => store.find("token").map(drop),
                     1 => store.touch("token", in_an_hour()).map(drop),
-                    _ => store.replace("token", b"data", b"data", in_an_hour()).map(drop),
+                    _ => set(store, "token", b"data", b"data", in_an_hour()).map(drop),
                 };
                 done.send(outcome).expect("the test listens");
             });
@@ -202,12 +209,14 @@ fn connections_that_the_server_kills_fail_no_request() {
                         n += 1;
                         // Nobody else writes this session, so the look tells what became of it.
                         assert!(
-                            store
-                                .replace(&token, &data, &n.to_le_bytes(), in_an_hour())
+                            set(store, &token, &data, &n.to_le_bytes(), in_an_hour())
                                 .expect("it looks and is repeated")
                         );
                         let renamed = format!("renamed-{thread}");
-                        assert!(store.rename(&token, &renamed).expect("it looks and is repeated"));
+                        assert!(
+                            rotate(store, &token, &renamed, &n.to_le_bytes(), in_an_hour())
+                                .expect("it looks and is repeated")
+                        );
                         assert_eq!(store.find(&token).expect("it is repeated"), None);
                         store.delete(&renamed).expect("it is repeated");
                         assert_eq!(store.find(&renamed).expect("it is repeated"), None);
@@ -220,8 +229,8 @@ fn connections_that_the_server_kills_fail_no_request() {
         let own = u64::from(killer.connection_id());
         let (mut kills, mut rounds_before) = (0, 0);
         while kills < KILLS && requests.iter().all(|request| !request.is_finished()) {
-            // Somebody gets through between one and the next: without that, every new connection would be killed while
-            // it is made, which is a server that is away.
+            // Somebody gets through between one and the next: without that, every new connection
+            // would be killed while it is made, which is a server that is away.
             let rounds = rounds.load(Ordering::Acquire);
             if rounds == rounds_before {
                 thread::yield_now();
@@ -287,8 +296,11 @@ fn lock_that_others_hold_is_contention() -> Result<(), Error> {
     other.query_drop("SELECT * FROM sessions FOR UPDATE").map_err(Error::backend)?;
     for outcome in [
         store.commit("token", b"new", in_an_hour()),
-        store.rename("token", "renamed").map(drop),
-        store.set_subject("token", Some("user")).map(drop),
+        store.create("token", b"data", in_an_hour(), None),
+        store.delete("token"),
+        set(&store, "token", b"data", b"new", in_an_hour()).map(drop),
+        rotate(&store, "token", "renamed", b"data", in_an_hour()).map(drop),
+        set_subject(&store, "token", Some("user"), b"data", in_an_hour()).map(drop),
     ] {
         assert!(matches!(outcome, Err(Error::Contended { .. })), "{outcome:?}");
         assert!(outcome.is_err_and(|error| error.is_retryable()));
@@ -309,11 +321,26 @@ fn read_only_server_is_named_and_read() -> Result<(), Error> {
     database.run("GRANT SELECT, INSERT, UPDATE, DELETE ON *.* TO app");
     let store = options().connect(&database.url_for("app"))?;
     store.commit("token", b"data", in_an_hour())?;
+    let without_side_tables = database_on(&server);
+    without_side_tables.run(CLASSIC);
+    database.run("CREATE USER creator");
+    database.run("GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON *.* TO creator");
     database.run("SET GLOBAL read_only = 1");
-    for outcome in [store.commit("token", b"new", in_an_hour()), store.delete("token")] {
+    for outcome in [
+        store.commit("token", b"new", in_an_hour()),
+        store.create("new", b"new", in_an_hour(), None),
+        store.create("new", b"new", in_an_hour(), Some("user")),
+        set(&store, "token", b"data", b"new", in_an_hour()).map(drop),
+        rotate(&store, "token", "new", b"data", in_an_hour()).map(drop),
+        store.delete("token"),
+    ] {
         assert!(matches!(outcome, Err(Error::ReadOnly { .. })), "{outcome:?}");
     }
     assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
+    // Side tables can't be created, so a store goes without them.
+    let reader = options().connect(&without_side_tables.url_for("creator"))?;
+    assert_eq!(reader.count()?, 0);
+    assert_eq!(reader.load("token")?, Loaded::Missing);
     database.run("SET GLOBAL read_only = 0");
     store.commit("token", b"new", in_an_hour())?;
     assert_eq!(store.find("token")?.as_deref(), Some(&b"new"[..]));
@@ -333,7 +360,9 @@ fn first_server_of_the_list_that_takes_writes_is_used() -> Result<(), Error> {
         let store = store(database, options());
         store.commit("token", data.as_bytes(), in_an_hour())?;
         database.run("CREATE DATABASE both_have");
-        database.run("RENAME TABLE sessions TO both_have.sessions, sessions_subjects TO both_have.sessions_subjects");
+        for table in ["sessions", "sessions_subjects", "sessions_rotations"] {
+            database.run(&format!("RENAME TABLE {table} TO both_have.{table}"));
+        }
     }
     let list = format!("mysql://root@{},{}/both_have", first.address(), second.address());
     let store = options().connect(&list)?;

@@ -1,5 +1,6 @@
 //! Replies that are lost, and what an operation says that made another attempt.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
@@ -7,25 +8,41 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use mysql::prelude::Queryable;
 
-use store_core::{Error, Store};
-use store_mysql::{MysqlStore, mysql};
+use store_core::{Change, Error, Loaded, Rotation, Store};
+use store_mysql::{MysqlOptions, MysqlStore, mysql};
 
 use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options};
 use crate::proxy::Proxy;
+use crate::writes::{expiry_of, leads_to, rotate, set, tokens_of};
 
-/// A store behind a proxy, with the index of subjects or without.
-fn store(database: &Database, has_subjects: bool) -> Result<(Proxy, MysqlStore), Error> {
-    if has_subjects {
+/// A store behind a proxy, with the side tables or without.
+fn store(database: &Database, has_side_tables: bool) -> Result<(Proxy, MysqlStore), Error> {
+    let url = if has_side_tables {
         options().create_table(&options().pool(&database.url())?)?;
+        database.url()
     } else {
         database.run(CLASSIC);
-    }
+        database.url_of_user()
+    };
     let proxy = Proxy::to_database(database);
-    let store = options().connect(&proxy.url(&database.url()))?;
+    let store = options().connect(&proxy.url(&url))?;
     Ok((proxy, store))
 }
 
-/// Lets an operation reach the server, where it waits for a row; cuts its connection; and then lets the row go.
+/// The same with a single connection, so that its statements are known to be prepared.
+fn store_of_one_connection(
+    database: &Database,
+    options: MysqlOptions,
+) -> Result<(Proxy, MysqlStore), Error> {
+    options.create_table(&options.pool(&database.url())?)?;
+    let proxy = Proxy::to_database(database);
+    let one = NonZeroU32::new(1).expect("not zero");
+    let store = options.with_max_connections(one).connect(&proxy.url(&database.url()))?;
+    Ok((proxy, store))
+}
+
+/// Lets an operation reach the server, where it waits for a row; cuts its connection; and then lets
+/// the row go.
 fn lose_while_it_waits<T: Send>(
     database: &Database,
     proxy: &Proxy,
@@ -36,20 +53,7 @@ fn lose_while_it_waits<T: Send>(
     other.query_drop("SELECT * FROM sessions FOR UPDATE").expect("it locks");
     thread::scope(|scope| {
         let operation = scope.spawn(operation);
-        // What waits for a lock is known to the server. Other tests use it as well.
-        let waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX AS waiting \
-             JOIN information_schema.PROCESSLIST AS client ON client.ID = waiting.trx_mysql_thread_id \
-             WHERE waiting.trx_state = 'LOCK WAIT' AND client.DB = ?";
-        let mut watcher = database.connection();
-        let mut is_waiting = || {
-            let count: Option<u32> =
-                watcher.exec_first(waiting, (database.name(),)).expect("root sees it");
-            count.is_some_and(|count| count > 0)
-        };
-        while !is_waiting() && !operation.is_finished() {
-            // The server looks anew only where it hasn't been asked for a tenth of a second.
-            thread::sleep(Duration::from_millis(150));
-        }
+        database.wait_for_a_lock_wait(|| operation.is_finished());
         proxy.traffic.keeps_server.store(true, Ordering::Release);
         proxy.cut();
         other.query_drop("COMMIT").expect("it lets go");
@@ -58,16 +62,16 @@ fn lose_while_it_waits<T: Send>(
 }
 
 #[test]
-fn replace_that_was_made_is_not_denied() -> Result<(), Error> {
+fn update_that_was_made_is_not_denied() -> Result<(), Error> {
     if !is_server_there() {
         return Ok(());
     }
     let database = Database::new();
     let (proxy, store) = store(&database, true)?;
     store.commit("token", b"one", in_an_hour())?;
-    assert!(store.replace("token", b"one", b"two", in_an_hour())?);
+    assert!(set(&store, "token", b"one", b"two", in_an_hour())?);
     let outcome = lose_while_it_waits(&database, &proxy, || {
-        store.replace("token", b"two", b"three", in_an_hour())
+        set(&store, "token", b"two", b"three", in_an_hour())
     });
     let is_made = store.find("token")?.as_deref() == Some(b"three");
     assert!(!(is_made && matches!(outcome, Ok(false))), "{outcome:?}");
@@ -75,16 +79,19 @@ fn replace_that_was_made_is_not_denied() -> Result<(), Error> {
 }
 
 #[test]
-fn rename_that_was_made_is_not_denied() -> Result<(), Error> {
+fn rotation_that_was_made_is_not_denied() -> Result<(), Error> {
     if !is_server_there() {
         return Ok(());
     }
-    for has_subjects in [true, false] {
-        let database = Database::new();
-        let (proxy, store) = store(&database, has_subjects)?;
+    for has_side_tables in [true, false] {
+        let database = Database::new().with_user();
+        let (proxy, store) = store(&database, has_side_tables)?;
         store.commit("token", b"data", in_an_hour())?;
-        assert!(store.rename("token", "other")? && store.rename("other", "token")?);
-        let outcome = lose_while_it_waits(&database, &proxy, || store.rename("token", "new"));
+        assert!(rotate(&store, "token", "other", b"data", in_an_hour())?);
+        assert!(rotate(&store, "other", "token", b"data", in_an_hour())?);
+        let outcome = lose_while_it_waits(&database, &proxy, || {
+            rotate(&store, "token", "new", b"data", in_an_hour())
+        });
         let is_made = store.find("new")?.is_some();
         assert_eq!(is_made, matches!(outcome, Ok(true)), "{outcome:?}");
     }
@@ -108,18 +115,18 @@ fn touch_that_ended_the_session_is_not_denied() -> Result<(), Error> {
 }
 
 #[test]
-fn replace_that_changes_the_expiry_alone_is_not_taken_for_made() -> Result<(), Error> {
+fn update_that_changes_the_expiry_alone_is_not_taken_for_made() -> Result<(), Error> {
     if !is_server_there() {
         return Ok(());
     }
     let database = Database::new();
     let (proxy, store) = store(&database, true)?;
     store.commit("token", b"data", in_an_hour())?;
-    assert!(store.replace("token", b"data", b"data", in_an_hour())?);
+    assert!(set(&store, "token", b"data", b"data", in_an_hour())?);
     let later = in_an_hour() + TimeDelta::hours(9);
     proxy.cut();
-    assert!(store.replace("token", b"data", b"data", later)?);
-    let expiry = store.find_with_expiry("token")?.map(|(_, expiry)| expiry);
+    assert!(set(&store, "token", b"data", b"data", later)?);
+    let expiry = expiry_of(&store, "token")?;
     assert!(expiry.is_some_and(|expiry| later - expiry < TimeDelta::milliseconds(1)), "{expiry:?}");
     Ok(())
 }
@@ -129,23 +136,202 @@ fn what_another_wrote_is_not_taken_for_ones_own() -> Result<(), Error> {
     if !is_server_there() {
         return Ok(());
     }
-    for has_subjects in [true, false] {
-        let database = Database::new();
-        let (proxy, store) = store(&database, has_subjects)?;
+    for has_side_tables in [true, false] {
+        let database = Database::new().with_user();
+        let (proxy, store) = store(&database, has_side_tables)?;
         let direct = options().connect(&database.url())?;
         // The session's deadline, which all its requests give.
         let expiry = in_an_hour();
         store.commit("token", b"5", expiry)?;
-        assert!(!store.replace("token", b"4", b"5", expiry)?);
+        assert!(!set(&store, "token", b"4", b"5", expiry)?);
         // Another request has counted to six as well, and was faster.
-        assert!(direct.replace("token", b"5", b"6", expiry)?);
+        assert!(set(&direct, "token", b"5", b"6", expiry)?);
         proxy.cut();
-        let outcome = store.replace("token", b"5", b"6", expiry);
+        let outcome = set(&store, "token", b"5", b"6", expiry);
         assert!(!matches!(outcome, Ok(true)), "both were told that they had counted");
-        assert!(!store.rename("missing", "other")?);
+        assert!(!rotate(&store, "missing", "other", b"6", expiry)?);
         proxy.cut();
-        let outcome = store.rename("missing", "token");
+        let outcome = rotate(&store, "missing", "token", b"6", expiry);
         assert!(!matches!(outcome, Ok(true)), "there was nothing to rename");
+    }
+    Ok(())
+}
+
+/// What [`whole_change`] sends, from START TRANSACTION to COMMIT.
+const STATEMENTS: u64 = 10;
+
+/// What a session and those that it absorbs look like before and after a change.
+fn is_before(store: &MysqlStore) -> Result<bool, Error> {
+    Ok(store.find("old")?.as_deref() == Some(b"before")
+        && store.find("new")?.is_none()
+        && store.load("new")? == Loaded::Missing
+        && store.find("cart")?.as_deref() == Some(b"cart")
+        && tokens_of(store, "before")? == ["old"]
+        && tokens_of(store, "after")?.is_empty())
+}
+
+fn is_after(store: &MysqlStore) -> Result<bool, Error> {
+    Ok(store.find("new")?.as_deref() == Some(b"after")
+        && leads_to(store, "old", "new")?
+        && leads_to(store, "cart", "new")?
+        && tokens_of(store, "before")?.is_empty()
+        && tokens_of(store, "after")? == ["new"])
+}
+
+fn begin(store: &MysqlStore) -> Result<(), Error> {
+    for token in ["old", "new", "cart"] {
+        store.delete(token)?;
+    }
+    store.create("old", b"before", in_an_hour(), Some("before"))?;
+    store.create("cart", b"cart", in_an_hour(), None)
+}
+
+fn whole_change(store: &MysqlStore) -> Result<bool, Error> {
+    let change = Change::new(b"after", in_an_hour())
+        .with_rotation(Rotation::new("new"))
+        .with_subject(Some("after"))
+        .absorbing("cart", b"cart");
+    store.update("old", b"before", &change)
+}
+
+/// Each statement of the transaction loses its reply once, and once never reaches the server.
+#[test]
+fn change_whose_connection_is_lost_at_any_statement_is_whole() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let (proxy, store) = store_of_one_connection(&database, options())?;
+    let direct = options().connect(&database.url())?;
+    for is_delivered in [true, false] {
+        let mut statement = 0;
+        loop {
+            // Prepared statements are a connection's own, so that a lost one is prepared again.
+            begin(&direct)?;
+            assert!(whole_change(&store)?);
+            begin(&direct)?;
+            let before = proxy.traffic.commands.load(Ordering::Acquire);
+            proxy.cut_at(statement, is_delivered);
+            let outcome = whole_change(&store);
+            let was_cut = proxy.takes_cut_back();
+            let name = format!("statement {statement}, delivered: {is_delivered}");
+            // Nobody else writes, so the store can always find out.
+            assert!(matches!(outcome, Ok(true)), "{name}: {outcome:?}");
+            assert!(is_after(&direct)?, "{name}: {outcome:?}");
+            if !was_cut {
+                let commands = proxy.traffic.commands.load(Ordering::Acquire) - before;
+                assert_eq!(commands, STATEMENTS, "the transaction has as many");
+                break;
+            }
+            statement += 1;
+        }
+        assert_eq!(statement, STATEMENTS, "each was lost");
+    }
+    Ok(())
+}
+
+/// As above, without a second attempt, and with others who write before the store can look.
+#[test]
+fn change_whose_outcome_is_unknown_is_whole_and_not_denied() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let (proxy, store) =
+        store_of_one_connection(&database, options().with_operation_timeout(Duration::ZERO))?;
+    let direct = options().connect(&database.url())?;
+    let mut is_known = 0;
+    for is_delivered in [true, false] {
+        for statement in 0..STATEMENTS {
+            begin(&direct)?;
+            // A connection that was given up before fails the first attempt.
+            while whole_change(&store).is_err() {}
+            begin(&direct)?;
+            proxy.cut_at(statement, is_delivered);
+            let outcome = whole_change(&store);
+            let name = format!("statement {statement}, delivered: {is_delivered}: {outcome:?}");
+            assert!(proxy.takes_cut_back(), "{name}");
+            // The server may still be about to commit, or to roll back.
+            let mut other = database.connection();
+            other.query_drop("SELECT * FROM sessions FOR UPDATE").expect("it waits for its end");
+            let (is_before, is_after) = (is_before(&direct)?, is_after(&direct)?);
+            assert!(is_before != is_after, "{name}: all or nothing");
+            match outcome {
+                Ok(is_done) => {
+                    is_known += 1;
+                    assert_eq!(is_done, is_after, "{name}");
+                }
+                Err(error) => assert!(error.is_retryable(), "{name}"),
+            }
+            let is_commit = statement == STATEMENTS - 1 && is_delivered;
+            assert_eq!(is_after, is_commit, "{name}");
+        }
+    }
+    // In no time it can't even look.
+    assert_eq!(is_known, 0);
+    Ok(())
+}
+
+/// Two callers make the same session, of whom one loses the reply.
+#[test]
+fn creation_of_another_is_not_taken_for_ones_own() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let (proxy, store) = store_of_one_connection(&database, options())?;
+    let direct = options().connect(&database.url())?;
+    for subject in [None, Some("user")] {
+        store.create("warm-up", b"data", in_an_hour(), subject)?;
+        store.delete("warm-up")?;
+        let expiry = in_an_hour();
+        direct.create("token", b"data", expiry, subject)?;
+        proxy.cut();
+        let outcome = store.create("token", b"data", expiry, subject);
+        assert!(
+            matches!(outcome, Err(Error::TokenTaken | Error::Unreachable { .. })),
+            "{outcome:?}"
+        );
+        direct.delete("token")?;
+        // Each statement loses its reply once.
+        let statements = if subject.is_some() { 4 } else { 1 };
+        for statement in 0..statements {
+            store.create("warm-up", b"data", in_an_hour(), subject)?;
+            store.delete("warm-up")?;
+            proxy.cut_at(statement, true);
+            store.create("token", b"data", in_an_hour(), subject)?;
+            assert!(proxy.takes_cut_back(), "statement {statement}");
+            assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
+            assert_eq!(tokens_of(&store, "user")?.len(), usize::from(subject.is_some()));
+            store.delete("token")?;
+        }
+    }
+    Ok(())
+}
+
+/// A deletion that follows a rotation ends the session wherever it is interrupted.
+#[test]
+fn deletion_with_a_rotated_token_is_final_whatever_is_lost() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let (proxy, store) = store_of_one_connection(&database, options())?;
+    let direct = options().connect(&database.url())?;
+    let begin = || -> Result<(), Error> {
+        direct.create("old", b"data", in_an_hour(), Some("user"))?;
+        assert!(rotate(&direct, "old", "new", b"data", in_an_hour())?);
+        Ok(())
+    };
+    for statement in 0..7 {
+        begin()?;
+        store.delete("old")?;
+        begin()?;
+        proxy.cut_at(statement, true);
+        store.delete("old")?;
+        assert!(proxy.takes_cut_back(), "statement {statement}");
+        assert_eq!(store.load("new")?, Loaded::Missing, "statement {statement}");
+        assert_eq!(tokens_of(&store, "user")?, [""; 0], "statement {statement}");
     }
     Ok(())
 }

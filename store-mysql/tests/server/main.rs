@@ -2,6 +2,8 @@
 
 mod database;
 
+mod writes;
+
 mod proxy;
 
 mod conformance;
@@ -13,6 +15,8 @@ mod zones;
 mod wire;
 
 mod lost;
+
+mod rotations;
 
 mod settings;
 

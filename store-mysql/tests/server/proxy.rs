@@ -29,10 +29,24 @@ pub(crate) struct Traffic {
     pub(crate) held: AtomicU64,
     /// Whether connections are cut after the next command has reached the server, before its reply.
     pub(crate) cut_next_reply: AtomicBool,
+    /// Of how many commands from now on the last one is cut off; zero for none.
+    cut_in: AtomicU64,
+    /// Whether that one reaches the server, so that only its reply is lost.
+    cut_delivers: AtomicBool,
     /// Whether the server's side of a connection stays when the client's is cut, until this proxy ends.
     pub(crate) keeps_server: AtomicBool,
     is_over: AtomicBool,
     clients: Mutex<Vec<TcpStream>>,
+}
+
+impl Traffic {
+    /// Counts a command towards the one that is to be cut off.
+    fn is_cut_here(&self) -> bool {
+        let left = self
+            .cut_in
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+        left == Ok(1)
+    }
 }
 
 /// A proxy that ends with this value.
@@ -82,6 +96,17 @@ impl Proxy {
         for client in self.traffic.clients.lock().expect("no panic").drain(..) {
             let _ = client.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Cuts a connection at the command after `passed` others, which reaches the server or not.
+    pub(crate) fn cut_at(&self, passed: u64, is_delivered: bool) {
+        self.traffic.cut_delivers.store(is_delivered, Ordering::Release);
+        self.traffic.cut_in.store(passed + 1, Ordering::Release);
+    }
+
+    /// Ends what [`cut_at`](Self::cut_at) began, and returns whether the command has come.
+    pub(crate) fn takes_cut_back(&self) -> bool {
+        self.traffic.cut_in.swap(0, Ordering::AcqRel) == 0
     }
 
     /// The same URL, through the proxy.
@@ -148,6 +173,12 @@ fn pass_commands(
                 }
             }
             if traffic.cut_next_reply.swap(false, Ordering::AcqRel) {
+                cut.store(true, Ordering::Release);
+            }
+            if traffic.is_cut_here() {
+                if !traffic.cut_delivers.load(Ordering::Acquire) {
+                    return client.shutdown(Shutdown::Both);
+                }
                 cut.store(true, Ordering::Release);
             }
         }

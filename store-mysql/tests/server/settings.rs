@@ -1,11 +1,12 @@
 //! What a server's configuration may have set otherwise makes no difference.
 
 use chrono::{TimeDelta, Utc};
-use store_core::{CleanupOptions, Error, Store, SubjectStore};
+use store_core::{CleanupOptions, Error, Store};
 use store_mysql::{MysqlOptions, MysqlStore};
 use xtask::mysql_server::ServerOptions;
 
 use crate::database::{CLASSIC, Database, is_server_there, private_server};
+use crate::writes::{leads_to, rotate, set, set_subject, tokens_of};
 
 /// Both products know these; `init_connect` is run for every user but administrators.
 const GLOBALS: [(&str, &str); 14] = [
@@ -60,22 +61,33 @@ fn everything_works(database: &Database, has_subjects: bool) -> Result<(), Error
     let every_byte: Vec<u8> = (0..=255).collect();
     store.commit("token", &every_byte, in_an_hour)?;
     assert_eq!(store.find("token")?, Some(every_byte.clone()));
-    assert!(store.replace("token", &every_byte, b"two", in_an_hour)?);
+    assert!(set(&store, "token", &every_byte, b"two", in_an_hour)?);
     assert!(store.touch("token", in_an_hour)?);
-    assert!(store.rename("token", "renamed")?);
+    assert!(rotate(&store, "token", "renamed", b"two", in_an_hour)?);
     store.commit("taken", b"data", in_an_hour)?;
-    assert!(matches!(store.rename("renamed", "taken"), Err(Error::TokenTaken)));
+    assert!(matches!(
+        rotate(&store, "renamed", "taken", b"two", in_an_hour),
+        Err(Error::TokenTaken)
+    ));
     assert_eq!(store.all()?.len(), 2);
     if has_subjects {
         let subject = "sübject 🙂";
         assert!(
-            store.set_subject("renamed", Some(subject))?
-                && store.set_subject("taken", Some(subject))?
+            set_subject(&store, "renamed", Some(subject), b"two", in_an_hour)?
+                && set_subject(&store, "taken", Some(subject), b"data", in_an_hour)?
         );
+        assert!(leads_to(&store, "token", "renamed")?);
         assert_eq!(store.find_by_subject(subject)?.len(), 2);
-        assert_eq!(store.delete_by_subject(subject, Some("renamed"))?, 1);
+        assert_eq!(store.delete_by_subject(subject, Some("token"))?, 1);
+        assert_eq!(tokens_of(&store, subject)?, ["renamed"]);
+        store.create("subject's", b"data", in_an_hour, Some(subject))?;
+        assert!(rotate(&store, "subject's", "rotated", b"data", in_an_hour)?);
+        assert_eq!(tokens_of(&store, subject)?, ["renamed", "rotated"]);
+        store.delete("subject's")?;
+        assert_eq!(tokens_of(&store, subject)?, ["renamed"]);
     }
     store.delete("taken")?;
+    assert_eq!(store.count()?, 1);
     for n in 0..30 {
         store.commit(&format!("expired-{n}"), b"data", Utc::now() - TimeDelta::hours(1))?;
     }
@@ -105,7 +117,7 @@ fn triggers_hide_nothing() -> Result<(), Error> {
     store.commit("same", b"data", in_an_hour)?;
     // Changes that change nothing.
     assert!(store.touch("same", in_an_hour)?);
-    assert!(store.replace("same", b"data", b"data", in_an_hour)?);
+    assert!(set(&store, "same", b"data", b"data", in_an_hour)?);
     let refused = store.commit("SAME", b"other", in_an_hour);
     assert!(matches!(refused, Err(Error::InvalidToken(_))), "{refused:?}");
     assert_eq!(store.find("same")?.as_deref(), Some(&b"data"[..]));

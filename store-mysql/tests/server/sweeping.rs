@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use mysql::prelude::Queryable;
-use store_core::{CleanupOptions, Error, Store, SubjectStore};
+use store_core::{CleanupOptions, Error, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
 
 use crate::database::{CLASSIC, Database, in_an_hour, is_server_there};
+use crate::writes::set_subject;
 
 #[test]
 fn eight_writers_beside_two_sweepers_see_no_error_and_keep_their_sessions() -> Result<(), Error> {
@@ -49,7 +50,10 @@ fn eight_writers_beside_two_sweepers_see_no_error_and_keep_their_sessions() -> R
                                 "it is live"
                             );
                             if n % 5 == 1 {
-                                store.set_subject(&token, Some("user")).expect("no error");
+                                let data = token.as_bytes();
+                                let is_set =
+                                    set_subject(store, &token, Some("user"), data, in_an_hour());
+                                assert!(is_set.expect("no error"), "it is live");
                                 store.delete(&token).expect("no error");
                             }
                             written.fetch_add(1, Ordering::AcqRel);

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use mysql::prelude::Queryable;
-use store_core::{CleanupOptions, Error, Limits, Store, SubjectStore, TokenProblem};
+use store_core::{Change, CleanupOptions, Error, Limits, Loaded, Store, TokenProblem};
 use store_mysql::{MysqlOptions, MysqlStore, TableVariant, mysql};
 
 use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options};
+use crate::writes::{expiry_of, leads_to, rotate, set, set_subject, tokens_of};
 
 fn open(database: &Database) -> Result<MysqlStore, Error> {
     options().connect(&database.url())
@@ -41,7 +42,8 @@ fn limits_are_those_of_the_columns_that_are_there() -> Result<(), Error> {
         let longest = "x".repeat(max_token_len);
         store.commit(&longest, &vec![7; max_data_len], in_an_hour())?;
         assert_eq!(store.find(&longest)?, Some(vec![7; max_data_len]), "{ddl}");
-        assert!(store.replace(
+        assert!(set(
+            &store,
             &longest,
             &vec![7; max_data_len],
             &vec![8; max_data_len],
@@ -60,8 +62,8 @@ fn limits_are_those_of_the_columns_that_are_there() -> Result<(), Error> {
             let expiry = DateTime::from_timestamp(2_000_000_000, 0).expect("in range");
             store.commit("same", b"data", expiry)?;
             assert!(store.touch("same", expiry)?, "{ddl}");
-            assert!(store.replace("same", b"data", b"data", expiry)?, "{ddl}");
-            assert!(store.rename("same", "same")?, "{ddl}");
+            assert!(set(&store, "same", b"data", b"data", expiry)?, "{ddl}");
+            assert!(rotate(&store, "same", "same", b"data", expiry)?, "{ddl}");
         }
         assert_eq!(store.all()?.len(), 2, "{ddl}");
     }
@@ -83,7 +85,7 @@ fn larger_sessions_of_others_are_used() -> Result<(), Error> {
         .connect(&database.url())?;
     open(&database)?.commit("token", &[7; 1_000], in_an_hour())?;
     assert_eq!(store.find("token")?, Some(vec![7; 1_000]));
-    assert!(store.replace("token", &[7; 1_000], b"small", in_an_hour())?);
+    assert!(set(&store, "token", &[7; 1_000], b"small", in_an_hour())?);
     assert_eq!(store.find("token")?.as_deref(), Some(&b"small"[..]));
     Ok(())
 }
@@ -102,7 +104,7 @@ fn expiry_ends_with_the_column() -> Result<(), Error> {
             panic!("{ddl}: {refused:?}");
         };
         store.commit("last", b"data", latest)?;
-        let found = store.find_with_expiry("last")?.map(|(_, expiry)| expiry);
+        let found = expiry_of(&store, "last")?;
         assert_eq!(found, Some(latest), "{ddl}");
         store.commit("first", b"data", earliest)?;
         assert_eq!(store.find("first")?, None);
@@ -110,7 +112,9 @@ fn expiry_ends_with_the_column() -> Result<(), Error> {
         for outside in [earliest - TimeDelta::nanoseconds(1), latest + TimeDelta::microseconds(1)] {
             for refused in [
                 store.commit("last", b"new", outside),
-                store.replace("last", b"data", b"new", outside).map(drop),
+                store.create("new", b"data", outside, None),
+                set(&store, "last", b"data", b"new", outside).map(drop),
+                rotate(&store, "last", "new", b"data", outside).map(drop),
                 store.touch("last", outside).map(drop),
             ] {
                 assert!(
@@ -208,9 +212,11 @@ fn tables_are_made_once_and_left_alone() -> Result<(), Error> {
         }
         let store = options.clone().build(pool)?;
         store.commit("token", b"data", in_an_hour())?;
-        assert!(store.set_subject("token", Some("user"))?);
+        assert!(set_subject(&store, "token", Some("user"), b"data", in_an_hour())?);
+        assert!(rotate(&store, "token", "rotated", b"data", in_an_hour())?);
         assert_eq!(options.create_table(&options.pool(&database.url())?)?, variant);
-        assert_eq!(store.find_by_subject("user")?, ["token"]);
+        assert_eq!(tokens_of(&store, "user")?, ["rotated"]);
+        assert!(leads_to(&store, "token", "rotated")?);
     }
     Ok(())
 }
@@ -230,6 +236,7 @@ fn rights_on_the_tables_are_enough() -> Result<(), Error> {
         format!("CREATE USER '{user}' IDENTIFIED BY '{password}'"),
         format!("GRANT SELECT, INSERT, UPDATE, DELETE ON `{user}`.sessions TO '{user}'"),
         format!("GRANT SELECT, INSERT, UPDATE, DELETE ON `{user}`.sessions_subjects TO '{user}'"),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON `{user}`.sessions_rotations TO '{user}'"),
     ] {
         root.query_drop(sql).map_err(Error::backend)?;
     }
@@ -240,9 +247,13 @@ fn rights_on_the_tables_are_enough() -> Result<(), Error> {
     let store = MysqlStore::with_cleanup_interval(pool, std::time::Duration::ZERO)?;
     store.commit("token", b"data", in_an_hour())?;
     assert!(store.touch("token", in_an_hour())?);
-    assert!(store.replace("token", b"data", b"new", in_an_hour())?);
-    assert!(store.set_subject("token", Some("user"))?);
-    assert!(store.rename("token", "renamed")?);
+    assert!(set(&store, "token", b"data", b"new", in_an_hour())?);
+    assert!(set_subject(&store, "token", Some("user"), b"new", in_an_hour())?);
+    assert!(rotate(&store, "token", "renamed", b"new", in_an_hour())?);
+    assert!(leads_to(&store, "token", "renamed")?);
+    store.create("other", b"data", in_an_hour(), Some("user"))?;
+    assert!(rotate(&store, "other", "another", b"data", in_an_hour())?);
+    store.delete("other")?;
     assert_eq!(store.all()?.len(), 1);
     store.commit("old", b"data", Utc::now() - TimeDelta::hours(1))?;
     assert_eq!(store.delete_expired()?, 1);
@@ -269,7 +280,7 @@ fn tokens_that_the_collation_confuses_never_meet() -> Result<(), Error> {
     MysqlStore::create_table(&pool)?;
     let store = MysqlStore::with_cleanup_interval(pool, std::time::Duration::ZERO)?;
     store.commit("token", b"data", in_an_hour())?;
-    assert!(store.set_subject("token", Some("user"))?);
+    assert!(set_subject(&store, "token", Some("user"), b"data", in_an_hour())?);
     for other in ["TOKEN", "Token"] {
         let refused = store.commit(other, b"other", in_an_hour());
         assert!(
@@ -278,26 +289,37 @@ fn tokens_that_the_collation_confuses_never_meet() -> Result<(), Error> {
         );
         assert_eq!(store.find(other)?, None);
         assert!(!store.touch(other, in_an_hour())?);
-        assert!(!store.replace(other, b"data", b"other", in_an_hour())?);
-        assert!(!store.rename(other, "renamed")?);
-        assert!(!store.set_subject(other, Some("other"))?);
+        let refused = store.create(other, b"other", in_an_hour(), Some("other"));
+        assert!(
+            matches!(refused, Err(Error::InvalidToken(TokenProblem::Unrepresentable))),
+            "{refused:?}"
+        );
+        assert_eq!(store.load(other)?, Loaded::Missing);
+        assert!(!set(&store, other, b"data", b"other", in_an_hour())?);
+        assert!(!rotate(&store, other, "renamed", b"data", in_an_hour())?);
+        assert!(!set_subject(&store, other, Some("other"), b"data", in_an_hour())?);
         store.delete(other)?;
         assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
-        assert_eq!(store.find_by_subject("user")?, ["token"]);
+        assert_eq!(tokens_of(&store, "user")?, ["token"]);
     }
     store.commit("second", b"second", in_an_hour())?;
-    let refused = store.rename("second", "TOKEN");
+    // Absorbed under such a token it isn't there either.
+    let absorbing = Change::new(b"both", in_an_hour()).absorbing("TOKEN", b"data");
+    assert!(!store.update("second", b"second", &absorbing)?);
+    let refused = rotate(&store, "second", "TOKEN", b"second", in_an_hour());
     assert!(
         matches!(refused, Err(Error::InvalidToken(TokenProblem::Unrepresentable))),
         "{refused:?}"
     );
     // A session can get a token that differs from its own in the case alone.
-    assert!(store.rename("token", "TOKEN")?);
+    assert!(rotate(&store, "token", "TOKEN", b"data", in_an_hour())?);
+    assert!(leads_to(&store, "token", "TOKEN")?);
     assert_eq!((store.find("token")?, store.find("TOKEN")?), (None, Some(b"data".to_vec())));
-    assert_eq!(store.find_by_subject("user")?, ["TOKEN"]);
+    assert_eq!(tokens_of(&store, "user")?, ["TOKEN"]);
     // One that has expired is in nobody's way.
     assert!(store.touch("TOKEN", Utc::now() - TimeDelta::hours(1))?);
-    assert!(store.rename("second", "token")?);
+    assert!(rotate(&store, "second", "token", b"second", in_an_hour())?);
+    assert_eq!(tokens_of(&store, "user")?, [""; 0], "the expired one's subject is gone");
     assert!(store.touch("token", Utc::now() - TimeDelta::hours(1))?);
     store.commit("Token", b"new", in_an_hour())?;
     assert_eq!(store.all()?.len(), 1);

@@ -7,26 +7,36 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
-use store_core::{Error, Store, SubjectStore};
+use store_core::{Change, Error, Loaded, Rotation, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
 
 use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options};
 use crate::proxy::Proxy;
+use crate::writes::{rotate, set, set_subject, tokens_of};
 
-/// A store on a new table behind the proxy, with the index of subjects or without.
+/// A store on a new table behind the proxy, with the side tables or without.
 fn store(
     database: &Database,
     proxy: &Proxy,
     options: MysqlOptions,
-    has_subjects: bool,
+    has_side_tables: bool,
 ) -> MysqlStore {
-    if has_subjects {
+    let url = if has_side_tables {
         let pool = options.pool(&database.url()).expect("the server is there");
         options.create_table(&pool).expect("the table can be made");
+        database.url()
     } else {
         database.run(CLASSIC);
-    }
-    options.connect(&proxy.url(&database.url())).expect("the proxy is there")
+        database.url_of_user()
+    };
+    options.connect(&proxy.url(&url)).expect("the proxy is there")
+}
+
+/// The commands that an operation sends once its statements are prepared.
+fn commands_of(proxy: &Proxy, operation: impl FnOnce()) -> u64 {
+    let before = proxy.traffic.commands.load(Ordering::Acquire);
+    operation();
+    proxy.traffic.commands.load(Ordering::Acquire) - before
 }
 
 #[test]
@@ -35,11 +45,11 @@ fn operations_take_one_round_trip_each() {
     if !is_server_there() {
         return;
     }
-    for has_subjects in [true, false] {
-        let database = Database::new();
+    for has_side_tables in [true, false] {
+        let database = Database::new().with_user();
         let proxy = Proxy::to_database(&database);
-        let store = store(&database, &proxy, options(), has_subjects);
-        let operations: [Operation; 8] = [
+        let store = store(&database, &proxy, options(), has_side_tables);
+        let operations: [Operation; 11] = [
             ("commit of a new session", |store| {
                 store.commit("token", b"data", in_an_hour()).expect("it commits");
             }),
@@ -52,35 +62,128 @@ fn operations_take_one_round_trip_each() {
             ("find of what isn't there", |store| {
                 assert_eq!(store.find("missing").expect("it finds"), None);
             }),
+            ("load of a live session", |store| {
+                let loaded = store.load("token").expect("it loads");
+                assert!(matches!(loaded, Loaded::Live { .. }), "{loaded:?}");
+            }),
             ("touch", |store| {
                 assert!(store.touch("token", in_an_hour()).expect("it touches"));
             }),
-            ("replace", |store| {
-                assert!(
-                    store.replace("token", b"new", b"newer", in_an_hour()).expect("it replaces")
-                );
+            ("update", |store| {
+                let change = Change::new(b"newer", in_an_hour());
+                assert!(store.update("token", b"new", &change).expect("it updates"));
             }),
+            ("update that changes nothing else after all", |store| {
+                let rotation = Rotation::new("token");
+                let change = Change::new(b"newest", in_an_hour()).with_rotation(rotation);
+                assert!(store.update("token", b"newer", &change).expect("it updates"));
+            }),
+            ("count", |store| assert_eq!(store.count().expect("it counts"), 1)),
             ("delete", |store| store.delete("token").expect("it deletes")),
-            ("delete of what isn't there", |store| store.delete("token").expect("it deletes")),
+            ("create", |store| {
+                // Leaves the table as it was, so that it can be done again.
+                store.create("token", b"data", in_an_hour(), None).expect("it creates");
+            }),
         ];
         // Once to prepare the statements, and once to count.
         for is_counted in [false, true] {
             for (name, operation) in operations {
-                let before = proxy.traffic.commands.load(Ordering::Acquire);
-                operation(&store);
-                let commands = proxy.traffic.commands.load(Ordering::Acquire) - before;
+                let commands = commands_of(&proxy, || operation(&store));
                 if is_counted {
-                    assert_eq!(commands, 1, "{name}, with an index of subjects: {has_subjects}");
+                    assert_eq!(commands, 1, "{name}, with side tables: {has_side_tables}");
                 } else {
                     assert!(commands >= 1, "{name} goes through the proxy");
                 }
             }
+            store.delete("token").expect("it deletes");
         }
         // Whatever can't be a token isn't even asked for.
-        let before = proxy.traffic.commands.load(Ordering::Acquire);
-        assert_eq!(store.find("no token\n").expect("it finds"), None);
-        assert_eq!(proxy.traffic.commands.load(Ordering::Acquire), before);
+        let commands = commands_of(&proxy, || {
+            assert_eq!(store.find("no token\n").expect("it finds"), None);
+            assert_eq!(store.load("no token\n").expect("it loads"), Loaded::Missing);
+            store.delete("no token\n").expect("there is nothing to delete");
+        });
+        assert_eq!(commands, 0);
     }
+}
+
+/// The numbers that the documentation gives.
+#[test]
+fn transactions_take_few_round_trips() -> Result<(), Error> {
+    type Operation = (&'static str, u64, fn(&MysqlStore) -> Result<bool, Error>);
+    if !is_server_there() {
+        return Ok(());
+    }
+    let operations: [Operation; 17] = [
+        ("load of what isn't there", 2, |store| Ok(store.load("missing")? == Loaded::Missing)),
+        ("delete of what isn't there", 2, |store| store.delete("missing").map(|()| true)),
+        ("create with a subject", 4, |store| {
+            store.create("one", b"1", in_an_hour(), Some("user")).map(|()| true)
+        }),
+        ("find_by_subject", 1, |store| Ok(store.find_by_subject("user")?.len() == 1)),
+        ("update that sets the subject", 4, |store| {
+            store.update("one", b"1", &Change::new(b"1", in_an_hour()).with_subject(Some("other")))
+        }),
+        ("update that clears it", 4, |store| {
+            store.update("one", b"1", &Change::new(b"1", in_an_hour()).with_subject(None))
+        }),
+        ("rotation", 6, |store| {
+            let rotation = Rotation::new("two");
+            store.update("one", b"1", &Change::new(b"2", in_an_hour()).with_rotation(rotation))
+        }),
+        ("rotation soon after", 7, |store| {
+            let rotation = Rotation::new("three");
+            store.update("two", b"2", &Change::new(b"3", in_an_hour()).with_rotation(rotation))
+        }),
+        ("load of a rotated token", 2, |store| {
+            Ok(matches!(store.load("one")?, Loaded::Rotated { .. }))
+        }),
+        ("delete with a rotated token", 7, |store| {
+            store.delete("one")?;
+            Ok(store.find("three")?.is_none())
+        }),
+        ("create of another", 1, |store| {
+            store.create("four", b"4", in_an_hour(), None).map(|()| true)
+        }),
+        ("create of one more", 1, |store| {
+            store.create("cart", b"cart", in_an_hour(), None).map(|()| true)
+        }),
+        ("login that absorbs", 10, |store| {
+            let change = Change::new(b"5", in_an_hour())
+                .with_rotation(Rotation::new("five"))
+                .with_subject(Some("user"))
+                .absorbing("cart", b"cart");
+            store.update("four", b"4", &change)
+        }),
+        ("update that doesn't match", 3, |store| {
+            let change = Change::new(b"6", in_an_hour()).with_rotation(Rotation::new("six"));
+            store.update("five", b"4", &change).map(|is_done| !is_done)
+        }),
+        ("delete_by_subject but one", 4, |store| {
+            Ok(store.delete_by_subject("user", Some("five"))? == 0)
+        }),
+        ("delete_by_subject but a rotated one", 5, |store| {
+            Ok(store.delete_by_subject("user", Some("four"))? == 0)
+        }),
+        ("delete_by_subject", 1, |store| Ok(store.delete_by_subject("user", None)? == 1)),
+    ];
+    let database = Database::new();
+    let proxy = Proxy::to_database(&database);
+    let store = store(&database, &proxy, options(), true);
+    for is_counted in [false, true] {
+        for (name, expected, operation) in operations {
+            let mut outcome = Ok(false);
+            let commands = commands_of(&proxy, || outcome = operation(&store));
+            assert!(outcome?, "{name}");
+            // A find to look at the outcome of the deletion.
+            let expected = expected + u64::from(name == "delete with a rotated token");
+            if is_counted {
+                assert_eq!(commands, expected, "{name}");
+            }
+        }
+        database.run("DELETE FROM sessions_rotations");
+    }
+    Ok(())
 }
 
 #[test]
@@ -196,7 +299,8 @@ fn lost_replies_are_made_up_for() -> Result<(), Error> {
     let database = Database::new();
     let proxy = Proxy::to_database(&database);
     let store = store(&database, &proxy, options(), true);
-    // Each statement is prepared before, so that what is lost is the reply to its execution.
+    // Each statement is prepared before, so that what is lost is the reply to its execution (or to
+    // the beginning of its transaction; the others are lost in the tests of `lost`).
     for _ in 0..2 {
         lose_next_reply_after_warming_up(&store, &proxy)?;
     }
@@ -214,37 +318,49 @@ fn lose_next_reply_after_warming_up(store: &MysqlStore, proxy: &Proxy) -> Result
     store.commit("token", b"two", in_an_hour())?;
     assert_eq!(store.find("token")?.as_deref(), Some(&b"two"[..]));
 
+    store.load("token")?;
+    lose_next_reply(proxy);
+    assert!(matches!(store.load("token")?, Loaded::Live { .. }));
+
     store.touch("token", in_an_hour())?;
     lose_next_reply(proxy);
     assert!(store.touch("token", in_an_hour())?);
 
     // The first attempt had its effect, so the second alone would say `false`.
-    assert!(store.replace("token", b"two", b"three", in_an_hour())?);
+    assert!(set(store, "token", b"two", b"three", in_an_hour())?);
     lose_next_reply(proxy);
-    assert!(store.replace("token", b"three", b"four", in_an_hour())?);
+    assert!(set(store, "token", b"three", b"four", in_an_hour())?);
     assert_eq!(store.find("token")?.as_deref(), Some(&b"four"[..]));
 
-    assert!(store.set_subject("token", Some("user"))?);
+    assert!(set_subject(store, "token", Some("user"), b"four", in_an_hour())?);
     lose_next_reply(proxy);
-    assert!(store.set_subject("token", Some("user"))?);
+    assert!(set_subject(store, "token", Some("user"), b"four", in_an_hour())?);
 
-    assert!(store.rename("token", "renamed")?);
-    assert!(store.rename("renamed", "token")?);
+    assert!(rotate(store, "token", "renamed", b"four", in_an_hour())?);
+    assert!(rotate(store, "renamed", "token", b"four", in_an_hour())?);
     lose_next_reply(proxy);
-    assert!(store.rename("token", "renamed")?);
+    assert!(rotate(store, "token", "renamed", b"four", in_an_hour())?);
     assert_eq!(store.find("token")?, None);
-    assert_eq!(store.find_by_subject("user")?, ["renamed"]);
+    assert_eq!(tokens_of(store, "user")?, ["renamed"]);
 
-    store.delete("warm up")?;
+    // Nothing tells the application of the attempt that was lost.
+    store.delete("warm-up")?;
     lose_next_reply(proxy);
     store.delete("renamed")?;
     assert_eq!(store.find("renamed")?, None);
-    assert_eq!(store.find_by_subject("user")?, [""; 0]);
+    assert_eq!(tokens_of(store, "user")?, [""; 0]);
+
+    store.create("warm-up", b"data", in_an_hour(), None)?;
+    lose_next_reply(proxy);
+    store.create("created", b"data", in_an_hour(), None)?;
+    assert_eq!(store.find("created")?.as_deref(), Some(&b"data"[..]));
+    store.delete("warm-up")?;
+    store.delete("created")?;
     Ok(())
 }
 
 #[test]
-fn replace_whose_outcome_others_have_hidden_is_an_error() -> Result<(), Error> {
+fn update_whose_outcome_others_have_hidden_is_an_error() -> Result<(), Error> {
     if !is_server_there() {
         return Ok(());
     }
@@ -253,11 +369,11 @@ fn replace_whose_outcome_others_have_hidden_is_an_error() -> Result<(), Error> {
     let one = NonZeroU32::new(1).expect("not zero");
     let store = store(&database, &proxy, options().with_max_connections(one), true);
     store.commit("token", b"one", in_an_hour())?;
-    assert!(store.replace("token", b"one", b"two", in_an_hour())?);
+    assert!(set(&store, "token", b"one", b"two", in_an_hour())?);
     // A trigger stands for another process that comes between the attempt and the look.
     database.run("CREATE TRIGGER hide BEFORE UPDATE ON sessions FOR EACH ROW SET NEW.data = CONCAT(NEW.data, '!')");
     lose_next_reply(&proxy);
-    let outcome = store.replace("token", b"two", b"three", in_an_hour());
+    let outcome = set(&store, "token", b"two", b"three", in_an_hour());
     assert!(matches!(outcome, Err(Error::Unreachable { .. })), "{outcome:?}");
     assert_eq!(store.find("token")?.as_deref(), Some(&b"three!"[..]));
     Ok(())

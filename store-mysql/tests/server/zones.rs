@@ -9,6 +9,7 @@ use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, TableVariant
 use xtask::mysql_server::{Product, ServerOptions};
 
 use crate::database::{Database, is_server_there, private_server};
+use crate::writes::{expiry_of, leads_to, rotate, set};
 
 const ZONES: [&str; 3] = ["+00:00", "+05:30", "America/New_York"];
 const MODES: [&str; 2] = ["STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE", ""];
@@ -32,7 +33,8 @@ fn utc(year: i32, month: u32, day: u32, hour: u32, minute: u32) -> DateTime<Utc>
     date.expect("it exists").and_utc()
 }
 
-/// Instants that some clock or other has trouble with. The years are far enough ahead for a few years of this test.
+/// Instants that some clock or other has trouble with. The years are far enough ahead for a few years
+/// of this test.
 fn instants() -> Vec<DateTime<Utc>> {
     vec![
         // New York's clocks skip 02:30 on this day, and what is 02:30 in UTC reads the same.
@@ -84,23 +86,27 @@ fn expiries_are_exact(store: &MysqlStore, database: &Database, name: &str) -> Re
     let mut reader = database.connection();
     for instant in instants() {
         let other = instant - TimeDelta::days(200);
-        let expiry_of =
-            |token| store.find_with_expiry(token).map(|found| found.map(|(_, expiry)| expiry));
         store.commit("token", b"data", instant)?;
-        assert_eq!(expiry_of("token")?, Some(instant), "{name}: commit of {instant}");
+        assert_eq!(expiry_of(store, "token")?, Some(instant), "{name}: commit of {instant}");
         store.commit("token", b"new", other)?;
         assert!(store.touch("token", instant)?, "{name}");
-        assert_eq!(expiry_of("token")?, Some(instant), "{name}: touch to {instant}");
-        assert!(store.replace("token", b"new", b"newer", other)?, "{name}");
+        assert_eq!(expiry_of(store, "token")?, Some(instant), "{name}: touch to {instant}");
+        assert!(set(store, "token", b"new", b"newer", other)?, "{name}");
         // It has room for its imprint.
-        let replaced = expiry_of("token")?.expect("it is live");
+        let replaced = expiry_of(store, "token")?.expect("it is live");
         let earlier = other - replaced;
         assert!(
             earlier >= TimeDelta::zero() && earlier < TimeDelta::milliseconds(1),
             "{name}: replace with {other}: {replaced}"
         );
-        assert!(store.rename("token", "renamed")?, "{name}");
-        assert_eq!(expiry_of("renamed")?, Some(replaced), "{name}: rename");
+        assert!(rotate(store, "token", "renamed", b"newer", other)?, "{name}");
+        let replaced = expiry_of(store, "renamed")?.expect("it is live");
+        let earlier = other - replaced;
+        assert!(
+            earlier >= TimeDelta::zero() && earlier < TimeDelta::milliseconds(1),
+            "{name}: rotation with {other}: {replaced}"
+        );
+        assert!(leads_to(store, "token", "renamed")?, "{name}: the grace is the server's");
         // What a Go process with the recommended DSN sees.
         reader.query_drop("SET time_zone = '+00:00'").map_err(Error::backend)?;
         let seen: Option<String> = reader

@@ -11,8 +11,9 @@ use std::path::PathBuf;
 /// [`source`](StdError::source). Descriptions of damage are fixed texts, so no message contains a token or
 /// data of a session.
 ///
-/// Sessions that were committed before the error stay in the target. Until the application has started, importing again
-/// once the cause is mended is safe: [`ExistingSessions`](crate::ExistingSessions) says what becomes of them.
+/// Sessions that were committed before the error stay in the target. Until the application has
+/// started, importing again once the cause is mended is safe:
+/// [`ExistingSessions`](crate::ExistingSessions) says what becomes of them.
 ///
 /// # Examples
 /// ```

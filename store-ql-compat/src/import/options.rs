@@ -18,9 +18,10 @@ type OnRefusal = Arc<dyn Fn(&Refusal) + Send + Sync>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExistingSessions {
-    /// It stays as it is, and [`ImportReport::kept`] counts it. This is the default: an import that is repeated takes back
-    /// no session that the application has written since. One that it has *ended* or renewed since would come back, because
-    /// the target knows nothing of it any more: repeat an import only until the application has started.
+    /// It stays as it is, and [`ImportReport::kept`] counts it. This is the default: an import that
+    /// is repeated takes back no session that the application has written since. One that it has
+    /// *ended* or renewed since would come back, because the target knows nothing of it any more:
+    /// repeat an import only until the application has started.
     #[default]
     Keep,
     /// The session of the ql database overwrites its data and expiry.

@@ -29,7 +29,7 @@ pub(crate) fn respond(sessions: &SessionManager, request: &Request) -> Response 
         return refusal(403, "This form was sent from another site.");
     }
     let response = sessions.rouille(request, |session| route(sessions, request, session));
-    // The browser's back button must show nothing after a log out.
+    // The browser's back button must show nothing after a logout.
     response
         .with_unique_header("Cache-Control", "no-store")
         .with_unique_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
@@ -47,7 +47,7 @@ fn route(
         ("GET", "/private") => private_page(session),
         ("POST", "/login") => log_in(request, session),
         ("POST", "/logout") => {
-            session.destroy();
+            session.destroy()?;
             // This goes into a fresh session.
             session.flash(MESSAGE, "Logged out.")?;
             Ok(Response::redirect_303("/"))
@@ -76,11 +76,9 @@ fn log_in(request: &Request, session: &mut Session<'_>) -> Result<Response, Fail
         Err(refusal) => return Ok(refusal),
     };
 
-    if session.subject().is_some_and(|user| user != name) {
-        // What one person kept isn't for the next.
-        session.destroy();
-    }
-    // Whoever knew the token before must not be logged in with it.
+    // Whoever knew the token before must not be logged in with it, also where the same person logs in
+    // again. What another person kept isn't for this one: `set_subject` begins with empty values
+    // then.
     session.renew()?;
     session.set_subject(&name)?;
     let keep = form.has("remember");

@@ -14,12 +14,13 @@ use crate::Result;
 /// Only ends what hangs.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A node that is gone is noticed after two seconds instead of six. With less than that, nodes of a busy machine suspect
-/// each other, and two survivors who fall out as well are no cluster any more.
+/// A node that is gone is noticed after two seconds instead of six. With less than that, nodes of a
+/// busy machine suspect each other, and two survivors who fall out as well are no cluster any more.
 const FAST: &str =
     "evs.keepalive_period=PT0.2S;evs.inactive_check_period=PT0.2S;evs.suspect_timeout=PT2S";
 
-/// A Galera cluster of three nodes on 127.0.0.1, 127.0.0.2 and 127.0.0.3, which ends as a [`PrivateServer`] does.
+/// A Galera cluster of three nodes on 127.0.0.1, 127.0.0.2 and 127.0.0.3, which ends as a
+/// [`PrivateServer`] does.
 ///
 /// Nodes are named by their number, from 0.
 #[derive(Debug)]
@@ -42,8 +43,8 @@ impl GaleraCluster {
     ///
     /// # Errors
     ///
-    /// A cluster's programs aren't on this machine, or a node doesn't start or join. The error says what to do, or has
-    /// the end of the node's log.
+    /// A cluster's programs aren't on this machine, or a node doesn't start or join. The error says
+    /// what to do, or has the end of the node's log.
     pub fn start() -> Result<Self> {
         let installation = Installation::find_with_galera()?.ok_or(
             "there is no MariaDB with Galera here; `cargo xtask test-galera` gets it and runs the tests",
@@ -101,8 +102,8 @@ impl GaleraCluster {
         self.nodes[index].kill()
     }
 
-    /// Starts a node again, and waits until it has joined the others, of which a majority must be there. One that
-    /// runs is ended in an orderly way before.
+    /// Starts a node again, and waits until it has joined the others, of which a majority must be
+    /// there. One that runs is ended in an orderly way before.
     ///
     /// # Errors
     ///
@@ -117,7 +118,8 @@ impl GaleraCluster {
         self.wait_until_joined(index)
     }
 
-    /// Stops a node in its tracks: connections stay open, and nothing answers. The others notice as if it were gone.
+    /// Stops a node in its tracks: connections stay open, and nothing answers. The others notice as
+    /// if it were gone.
     ///
     /// # Errors
     ///
@@ -157,8 +159,8 @@ impl GaleraCluster {
         self.wait_until(index, |state| state.is_synced && state.members == members)
     }
 
-    /// Waits until a node takes statements, and is in the same cluster as all others that answer. One that was frozen
-    /// has yet to notice that they went on without it.
+    /// Waits until a node takes statements, and is in the same cluster as all others that answer. One
+    /// that was frozen has yet to notice that they went on without it.
     fn wait_until_joined(&self, index: usize) -> Result {
         self.wait_until(index, |state| {
             let others = self.nodes.iter().filter(|node| node.is_running());
@@ -239,7 +241,8 @@ fn state(node: &PrivateServer) -> Result<State> {
     Ok(State { is_synced, members, configuration })
 }
 
-/// Whose processes nodes have to be: rsync, started by root, writes as nobody, and the transfer of a state fails.
+/// Whose processes nodes have to be: rsync, started by root, writes as nobody, and the transfer of a
+/// state fails.
 fn user(installation: &Installation) -> Result<Option<&'static str>> {
     if !getuid().is_root() {
         return Ok(None);

@@ -51,8 +51,9 @@ impl Installation {
         }
     }
 
-    /// What [`find`](Self::find) finds, or else what the package manager can get: where CI is set and this is root,
-    /// MariaDB is installed; otherwise a copy is downloaded, and the machine stays as it is.
+    /// What [`find`](Self::find) finds, or else what the package manager can get: where CI is set and
+    /// this is root, MariaDB is installed; otherwise a copy is downloaded, and the machine stays as
+    /// it is.
     ///
     /// # Errors
     ///

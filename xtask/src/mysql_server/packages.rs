@@ -21,8 +21,9 @@ pub(super) struct Selection {
     name: &'static str,
     /// Packages that are needed with what they depend on.
     whole: &'static [&'static str],
-    /// Packages of which single files are needed, which work without what others of them depend on. A copy always
-    /// has them, because machines are known to have deleted the files of packages such as tzdata.
+    /// Packages of which single files are needed, which work without what others of them depend on. A
+    /// copy always has them, because machines are known to have deleted the files of packages such as
+    /// tzdata.
     alone: &'static [&'static str],
     archive: Archive,
 }
@@ -64,7 +65,8 @@ impl Selection {
     };
 }
 
-/// Gets packages: installs them where that may be and the machine's own archive has them, else downloads them.
+/// Gets packages: installs them where that may be and the machine's own archive has them, else
+/// downloads them.
 pub(super) fn get(selection: &Selection) -> Result {
     if selection.archive == Archive::Machine && may_install() {
         install(selection)
@@ -119,8 +121,8 @@ fn download(selection: &Selection) -> Result {
         .map_err(|error| how_to_get(selection, &error.to_string()).into())
 }
 
-/// Makes a directory below `target/servers` unless it is there, and gives the `data` in it. An interrupted attempt
-/// isn't taken for the directory, and others wait for one that is under way.
+/// Makes a directory below `target/servers` unless it is there, and gives the `data` in it. An
+/// interrupted attempt isn't taken for the directory, and others wait for one that is under way.
 pub(super) fn make_once(name: &str, fill: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
     Ok(make(name, fill)?.join("data"))
 }
@@ -202,7 +204,8 @@ fn configure(selection: &Selection, apt: &Path) -> Result<PathBuf> {
     let status = apt.join("status");
     let mut lines = String::new();
     let root = apt.display();
-    // Of the machine's configuration, how to reach its mirrors. The rest has hooks, which would change the machine.
+    // Of the machine's configuration, how to reach its mirrors. The rest has hooks, which would
+    // change the machine.
     for line in program::read(Command::new("apt-config").arg("dump"))?.lines() {
         if line.starts_with("Acquire::") {
             writeln!(lines, "{line}")?;
@@ -226,7 +229,8 @@ APT::Sandbox::User "root";
         fs::copy("/var/lib/dpkg/status", status)?;
         lines.push_str("Dir::Etc \"/etc/apt\";\n");
     } else {
-        // Nothing of the machine's fits to unstable, so everything is taken from there, the C library included.
+        // Nothing of the machine's fits to unstable, so everything is taken from there, the C library
+        // included.
         fs::write(status, "")?;
         fs::write(apt.join("etc/sources.list"), unstable()?)?;
         writeln!(lines, "Dir::Etc \"{root}/etc\";\nAcquire::Check-Valid-Until \"false\";")?;

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use crate::Result;
 
-/// Below those that the system gives to outgoing connections (32768 and up on Linux, 49152 elsewhere). Otherwise a
-/// client that tries to reach a server which is down could take the server's port, or be connected to itself.
+/// Below those that the system gives to outgoing connections (32768 and up on Linux, 49152
+/// elsewhere). Otherwise a client that tries to reach a server which is down could take the server's
+/// port, or be connected to itself.
 const RANGE: Range<u16> = 15_000..32_000;
 
 /// Ports that nobody listens on at this address. Somebody may by the time they are used.

@@ -61,8 +61,8 @@ impl ServerOptions {
         self
     }
 
-    /// The directory in which the server's own is made, with its data: on the disk that is to be measured, say. By default
-    /// it is where temporary files go, which may be memory.
+    /// The directory in which the server's own is made, with its data: on the disk that is to be
+    /// measured, say. By default it is where temporary files go, which may be memory.
     #[must_use]
     pub fn with_place(mut self, place: impl Into<PathBuf>) -> Self {
         self.place = Some(place.into());
@@ -161,8 +161,8 @@ impl PrivateServer {
         format!("mysql://root@{}", self.address())
     }
 
-    /// Has the product's own client run statements as root, and gives the rows that come of them, one a line, with tabs
-    /// between columns.
+    /// Has the product's own client run statements as root, and gives the rows that come of them, one
+    /// a line, with tabs between columns.
     ///
     /// # Errors
     ///
@@ -207,7 +207,8 @@ impl PrivateServer {
         self.launch()
     }
 
-    /// The same with other arguments than before. Address and port stay what they are, whatever the options say.
+    /// The same with other arguments than before. Address and port stay what they are, whatever the
+    /// options say.
     ///
     /// # Errors
     ///
@@ -270,7 +271,8 @@ impl PrivateServer {
             .arg(format!("--bind-address={}", self.address.ip()))
             .arg(format!("--port={}", self.port()))
             .arg("--innodb-buffer-pool-size=32M")
-            // Commits are with the system at once, which is what a killed server needs, and with the disk every second.
+            // Commits are with the system at once, which is what a killed server needs, and with the
+            // disk every second.
             .arg("--innodb-flush-log-at-trx-commit=2")
             .args(template::options(product))
             .args(arguments);

@@ -31,8 +31,8 @@ impl SharedServer {
     }
 }
 
-/// The server that all tests of this program share, started by the first that asks. Where there is none, the answer
-/// is `None`, and standard error says so even where tests' output is captured.
+/// The server that all tests of this program share, started by the first that asks. Where there is
+/// none, the answer is `None`, and standard error says so even where tests' output is captured.
 ///
 /// # Panics
 ///

@@ -25,8 +25,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A shell that runs [`SCRIPT`]: a parent of the server that outlives us for as long as it takes to clean up.
 ///
-/// What holds it is a pipe, whose end the system closes even where neither `Drop` nor a handler runs. The shell is in
-/// a process group of its own, so that an interrupt at the terminal doesn't reach it or the server.
+/// What holds it is a pipe, whose end the system closes even where neither `Drop` nor a handler runs.
+/// The shell is in a process group of its own, so that an interrupt at the terminal doesn't reach it
+/// or the server.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     directory: PathBuf,
@@ -118,7 +119,8 @@ impl Supervisor {
         }
     }
 
-    /// Stops the server, and waits until each of its threads has stopped, which on a busy machine takes a moment.
+    /// Stops the server, and waits until each of its threads has stopped, which on a busy machine
+    /// takes a moment.
     pub(super) fn freeze(&mut self) -> Result {
         self.signal(Signal::STOP)?;
         let Some(pid) = self.server else { return Ok(()) };

@@ -23,8 +23,8 @@ pub(super) fn options(product: Product) -> &'static [&'static str] {
     }
 }
 
-/// Fills a data directory that doesn't exist yet: root has no password, and there is no other database than the
-/// server's own.
+/// Fills a data directory that doesn't exist yet: root has no password, and there is no other
+/// database than the server's own.
 pub(super) fn copy(installation: &Installation, data: &Path) -> Result {
     let template = template(installation)?;
     copy_directory(&template, data)

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::thread;
 
 use chrono::{TimeDelta, Utc};
+use store_core::Change;
 
 use crate::places::Place;
 use crate::sides::{Pair, Side};
 
 test_everywhere! {
     nothing_is_lost_torn_or_revived_while_both_write_and_sweep,
-    replace_never_takes_back_what_go_committed,
+    update_never_takes_back_what_go_committed,
     session_that_go_deleted_is_not_revived,
 }
 
@@ -42,8 +43,8 @@ fn nothing_is_lost_torn_or_revived_while_both_write_and_sweep(place: Place) {
     assert_eq!(go.rows(), ours.len(), "only live sessions are left");
 }
 
-/// Writes, reads and deletes sessions at random, and gives those that must be there at the end. Nobody else writes
-/// the thread's own sessions, so what either side finds of them is known.
+/// Writes, reads and deletes sessions at random, and gives those that must be there at the end.
+/// Nobody else writes the thread's own sessions, so what either side finds of them is known.
 fn churn(side: &dyn Side, pair: &Pair, seed: u64) -> HashMap<String, Vec<u8>> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut model = HashMap::new();
@@ -58,8 +59,8 @@ fn churn(side: &dyn Side, pair: &Pair, seed: u64) -> HashMap<String, Vec<u8>> {
                 model.insert(token, data);
             }
             3 => {
-                // Long ago, because a statement takes the time at which it begins for the present, and may read what was
-                // committed since.
+                // Long ago, because a statement takes the time at which it begins for the present,
+                // and may read what was committed since.
                 side.commit(&token, b"late", Utc::now() - TimeDelta::hours(1));
                 model.remove(&token);
             }
@@ -99,25 +100,26 @@ fn pattern_len(byte: u8) -> usize {
     1 + usize::from(byte) * 37
 }
 
-fn replace_never_takes_back_what_go_committed(place: Place) {
+fn update_never_takes_back_what_go_committed(place: Place) {
     const COMMITS: u32 = 200;
-    const REPLACES: u32 = 300;
+    const UPDATES: u32 = 300;
     let pair = &Pair::new(place);
     let expiry = Utc::now() + TimeDelta::hours(1);
-    // The data is two numbers: how often Go has committed, and how often ours has replaced since then.
-    let data = |commits: u32, replaces: u32| format!("{commits} {replaces}").into_bytes();
+    // The data is two numbers: how often Go has committed, and how often ours has updated it since then.
+    let data = |commits: u32, updates: u32| format!("{commits} {updates}").into_bytes();
     pair.go.commit("token", &data(0, 0), expiry);
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 let mut newest = 0;
-                for _ in 0..REPLACES {
+                for _ in 0..UPDATES {
                     let current = pair.rust.find("token").expect("it is never gone");
-                    let (commits, replaces) = numbers(&current);
+                    let (commits, updates) = numbers(&current);
                     assert!(commits >= newest, "commit {newest} of Go was taken back");
                     newest = commits;
-                    let new = data(commits, replaces + 1);
-                    pair.rust.0.replace("token", &current, &new, expiry).expect("replaces");
+                    let new = data(commits, updates + 1);
+                    let change = Change::new(&new, expiry);
+                    pair.rust.0.update("token", &current, &change).expect("updates");
                 }
             });
         }
@@ -131,13 +133,13 @@ fn replace_never_takes_back_what_go_committed(place: Place) {
 
 fn numbers(data: &[u8]) -> (u32, u32) {
     let text = str::from_utf8(data).expect("two numbers");
-    let (commits, replaces) = text.split_once(' ').expect("two numbers");
-    (commits.parse().expect("a number"), replaces.parse().expect("a number"))
+    let (commits, updates) = text.split_once(' ').expect("two numbers");
+    (commits.parse().expect("a number"), updates.parse().expect("a number"))
 }
 
 fn session_that_go_deleted_is_not_revived(place: Place) {
-    // A bounded number of writes: those of one process that never pause can keep another's waiting for seconds,
-    // because a waiting SQLite looks only now and then whether it is its turn.
+    // A bounded number of writes: those of one process that never pause can keep another's waiting
+    // for seconds, because a waiting SQLite looks only now and then whether it is its turn.
     const WRITES: usize = 20;
     let pair = &Pair::new(place);
     let expiry = Utc::now() + TimeDelta::hours(1);
@@ -148,7 +150,8 @@ fn session_that_go_deleted_is_not_revived(place: Place) {
         thread::scope(|scope| {
             scope.spawn(|| {
                 for _ in 0..WRITES {
-                    ours.replace(token, b"data", b"data", expiry).expect("replaces");
+                    let change = Change::new(b"data", expiry);
+                    ours.update(token, b"data", &change).expect("updates");
                 }
             });
             scope.spawn(|| {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::json;
-use store_core::Error;
+use store_core::{Change, Error, Loaded};
 
 use crate::places::{CLASSIC, CLASSIC_ABROAD_WITHOUT_ZONE, HARDENED, HARDENED_TRUNCATING, Place};
 use crate::sides::{Pair, Side};
@@ -35,7 +35,10 @@ fn of_an_expiry_finer_than_a_microsecond_go_may_keep_one_more() {
             pair.rust.commit("ours", b"", expiry);
             pair.go.commit("Go's", b"", expiry);
             let [ours, theirs] = ["ours", "Go's"].map(|token| {
-                let (_, read) = pair.rust.0.find_with_expiry(token).expect("finds").expect("live");
+                let Loaded::Live { expiry: read, .. } = pair.rust.0.load(token).expect("loads")
+                else {
+                    panic!("it is live");
+                };
                 let seen = pair.go.ask(json!({"Op": "expiry", "Token": token}));
                 assert_eq!(seen["Expiry"].as_str().and_then(|text| text.parse().ok()), Some(read));
                 (read - micros).num_microseconds()
@@ -58,7 +61,7 @@ fn a_token_that_the_classic_table_confuses_shows_ours_no_session_of_go() {
     pair.go.commit("token", b"data", soon());
     assert_eq!(pair.go.find("TOKEN").as_deref(), Some(&b"data"[..]), "Go is confused");
     assert_eq!(pair.rust.find("TOKEN"), None);
-    assert!(!ours.replace("TOKEN", b"data", b"other", soon()).expect("replaces"));
+    assert!(!ours.update("TOKEN", b"data", &Change::new(b"other", soon())).expect("updates"));
     assert!(!ours.touch("TOKEN", Utc::now()).expect("touches"));
     pair.rust.delete("TOKEN");
     let refused = ours.commit("TOKEN", b"other", soon());

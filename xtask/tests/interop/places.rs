@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
-use store_core::{CleanupOptions, SubjectStore};
+use store_core::{CleanupOptions, Store};
 use store_mysql::{MysqlOptions, TableVariant};
 use store_sqlite::SqliteOptions;
 use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions};
@@ -106,7 +106,7 @@ impl Place {
 /// A new, empty database, which goes with this value.
 pub(crate) struct Shared {
     /// Our store on it, which sweeps when it is told to.
-    pub(crate) store: Arc<dyn SubjectStore>,
+    pub(crate) store: Arc<dyn Store>,
     /// What Go calls the driver, and the database.
     pub(crate) go_driver: &'static str,
     pub(crate) go_name: String,

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use store_core::{Store, SubjectStore};
+use store_core::Store;
 
 use crate::places::{Place, Shared};
 
@@ -51,7 +51,7 @@ impl Pair {
 }
 
 /// Our store.
-pub(crate) struct Rust(pub(crate) Arc<dyn SubjectStore>);
+pub(crate) struct Rust(pub(crate) Arc<dyn Store>);
 
 impl Side for Rust {
     fn find(&self, token: &str) -> Option<Vec<u8>> {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::json;
+use store_core::{Change, Loaded, Rotation};
 
 use crate::places::Place;
 use crate::sides::{Pair, Side};
@@ -81,9 +82,12 @@ fn both_write_one_expiry_as_the_same_bits(place: Place) {
         pair.go.commit("Go's", b"", expiry);
         let cut = expiry.trunc_subsecs(place.digits);
         let [ours, theirs] = ["ours", "Go's"].map(|token| {
-            let read = pair.rust.0.find_with_expiry(token).expect("finds");
+            let read = match pair.rust.0.load(token).expect("loads") {
+                Loaded::Live { expiry, .. } => Some(expiry),
+                Loaded::Rotated { .. } | Loaded::Missing => None,
+            };
             let live = Some(cut).filter(|cut| *cut > Utc::now());
-            assert_eq!(read.map(|(_, read)| read), live, "ours reads {token}");
+            assert_eq!(read, live, "ours reads {token}");
             let seen = pair.go.ask(json!({"Op": "expiry", "Token": token}));
             let text = seen["Expiry"].as_str().expect("a text");
             assert_eq!(text.parse(), Ok(cut), "Go reads {token}");
@@ -113,14 +117,28 @@ fn what_only_ours_can_do_works_on_rows_of_go(place: Place) {
     let pair = Pair::new(place);
     let ours = &pair.rust.0;
     pair.go.commit("token", b"one", soon());
-    assert!(ours.replace("token", b"one", b"two", soon()).expect("replaces"));
-    assert!(!ours.replace("token", b"one", b"three", soon()).expect("replaces"));
+    assert!(ours.update("token", b"one", &Change::new(b"two", soon())).expect("updates"));
+    assert!(!ours.update("token", b"one", &Change::new(b"three", soon())).expect("updates"));
     assert!(ours.touch("token", soon()).expect("touches"));
-    assert!(ours.rename("token", "new").expect("renames"));
+    let login = Change::new(b"two", soon())
+        .with_rotation(Rotation::new("new"))
+        .with_subject(Some("user 7"));
+    assert!(ours.update("token", b"two", &login).expect("updates"));
+    assert!(matches!(ours.load("token").expect("loads"), Loaded::Rotated { opens: false, .. }));
+    assert_eq!(ours.find_by_subject("user 7").expect("finds").len(), 1);
     assert_eq!(pair.go.find("token"), None);
     assert_eq!(pair.go.find("new").as_deref(), Some(&b"two"[..]));
     assert!(ours.touch("new", Utc::now() - TimeDelta::seconds(1)).expect("touches"));
     assert_eq!(pair.go.find("new"), None);
+
+    // What Go deletes is gone under each of its tokens, and for its user.
+    ours.create("token", b"one", soon(), Some("user 7")).expect("creates");
+    let rotation = Rotation::new("newest");
+    let change = Change::new(b"one", soon()).with_rotation(rotation);
+    assert!(ours.update("token", b"one", &change).expect("updates"));
+    pair.go.delete("newest");
+    assert_eq!(ours.load("token").expect("loads"), Loaded::Missing);
+    assert!(ours.find_by_subject("user 7").expect("finds").is_empty());
 }
 
 fn expired_sessions_are_found_by_neither(place: Place) {

@@ -1,7 +1,4 @@
-//! The conformance kit can fail: each of these stores breaks a promise, and a claim notices.
-//!
-//! A [`Broken`] store is a sound one with one [`Fault`]. Each test below is named after a claim of the
-//! kit and a fault that it must catch; a store without a fault passes all claims.
+//! A sound store in which one thing is wrong.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -9,217 +6,21 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::mem;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use store_core::conformance::{self, Harness};
 use store_core::{
-    Batch, Cleanup, CleanupOptions, Clock, Error, Limits, MemoryOptions, MemoryStore, Record,
-    Store, SubjectStore, TokenProblem,
+    Batch, Change, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, Loaded,
+    MAX_SUBJECT_LEN, MemoryOptions, OwnedRecord, Record, Store, TokenProblem,
 };
 
-/// Small, so that data at the limit is quick to make.
-const LIMITS: Limits = Limits { max_token_len: 255, max_data_len: 1 << 20 };
-
-/// What is wrong with a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// Nothing: the control.
-    None,
-
-    // Finding.
-    FindForgetsTheExpiry,
-    FindRefusesEmptyTokens,
-    FindRefusesOverlongTokens,
-    FindCutsOverlongTokens,
-    FindGivesAnotherSession,
-    EmptyDataIsMissing,
-    DataIsCutAt64KiB,
-    DataIsMadeUtf8,
-
-    FindWithExpiryForgetsTheExpiry,
-    FindWithExpiryShowsALaterOne,
-    FindWithExpiryGivesOldData,
-
-    // Committing.
-    CommitKeepsTheOldExpiry,
-    CommitKeepsTheOldData,
-    CommitLeavesTheExpiredRow,
-    CommitIgnoresPastExpiries,
-
-    // Tokens.
-    TokensFoldCase,
-    TokensFoldAccents,
-    TokensAreNormalised,
-    TokensAreTrimmed,
-    TokensEndAtNul,
-    TouchFoldsCase,
-    RenameFoldsCase,
-    QuotesBreakTheStatement,
-    DeleteMatchesPatterns,
-
-    // Limits.
-    OverlongTokensAreCut,
-    RenameCutsOverlongTokens,
-    RenameToAnInvalidTokenDeletes,
-    DeleteCutsOverlongTokens,
-    OversizedDataIsCut,
-    OversizedDataWipesTheOld,
-    OversizedDataIsMisreported,
-
-    // Expiries.
-    ExpiryIsRoundedUp,
-    ExpiryIsCutToTheSecond,
-    TouchCutsToTheSecond,
-    FarExpiryWraps,
-    FarExpiryPanics,
-    FarExpiryIsMovedNearer,
-    TouchWrapsFarExpiries,
-    ReplacePanicsAtFarExpiries,
-    EarlyExpiryWraps,
-    EpochMeansNever,
-    OutOfRangeIsReportedTooLate,
-
-    // Replacing.
-    ReplaceCreates,
-    ReplaceRevives,
-    ReplaceIgnoresCurrent,
-    ReplaceFoldsCase,
-    ReplaceDeniesTheSameBytes,
-    ReplaceKeepsTheOldExpiry,
-    ReplaceRoundsUp,
-    ReplaceNeverMatches,
-    ReplaceIsTwoSteps,
-
-    // Touching.
-    TouchCreates,
-    TouchRevives,
-    TouchChangesTheData,
-    TouchDoesNothing,
-    TouchOnlyExtends,
-    TouchMovesAll,
-
-    // Renaming.
-    RenameCopies,
-    RenameDeletesFirst,
-    RenameDeletesLast,
-    RenameOverwrites,
-    RenameChecksFirst,
-    RenameResetsTheExpiry,
-    RenameRevives,
-    RenameOfAMissingSessionFails,
-    RenameFails,
-
-    // Deleting.
-    DeleteOfAMissingSessionFails,
-    DeleteDoesNothing,
-    DeleteTakesEffectLater,
-    DeleteOnlyExpires,
-
-    // Many at once.
-    SomeCommitsAreLost,
-    ValuesAreTorn,
-    ReadsAreStale,
-    FirstCommitsInsertTwice,
-    ContentionIsReported,
-    SweepReportsContention,
-
-    // The cleanup thread.
-    ThreadNeverSweeps,
-    ThreadIsMissing,
-    SweepsAlthoughDisabled,
-    StopSweepsOnceMore,
-    StopWaitsForTheTick,
-    StopLeavesTheThread,
-    StopOnlySignals,
-    StopPanicsTheSecondTime,
-    StopWaitsForTheFirstCallerOnly,
-    StopClosesTheStore,
-    DropLeaksTheThread,
-    SweepIsOneBatch,
-
-    // Sweeping.
-    SweepEndsAfterABatch,
-    SweepHoldsTheLock,
-    SweepRemovesTheLive,
-    SweepMiscounts,
-    SweepRemovesOneBatch,
-    SweepPicksFirst,
-
-    // Walking.
-    WalkShowsTheExpired,
-    WalkShowsOneTwice,
-    WalkSkipsAtPages,
-    WalkIgnoresTheBreak,
-    WalkHoldsALock,
-    WalkInOrderOfTokens,
-    CommitMovesToTheEnd,
-    AllShowsOne,
-
-    // Subjects.
-    SubjectsFoldCase,
-    SetSubjectCreates,
-    SetSubjectRevives,
-    SetSubjectAddsAnother,
-    RenameLosesTheSubject,
-    FindBySubjectShowsTheExpired,
-    DeleteBySubjectTakesAll,
-    DeleteBySubjectOnlyUnties,
-    OverlongSubjectsAreCut,
-
-    // Secrets.
-    ErrorsNameTheToken,
-    DebugShowsTheToken,
-    DebugShowsTheData,
-    CommitLogsTheToken,
-    FindLogsTheToken,
-    ReplaceLogsTheData,
-    TouchLogsTheToken,
-    RenameLogsTheToken,
-    DeleteLogsTheToken,
-    WalkLogsTheToken,
-    SweepLogsTheToken,
-}
-
-impl Fault {
-    /// Whether the store with this fault stops answering, which costs the patience.
-    fn hangs(self) -> bool {
-        matches!(
-            self,
-            Self::StopWaitsForTheTick
-                | Self::SweepEndsAfterABatch
-                | Self::SweepHoldsTheLock
-                | Self::WalkHoldsALock
-        )
-    }
-}
-
-/// Opens stores with one fault.
-struct Faulty(Fault);
-
-impl Harness for Faulty {
-    type Store = Broken;
-
-    fn store(&self, cleanup: CleanupOptions) -> Broken {
-        Broken::open(self.0, cleanup).expect("a thread is to be had")
-    }
-
-    fn stop_cleanup(store: &Broken) {
-        store.stop_cleanup();
-    }
-
-    fn limits(&self) -> Limits {
-        LIMITS
-    }
-
-    fn patience(&self) -> Duration {
-        if self.0.hangs() { Duration::from_millis(300) } else { Duration::from_secs(60) }
-    }
-}
+use crate::fault::Fault;
+use crate::journal::{Journaled, Writing};
+use crate::{FILE_LIMITS, LIMITS, lock};
 
 type Cache = HashMap<(u64, String), Option<Vec<u8>>>;
 
@@ -254,11 +55,11 @@ fn pretending<T>(now: DateTime<Utc>, run: impl FnOnce() -> T) -> T {
 }
 
 /// Runs something for which nothing has expired yet.
-fn forgetting_expiries<T>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn forgetting_expiries<T>(run: impl FnOnce() -> T) -> T {
     pretending(DateTime::<Utc>::MIN_UTC, run)
 }
 
-fn in_an_hour() -> DateTime<Utc> {
+pub(crate) fn in_an_hour() -> DateTime<Utc> {
     Utc::now() + TimeDelta::hours(1)
 }
 
@@ -266,31 +67,27 @@ fn cut_to_the_second(expiry: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp(expiry.timestamp(), 0).unwrap_or(expiry)
 }
 
-fn round_up_to_the_second(expiry: DateTime<Utc>) -> DateTime<Utc> {
+pub(crate) fn round_up_to_the_second(expiry: DateTime<Utc>) -> DateTime<Utc> {
     cut_to_the_second(expiry + TimeDelta::nanoseconds(999_999_999))
 }
 
 /// Beyond what databases with four digits for the year can hold.
-fn is_far(expiry: DateTime<Utc>) -> bool {
+pub(crate) fn is_far(expiry: DateTime<Utc>) -> bool {
     expiry.timestamp() >= 253_402_300_800
 }
 
-fn too_far(expiry: DateTime<Utc>) -> Error {
+pub(crate) fn too_far(expiry: DateTime<Utc>) -> Error {
     let (earliest, latest) = (DateTime::UNIX_EPOCH, in_an_hour());
     Error::ExpiryOutOfRange { expiry, earliest, latest }
 }
 
-fn cut_to_limit(token: &str) -> &str {
+pub(crate) fn cut_to_limit(token: &str) -> &str {
     token.get(..LIMITS.max_token_len).unwrap_or(token)
 }
 
 /// Lets other threads into the gap between two steps that should be one.
-fn pause() {
+pub(crate) fn pause() {
     thread::sleep(Duration::from_micros(300));
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A lock that can be held from one call to the next.
@@ -313,10 +110,12 @@ impl Gate {
 }
 
 /// A sound store in which one thing is wrong.
-struct Broken {
-    fault: Fault,
+pub(crate) struct Broken {
+    pub(crate) fault: Fault,
     id: u64,
-    inner: Arc<MemoryStore>,
+    /// Whether other processes use it.
+    is_shared: bool,
+    pub(crate) inner: Arc<Journaled>,
     /// Takes the place of the inner store's thread where that is at fault.
     cleanup: Option<Cleanup>,
     is_disabled: bool,
@@ -328,18 +127,53 @@ struct Broken {
     leftovers: AtomicU64,
     inserted: Mutex<HashSet<String>>,
     inserted_twice: Mutex<HashSet<String>>,
+    pub(crate) notes: Mutex<Notes>,
+}
+
+/// What a store at fault keeps for itself.
+#[derive(Default)]
+pub(crate) struct Notes {
+    /// The new token of each rotation, by the old one.
+    pub(crate) next: HashMap<String, String>,
+    /// Whether a rotation let the old token open the session, by the old one.
+    pub(crate) opens: HashMap<String, bool>,
+    /// The same by the new one.
+    pub(crate) last_opens: HashMap<String, bool>,
+    /// Rotations that failed.
+    pub(crate) failed: HashMap<String, String>,
+    /// Old tokens that a sweep has forgotten.
+    pub(crate) forgotten: HashSet<String>,
+    /// The subject that each token got last.
+    pub(crate) subjects: HashMap<String, String>,
+    /// Tokens with subjects that they had before.
+    pub(crate) earlier: HashSet<(String, String)>,
+    /// Subjects of updates that were refused.
+    pub(crate) refused: HashMap<String, String>,
 }
 
 impl Broken {
-    fn open(fault: Fault, options: CleanupOptions) -> Result<Self, Error> {
+    /// Opens the store in memory, or on a journal.
+    pub(crate) fn open(
+        fault: Fault,
+        options: CleanupOptions,
+        journal: Option<&Path>,
+    ) -> Result<Self, Error> {
         let batch_size = options.batch_size();
+        let writing = match fault {
+            Fault::WritesAreBuffered => Writing::Buffered,
+            Fault::GraceIsCountedPerProcess => Writing::WithoutGrace,
+            _ => Writing::AtOnce,
+        };
         let inner = |cleanup| {
-            MemoryOptions::new()
+            let memory = MemoryOptions::new()
                 .with_cleanup(cleanup)
-                .with_limits(LIMITS)
+                .with_limits(if journal.is_some() { FILE_LIMITS } else { LIMITS })
                 .with_clock(Arc::new(PretendedClock))
-                .build()
-                .map(Arc::new)
+                .build()?;
+            Ok::<_, Error>(Arc::new(match journal {
+                Some(path) => Journaled::open(memory, path, writing),
+                None => Journaled::in_memory(memory),
+            }))
         };
         let is_disabled =
             !Cleanup::start(options.clone(), || Ok(Batch { removed: 0, more: false }))?
@@ -368,6 +202,7 @@ impl Broken {
         };
         Ok(Self {
             fault,
+            is_shared: journal.is_some(),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             inner,
             cleanup,
@@ -379,10 +214,11 @@ impl Broken {
             leftovers: AtomicU64::new(0),
             inserted: Mutex::default(),
             inserted_twice: Mutex::default(),
+            notes: Mutex::default(),
         })
     }
 
-    fn stop_cleanup(&self) {
+    fn stop_wrongly(&self) {
         let is_again = self.is_stopped.swap(true, Ordering::AcqRel);
         match self.fault {
             Fault::StopWaitsForTheTick => loop {
@@ -415,6 +251,11 @@ impl Broken {
         }
     }
 
+    /// Lets other threads into a gap, or a parent that is about to kill this process.
+    pub(crate) fn pause(&self) {
+        if self.is_shared { thread::sleep(Duration::from_millis(3)) } else { pause() }
+    }
+
     /// What every operation but a find begins with.
     fn begin(&self) -> Result<(), Error> {
         if self.fault == Fault::StopClosesTheStore && self.is_stopped.load(Ordering::Acquire) {
@@ -434,6 +275,19 @@ impl Broken {
             Fault::TokensEndAtNul => token.split('\0').next().unwrap_or_default().into(),
             Fault::OverlongTokensAreCut => cut_to_limit(token).into(),
             _ => token.into(),
+        }
+    }
+
+    /// What the store makes of a subject.
+    fn subject<'a>(&self, subject: &'a str) -> Cow<'a, str> {
+        match self.fault {
+            Fault::SubjectsFoldCase => subject.to_ascii_lowercase().into(),
+            Fault::OverlongSubjectsAreCut => {
+                let longest = MAX_SUBJECT_LEN.min(subject.len());
+                let end = (0..=longest).rev().find(|&end| subject.is_char_boundary(end));
+                subject[..end.unwrap_or_default()].into()
+            }
+            _ => subject.into(),
         }
     }
 
@@ -468,7 +322,7 @@ impl Broken {
     }
 
     /// The data and expiry of a session, also of an expired one.
-    fn row(&self, token: &str) -> Result<Option<Row>, Error> {
+    pub(crate) fn row(&self, token: &str) -> Result<Option<Row>, Error> {
         let mut row = None;
         forgetting_expiries(|| {
             self.inner.for_each(&mut |record| {
@@ -482,7 +336,7 @@ impl Broken {
     }
 
     /// Makes this thread read again what it has changed itself.
-    fn forget_cached(&self, token: &str) {
+    pub(crate) fn forget_cached(&self, token: &str) {
         if self.fault == Fault::ReadsAreStale {
             pause();
             CACHE.with_borrow_mut(|cache| cache.remove(&(self.id, token.to_owned())));
@@ -529,7 +383,7 @@ impl Broken {
 }
 
 /// The tokens of some expired sessions, as they are now.
-fn expired_tokens(store: &MemoryStore, max: usize) -> Result<Vec<String>, Error> {
+fn expired_tokens(store: &Journaled, max: usize) -> Result<Vec<String>, Error> {
     let now = Utc::now();
     let mut tokens = Vec::new();
     forgetting_expiries(|| {
@@ -544,12 +398,7 @@ fn expired_tokens(store: &MemoryStore, max: usize) -> Result<Vec<String>, Error>
 }
 
 /// A batch on a cleanup thread that is at fault.
-fn remove_batch(
-    store: &MemoryStore,
-    gate: &Gate,
-    fault: Fault,
-    max: usize,
-) -> Result<Batch, Error> {
+fn remove_batch(store: &Journaled, gate: &Gate, fault: Fault, max: usize) -> Result<Batch, Error> {
     match fault {
         Fault::ThreadNeverSweeps => return Ok(Batch { removed: 0, more: false }),
         Fault::SweepIsOneBatch => {
@@ -575,21 +424,6 @@ fn remove_batch(
 }
 
 impl Store for Broken {
-    fn find_with_expiry(&self, token: &str) -> Result<Option<Row>, Error> {
-        let token = &*self.token(token);
-        let find = || self.inner.find_with_expiry(token);
-        match self.fault {
-            Fault::FindWithExpiryForgetsTheExpiry => forgetting_expiries(find),
-            Fault::FindWithExpiryShowsALaterOne => {
-                Ok(find()?.map(|(data, expiry)| (data, expiry + TimeDelta::milliseconds(2))))
-            }
-            Fault::FindWithExpiryGivesOldData => {
-                Ok(find()?.map(|(_, expiry)| (b"data".into(), expiry)))
-            }
-            _ => find(),
-        }
-    }
-
     fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
         let token = &*self.token(token);
         match self.fault {
@@ -618,12 +452,17 @@ impl Store for Broken {
                 self.gate.pass();
                 self.inner.find(token)
             }
+            Fault::FindFollowsRotations => self.inner.find(&self.newest(token)?),
             Fault::FindLogsTheToken => {
                 log::trace!("looking for {token}");
                 self.inner.find(token)
             }
             _ => self.inner.find(token),
         }
+    }
+
+    fn load(&self, token: &str) -> Result<Loaded, Error> {
+        self.load_wrongly(&self.token(token))
     }
 
     fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
@@ -702,63 +541,49 @@ impl Store for Broken {
             _ => {}
         }
         self.forget_cached(token);
-        self.inner.commit(token, data, expiry)
+        let is_new = self.inner.find(token)?.is_none();
+        self.inner.commit(token, data, expiry)?;
+        let subject = match self.fault {
+            Fault::CommitClearsTheSubject => None,
+            Fault::SubjectOutlivesTheSession if is_new => {
+                lock(&self.notes).subjects.get(token).cloned()
+            }
+            Fault::RefusedSubjectIsKept if is_new => lock(&self.notes).refused.get(token).cloned(),
+            _ => return Ok(()),
+        };
+        let change = Change::new(data, expiry).with_subject(subject.as_deref());
+        self.inner.update(token, data, &change).map(drop)
     }
 
-    fn replace(
+    fn create(
         &self,
         token: &str,
-        current: &[u8],
         data: &[u8],
         expiry: DateTime<Utc>,
-    ) -> Result<bool, Error> {
+        subject: Option<&str>,
+    ) -> Result<(), Error> {
         self.begin()?;
-        let (token, current, data) = (&*self.token(token), &*self.data(current), &*self.data(data));
-        let mut expiry = self.expiry(expiry);
-        match self.fault {
-            Fault::ReplaceCreates if self.row(token)?.is_none() => {
-                self.inner.commit(token, data, expiry)?;
-                return Ok(true);
-            }
-            Fault::ReplaceRevives => {
-                return forgetting_expiries(|| self.inner.replace(token, current, data, expiry));
-            }
-            Fault::ReplaceIgnoresCurrent => {
-                let Some(current) = self.inner.find(token)? else { return Ok(false) };
-                return self.inner.replace(token, &current, data, expiry);
-            }
-            Fault::ReplaceFoldsCase => {
-                let Some(found) = self.inner.find(token)? else { return Ok(false) };
-                return Ok(found.eq_ignore_ascii_case(current)
-                    && self.inner.replace(token, &found, data, expiry)?);
-            }
-            Fault::ReplaceDeniesTheSameBytes => {
-                return Ok(self.inner.replace(token, current, data, expiry)? && data != current);
-            }
-            Fault::ReplaceKeepsTheOldExpiry => {
-                expiry = self.row(token)?.map_or(expiry, |(_, expiry)| expiry);
-            }
-            Fault::ReplaceRoundsUp => expiry = round_up_to_the_second(expiry),
-            Fault::ReplaceNeverMatches => return Ok(false),
-            Fault::ReplaceIsTwoSteps => {
-                if self.inner.find(token)?.as_deref() != Some(current) {
-                    return Ok(false);
-                }
-                pause();
-                self.inner.commit(token, data, expiry)?;
-                return Ok(true);
-            }
-            Fault::OutOfRangeIsReportedTooLate if is_far(expiry) => return Err(too_far(expiry)),
-            Fault::ReplacePanicsAtFarExpiries => {
-                assert!(!is_far(expiry), "attempt to add with overflow");
-            }
-            Fault::ReplaceLogsTheData => {
-                log::trace!("replacing {}", String::from_utf8_lossy(current));
-            }
-            _ => {}
+        let subject = subject.map(|subject| self.subject(subject));
+        let (token, data) = (&*self.token(token), &*self.data(data));
+        self.create_wrongly(token, data, self.expiry(expiry), subject.as_deref())
+    }
+
+    fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {
+        self.begin()?;
+        let mut change = change.to_static();
+        change.data = self.data(&change.data).into_owned().into();
+        change.expiry = self.expiry(change.expiry);
+        if let Some(rotation) = &mut change.rotation {
+            rotation.new_token = self.token(&rotation.new_token).into_owned().into();
         }
-        self.forget_cached(token);
-        self.inner.replace(token, current, data, expiry)
+        if let Some(Some(subject)) = &mut change.subject {
+            *subject = self.subject(subject).into_owned().into();
+        }
+        for absorbed in &mut change.absorbed {
+            absorbed.token = self.token(&absorbed.token).into_owned().into();
+            absorbed.data = self.data(&absorbed.data).into_owned().into();
+        }
+        self.update_wrongly(&self.token(token), &self.data(current), change)
     }
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
@@ -801,61 +626,19 @@ impl Store for Broken {
                 }
                 return Ok(is_live);
             }
+            Fault::TouchFollowsRotations => {
+                return self.inner.touch(&self.newest(token)?, expiry);
+            }
+            Fault::TouchClearsTheSubject => {
+                let Some(data) = self.inner.find(token)? else { return Ok(false) };
+                let change = Change::new(&data, expiry).with_subject(None);
+                return self.inner.update(token, &data, &change);
+            }
             Fault::TouchLogsTheToken => log::trace!("touching {token}"),
             _ => {}
         }
         self.forget_cached(token);
         self.inner.touch(token, expiry)
-    }
-
-    fn rename(&self, token: &str, new_token: &str) -> Result<bool, Error> {
-        self.begin()?;
-        let (token, new_token) = (&*self.token(token), &*self.token(new_token));
-        match self.fault {
-            Fault::RenameFoldsCase => {
-                let tokens = self.inner.all()?.into_keys();
-                let first = tokens.filter(|other| other.eq_ignore_ascii_case(token)).min();
-                return self.inner.rename(first.as_deref().unwrap_or(token), new_token);
-            }
-            Fault::RenameCutsOverlongTokens => {
-                return self.inner.rename(token, cut_to_limit(new_token));
-            }
-            Fault::RenameLosesTheSubject => {
-                let renamed = self.inner.rename(token, new_token)?;
-                if renamed {
-                    self.inner.set_subject(new_token, None)?;
-                }
-                return Ok(renamed);
-            }
-            Fault::RenameToAnInvalidTokenDeletes if LIMITS.check_token(new_token).is_err() => {
-                self.inner.delete(token)?;
-            }
-            Fault::RenameCopies
-            | Fault::RenameDeletesFirst
-            | Fault::RenameDeletesLast
-            | Fault::RenameOverwrites
-            | Fault::RenameChecksFirst
-            | Fault::RenameResetsTheExpiry => {
-                return self.rename_in_steps(token, new_token);
-            }
-            Fault::RenameRevives => {
-                return forgetting_expiries(|| self.inner.rename(token, new_token));
-            }
-            Fault::RenameOfAMissingSessionFails => {
-                if !self.inner.rename(token, new_token)? {
-                    return Err(Error::backend("no such session"));
-                }
-                return Ok(true);
-            }
-            Fault::RenameFails => {
-                return Err(Error::Contended { source: "deadlock found".into() });
-            }
-            Fault::RenameLogsTheToken => log::trace!("renaming {token}"),
-            _ => {}
-        }
-        self.forget_cached(token);
-        self.forget_cached(new_token);
-        self.inner.rename(token, new_token)
     }
 
     fn delete(&self, token: &str) -> Result<(), Error> {
@@ -880,6 +663,9 @@ impl Store for Broken {
             Fault::DeleteOnlyExpires => {
                 return self.inner.touch(token, DateTime::UNIX_EPOCH).map(drop);
             }
+            Fault::DeleteFollowsNoRotation
+            | Fault::DeleteFollowsOneRotation
+            | Fault::DeleteFollowsInTwoSteps => return self.delete_following(token),
             Fault::DeleteLogsTheToken => log::trace!("deleting {token}"),
             _ => {}
         }
@@ -898,6 +684,14 @@ impl Store for Broken {
             }
             Fault::SweepRemovesTheLive => {
                 pretending(Utc::now() + TimeDelta::hours(2), || self.inner.delete_expired())
+            }
+            Fault::SweepForgetsRotations => {
+                let mut notes = lock(&self.notes);
+                notes.forgotten = notes.next.keys().cloned().collect();
+                self.inner.delete_expired()
+            }
+            Fault::SweepCountsRotations => {
+                Ok(self.inner.delete_expired()? + lock(&self.notes).next.len() as u64)
             }
             Fault::SweepMiscounts => Ok(self.inner.delete_expired()?.min(1)),
             Fault::SweepRemovesOneBatch | Fault::SweepPicksFirst => {
@@ -972,106 +766,38 @@ impl Store for Broken {
         })?;
         Ok(sessions)
     }
-}
 
-impl Broken {
-    /// A rename made of other operations.
-    fn rename_in_steps(&self, token: &str, new_token: &str) -> Result<bool, Error> {
-        LIMITS.check_token(new_token)?;
-        let Some(data) = self.inner.find(token)? else { return Ok(false) };
-        let Some((_, mut expiry)) = self.row(token)? else { return Ok(false) };
-        if token == new_token {
-            return Ok(true);
-        }
-        if self.fault != Fault::RenameOverwrites && self.inner.find(new_token)?.is_some() {
-            return Err(Error::TokenTaken);
-        }
+    fn count(&self) -> Result<u64, Error> {
+        self.begin()?;
         match self.fault {
-            Fault::RenameDeletesFirst => {
-                self.inner.delete(token)?;
-                pause();
-                self.inner.commit(new_token, &data, expiry)?;
-                return Ok(true);
+            Fault::CountIncludesTheExpired => forgetting_expiries(|| self.inner.count()),
+            Fault::CountIncludesOldTokens => {
+                Ok(self.inner.count()? + lock(&self.notes).next.len() as u64)
             }
-            Fault::RenameChecksFirst => {
-                pause();
-                self.inner.delete(new_token)?;
-                return self.inner.rename(token, new_token);
-            }
-            Fault::RenameResetsTheExpiry => expiry = in_an_hour(),
-            _ => {}
-        }
-        self.inner.commit(new_token, &data, expiry)?;
-        if self.fault == Fault::RenameDeletesLast {
-            pause();
-        }
-        if self.fault != Fault::RenameCopies {
-            self.inner.delete(token)?;
-        }
-        Ok(true)
-    }
-}
-
-impl Broken {
-    /// What the store makes of a subject.
-    fn subject<'a>(&self, subject: &'a str) -> Cow<'a, str> {
-        match self.fault {
-            Fault::SubjectsFoldCase => subject.to_ascii_lowercase().into(),
-            Fault::OverlongSubjectsAreCut => {
-                let longest = store_core::MAX_SUBJECT_LEN.min(subject.len());
-                let end = (0..=longest).rev().find(|&end| subject.is_char_boundary(end));
-                let end = end.unwrap_or_default();
-                subject[..end].into()
-            }
-            _ => subject.into(),
+            _ => self.inner.count(),
         }
     }
-}
 
-impl SubjectStore for Broken {
-    fn set_subject(&self, token: &str, subject: Option<&str>) -> Result<bool, Error> {
-        let subject = subject.map(|subject| self.subject(subject));
-        let subject = subject.as_deref();
-        match self.fault {
-            Fault::SetSubjectCreates if self.inner.find(token)?.is_none() && !token.is_empty() => {
-                self.inner.commit(
-                    token.get(..LIMITS.max_token_len).unwrap_or(token),
-                    b"",
-                    in_an_hour(),
-                )?;
-            }
-            Fault::SetSubjectRevives => {
-                return forgetting_expiries(|| self.inner.set_subject(token, subject));
-            }
-            Fault::SetSubjectAddsAnother if subject.is_some() => {
-                self.inner.commit(&format!("{token}-tie"), b"", in_an_hour())?;
-                self.inner.set_subject(&format!("{token}-tie"), subject)?;
-            }
-            _ => {}
-        }
-        self.inner.set_subject(token, subject)
-    }
-
-    fn find_by_subject(&self, subject: &str) -> Result<Vec<String>, Error> {
-        let find = || self.inner.find_by_subject(&self.subject(subject));
-        match self.fault {
-            Fault::FindBySubjectShowsTheExpired => forgetting_expiries(find),
-            _ => find(),
-        }
+    fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error> {
+        self.begin()?;
+        self.find_by_subject_wrongly(&self.subject(subject))
     }
 
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
-        let subject = &*self.subject(subject);
-        match self.fault {
-            Fault::DeleteBySubjectTakesAll => self.inner.delete_by_subject(subject, None),
-            Fault::DeleteBySubjectOnlyUnties => {
-                let tokens = self.inner.find_by_subject(subject)?;
-                let tokens = tokens.iter().filter(|token| Some(&***token) != except);
-                let untied: Result<Vec<_>, _> =
-                    tokens.map(|token| self.inner.set_subject(token, None)).collect();
-                Ok(untied?.len() as u64)
-            }
-            _ => self.inner.delete_by_subject(subject, except),
+        self.begin()?;
+        let except = except.map(|except| self.token(except));
+        self.delete_by_subject_wrongly(&self.subject(subject), except.as_deref())
+    }
+
+    fn stop_cleanup(&self) {
+        self.stop_wrongly();
+    }
+
+    fn cleanup_statistics(&self) -> CleanupStatistics {
+        match (self.fault, &self.cleanup) {
+            (Fault::StatisticsAreEmpty, _) => CleanupStatistics::default(),
+            (_, Some(cleanup)) => cleanup.statistics(),
+            (_, None) => self.inner.cleanup_statistics(),
         }
     }
 }
@@ -1095,119 +821,4 @@ impl Drop for Broken {
             mem::forget(Arc::clone(&self.inner));
         }
     }
-}
-
-/// The claim must fail for a store with this fault, and by hanging only where the fault is a hang.
-fn assert_caught(fault: Fault, claim: impl FnOnce(&Faulty)) {
-    let Err(panic) = catch_unwind(AssertUnwindSafe(|| claim(&Faulty(fault)))) else {
-        panic!("the claim holds for a store with the fault {fault:?}");
-    };
-    let message = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or_default();
-    assert_eq!(message.contains("did not end within"), fault.hangs(), "caught by: {message}");
-}
-
-/// Makes a test of each fault behind a claim: that the claim catches it.
-macro_rules! claims_catch_faults {
-    ($($claim:ident: $($fault:ident)+;)+) => {$(
-        #[expect(non_snake_case, reason = "the tests are named as the faults")]
-        mod $claim {
-            use super::{Fault, assert_caught, conformance};
-            $(
-                #[test]
-                fn $fault() {
-                    assert_caught(Fault::$fault, conformance::$claim);
-                }
-            )+
-        }
-    )+};
-}
-
-claims_catch_faults! {
-    missing_sessions_are_not_found: FindGivesAnotherSession DeleteDoesNothing;
-    expired_session_is_not_found: FindForgetsTheExpiry WalkShowsTheExpired;
-    impossible_tokens_are_not_found:
-        FindRefusesEmptyTokens FindRefusesOverlongTokens DeleteOfAMissingSessionFails
-        RenameOfAMissingSessionFails;
-    data_comes_back_byte_for_byte: DataIsCutAt64KiB DataIsMadeUtf8 EmptyDataIsMissing;
-    commit_overwrites_data_and_expiry:
-        CommitKeepsTheOldExpiry CommitKeepsTheOldData ExpiryIsRoundedUp;
-    commit_over_an_expired_session_leaves_one: CommitLeavesTheExpiredRow SweepRemovesTheLive;
-    commit_in_the_past_leaves_nothing_findable: CommitIgnoresPastExpiries CommitKeepsTheOldExpiry;
-    tokens_are_compared_byte_for_byte:
-        TokensFoldCase TokensFoldAccents TokensAreNormalised TokensAreTrimmed TokensEndAtNul
-        TouchFoldsCase RenameFoldsCase TouchMovesAll;
-    hostile_tokens_are_data: QuotesBreakTheStatement DeleteMatchesPatterns;
-    invalid_tokens_are_refused:
-        OverlongTokensAreCut RenameCutsOverlongTokens RenameToAnInvalidTokenDeletes
-        FindCutsOverlongTokens DeleteCutsOverlongTokens;
-    oversized_data_is_refused_and_changes_nothing:
-        OversizedDataIsCut OversizedDataWipesTheOld OversizedDataIsMisreported;
-    find_with_expiry_agrees_with_find:
-        FindWithExpiryForgetsTheExpiry FindWithExpiryShowsALaterOne FindWithExpiryGivesOldData;
-    expiry_is_kept_to_the_millisecond:
-        ExpiryIsRoundedUp ExpiryIsCutToTheSecond TouchCutsToTheSecond ReplaceRoundsUp;
-    extreme_expiries_do_no_harm:
-        FarExpiryWraps FarExpiryPanics FarExpiryIsMovedNearer TouchWrapsFarExpiries
-        ReplacePanicsAtFarExpiries EarlyExpiryWraps EpochMeansNever OutOfRangeIsReportedTooLate;
-    replace_needs_the_current_data:
-        ReplaceIgnoresCurrent ReplaceFoldsCase ReplaceDeniesTheSameBytes ReplaceKeepsTheOldExpiry
-        ReplaceNeverMatches;
-    replace_never_creates_or_revives: ReplaceCreates ReplaceRevives;
-    one_of_many_racing_replaces_wins: ReplaceIsTwoSteps ReplaceIgnoresCurrent;
-    touch_moves_the_expiry_alone: TouchChangesTheData TouchDoesNothing TouchOnlyExtends;
-    touch_never_creates_or_revives: TouchCreates TouchRevives;
-    rename_moves_the_whole_session: RenameCopies RenameResetsTheExpiry;
-    rename_to_a_taken_token_changes_nothing: RenameOverwrites;
-    rename_of_a_missing_session_is_false: RenameOfAMissingSessionFails RenameRevives RenameCopies;
-    rename_is_seen_as_one_step: RenameDeletesFirst RenameDeletesLast RenameFails;
-    one_of_many_racing_renames_wins: RenameChecksFirst RenameCopies;
-    delete_is_final_and_idempotent:
-        DeleteOfAMissingSessionFails DeleteDoesNothing DeleteTakesEffectLater DeleteOnlyExpires;
-    stores_are_shared_and_object_safe: AllShowsOne;
-    random_operations_follow_the_model:
-        SomeCommitsAreLost TouchMovesAll RenameCopies ReplaceNeverMatches FindForgetsTheExpiry;
-    concurrent_histories_are_linearizable:
-        ReadsAreStale ValuesAreTorn ReplaceIsTwoSteps RenameDeletesFirst SweepReportsContention;
-    first_commits_of_one_token_leave_one_session: FirstCommitsInsertTwice;
-    contention_is_waited_out: ContentionIsReported ReplaceIsTwoSteps ReplaceNeverMatches;
-    cleanup_sweeps_when_told: ThreadNeverSweeps ThreadIsMissing;
-    disabled_cleanup_never_sweeps: SweepsAlthoughDisabled StopSweepsOnceMore;
-    stop_is_prompt_and_idempotent:
-        StopWaitsForTheTick StopLeavesTheThread StopOnlySignals StopPanicsTheSecondTime
-        StopClosesTheStore;
-    stop_may_be_called_by_many_threads:
-        StopWaitsForTheTick StopLeavesTheThread StopPanicsTheSecondTime
-        StopWaitsForTheFirstCallerOnly;
-    stop_ends_a_sweep_after_its_batch: SweepIsOneBatch;
-    dropping_the_store_stops_the_thread: DropLeaksTheThread;
-    sweep_removes_the_expired_and_only_those:
-        SweepRemovesTheLive SweepMiscounts SweepRemovesOneBatch;
-    sweep_gives_way_between_batches: SweepHoldsTheLock SweepEndsAfterABatch;
-    sweep_never_removes_a_renewed_session: SweepPicksFirst SweepRemovesTheLive;
-    walk_sees_each_live_session_once: WalkShowsTheExpired WalkShowsOneTwice WalkSkipsAtPages;
-    walk_sees_renamed_and_rewritten_sessions_once: WalkInOrderOfTokens CommitMovesToTheEnd;
-    subject_finds_its_live_sessions: SetSubjectAddsAnother;
-    subject_follows_a_rename: RenameLosesTheSubject;
-    subject_ends_with_the_session: DeleteOnlyExpires FindBySubjectShowsTheExpired;
-    setting_a_subject_never_creates_or_revives: SetSubjectCreates SetSubjectRevives;
-    deleting_by_subject_removes_all_but_one: DeleteBySubjectTakesAll DeleteBySubjectOnlyUnties;
-    subjects_are_compared_byte_for_byte: SubjectsFoldCase OverlongSubjectsAreCut;
-    racing_log_ins_and_log_outs_leave_a_true_index: RenameLosesTheSubject;
-    walk_stops_early: WalkIgnoresTheBreak;
-    walk_holds_no_lock: WalkHoldsALock;
-    secrets_stay_out_of_errors_logs_and_debug_output:
-        ErrorsNameTheToken DebugShowsTheToken DebugShowsTheData CommitLogsTheToken
-        FindLogsTheToken ReplaceLogsTheData TouchLogsTheToken RenameLogsTheToken
-        DeleteLogsTheToken WalkLogsTheToken SweepLogsTheToken;
-}
-
-mod no_fault {
-    use super::{Fault, Faulty};
-
-    store_core::conformance_tests!(Faulty(Fault::None));
-    store_core::subject_conformance_tests!(Faulty(Fault::None));
 }

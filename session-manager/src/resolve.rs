@@ -1,0 +1,69 @@
+//! From a key to the session that it names now.
+
+use chrono::{DateTime, Utc};
+use store_core::Loaded;
+
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::manager::SessionManager;
+use crate::token::SessionKey;
+use crate::values::Content;
+
+/// What a key names.
+pub(crate) enum Resolved {
+    /// A session that this manager can go on with.
+    Live(Found),
+    /// A session that was renewed a moment ago, and that the key opens no more.
+    Superseded,
+    /// A session that nobody can go on with, or that this version can't read.
+    Unusable,
+    /// Nothing of this manager's.
+    Missing,
+}
+
+/// A live session.
+pub(crate) struct Found {
+    /// Its newest key, which may not be the one that was asked for.
+    pub(crate) key: SessionKey,
+    pub(crate) data: Vec<u8>,
+    pub(crate) content: Content,
+    pub(crate) expiry: DateTime<Utc>,
+}
+
+impl<C: Codec> SessionManager<C> {
+    /// Loads the session that a key names, under its newest key if the key may still open it. What isn't
+    /// [`Resolved::Live`] is reported, but for what is missing.
+    pub(crate) fn resolve(&self, mut key: SessionKey) -> Result<Resolved, Error> {
+        loop {
+            match self.store.load(key.as_str())? {
+                Loaded::Live { data, expiry } => return Ok(self.read(key, data, expiry)),
+                // Each round means that another request has rotated the session since the round before.
+                Loaded::Rotated { token, opens: true } => key = SessionKey::from_store(&token),
+                Loaded::Rotated { opens: false, .. } => {
+                    self.report(EventKind::Lost, &key);
+                    return Ok(Resolved::Superseded);
+                }
+                Loaded::Missing => return Ok(Resolved::Missing),
+            }
+        }
+    }
+
+    fn read(&self, key: SessionKey, data: Vec<u8>, expiry: DateTime<Utc>) -> Resolved {
+        let Ok(decoded) = self.codec.decode(&data) else {
+            self.report(EventKind::Poisoned, &key);
+            return Resolved::Unusable;
+        };
+        let content = Content::stored(decoded);
+        if !self.owns(&content, &data) {
+            return Resolved::Missing;
+        }
+        if content.deadline <= self.now() {
+            self.report(EventKind::Expired, &key);
+            // The clocks of the manager and of the store differ, or a `touch` has moved the expiry
+            // past a deadline that another request had just moved nearer.
+            return Resolved::Unusable;
+        }
+        Resolved::Live(Found { key, data, content, expiry })
+    }
+}

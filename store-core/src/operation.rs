@@ -1,0 +1,118 @@
+//! What a store writes, as pieces of work that any thread can do.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::Change;
+
+/// A write of the [`Store`](crate::Store) trait, checked: the work of writers who share transactions
+/// through [`GroupCommit`](crate::GroupCommit).
+///
+/// Its `Debug` output shows neither tokens nor data.
+///
+/// # Examples
+/// ```
+/// use store_core::Operation;
+///
+/// let delete = Operation::Delete { token: "token".into() };
+/// let for_another_thread: Operation<'static> = delete.to_static();
+/// assert_eq!(format!("{for_another_thread:?}"), "Delete");
+/// ```
+pub enum Operation<'a> {
+    /// [`Store::commit`](crate::Store::commit)
+    Commit {
+        /// The session's token.
+        token: Cow<'a, str>,
+        /// The data that it has afterwards.
+        data: Cow<'a, [u8]>,
+        /// When it expires.
+        expiry: DateTime<Utc>,
+    },
+    /// [`Store::create`](crate::Store::create)
+    Create {
+        /// The session's token.
+        token: Cow<'a, str>,
+        /// The data that it has afterwards.
+        data: Cow<'a, [u8]>,
+        /// When it expires.
+        expiry: DateTime<Utc>,
+        /// Its subject.
+        subject: Option<Cow<'a, str>>,
+    },
+    /// [`Store::update`](crate::Store::update)
+    Update {
+        /// The session's token.
+        token: Cow<'a, str>,
+        /// The data that it must have.
+        current: Cow<'a, [u8]>,
+        /// What happens to it.
+        change: Cow<'a, Change<'a>>,
+    },
+    /// [`Store::touch`](crate::Store::touch)
+    Touch {
+        /// The session's token.
+        token: Cow<'a, str>,
+        /// When it expires.
+        expiry: DateTime<Utc>,
+    },
+    /// [`Store::delete`](crate::Store::delete)
+    Delete {
+        /// The session's token.
+        token: Cow<'a, str>,
+    },
+    /// [`Store::delete_by_subject`](crate::Store::delete_by_subject)
+    DeleteBySubject {
+        /// The subject.
+        subject: Cow<'a, str>,
+        /// The token of the session that is left.
+        except: Option<Cow<'a, str>>,
+    },
+}
+
+impl Operation<'_> {
+    /// The same for another thread.
+    #[must_use]
+    pub fn to_static(&self) -> Operation<'static> {
+        let text = |text: &str| Cow::Owned(text.to_owned());
+        let bytes = |bytes: &[u8]| Cow::Owned(bytes.to_owned());
+        match self {
+            Self::Commit { token, data, expiry } => {
+                Operation::Commit { token: text(token), data: bytes(data), expiry: *expiry }
+            }
+            Self::Create { token, data, expiry, subject } => Operation::Create {
+                token: text(token),
+                data: bytes(data),
+                expiry: *expiry,
+                subject: subject.as_deref().map(text),
+            },
+            Self::Update { token, current, change } => Operation::Update {
+                token: text(token),
+                current: bytes(current),
+                change: Cow::Owned(change.to_static()),
+            },
+            Self::Touch { token, expiry } => {
+                Operation::Touch { token: text(token), expiry: *expiry }
+            }
+            Self::Delete { token } => Operation::Delete { token: text(token) },
+            Self::DeleteBySubject { subject, except } => Operation::DeleteBySubject {
+                subject: text(subject),
+                except: except.as_deref().map(text),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Operation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Commit { .. } => "Commit",
+            Self::Create { .. } => "Create",
+            Self::Update { .. } => "Update",
+            Self::Touch { .. } => "Touch",
+            Self::Delete { .. } => "Delete",
+            Self::DeleteBySubject { .. } => "DeleteBySubject",
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! What can be wrong with a store.
+
+/// What is wrong with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing: the control.
+    None,
+
+    // Finding.
+    FindForgetsTheExpiry,
+    FindRefusesEmptyTokens,
+    FindRefusesOverlongTokens,
+    FindCutsOverlongTokens,
+    FindGivesAnotherSession,
+    EmptyDataIsMissing,
+    DataIsCutAt64KiB,
+    DataIsMadeUtf8,
+
+    LoadForgetsTheExpiry,
+    LoadShowsALaterExpiry,
+    LoadGivesOldData,
+
+    // Committing.
+    CommitKeepsTheOldExpiry,
+    CommitKeepsTheOldData,
+    CommitLeavesTheExpiredRow,
+    CommitIgnoresPastExpiries,
+
+    // Tokens.
+    TokensFoldCase,
+    TokensFoldAccents,
+    TokensAreNormalised,
+    TokensAreTrimmed,
+    TokensEndAtNul,
+    TouchFoldsCase,
+    RotationFoldsCase,
+    QuotesBreakTheStatement,
+    DeleteMatchesPatterns,
+
+    // Limits.
+    OverlongTokensAreCut,
+    RotationCutsOverlongTokens,
+    RotationToAnInvalidTokenDeletes,
+    DeleteCutsOverlongTokens,
+    AbsorptionCutsOverlongTokens,
+    OversizedDataIsCut,
+    OversizedDataWipesTheOld,
+    OversizedDataIsMisreported,
+
+    // Expiries.
+    ExpiryIsRoundedUp,
+    ExpiryIsCutToTheSecond,
+    TouchCutsToTheSecond,
+    FarExpiryWraps,
+    FarExpiryPanics,
+    FarExpiryIsMovedNearer,
+    TouchWrapsFarExpiries,
+    UpdatePanicsAtFarExpiries,
+    CreateWrapsFarExpiries,
+    EarlyExpiryWraps,
+    EpochMeansNever,
+    OutOfRangeIsReportedTooLate,
+
+    // Creating.
+    CreateOverwrites,
+    CreateRefusesExpiredTokens,
+    CreateRoundsUp,
+    CreateIsTwoSteps,
+    CreateSetsTheSubjectLater,
+    CreateForgetsTheSubject,
+    CreateKeepsTheExpiredSubject,
+    RefusedCreateSetsTheSubject,
+
+    // Updating.
+    UpdateCreates,
+    UpdateRevives,
+    UpdateIgnoresCurrent,
+    UpdateFoldsCase,
+    UpdateDeniesTheSameBytes,
+    UpdateKeepsTheOldExpiry,
+    UpdateRoundsUp,
+    UpdateNeverMatches,
+    UpdateIsTwoSteps,
+    UpdateComesInParts,
+    RefusedUpdateMovesTheExpiry,
+
+    // Absorbing.
+    AbsorbsNothing,
+    AbsorbsWithoutComparing,
+    AbsorbsTheMissing,
+    AbsorbsItself,
+    AbsorbsOneByOne,
+    AbsorptionIsTwoSteps,
+    AbsorptionComesFirst,
+    AbsorptionComesLast,
+    AbsorptionFollowsRotations,
+
+    // Touching.
+    TouchCreates,
+    TouchRevives,
+    TouchChangesTheData,
+    TouchDoesNothing,
+    TouchOnlyExtends,
+    TouchMovesAll,
+    TouchFollowsRotations,
+
+    // Rotating.
+    RotationComesFirst,
+    RotationComesLast,
+    RotationComesBeforeTheComparison,
+    RotationCopies,
+    RotationDeletesFirst,
+    RotationDeletesLast,
+    RotationOverwrites,
+    RotationChecksFirst,
+    RotationKeepsTheOldExpiry,
+    RotationKeepsTheOldData,
+    RotationRevives,
+    RotationOfAMissingSessionFails,
+    RotationFails,
+
+    // The grace.
+    RotationsAreForgotten,
+    RotationsAreNeverForgotten,
+    RotationsOutliveTheSession,
+    FailedUpdateLeavesARotation,
+    LoadFollowsOneRotation,
+    LoadNamesTheNextToken,
+    LoadIsTwoReads,
+    LoadPrefersTheRotation,
+    LoadFoldsTheCaseOfOldTokens,
+    EveryOldTokenOpens,
+    NoOldTokenOpens,
+    LaterRotationsForbidNothing,
+    LastRotationDecides,
+    FindFollowsRotations,
+    UpdateFollowsRotations,
+    OldTokensAreTaken,
+    GraceIsCountedPerProcess,
+    SweepForgetsRotations,
+    SweepCountsRotations,
+
+    // Deleting.
+    DeleteOfAMissingSessionFails,
+    DeleteDoesNothing,
+    DeleteTakesEffectLater,
+    DeleteOnlyExpires,
+    DeleteFollowsNoRotation,
+    DeleteFollowsOneRotation,
+    DeleteFollowsInTwoSteps,
+
+    // Many at once.
+    SomeCommitsAreLost,
+    WritesAreBuffered,
+    ValuesAreTorn,
+    ReadsAreStale,
+    FirstCommitsInsertTwice,
+    ContentionIsReported,
+    SweepReportsContention,
+
+    // The cleanup thread.
+    ThreadNeverSweeps,
+    ThreadIsMissing,
+    SweepsAlthoughDisabled,
+    StopSweepsOnceMore,
+    StopWaitsForTheTick,
+    StopLeavesTheThread,
+    StopOnlySignals,
+    StopPanicsTheSecondTime,
+    StopWaitsForTheFirstCallerOnly,
+    StopClosesTheStore,
+    DropLeaksTheThread,
+    SweepIsOneBatch,
+    StatisticsAreEmpty,
+
+    // Sweeping.
+    SweepEndsAfterABatch,
+    SweepHoldsTheLock,
+    SweepRemovesTheLive,
+    SweepMiscounts,
+    SweepRemovesOneBatch,
+    SweepPicksFirst,
+
+    // Walking and counting.
+    WalkShowsTheExpired,
+    WalkShowsOneTwice,
+    WalkSkipsAtPages,
+    WalkIgnoresTheBreak,
+    WalkHoldsALock,
+    WalkInOrderOfTokens,
+    CommitMovesToTheEnd,
+    AllShowsOne,
+    CountIncludesTheExpired,
+    CountIncludesOldTokens,
+
+    // Subjects.
+    SubjectsFoldCase,
+    EarlierSubjectsStay,
+    RotationLosesTheSubject,
+    UpdateForgetsTheSubject,
+    UpdateClearsTheSubject,
+    CommitClearsTheSubject,
+    TouchClearsTheSubject,
+    SubjectComesLast,
+    RefusedUpdateSetsTheSubject,
+    RefusedSubjectIsKept,
+    SubjectOutlivesTheSession,
+    FindBySubjectShowsTheExpired,
+    FindBySubjectShowsALaterExpiry,
+    FindBySubjectIsTwoReads,
+    DeleteBySubjectTakesAll,
+    DeleteBySubjectCountsTheExpired,
+    DeleteBySubjectOnlyClears,
+    DeleteBySubjectIsManySteps,
+    DeleteBySubjectReadsFirst,
+    ExceptionFollowsNoRotation,
+    ExceptionIsReadFirst,
+    OverlongSubjectsAreCut,
+
+    // Secrets.
+    ErrorsNameTheToken,
+    DebugShowsTheToken,
+    DebugShowsTheData,
+    CommitLogsTheToken,
+    FindLogsTheToken,
+    LoadLogsTheToken,
+    CreateLogsTheToken,
+    UpdateLogsTheData,
+    TouchLogsTheToken,
+    RotationLogsTheToken,
+    AbsorptionLogsTheToken,
+    DeleteLogsTheToken,
+    WalkLogsTheToken,
+    SweepLogsTheToken,
+}
+
+impl Fault {
+    /// Whether the store with this fault stops answering, which costs the patience.
+    pub(crate) fn hangs(self) -> bool {
+        matches!(
+            self,
+            Self::StopWaitsForTheTick
+                | Self::SweepEndsAfterABatch
+                | Self::SweepHoldsTheLock
+                | Self::WalkHoldsALock
+        )
+    }
+}

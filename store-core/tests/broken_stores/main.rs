@@ -1,0 +1,380 @@
+//! The conformance kit can fail: each of these stores breaks a promise, and a claim notices.
+//!
+//! A [`Broken`] store is a sound one with one [`Fault`]. Each test below is named after a claim of
+//! the kit and a fault that it must catch; a store without a fault passes all claims.
+
+mod fault;
+
+mod store;
+
+mod writes;
+
+mod indexes;
+
+mod journal;
+
+use std::env;
+use std::fs;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use store_core::conformance::{self, DurableHarness, Harness};
+use store_core::{CleanupOptions, Limits};
+
+use crate::fault::Fault;
+use crate::store::Broken;
+
+/// Small, so that data at the limit is quick to make.
+const LIMITS: Limits = Limits { max_token_len: 255, max_data_len: 1 << 20 };
+
+/// Smaller, because a journal is read as often as there are stores on it.
+const FILE_LIMITS: Limits = Limits { max_data_len: 70_000, ..LIMITS };
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens stores with one fault.
+struct Faulty(Fault);
+
+impl Harness for Faulty {
+    type Store = Broken;
+
+    fn store(&self, cleanup: CleanupOptions) -> Broken {
+        Broken::open(self.0, cleanup, None).expect("a thread is to be had")
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn patience(&self) -> Duration {
+        if self.0.hangs() { Duration::from_millis(300) } else { Duration::from_secs(60) }
+    }
+}
+
+/// Names a fault to a child process, which knows its test alone.
+trait HasFault: 'static {
+    const FAULT: Fault;
+}
+
+/// Opens stores with one fault that several processes share.
+struct FaultyFile<F> {
+    path: PathBuf,
+    is_own: bool,
+    fault: PhantomData<fn() -> F>,
+}
+
+impl<F: HasFault> FaultyFile<F> {
+    fn new() -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let name = format!("broken-{}-{id}.journal", process::id());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // An earlier process may have had the same number.
+        let _ = fs::remove_file(&path);
+        Self { path, is_own: true, fault: PhantomData }
+    }
+}
+
+impl<F: HasFault> Harness for FaultyFile<F> {
+    type Store = Broken;
+
+    fn store(&self, cleanup: CleanupOptions) -> Broken {
+        Broken::open(F::FAULT, cleanup, Some(&self.path)).expect("a thread is to be had")
+    }
+
+    fn limits(&self) -> Limits {
+        FILE_LIMITS
+    }
+}
+
+impl<F: HasFault> DurableHarness for FaultyFile<F> {
+    fn location(&self) -> String {
+        self.path.to_str().expect("the path is UTF-8").to_owned()
+    }
+
+    fn attach(location: &str) -> Self {
+        Self { path: location.into(), is_own: false, fault: PhantomData }
+    }
+}
+
+impl<F> Drop for FaultyFile<F> {
+    fn drop(&mut self) {
+        if self.is_own {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The claim must fail for a store with this fault, and by hanging only where the fault is a hang.
+fn assert_caught(fault: Fault, claim: impl FnOnce()) {
+    let Err(panic) = catch_unwind(AssertUnwindSafe(claim)) else {
+        panic!("the claim holds for a store with the fault {fault:?}");
+    };
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or_default();
+    assert_eq!(message.contains("did not end within"), fault.hangs(), "caught by: {message}");
+}
+
+/// The same for a claim that starts this test again as a child, which plays its part and judges
+/// nothing.
+fn assert_caught_between_processes(fault: Fault, claim: impl FnOnce()) {
+    if env::var_os("STORE_CONFORMANCE_ROLE").is_some() {
+        claim();
+    } else {
+        assert_caught(fault, claim);
+    }
+}
+
+/// Makes a test of each fault behind a claim: that the claim catches it.
+macro_rules! claims_catch_faults {
+    ($($claim:ident: $($fault:ident)+;)+) => {$(
+        #[expect(non_snake_case, reason = "the tests are named as the faults")]
+        mod $claim {
+            use super::{Fault, Faulty, assert_caught, conformance};
+            $(
+                #[test]
+                fn $fault() {
+                    assert_caught(Fault::$fault, || conformance::$claim(&Faulty(Fault::$fault)));
+                }
+            )+
+        }
+    )+};
+}
+
+/// The same for claims about several processes.
+macro_rules! process_claims_catch_faults {
+    ($($claim:ident: $($fault:ident)+;)+) => {$(
+        #[expect(non_snake_case, reason = "the tests are named as the faults")]
+        mod $claim {
+            use super::{
+                Fault, FaultyFile, HasFault, assert_caught_between_processes, conformance,
+            };
+            $(
+                #[test]
+                fn $fault() {
+                    struct Named;
+                    impl HasFault for Named {
+                        const FAULT: Fault = Fault::$fault;
+                    }
+                    let name = concat!(module_path!(), "::", stringify!($fault));
+                    assert_caught_between_processes(Fault::$fault, || {
+                        conformance::$claim(FaultyFile::<Named>::new, name);
+                    });
+                }
+            )+
+        }
+    )+};
+}
+
+claims_catch_faults! {
+    missing_sessions_are_not_found: FindGivesAnotherSession DeleteDoesNothing;
+    expired_session_is_not_found: FindForgetsTheExpiry WalkShowsTheExpired;
+    impossible_tokens_are_not_found:
+        FindRefusesEmptyTokens FindRefusesOverlongTokens DeleteOfAMissingSessionFails
+        RotationOfAMissingSessionFails AbsorbsTheMissing;
+    data_comes_back_byte_for_byte: DataIsCutAt64KiB DataIsMadeUtf8 EmptyDataIsMissing;
+    commit_overwrites_data_and_expiry:
+        CommitKeepsTheOldExpiry CommitKeepsTheOldData ExpiryIsRoundedUp;
+    commit_over_an_expired_session_leaves_one: CommitLeavesTheExpiredRow SweepRemovesTheLive;
+    commit_in_the_past_leaves_nothing_findable: CommitIgnoresPastExpiries CommitKeepsTheOldExpiry;
+    tokens_are_compared_byte_for_byte:
+        TokensFoldCase TokensFoldAccents TokensAreNormalised TokensAreTrimmed TokensEndAtNul
+        TouchFoldsCase RotationFoldsCase TouchMovesAll;
+    hostile_tokens_are_data: QuotesBreakTheStatement DeleteMatchesPatterns;
+    invalid_tokens_are_refused:
+        OverlongTokensAreCut RotationCutsOverlongTokens RotationToAnInvalidTokenDeletes
+        FindCutsOverlongTokens DeleteCutsOverlongTokens AbsorptionCutsOverlongTokens;
+    oversized_data_is_refused_and_changes_nothing:
+        OversizedDataIsCut OversizedDataWipesTheOld OversizedDataIsMisreported;
+    load_agrees_with_find: LoadForgetsTheExpiry LoadShowsALaterExpiry LoadGivesOldData;
+    expiry_is_kept_to_the_millisecond:
+        ExpiryIsRoundedUp ExpiryIsCutToTheSecond TouchCutsToTheSecond UpdateRoundsUp CreateRoundsUp;
+    extreme_expiries_do_no_harm:
+        FarExpiryWraps FarExpiryPanics FarExpiryIsMovedNearer TouchWrapsFarExpiries
+        UpdatePanicsAtFarExpiries CreateWrapsFarExpiries EarlyExpiryWraps EpochMeansNever
+        OutOfRangeIsReportedTooLate;
+    create_makes_new_sessions_only:
+        CreateOverwrites CreateRefusesExpiredTokens CreateRoundsUp;
+    update_needs_the_current_data:
+        UpdateIgnoresCurrent UpdateFoldsCase UpdateDeniesTheSameBytes UpdateKeepsTheOldExpiry
+        UpdateNeverMatches RotationComesBeforeTheComparison;
+    update_never_creates_or_revives: UpdateCreates UpdateRevives;
+    update_absorbs_other_sessions: AbsorbsNothing AbsorbsTheMissing RotationKeepsTheOldData;
+    refused_update_changes_nothing:
+        UpdateIgnoresCurrent RotationComesBeforeTheComparison RefusedUpdateMovesTheExpiry
+        AbsorbsNothing AbsorbsWithoutComparing AbsorbsTheMissing AbsorbsItself AbsorbsOneByOne
+        AbsorptionComesFirst RotationOverwrites RotationToAnInvalidTokenDeletes
+        OversizedDataIsCut OverlongSubjectsAreCut;
+    update_is_seen_as_one_step:
+        RotationComesFirst RotationComesLast AbsorptionComesFirst AbsorptionComesLast
+        UpdateComesInParts;
+    one_of_many_racing_updates_wins: UpdateIsTwoSteps UpdateIgnoresCurrent;
+    one_of_many_racing_absorptions_wins: AbsorptionIsTwoSteps AbsorbsWithoutComparing;
+    touch_moves_the_expiry_alone: TouchChangesTheData TouchDoesNothing TouchOnlyExtends;
+    touch_never_creates_or_revives: TouchCreates TouchRevives;
+    rotation_moves_the_whole_session:
+        RotationCopies RotationKeepsTheOldExpiry RotationKeepsTheOldData FindFollowsRotations
+        TouchFollowsRotations UpdateFollowsRotations;
+    rotation_to_a_taken_token_changes_nothing: RotationOverwrites;
+    rotation_of_a_missing_session_is_false:
+        RotationOfAMissingSessionFails RotationRevives RotationCopies;
+    rotation_is_seen_as_one_step: RotationDeletesFirst RotationDeletesLast RotationFails;
+    one_of_many_racing_rotations_wins: RotationChecksFirst RotationCopies;
+    delete_is_final_and_idempotent:
+        DeleteOfAMissingSessionFails DeleteDoesNothing DeleteTakesEffectLater DeleteOnlyExpires;
+    stores_are_shared_and_object_safe: AllShowsOne;
+    random_operations_follow_the_model:
+        SomeCommitsAreLost TouchMovesAll RotationCopies UpdateNeverMatches FindForgetsTheExpiry
+        RotationsAreNeverForgotten AbsorbsNothing CreateOverwrites
+        RotationComesBeforeTheComparison;
+    concurrent_histories_are_linearizable:
+        ReadsAreStale ValuesAreTorn UpdateIsTwoSteps RotationDeletesFirst SweepReportsContention
+        CreateIsTwoSteps;
+    first_commits_of_one_token_leave_one_session: FirstCommitsInsertTwice;
+    one_of_many_racing_creates_wins: CreateIsTwoSteps CreateOverwrites CreateRefusesExpiredTokens;
+    contention_is_waited_out: ContentionIsReported UpdateIsTwoSteps UpdateNeverMatches;
+    cleanup_sweeps_when_told: ThreadNeverSweeps ThreadIsMissing;
+    disabled_cleanup_never_sweeps: SweepsAlthoughDisabled StopSweepsOnceMore;
+    cleanup_is_reached_through_trait_objects:
+        StatisticsAreEmpty ThreadNeverSweeps StopLeavesTheThread StopPanicsTheSecondTime;
+    stop_is_prompt_and_idempotent:
+        StopWaitsForTheTick StopLeavesTheThread StopOnlySignals StopPanicsTheSecondTime
+        StopClosesTheStore;
+    stop_may_be_called_by_many_threads:
+        StopWaitsForTheTick StopLeavesTheThread StopPanicsTheSecondTime
+        StopWaitsForTheFirstCallerOnly;
+    stop_ends_a_sweep_after_its_batch: SweepIsOneBatch;
+    dropping_the_store_stops_the_thread: DropLeaksTheThread;
+    sweep_removes_the_expired_and_only_those:
+        SweepRemovesTheLive SweepMiscounts SweepRemovesOneBatch;
+    sweep_gives_way_between_batches: SweepHoldsTheLock SweepEndsAfterABatch;
+    sweep_never_removes_a_renewed_session: SweepPicksFirst SweepRemovesTheLive;
+    walk_sees_each_live_session_once: WalkShowsTheExpired WalkShowsOneTwice WalkSkipsAtPages;
+    walk_sees_rotated_and_rewritten_sessions_once: WalkInOrderOfTokens CommitMovesToTheEnd;
+    walk_stops_early: WalkIgnoresTheBreak;
+    walk_holds_no_lock: WalkHoldsALock;
+    count_agrees_with_all:
+        CountIncludesTheExpired CountIncludesOldTokens AllShowsOne WalkShowsTheExpired
+        AbsorbsNothing;
+    secrets_stay_out_of_errors_logs_and_debug_output:
+        ErrorsNameTheToken DebugShowsTheToken DebugShowsTheData CommitLogsTheToken
+        FindLogsTheToken LoadLogsTheToken CreateLogsTheToken UpdateLogsTheData TouchLogsTheToken
+        RotationLogsTheToken AbsorptionLogsTheToken DeleteLogsTheToken WalkLogsTheToken
+        SweepLogsTheToken;
+
+    // The indexes.
+    subject_finds_its_live_sessions:
+        EarlierSubjectsStay UpdateForgetsTheSubject CreateForgetsTheSubject
+        FindBySubjectShowsALaterExpiry;
+    writes_leave_the_subject_alone:
+        CommitClearsTheSubject UpdateClearsTheSubject TouchClearsTheSubject
+        AbsorbsNothing;
+    created_session_has_its_own_subject:
+        CreateForgetsTheSubject CreateKeepsTheExpiredSubject RefusedCreateSetsTheSubject
+        CreateOverwrites OverlongSubjectsAreCut;
+    subject_follows_a_rotation: RotationLosesTheSubject RotationOverwrites;
+    subject_ends_with_the_session:
+        DeleteOnlyExpires FindBySubjectShowsTheExpired SubjectOutlivesTheSession
+        CreateKeepsTheExpiredSubject AbsorbsNothing;
+    refused_subject_is_not_kept:
+        UpdateCreates UpdateRevives RefusedUpdateSetsTheSubject RefusedSubjectIsKept;
+    deleting_by_subject_removes_all_but_one:
+        DeleteBySubjectTakesAll DeleteBySubjectOnlyClears DeleteBySubjectCountsTheExpired;
+    subjects_are_compared_byte_for_byte: SubjectsFoldCase OverlongSubjectsAreCut;
+    racing_logins_and_logouts_leave_a_true_index: RotationLosesTheSubject UpdateForgetsTheSubject;
+    old_tokens_lead_to_the_newest:
+        RotationsAreForgotten LoadFollowsOneRotation LoadNamesTheNextToken EveryOldTokenOpens
+        NoOldTokenOpens LaterRotationsForbidNothing LastRotationDecides;
+    old_token_finds_and_writes_nothing:
+        FindFollowsRotations TouchFollowsRotations UpdateFollowsRotations
+        AbsorptionFollowsRotations CountIncludesOldTokens;
+    old_token_can_be_used_again: OldTokensAreTaken LoadPrefersTheRotation;
+    grace_ends: RotationsAreNeverForgotten RotationsAreForgotten;
+    sweep_leaves_rotations_that_last: SweepForgetsRotations SweepCountsRotations;
+    absorbed_tokens_lead_to_the_absorbing_session:
+        AbsorptionIsTwoSteps AbsorbsNothing LaterRotationsForbidNothing;
+    old_tokens_end_with_the_session: RotationsOutliveTheSession;
+    delete_follows_rotations:
+        DeleteFollowsNoRotation DeleteFollowsOneRotation RotationsAreForgotten;
+    exception_of_delete_by_subject_follows_rotations:
+        ExceptionFollowsNoRotation DeleteBySubjectTakesAll;
+    old_tokens_are_compared_byte_for_byte: LoadFoldsTheCaseOfOldTokens;
+    refused_update_leaves_the_indexes_alone:
+        FailedUpdateLeavesARotation RotationComesBeforeTheComparison RefusedUpdateSetsTheSubject
+        RefusedCreateSetsTheSubject RefusedUpdateMovesTheExpiry AbsorbsWithoutComparing
+        AbsorbsOneByOne AbsorbsNothing;
+    update_does_all_of_a_change:
+        UpdateForgetsTheSubject UpdateClearsTheSubject RotationLosesTheSubject AbsorbsNothing
+        RotationsAreForgotten RotationsAreNeverForgotten LoadFollowsOneRotation
+        LaterRotationsForbidNothing UpdateKeepsTheOldExpiry RotationKeepsTheOldData;
+    random_operations_on_indexes_follow_the_model:
+        UpdateForgetsTheSubject RotationLosesTheSubject CreateForgetsTheSubject
+        RotationsAreForgotten RotationsAreNeverForgotten LoadFollowsOneRotation
+        DeleteFollowsNoRotation FailedUpdateLeavesARotation;
+    concurrent_histories_of_indexes_are_linearizable:
+        LoadIsTwoReads FindBySubjectIsTwoReads DeleteBySubjectIsManySteps SubjectComesLast
+        UpdateComesInParts;
+    delete_ends_a_session_that_is_being_rotated:
+        DeleteFollowsNoRotation DeleteFollowsOneRotation DeleteFollowsInTwoSteps;
+    delete_by_subject_ends_sessions_that_are_being_rotated:
+        DeleteBySubjectReadsFirst ExceptionFollowsNoRotation ExceptionIsReadFirst;
+    load_never_loses_a_rotated_session: LoadIsTwoReads LoadFollowsOneRotation;
+    find_by_subject_sees_a_rotated_session_once: FindBySubjectIsTwoReads RotationLosesTheSubject;
+    find_by_subject_sees_changes_as_one_step:
+        SubjectComesLast AbsorptionComesFirst AbsorptionComesLast FindBySubjectIsTwoReads;
+    delete_by_subject_is_seen_as_one_step: DeleteBySubjectIsManySteps;
+    racing_creates_leave_one_subject: CreateIsTwoSteps RefusedCreateSetsTheSubject;
+}
+
+process_claims_catch_faults! {
+    killed_process_loses_no_commit: WritesAreBuffered;
+    processes_count_together: UpdateIsTwoSteps WritesAreBuffered;
+    processes_race_to_create: CreateIsTwoSteps CreateOverwrites;
+    processes_sweep_together: SweepMiscounts SweepRemovesTheLive;
+    killed_process_leaves_no_half_update:
+        UpdateComesInParts SubjectComesLast AbsorptionComesLast CreateSetsTheSubjectLater
+        WritesAreBuffered;
+    grace_is_seen_by_other_processes:
+        GraceIsCountedPerProcess DeleteFollowsNoRotation DeleteFollowsOneRotation;
+    process_ends_a_session_that_another_rotates:
+        GraceIsCountedPerProcess DeleteFollowsNoRotation DeleteFollowsInTwoSteps;
+}
+
+mod no_fault {
+    use super::{Fault, Faulty};
+
+    store_core::conformance_tests!(Faulty(Fault::None));
+    store_core::index_conformance_tests!(Faulty(Fault::None));
+}
+
+/// A sound store that several processes share keeps what is promised between processes.
+mod no_fault_in_a_file {
+    use super::{Fault, FaultyFile, HasFault};
+
+    struct Sound;
+
+    impl HasFault for Sound {
+        const FAULT: Fault = Fault::None;
+    }
+
+    store_core::conformance_tests! { @process_claims FaultyFile::<Sound>::new();
+        killed_process_loses_no_commit
+        expiry_does_not_depend_on_the_time_zone
+        processes_count_together
+        processes_race_to_create
+        processes_sweep_together
+        killed_process_leaves_no_half_update
+        grace_is_seen_by_other_processes
+        process_ends_a_session_that_another_rotates
+    }
+}

@@ -1,0 +1,123 @@
+//! Creates sessions, and clears their tokens of what has expired.
+
+use mysql::{Result as DriverResult, Value};
+use store_core::{Error, TokenProblem};
+
+use crate::attempts::{Attempts, Repetition};
+use crate::backend::Backend;
+use crate::connection::{Connection, End};
+use crate::time;
+use crate::verified::{Answer, Seen};
+
+/// A session that must be new, checked.
+pub(crate) struct NewSession<'a> {
+    pub(crate) token: &'a str,
+    pub(crate) data: &'a [u8],
+    /// With the imprint by which its own write is known.
+    pub(crate) expiry: Value,
+    pub(crate) subject: Option<&'a str>,
+}
+
+impl Backend {
+    /// Creates a session, and its subject with it.
+    pub(crate) fn create(&self, session: &NewSession<'_>) -> Result<(), Error> {
+        self.write(
+            |connection, progress| {
+                if session.subject.is_none() {
+                    // One statement, unless something is in the way.
+                    progress.sends_the_last();
+                    match self.insert(connection, session) {
+                        Ok(()) => return Ok(Ok(true)),
+                        Err(error) if is_duplicate(&error) => progress.is_refused(),
+                        Err(error) => return Err(error),
+                    }
+                }
+                connection.write(progress, |connection| self.create_cleared(connection, session))
+            },
+            |attempts| self.look_for_created(attempts, session),
+        )
+        .map(drop)
+    }
+
+    fn insert(&self, connection: &mut Connection, session: &NewSession<'_>) -> DriverResult<()> {
+        let params = vec![session.token.into(), session.data.into(), session.expiry.clone()];
+        connection.change(&self.statements.insert, params).map(drop)
+    }
+
+    /// Creates a session in a transaction, in place of an expired one if need be.
+    fn create_cleared(
+        &self,
+        connection: &mut Connection,
+        session: &NewSession<'_>,
+    ) -> DriverResult<Answer> {
+        match self.insert(connection, session) {
+            Err(error) if is_duplicate(&error) => {
+                if let Some(refusal) = self.clear(connection, session.token)? {
+                    return Ok(Err(refusal));
+                }
+                self.insert(connection, session)?;
+            }
+            inserted => inserted?,
+        }
+        if let (Some(subjects), Some(subject)) = (&self.subjects, session.subject) {
+            subjects.tie(connection, session.token, subject)?;
+        }
+        Ok(Ok(true))
+    }
+
+    /// Removes a session that is in a new one's way, with its subject, if it has expired, and locks
+    /// its place until the transaction ends. Returns why it can't be removed.
+    pub(crate) fn clear(
+        &self,
+        connection: &mut Connection,
+        token: &str,
+    ) -> DriverResult<Option<Error>> {
+        let Some(row) = self.lock(connection, token)? else { return Ok(None) };
+        if row.is_live {
+            let is_same = row.token == token.as_bytes();
+            return Ok(Some(if is_same {
+                Error::TokenTaken
+            } else {
+                // The column takes another session's token for the same.
+                Error::InvalidToken(TokenProblem::Unrepresentable)
+            }));
+        }
+        connection.change(&self.statements.delete_row, vec![token.into()])?;
+        if let Some(subjects) = &self.subjects {
+            subjects.untie(connection, &row.token)?;
+        }
+        Ok(None)
+    }
+
+    /// Removes a session that is in a new one's way if it has expired, by itself.
+    pub(crate) fn clear_alone(&self, token: &str) -> Result<Option<Error>, Error> {
+        self.run(Repetition::Idempotent, |connection| {
+            connection.transact(|connection| Ok(End::Commit(self.clear(connection, token)?)))
+        })
+    }
+
+    /// What became of a session whose creation wasn't answered.
+    fn look_for_created(
+        &self,
+        attempts: &mut Attempts<'_>,
+        session: &NewSession<'_>,
+    ) -> Result<Seen, Error> {
+        Ok(match self.find(attempts, session.token)? {
+            None => Seen::NotDone,
+            Some((data, expiry))
+                if data == session.data
+                    && Some(expiry) == time::to_instant(&session.expiry)
+                    && self.table.range.has_room() =>
+            {
+                Seen::Done
+            }
+            // Another's, or this one after others have changed it.
+            Some(_) => Seen::Hidden,
+        })
+    }
+}
+
+/// Whether a row with the same key is there.
+pub(crate) fn is_duplicate(error: &mysql::Error) -> bool {
+    matches!(error, mysql::Error::MySqlError(error) if error.code == 1062)
+}

@@ -1,0 +1,107 @@
+//! Ends a session under whichever of its tokens it is asked for.
+
+use mysql::{Result as DriverResult, Value};
+use store_core::{Error, Loaded};
+
+use crate::attempts::Repetition;
+use crate::backend::Backend;
+use crate::connection::{Connection, End};
+use crate::fault::Outcome;
+
+impl Backend {
+    /// Deletes the live session that a token names, or had named until a moment ago.
+    pub(crate) fn delete(&self, token: &str) -> Result<(), Error> {
+        let mut attempts = self.attempts();
+        loop {
+            let is_done = attempts
+                .run(Repetition::Idempotent, |connection| self.try_delete(connection, token))
+                .map_err(|ended| self.explain(ended))?;
+            if is_done {
+                return Ok(());
+            }
+            if !attempts.may_go_on(Outcome::Contention) {
+                let source = "a session began under the token each time that it was deleted".into();
+                return Err(Error::Contended { source });
+            }
+        }
+    }
+
+    /// Returns whether the session has ended. Another one may begin under its token between two
+    /// statements.
+    fn try_delete(&self, connection: &mut Connection, token: &str) -> DriverResult<bool> {
+        // This waits for a rotation under way. If the rotation comes first, it has committed when
+        // this finds nothing, and the next read sees its record. If this comes first, the rotation
+        // finds no session.
+        if self.delete_live(connection, token)? {
+            return Ok(true);
+        }
+        let Some(rotations) = &self.rotations else { return Ok(true) };
+        match rotations.load(connection, token)? {
+            Loaded::Missing => Ok(true),
+            Loaded::Live { .. } => Ok(false),
+            Loaded::Rotated { .. } => connection.transact(|connection| {
+                let is_done = self.delete_rotated(connection, token)?;
+                Ok(if is_done { End::Commit(true) } else { End::Rollback(false) })
+            }),
+        }
+    }
+
+    /// Deletes a session under its newest token, in a transaction; returns whether it has ended.
+    ///
+    /// While the old token's place is locked nobody begins a session there. While its record is
+    /// locked a rotation that goes further can't commit: what the record says holds until this
+    /// ends. If such a rotation has the session already, it and this one wait for each other, and
+    /// this one is made again.
+    fn delete_rotated(&self, connection: &mut Connection, token: &str) -> DriverResult<bool> {
+        let newest = self.lock_newest(connection, token)?;
+        if newest.as_deref() == Some(token) {
+            return Ok(false);
+        }
+        if let Some(newest) = newest {
+            self.delete_live(connection, &newest)?;
+        }
+        Ok(true)
+    }
+
+    /// Returns the token under which a session is live, its own or the newest one, and keeps it
+    /// there until the transaction ends.
+    pub(crate) fn lock_newest(
+        &self,
+        connection: &mut Connection,
+        token: &str,
+    ) -> DriverResult<Option<String>> {
+        if self.lock_live(connection, token)? {
+            return Ok(Some(token.to_owned()));
+        }
+        match &self.rotations {
+            Some(rotations) => rotations.lock(connection, token),
+            None => Ok(None),
+        }
+    }
+
+    /// Deletes a live session and its subject, in one statement; returns whether there was one.
+    pub(crate) fn delete_live(
+        &self,
+        connection: &mut Connection,
+        token: &str,
+    ) -> DriverResult<bool> {
+        let params = self.session_and_subject(token);
+        Ok(connection.change(&self.statements.delete_live, params)?.affected > 0)
+    }
+
+    /// As [`delete_live`](Self::delete_live), if the session has this data.
+    pub(crate) fn delete_matching(
+        &self,
+        connection: &mut Connection,
+        token: &str,
+        data: &[u8],
+    ) -> DriverResult<bool> {
+        let mut params = self.session_and_subject(token);
+        params.push(data.into());
+        Ok(connection.change(&self.statements.delete_matching, params)?.affected > 0)
+    }
+
+    fn session_and_subject(&self, token: &str) -> Vec<Value> {
+        vec![token.into(); if self.subjects.is_some() { 3 } else { 2 }]
+    }
+}

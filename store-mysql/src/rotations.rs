@@ -1,0 +1,162 @@
+//! The record of rotations: what has become of a token during the grace.
+
+use mysql::{Result as DriverResult, Value};
+use store_core::{Error, Loaded, Rotation};
+
+use crate::attempts::Repetition;
+use crate::backend::{Backend, Session};
+use crate::connection::{Connection, Sql};
+use crate::side_tables;
+use crate::statements::{bytes, is_token, is_true, padded, placeholders, quoted};
+use crate::table::Table;
+
+// `{rotations}` is the table of records, `{table}` the table of sessions, `{newest}` a newest token
+// as the table of sessions compares it. A record counts within its window, by the server's clock,
+// and only while its newest token names a live session.
+
+// One statement reads from one snapshot: a session that is rotated while this runs is found under
+// its token or through the record, never in neither way.
+const LOAD: &str = "SELECT 0, FALSE, {token_bytes}, data, expiry FROM {table} \
+    WHERE token = ? AND {is_token} AND expiry > UTC_TIMESTAMP(6) \
+    UNION ALL \
+    SELECT 1, record.opens, CAST(record.newest AS BINARY), LEFT(session.data, 0), session.expiry \
+    FROM {rotations} AS record STRAIGHT_JOIN {table} AS session ON session.token = {newest} \
+    WHERE record.token = ? \
+    AND record.valid_from <= UTC_TIMESTAMP(6) AND record.valid_until > UTC_TIMESTAMP(6) \
+    AND session.expiry > UTC_TIMESTAMP(6) \
+    AND {session_bytes} = CAST(record.newest AS BINARY)";
+
+// Locks the record and then the session. One statement, so that a session that is rotated again and
+// again doesn't get ahead each time.
+const LOCK: &str = "SELECT record.newest \
+    FROM {rotations} AS record STRAIGHT_JOIN {table} AS session ON session.token = {newest} \
+    WHERE record.token = ? \
+    AND record.valid_from <= UTC_TIMESTAMP(6) AND record.valid_until > UTC_TIMESTAMP(6) \
+    AND session.data IS NOT NULL AND session.expiry > UTC_TIMESTAMP(6) \
+    AND {session_bytes} = CAST(record.newest AS BINARY) FOR UPDATE";
+
+// A plain read, because a locking one, or an UPDATE, that finds nothing locks the gap into which
+// this transaction inserts next, and those of two transactions deadlock. It misses nothing: who
+// writes a record with this newest token has the session's row locked, as this transaction has now.
+const HAS_OLDER: &str = "SELECT token FROM {rotations} WHERE newest = ? LIMIT 1";
+
+const LEAD_ON: &str = "UPDATE {rotations} SET newest = ?, opens = opens AND ? WHERE newest = ?";
+
+const RECORD: &str = "INSERT INTO {rotations} (token, newest, opens, valid_from, valid_until) \
+    VALUES (?, ?, ?, UTC_TIMESTAMP(6) - INTERVAL ? MICROSECOND, \
+        UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND) \
+    ON DUPLICATE KEY UPDATE newest = ?, opens = ?, \
+        valid_from = UTC_TIMESTAMP(6) - INTERVAL ? MICROSECOND, \
+        valid_until = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND";
+
+const EXPIRED: &str = "SELECT token FROM {rotations} \
+    WHERE valid_until <= UTC_TIMESTAMP(6) ORDER BY valid_until LIMIT ?";
+
+const DELETE_EXPIRED: &str =
+    "DELETE FROM {rotations} WHERE token IN ({tokens}) AND valid_until <= UTC_TIMESTAMP(6)";
+
+/// The statements on the record of rotations.
+pub(crate) struct Rotations {
+    load: Sql,
+    lock: Sql,
+    has_older: Sql,
+    lead_on: Sql,
+    record: Sql,
+    expired: Sql,
+    delete_expired: Sql,
+    batch_size: usize,
+}
+
+impl Rotations {
+    pub(crate) fn new(table: &Table, batch_size: usize) -> Self {
+        let on_tables = |template: &str| {
+            let sql = template
+                .replace("{rotations}", &quoted(&side_tables::rotations_name(&table.name)))
+                .replace("{table}", &quoted(&table.name))
+                .replace("{newest}", &table.convert_token("record.newest"))
+                .replace("{is_token}", &is_token("token"))
+                .replace("{token_bytes}", &token_bytes("token"))
+                .replace("{session_bytes}", &token_bytes("session.token"))
+                .replace("{tokens}", &placeholders(batch_size));
+            Sql::new(sql)
+        };
+        Self {
+            load: on_tables(LOAD),
+            lock: on_tables(LOCK),
+            has_older: on_tables(HAS_OLDER),
+            lead_on: on_tables(LEAD_ON),
+            record: on_tables(RECORD),
+            expired: on_tables(EXPIRED),
+            delete_expired: on_tables(DELETE_EXPIRED),
+            batch_size,
+        }
+    }
+
+    /// Loads what a token names, from one consistent read.
+    pub(crate) fn load(&self, connection: &mut Connection, token: &str) -> DriverResult<Loaded> {
+        let params = vec![token.into(), token.into(), token.into()];
+        let mut rotated = Loaded::Missing;
+        for mut row in connection.all(&self.load, params)? {
+            let (is_rotated, opens) = (is_true(&mut row, 0), is_true(&mut row, 1));
+            let Some(Session { token, data, expiry }) = Session::read_from(&mut row, 2) else {
+                continue;
+            };
+            if !is_rotated {
+                return Ok(Loaded::Live { data, expiry });
+            }
+            rotated = Loaded::Rotated { token, opens };
+        }
+        Ok(rotated)
+    }
+
+    /// Returns the token under which a rotated session is live, and keeps it there until the
+    /// transaction ends.
+    pub(crate) fn lock(
+        &self,
+        connection: &mut Connection,
+        token: &str,
+    ) -> DriverResult<Option<String>> {
+        let row = connection.first(&self.lock, vec![token.into()])?;
+        Ok(row.and_then(|mut row| String::from_utf8(bytes(&mut row, 0)?).ok()))
+    }
+
+    /// Records a rotation, in its transaction, in which the session's row is locked.
+    pub(crate) fn record(
+        &self,
+        connection: &mut Connection,
+        old: &str,
+        rotation: &Rotation<'_>,
+    ) -> DriverResult<()> {
+        let (newest, opens) = (Value::from(&*rotation.new_token), rotation.old_token_opens);
+        // Tokens from before that one lead to the newest as well.
+        if connection.first(&self.has_older, vec![old.into()])?.is_some() {
+            let params = vec![newest.clone(), opens.into(), old.into()];
+            connection.change(&self.lead_on, params)?;
+        }
+        let grace = rotation.grace.min(Rotation::MAX_GRACE).as_micros();
+        let grace = Value::from(u64::try_from(grace).unwrap_or(u64::MAX));
+        let values = [newest, opens.into(), grace.clone(), grace];
+        let params = [Value::from(old)].into_iter().chain(values.clone()).chain(values).collect();
+        connection.change(&self.record, params).map(drop)
+    }
+
+    /// Removes a batch of records that are past their window, and returns whether there may be
+    /// more.
+    pub(crate) fn sweep(&self, backend: &Backend) -> Result<bool, Error> {
+        let page = backend.run(Repetition::Read, |connection| {
+            connection.all(&self.expired, vec![self.batch_size.into()])
+        })?;
+        let tokens: Vec<_> = page.into_iter().filter_map(|mut row| bytes(&mut row, 0)).collect();
+        if !tokens.is_empty() {
+            backend.run(Repetition::Idempotent, |connection| {
+                connection.change(&self.delete_expired, padded(&tokens, self.batch_size))
+            })?;
+        }
+        Ok(tokens.len() >= self.batch_size)
+    }
+}
+
+/// A token of the table of sessions as bytes, whatever its collation.
+fn token_bytes(column: &str) -> String {
+    format!("CAST(CONVERT({column} USING utf8mb4) AS BINARY)")
+}

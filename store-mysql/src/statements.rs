@@ -1,0 +1,160 @@
+//! The statements on the table of sessions, and what all statements are made of.
+
+use mysql::{Row, Value};
+
+use crate::connection::{MARK, Sql};
+use crate::side_tables;
+use crate::table::Table;
+
+// `{table}` is the quoted name, `{subjects}` that of the index of subjects. The server's clock
+// decides what is live: `expiry > UTC_TIMESTAMP(6)`. All of them run in the time zone +00:00.
+//
+// `{is_token}` compares bytes, which the column itself may not: on the classic table `a`, `A` and
+// `á` are the same token. `{mark}` is true, and says in the server's reply that a row was matched;
+// see `MARK`. It stands in an assignment, which is computed for such rows alone, while the parts of
+// a WHERE are computed in any order.
+
+const FIND: &str =
+    "SELECT token, data, expiry FROM {table} WHERE token = ? AND expiry > UTC_TIMESTAMP(6)";
+
+// Values are bound twice, because what VALUES() and a row alias are called differs from server to
+// server. Where the row that is in the way is another token's, the last number is too large for any
+// type, which is an error in every mode; one that no trigger can hide, as it could a mark.
+const COMMIT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?, ?, ?) \
+    ON DUPLICATE KEY UPDATE data = ?, expiry = ?, \
+        token = IF({is_token}, token, 18446744073709551615 + CHAR_LENGTH(token))";
+
+const INSERT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?, ?, ?)";
+
+// The expiry is always set, because old MariaDB sets a TIMESTAMP to the present wherever it isn't.
+const UPDATE: &str = "UPDATE {table} SET data = ?, expiry = ?, token = IF({mark}, ?, token) \
+    WHERE token = ? AND {is_token} AND data = ? AND expiry > UTC_TIMESTAMP(6)";
+
+const TOUCH: &str = "UPDATE {table} SET expiry = ?, token = IF({mark}, token, token) \
+    WHERE token = ? AND {is_token} AND data IS NOT NULL AND expiry > UTC_TIMESTAMP(6)";
+
+// Locks the row of this token, or of another one that the column takes for the same. Without a row
+// it locks the gap, so that nobody inserts one.
+const LOCK: &str = "SELECT token, COALESCE(data IS NOT NULL AND expiry > UTC_TIMESTAMP(6), FALSE) FROM {table} \
+    WHERE token = ? FOR UPDATE";
+
+const MATCHES: &str = "SELECT token FROM {table} \
+    WHERE token = ? AND {is_token} AND data = ? AND expiry > UTC_TIMESTAMP(6) FOR UPDATE";
+
+// A live session and, where there is an index of subjects, its entry.
+const DELETE_LIVE: &str = "DELETE session FROM {table} AS session \
+    WHERE session.token = ? AND {is_session} AND session.data IS NOT NULL \
+    AND session.expiry > UTC_TIMESTAMP(6)";
+
+const DELETE_LIVE_WITH_SUBJECT: &str = "DELETE session, tie FROM {table} AS session \
+    LEFT JOIN {subjects} AS tie ON tie.token = ? \
+    WHERE session.token = ? AND {is_session} AND session.data IS NOT NULL \
+    AND session.expiry > UTC_TIMESTAMP(6)";
+
+const AND_DATA: &str = " AND session.data = ?";
+
+const DELETE_ROW: &str = "DELETE FROM {table} WHERE token = ?";
+
+// A page of keys first, and then those keys alone: a DELETE that looks for its rows by the expiry
+// locks what lies between them and deadlocks with writers, with a LIMIT all the more.
+const EXPIRED: &str = "SELECT token FROM {table} \
+    WHERE expiry <= UTC_TIMESTAMP(6) AND token IS NOT NULL ORDER BY expiry LIMIT ?";
+
+const DELETE_EXPIRED: &str =
+    "DELETE FROM {table} WHERE token IN ({tokens}) AND expiry <= UTC_TIMESTAMP(6)";
+
+const PAGE: &str = "SELECT token, data, expiry FROM {table} FORCE INDEX (`{token_index}`) \
+    WHERE token > ? AND expiry > ? ORDER BY token LIMIT 500";
+
+const COUNT: &str = "SELECT COUNT(*) FROM {table} WHERE expiry > UTC_TIMESTAMP(6)";
+
+/// The statements on one table of sessions.
+pub(crate) struct Statements {
+    pub(crate) find: Sql,
+    pub(crate) commit: Sql,
+    pub(crate) insert: Sql,
+    pub(crate) update: Sql,
+    pub(crate) touch: Sql,
+    pub(crate) lock: Sql,
+    pub(crate) matches: Sql,
+    pub(crate) delete_live: Sql,
+    pub(crate) delete_matching: Sql,
+    pub(crate) delete_row: Sql,
+    pub(crate) expired: Sql,
+    pub(crate) delete_expired: Sql,
+    pub(crate) page: Sql,
+    pub(crate) count: Sql,
+}
+
+impl Statements {
+    pub(crate) fn new(table: &Table, has_subjects: bool, batch_size: usize) -> Self {
+        let on_table = |template: &str| {
+            let sql = template
+                .replace("{table}", &quoted(&table.name))
+                .replace("{subjects}", &quoted(&side_tables::subjects_name(&table.name)))
+                .replace("{is_token}", &is_token("token"))
+                .replace("{is_session}", &is_token("session.token"))
+                .replace("{mark}", &mark("token"))
+                .replace("{token_index}", &table.token_index)
+                .replace("{tokens}", &placeholders(batch_size));
+            Sql::new(sql)
+        };
+        let delete_live = if has_subjects { DELETE_LIVE_WITH_SUBJECT } else { DELETE_LIVE };
+        Self {
+            find: on_table(FIND),
+            commit: on_table(COMMIT),
+            insert: on_table(INSERT),
+            update: on_table(UPDATE),
+            touch: on_table(TOUCH),
+            lock: on_table(LOCK),
+            matches: on_table(MATCHES),
+            delete_live: on_table(delete_live),
+            delete_matching: on_table(&format!("{delete_live}{AND_DATA}")),
+            delete_row: on_table(DELETE_ROW),
+            expired: on_table(EXPIRED),
+            delete_expired: on_table(DELETE_EXPIRED),
+            page: on_table(PAGE),
+            count: on_table(COUNT),
+        }
+    }
+}
+
+/// A table's name, which has been checked, in a statement.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("`{name}`")
+}
+
+/// The comparison of a token column with a parameter, byte for byte.
+pub(crate) fn is_token(column: &str) -> String {
+    format!("CAST(CONVERT({column} USING utf8mb4) AS BINARY) = ?")
+}
+
+/// It names the column so that no server computes it before a row is there, and compares so that
+/// none leaves it out.
+fn mark(column: &str) -> String {
+    format!("LAST_INSERT_ID(CHAR_LENGTH({column}) * 0 + {MARK}) = {MARK}")
+}
+
+pub(crate) fn placeholders(count: usize) -> String {
+    vec!["?"; count].join(", ")
+}
+
+/// As many parameters as the statement has, the last one repeated: so it is one statement for every
+/// number of tokens.
+pub(crate) fn padded(tokens: &[Vec<u8>], count: usize) -> Vec<Value> {
+    let last = tokens.last();
+    tokens.iter().chain(std::iter::repeat(last).flatten()).take(count).map(Value::from).collect()
+}
+
+/// A column as bytes; NULL and numbers are none.
+pub(crate) fn bytes(row: &mut Row, index: usize) -> Option<Vec<u8>> {
+    match row.take::<Value, _>(index) {
+        Some(Value::Bytes(bytes)) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// Whether a column is true, as comparisons are.
+pub(crate) fn is_true(row: &mut Row, index: usize) -> bool {
+    matches!(row.take::<Value, _>(index), Some(Value::Int(1..) | Value::UInt(1..)))
+}

@@ -1,0 +1,241 @@
+//! The conditional write: all of a change, in one statement or in one transaction.
+
+use mysql::{Result as DriverResult, Value};
+use store_core::{Absorbed, Change, Error, Rotation};
+
+use crate::attempts::Attempts;
+use crate::backend::Backend;
+use crate::connection::Connection;
+use crate::create::is_duplicate;
+use crate::time;
+use crate::verified::{Answer, Seen};
+
+/// A change of a session, checked.
+pub(crate) struct Update<'a> {
+    token: &'a str,
+    current: &'a [u8],
+    data: &'a [u8],
+    /// With the imprint by which its own write is known.
+    expiry: Value,
+    /// The token that the session has afterwards.
+    new_token: &'a str,
+    /// Only if that is another one.
+    rotation: Option<&'a Rotation<'a>>,
+    subject: Subject<'a>,
+    /// Each once.
+    absorbed: Vec<&'a Absorbed<'a>>,
+    /// What becomes of their tokens.
+    absorption: Rotation<'a>,
+}
+
+/// What happens to the subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject<'a> {
+    Kept,
+    Cleared,
+    Set(&'a str),
+}
+
+impl<'a> Update<'a> {
+    /// Checks a change. The result is `None` where no session can be what it asks for.
+    pub(crate) fn new(
+        backend: &Backend,
+        token: &'a str,
+        current: &'a [u8],
+        change: &'a Change<'a>,
+    ) -> Result<Option<Self>, Error> {
+        change.check(&backend.table.limits)?;
+        let rotation = change.rotation.as_ref().filter(|rotation| rotation.new_token != token);
+        let new_token = rotation.map_or(token, |rotation| &rotation.new_token);
+        if rotation.is_some() {
+            backend.check_token(new_token)?;
+        }
+        let expiry = backend.table.range.imprinted(change.expiry)?;
+        let subject = match &change.subject {
+            Some(Some(_)) if backend.subjects.is_none() => return Err(backend.no_subjects()),
+            Some(Some(subject)) => Subject::Set(subject),
+            // Without the index no session has a subject.
+            Some(None) if backend.subjects.is_some() => Subject::Cleared,
+            Some(None) | None => Subject::Kept,
+        };
+        let Some(absorbed) = distinct(&change.absorbed) else { return Ok(None) };
+        let is_possible = backend.check_token(token).is_ok()
+            && absorbed
+                .iter()
+                .all(|other| other.token != token && backend.check_token(&other.token).is_ok());
+        if !is_possible {
+            return Ok(None);
+        }
+        backend.check_current(current)?;
+        for other in &absorbed {
+            backend.check_current(&other.data)?;
+        }
+        Ok(Some(Self {
+            token,
+            current,
+            data: &change.data,
+            expiry,
+            new_token,
+            rotation,
+            subject,
+            absorbed,
+            absorption: change.absorption(token),
+        }))
+    }
+
+    /// Whether only data and expiry change.
+    fn is_plain(&self) -> bool {
+        self.rotation.is_none() && self.subject == Subject::Kept && self.absorbed.is_empty()
+    }
+}
+
+/// Each session once; `None` if one is asked for with different data.
+fn distinct<'a>(absorbed: &'a [Absorbed<'a>]) -> Option<Vec<&'a Absorbed<'a>>> {
+    let mut distinct: Vec<&Absorbed<'_>> = Vec::new();
+    for other in absorbed {
+        match distinct.iter().find(|known| known.token == other.token) {
+            None => distinct.push(other),
+            Some(known) if known.data == other.data => {}
+            Some(_) => return None,
+        }
+    }
+    Some(distinct)
+}
+
+impl Backend {
+    /// Makes a change; returns whether it did.
+    pub(crate) fn update(&self, update: &Update<'_>) -> Result<bool, Error> {
+        self.write(
+            |connection, progress| {
+                if update.is_plain() {
+                    progress.sends_the_last();
+                    return self.set(connection, update).map(Ok);
+                }
+                connection.write(progress, |connection| self.change(connection, update))
+            },
+            |attempts| self.look_for_update(attempts, update),
+        )
+    }
+
+    /// Makes a change in a transaction, which is rolled back where this returns anything but
+    /// `true`.
+    ///
+    /// The session's row is locked first, by the statement that compares it. Whoever rotates,
+    /// absorbs or deletes it needs that lock, so what is read of it and of its records afterwards
+    /// stays true until the transaction ends.
+    fn change(&self, connection: &mut Connection, update: &Update<'_>) -> DriverResult<Answer> {
+        match self.set(connection, update) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(false)),
+            Err(error) if is_duplicate(&error) && update.rotation.is_some() => {
+                // Only the statement was rolled back: the row is still locked.
+                if let Some(refusal) = self.clear(connection, update.new_token)? {
+                    let is_possible = self.absorbed_match(connection, update)?;
+                    return Ok(if is_possible { Err(refusal) } else { Ok(false) });
+                }
+                if !self.set(connection, update)? {
+                    return Ok(Ok(false));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        for other in &update.absorbed {
+            // The new token named no session, or the session itself couldn't have got it.
+            if other.token == update.new_token
+                || !self.delete_matching(connection, &other.token, &other.data)?
+            {
+                return Ok(Ok(false));
+            }
+        }
+        // Once all rows are locked: the first plain read fixes what all of them see.
+        if let Some(rotations) = &self.rotations {
+            for other in &update.absorbed {
+                rotations.record(connection, &other.token, &update.absorption)?;
+            }
+            if let Some(rotation) = update.rotation {
+                rotations.record(connection, update.token, rotation)?;
+            }
+        }
+        // Last, because it may lock a gap into which others insert.
+        self.set_subject(connection, update)?;
+        Ok(Ok(true))
+    }
+
+    /// Sets data, expiry and token if the session is live and has the data that it must have.
+    fn set(&self, connection: &mut Connection, update: &Update<'_>) -> DriverResult<bool> {
+        let params = vec![
+            update.data.into(),
+            update.expiry.clone(),
+            update.new_token.into(),
+            update.token.into(),
+            update.token.into(),
+            update.current.into(),
+        ];
+        Ok(connection.change(&self.statements.update, params)?.has_matched())
+    }
+
+    /// Whether all sessions to be absorbed are as they must be. A refusal of the new token comes
+    /// after this.
+    fn absorbed_match(
+        &self,
+        connection: &mut Connection,
+        update: &Update<'_>,
+    ) -> DriverResult<bool> {
+        for other in &update.absorbed {
+            let token = Value::from(&*other.token);
+            let params = vec![token.clone(), token, Value::from(&*other.data)];
+            if connection.first(&self.statements.matches, params)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Brings the index of subjects to where the change leaves the session.
+    ///
+    /// An entry is inserted before another one is looked for in vain, which locks a gap: the other
+    /// way round the gaps of two transactions and their insertions deadlock.
+    fn set_subject(&self, connection: &mut Connection, update: &Update<'_>) -> DriverResult<()> {
+        let Some(subjects) = &self.subjects else { return Ok(()) };
+        let Update { token, new_token, .. } = *update;
+        let is_rotated = update.rotation.is_some();
+        match update.subject {
+            Subject::Kept if is_rotated => subjects.follow(connection, token, new_token),
+            Subject::Kept => Ok(()),
+            Subject::Cleared => subjects.untie(connection, token.as_bytes()),
+            Subject::Set(subject) => {
+                subjects.tie(connection, new_token, subject)?;
+                if is_rotated { subjects.untie(connection, token.as_bytes()) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// What became of a change that wasn't answered.
+    fn look_for_update(
+        &self,
+        attempts: &mut Attempts<'_>,
+        update: &Update<'_>,
+    ) -> Result<Seen, Error> {
+        // In this order: if the change is done between the two, it is seen under the new token.
+        let own = self.find(attempts, update.token)?;
+        let new = match update.rotation {
+            Some(_) => self.find(attempts, update.new_token)?,
+            None => own.clone(),
+        };
+        // The same data alone could be another's, who counted as well; or be there from before, and
+        // soon expire. Without room for an imprint only a new token tells them apart, which no
+        // other request has.
+        let is_known = self.table.range.has_room() || (update.rotation.is_some() && own.is_none());
+        if let Some((data, expiry)) = new
+            && data == update.data
+            && Some(expiry) == time::to_instant(&update.expiry)
+            && is_known
+        {
+            return Ok(Seen::Done);
+        }
+        Ok(match own {
+            Some((data, _)) if data == update.current => Seen::NotDone,
+            _ => Seen::Hidden,
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! The walk over all live sessions.
+
+use std::ops::ControlFlow;
+
+use mysql::prelude::Queryable;
+use mysql::{Result as DriverResult, Value};
+use store_core::Record;
+
+use crate::backend::{Backend, Session};
+use crate::connection::Connection;
+
+impl Backend {
+    /// Visits the sessions that are live in a snapshot, which the connection keeps.
+    pub(crate) fn walk(
+        &self,
+        connection: &mut Connection,
+        visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> DriverResult<()> {
+        // How long the visitor takes is none of the server's business.
+        connection
+            .driver()
+            .query_drop("SET SESSION net_write_timeout = 86400, wait_timeout = 86400")?;
+        connection.driver().query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
+        // Sessions that were live in the snapshot: their expiries may have been moved since.
+        let now: Option<Value> = connection.driver().query_first("SELECT UTC_TIMESTAMP(6)")?;
+        let now = now.unwrap_or(Value::NULL);
+        let mut last = Vec::new();
+        loop {
+            let mut rows = connection
+                .execute(&self.statements.page, vec![last.as_slice().into(), now.clone()])?;
+            let mut is_over = true;
+            while let Some(row) = rows.next().transpose()? {
+                is_over = false;
+                if let Some(Value::Bytes(token)) = row.as_ref(0) {
+                    last.clone_from(token);
+                }
+                let Some(session) = Session::read(row) else { continue };
+                // What `find` wouldn't find isn't shown either.
+                if self.check_token(&session.token).is_ok()
+                    && visit(Record::new(&session.token, &session.data, session.expiry)).is_break()
+                {
+                    return Ok(());
+                }
+            }
+            if is_over {
+                return Ok(());
+            }
+        }
+    }
+}
