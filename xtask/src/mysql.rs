@@ -47,7 +47,7 @@ pub(crate) fn tests(shell: &Shell, product: Product) -> Vec<Cmd<'_>> {
     let store = cmd!(shell, "cargo test --locked --package store-mysql --all-features");
     let manager = cmd!(
         shell,
-        "cargo test --locked --package session-manager --all-features --test races --test subjects -- mysql::"
+        "cargo test --locked --package session-manager --all-features --test races --test subjects --test scheduler -- mysql"
     );
     [server, store, manager]
         .map(|test| test.env(PRODUCT_VARIABLE, product.name()).env(REQUIRED_VARIABLE, "1"))

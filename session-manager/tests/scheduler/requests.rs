@@ -1,0 +1,420 @@
+//! What requests do, and what they find.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use serde_json::Value;
+use session_manager::{Error, Header, Session, SessionManager};
+use store_core::{CleanupOptions, Clock, ManualClock, MemoryOptions, OwnedRecord, Store};
+
+use crate::control::{Controller, EndOnDrop, Fault, Gate, Schedules, Workers};
+use crate::hooked_store::HookedStore;
+
+/// What a request does. All come with the browser's cookie, but where it is said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Read,
+    Insert,
+    Remove,
+    Update,
+    /// Reads only, and the idle timeout has to be moved.
+    Touch,
+    LogInAsAda,
+    LogInAsGrace,
+    /// A login without a subject.
+    RenewAndInsert,
+    Renew,
+    LogOut,
+    Clear,
+    ClearSubject,
+    /// Takes over the other session.
+    Merge,
+    /// Comes with the other session's token, and takes over the browser's.
+    MergeFromTheOtherSide,
+    DestroyOthers,
+    /// An administrator ends all sessions of Ada.
+    DestroyAll,
+    /// An administrator ends the session, from a list that he has seen before.
+    DestroyByKey,
+    SetDeadline,
+    /// Reads only, and the token has to be rotated by itself.
+    RotateByItself,
+}
+
+use Kind::*;
+
+pub(crate) const ALL: [Kind; 19] = [
+    Read,
+    Insert,
+    Remove,
+    Update,
+    Touch,
+    LogInAsAda,
+    LogInAsGrace,
+    RenewAndInsert,
+    Renew,
+    LogOut,
+    Clear,
+    ClearSubject,
+    Merge,
+    MergeFromTheOtherSide,
+    DestroyOthers,
+    DestroyAll,
+    DestroyByKey,
+    SetDeadline,
+    RotateByItself,
+];
+
+pub(crate) const MOST_WRITING: [Kind; 8] =
+    [Update, LogInAsAda, LogInAsGrace, Renew, LogOut, Merge, DestroyOthers, RotateByItself];
+
+impl Kind {
+    /// Whether who has logged in is the same afterwards.
+    pub(crate) fn keeps_rights(self) -> bool {
+        matches!(
+            self,
+            Read | Insert
+                | Remove
+                | Update
+                | Touch
+                | Clear
+                | DestroyOthers
+                | SetDeadline
+                | RotateByItself
+        )
+    }
+
+    /// Whether it may take out what another request has put into a session.
+    pub(crate) fn takes_values(self) -> bool {
+        matches!(
+            self,
+            LogInAsAda
+                | LogInAsGrace
+                | LogOut
+                | Clear
+                | ClearSubject
+                | DestroyOthers
+                | DestroyAll
+                | DestroyByKey
+        )
+    }
+}
+
+/// Who is logged in when the requests come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Nobody,
+    Ada,
+}
+
+/// What there is before the requests come.
+pub(crate) struct World {
+    pub(crate) start: Start,
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) rows: Vec<(OwnedRecord, Option<&'static str>)>,
+    /// The browser's cookie.
+    pub(crate) cookie: String,
+    /// The token of a session that can be merged.
+    pub(crate) other: String,
+    /// The token of Ada's other device.
+    pub(crate) device: String,
+}
+
+/// What came out of the requests of one run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) answers: Vec<Answer>,
+    /// What the store has, and what the tokens from before open.
+    pub(crate) state: String,
+    pub(crate) store: Arc<dyn StoreWithDebug>,
+    pub(crate) has_fault_struck: bool,
+}
+
+pub(crate) trait StoreWithDebug: Store + std::fmt::Debug {}
+
+impl<S: Store + std::fmt::Debug> StoreWithDebug for S {}
+
+/// How a request was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The token of the cookie that it sets, empty where it takes the cookie away.
+    Ok(Option<String>),
+    /// Another request has renewed the session.
+    Superseded,
+    /// The store has failed.
+    Failed,
+}
+
+impl World {
+    /// The worlds, which live forever so that threads can share them.
+    pub(crate) fn all() -> [&'static Self; 2] {
+        [Start::Nobody, Start::Ada].map(|start| &*Box::leak(Box::new(Self::new(start))))
+    }
+
+    fn new(start: Start) -> Self {
+        // The present, because stores on a database have clocks of their own.
+        let clock = Arc::new(ManualClock::new(Utc::now().trunc_subsecs(0)));
+        let store = store(&clock);
+        let sessions = SessionManager::new(Arc::clone(&store))
+            .with_clock(clock.clone())
+            .with_idle_timeout(Duration::from_secs(60 * 60))
+            .expect("an hour");
+        let make = |name: &str, subject: Option<&str>| {
+            let mut session = sessions.load([]).expect("memory doesn't fail");
+            session.insert("from", name).expect("a string");
+            session.insert(&format!("of {name}"), 1).expect("a number");
+            session.insert("n", 0).expect("a number");
+            if let Some(subject) = subject {
+                session.set_subject(subject).expect("a subject");
+            }
+            token(&session.finish().expect("memory doesn't fail")).expect("it is new")
+        };
+        let subject = (start == Start::Ada).then_some("ada");
+        let cookie = make("browser", subject);
+        let other = make("other", None);
+        let device = make("device", Some("ada"));
+        let mut rows = Vec::new();
+        store
+            .for_each(&mut |record| {
+                rows.push((OwnedRecord::new(record.token, record.data, record.expiry), None));
+                ControlFlow::Continue(())
+            })
+            .expect("memory doesn't fail");
+        for of_ada in store.find_by_subject("__Host-session:ada").expect("memory doesn't fail") {
+            let row = rows.iter_mut().find(|(row, _)| *row == of_ada).expect("it is in the walk");
+            row.1 = Some("__Host-session:ada");
+        }
+        // So that an idle timeout of an hour has to be moved.
+        clock.advance(TimeDelta::minutes(30));
+        Self { start, now: clock.now(), rows, cookie, other, device }
+    }
+
+    fn clock(&self) -> Arc<ManualClock> {
+        Arc::new(ManualClock::new(self.now))
+    }
+
+    fn store(&self) -> Arc<dyn StoreWithDebug> {
+        let store = store(&self.clock());
+        self.fill(&store);
+        store
+    }
+
+    /// Puts into a store what there is before the requests come.
+    pub(crate) fn fill(&self, store: &dyn Store) {
+        for (row, subject) in &self.rows {
+            store.create(&row.token, &row.data, row.expiry, *subject).expect("it is new");
+        }
+    }
+
+    /// A manager as a process has it.
+    pub(crate) fn manager(&self, store: impl Store + 'static) -> SessionManager {
+        SessionManager::new(store).with_clock(self.clock()).with_kept_values(["from"])
+    }
+
+    /// Runs requests in one order.
+    pub(crate) fn run(
+        &'static self,
+        workers: &Workers,
+        kinds: &[Kind],
+        fault: Option<Fault>,
+        schedules: &mut Schedules,
+    ) -> Run {
+        let store = self.store();
+        let controller = Controller::new(kinds.len(), fault, schedules);
+        let (answer, answers) = channel();
+        for (n, &kind) in kinds.iter().enumerate() {
+            let gate = Gate::new(&controller, n);
+            let store = Arc::new(HookedStore::new(Arc::clone(&store), gate));
+            let (answer, end) = (answer.clone(), EndOnDrop(Arc::clone(&controller), n));
+            workers.serve(n, move || {
+                let answered = self.serve(kind, n, Arc::clone(&store));
+                let told = answer.send((n, answered, store.hook.has_fault_struck()));
+                told.expect("the run waits for it");
+                drop(end);
+            });
+        }
+        drop(answer);
+        controller.wait_for_end(schedules);
+        let mut answers: Vec<_> = answers.into_iter().collect();
+        assert_eq!(answers.len(), kinds.len(), "no request panics");
+        answers.sort_by_key(|(n, ..)| *n);
+        let has_fault_struck = answers.iter().any(|(.., has_struck)| *has_struck);
+        let answers = answers.into_iter().map(|(_, answer, _)| answer).collect();
+        Run { answers, state: self.state(&store), store, has_fault_struck }
+    }
+
+    /// Runs requests one after the other. One that ends other sessions may stand in the order twice:
+    /// it is loaded at the first place and finished at the second, because what it does to others
+    /// doesn't depend on what becomes of its own session meanwhile.
+    pub(crate) fn run_in_sequence(&self, kinds: &[Kind], order: &[usize]) -> String {
+        let store = self.store();
+        let manager = |kind: &Kind| self.manager_of(*kind, Arc::clone(&store));
+        let managers: Vec<_> = kinds.iter().map(manager).collect();
+        let mut open = Vec::new();
+        for &n in order {
+            let (kind, sessions) = (kinds[n], &managers[n]);
+            if kind != DestroyOthers {
+                if let Err(error) = self.handle(kind, n, sessions) {
+                    assert!(matches!(error, Error::Superseded), "{kind:?}: {error}");
+                }
+            } else if let Some(place) = open.iter().position(|(own, _)| *own == n) {
+                let (_, session): (usize, Session<'_>) = open.remove(place);
+                session.finish().expect("it writes nothing");
+            } else {
+                let mut session = sessions.load([&*self.cookie]).expect("memory doesn't fail");
+                match self.act(kind, n, &mut session) {
+                    Ok(()) => open.push((n, session)),
+                    Err(error) => assert!(matches!(error, Error::Superseded), "{kind:?}: {error}"),
+                }
+            }
+        }
+        self.state(&store)
+    }
+
+    /// The manager of the process that serves a request.
+    fn manager_of(&self, kind: Kind, store: impl Store + 'static) -> SessionManager {
+        let hour = Duration::from_secs(60 * 60);
+        let sessions = self.manager(store);
+        match kind {
+            Touch => sessions.with_idle_timeout(hour).expect("an hour"),
+            // No session of the world says how old its token is.
+            RotateByItself => sessions.with_rotation(hour).expect("an hour"),
+            _ => sessions,
+        }
+    }
+
+    /// Serves one request in a process of its own.
+    pub(crate) fn serve(&self, kind: Kind, n: usize, store: impl Store + 'static) -> Answer {
+        let sessions = self.manager_of(kind, store);
+        match self.handle(kind, n, &sessions) {
+            Ok(headers) => Answer::Ok(token(&headers)),
+            Err(Error::Superseded) => Answer::Superseded,
+            Err(Error::Store(store_core::Error::Unreachable { .. })) => Answer::Failed,
+            Err(error) => panic!("{kind:?}: {error}"),
+        }
+    }
+
+    fn handle(
+        &self,
+        kind: Kind,
+        n: usize,
+        sessions: &SessionManager,
+    ) -> Result<Vec<Header>, Error> {
+        match kind {
+            DestroyAll => return sessions.destroy_all("ada").map(|_| Vec::new()),
+            DestroyByKey => {
+                // The list is from before; its keys are those of the store.
+                let seen = self.manager(self.store());
+                let seen = seen.load([&*self.cookie])?.key().cloned().expect("it is stored");
+                return sessions.destroy(&seen).map(|()| Vec::new());
+            }
+            _ => {}
+        }
+        let own = if kind == MergeFromTheOtherSide { &self.other } else { &self.cookie };
+        let mut session = sessions.load([&**own])?;
+        self.act(kind, n, &mut session)?;
+        session.finish()
+    }
+
+    fn act(&self, kind: Kind, n: usize, session: &mut Session<'_>) -> Result<(), Error> {
+        match kind {
+            Read | Touch | RotateByItself => session.get::<u32>("n").map(drop),
+            Insert => session.insert(&format!("inserted by {n}"), n),
+            Remove => {
+                session.remove("of browser");
+                Ok(())
+            }
+            Update => session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).map(drop),
+            LogInAsAda => {
+                session.set_subject("ada")?;
+                session.insert(&format!("logged in by {n}"), n)
+            }
+            LogInAsGrace => {
+                session.set_subject("grace")?;
+                session.insert(&format!("logged in by {n}"), n)
+            }
+            RenewAndInsert => {
+                session.renew()?;
+                session.insert(&format!("logged in by {n}"), n)
+            }
+            Renew => session.renew(),
+            LogOut => session.destroy(),
+            Clear => {
+                session.clear();
+                Ok(())
+            }
+            ClearSubject => session.clear_subject(),
+            Merge => session.merge(&self.other).map(drop),
+            MergeFromTheOtherSide => session.merge(&self.cookie).map(drop),
+            DestroyOthers => match session.destroy_others() {
+                Err(Error::SubjectMissing) => Ok(()),
+                outcome => outcome,
+            },
+            SetDeadline => {
+                session.set_deadline(self.now + TimeDelta::hours(2));
+                Ok(())
+            }
+            DestroyAll | DestroyByKey => unreachable!("they have no session"),
+        }
+    }
+
+    /// What the store has, and what the tokens from before open, without what differs by chance.
+    pub(crate) fn state(&self, store: &Arc<dyn StoreWithDebug>) -> String {
+        let sessions = self.manager(Arc::clone(store));
+        let mut rows = Vec::new();
+        sessions
+            .for_each(|session| {
+                let values = show(session.keys(), |key| session.get(key));
+                let (subject, deadline) = (session.subject(), session.deadline());
+                rows.push(format!("{values} of {subject:?} until {deadline}"));
+                ControlFlow::Continue(())
+            })
+            .expect("memory doesn't fail");
+        rows.sort();
+        let opens = [&self.cookie, &self.other, &self.device].map(|token| opens(&sessions, token));
+        format!(
+            "{}\nbrowser: {:?}\nother: {:?}\ndevice: {:?}",
+            rows.join("\n"),
+            opens[0],
+            opens[1],
+            opens[2]
+        )
+    }
+}
+
+/// What a token opens.
+pub(crate) fn opens(sessions: &SessionManager, token: &str) -> Option<String> {
+    let session = sessions.load([token]).expect("memory doesn't fail");
+    session.key()?;
+    Some(format!("{} of {:?}", show(session.keys(), |key| session.get(key)), session.subject()))
+}
+
+/// Values in the order of their keys.
+fn show<'a>(
+    keys: impl Iterator<Item = &'a str>,
+    get: impl Fn(&str) -> Result<Option<Value>, Error>,
+) -> String {
+    let show = |key: &str| {
+        let value = get(key).expect("it is JSON").expect("it is listed");
+        format!("{key}={value}")
+    };
+    let mut values: Vec<_> = keys.map(show).collect();
+    values.sort();
+    values.join(", ")
+}
+
+fn store(clock: &Arc<ManualClock>) -> Arc<dyn StoreWithDebug> {
+    let options = MemoryOptions::new().with_cleanup(CleanupOptions::disabled());
+    let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+    Arc::new(options.with_clock(clock).build().expect("no thread is needed"))
+}
+
+/// The token of the cookie that the headers set, empty where they take it away.
+fn token(headers: &[Header]) -> Option<String> {
+    let (_, cookie) = headers.iter().find(|(name, _)| *name == "Set-Cookie")?;
+    let value = cookie.split(';').next().and_then(|pair| pair.split_once('='));
+    value.map(|(_, value)| value.to_owned())
+}
