@@ -123,7 +123,7 @@ func (l *load) run(s store, o order, thread uint64) {
 		switch {
 		case operation == "commit_new":
 			key = rows + drawOwn()
-		case operation == "delete":
+		case operation == "delete", operation == "login":
 			key = drawOwn()
 		case operation == "find_miss":
 			key = rows + r.draw()%rows
@@ -132,7 +132,7 @@ func (l *load) run(s store, o order, thread uint64) {
 		default:
 			key = r.draw() % rows
 		}
-		token := token(key)
+		token, newToken := token(key), token(1<<40+key)
 
 		began := time.Now()
 		if !began.Before(until) {
@@ -149,6 +149,11 @@ func (l *load) run(s store, o order, thread uint64) {
 			l.err = s.Commit(token, data, time.Now().Add(24*time.Hour))
 		case "delete":
 			l.err = s.Delete(token)
+		case "login":
+			// What RenewToken and the end of the request do; the Go stores know nothing of users.
+			if l.err = s.Delete(token); l.err == nil {
+				l.err = s.Commit(newToken, data, time.Now().Add(24*time.Hour))
+			}
 		default:
 			l.err = fmt.Errorf("the Go stores can't %s", operation)
 		}

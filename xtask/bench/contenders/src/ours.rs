@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use bench_protocol::{Contender, Handle, Result};
+use bench_protocol::{Contender, Handle, Login, Result};
 use chrono::{DateTime, TimeDelta, Utc};
-use store_core::Store;
+use store_core::{Change, Rotation, Store};
 
 /// A store as a contender.
 pub(crate) struct Ours(pub(crate) Box<dyn Store>);
@@ -51,10 +51,17 @@ impl Handle for Shared<'_> {
     }
 
     fn replace(&mut self, token: &str, current: &[u8], data: &[u8]) -> Result<bool> {
-        Ok(self.0.replace(token, current, data, expiry())?)
+        Ok(self.0.update(token, current, &Change::new(data, expiry()))?)
     }
 
     fn delete(&mut self, token: &str) -> Result {
         Ok(self.0.delete(token)?)
+    }
+
+    fn login(&mut self, login: &Login<'_>) -> Result<bool> {
+        let change = Change::new(login.data, expiry())
+            .with_rotation(Rotation::new(login.new_token))
+            .with_subject(Some(login.subject));
+        Ok(self.0.update(login.token, login.current, &change)?)
     }
 }

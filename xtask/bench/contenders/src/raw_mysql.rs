@@ -1,5 +1,5 @@
-//! The limit: the driver `mysql`, a connection and prepared statements for each thread, the SQL and settings of the
-//! store.
+//! The limit: the driver `mysql`, a connection and prepared statements for each thread, the SQL and
+//! settings of the store.
 
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ pub(crate) fn engine() -> String {
     version().ok().flatten().unwrap_or_default()
 }
 
-/// What the server does for a commit. It is a setting of the server, not of a connection; contenders are measured one
-/// after the other.
+/// What the server does for a commit. It is a setting of the server, not of a connection; contenders
+/// are measured one after the other.
 pub(crate) fn set_durability(order: &Order) -> Result {
     let value = match order.scenario.durability {
         Durability::Full => 1,
@@ -62,6 +62,7 @@ pub(crate) fn set_durability(order: &Order) -> Result {
 pub(crate) fn fill(order: &Order) -> Result {
     let name = database(order)?;
     let mut connection = connect("")?;
+    connection.query_drop(format!("DROP DATABASE IF EXISTS {name}"))?;
     connection.query_drop(format!("CREATE DATABASE {name}"))?;
     connection.query_drop(format!("USE {name}"))?;
     connection.query_drop(MysqlStore::CREATE_TABLE)?;

@@ -1,14 +1,17 @@
-//! The limit: rusqlite, a connection and prepared statements for each thread, the SQL and settings of the store.
+//! The limit: rusqlite, a connection and prepared statements for each thread, the SQL and settings of
+//! the store.
 
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
 use bench_protocol::{
-    Contender, Durability, Handle, Measurement, Order, Result, data, is_live, measure, token,
+    Contender, Durability, Handle, Login, Measurement, Order, Result, data, is_live, measure, token,
 };
 use chrono::{DateTime, Utc};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
 use crate::Row;
 use crate::ours::expiry;
@@ -23,6 +26,19 @@ pub(crate) const ROWS: &[Row] = &[
         fill,
         is_on_server: false,
         measure: |order| run(order, 0),
+    },
+    Row {
+        name: "raw-sqlite-in-steps",
+        format: "classic-sqlite",
+        version: "rusqlite 0.40",
+        engine,
+        settings: "as raw-sqlite; a login is three transactions: token, user, data",
+        fill,
+        is_on_server: false,
+        measure: |order| {
+            let raw = Raw { order: order.clone(), mmap: 0, logs_in_in_steps: true };
+            measure(Box::leak(Box::new(raw)), order)
+        },
     },
     Row {
         name: "raw-sqlite-mmap",
@@ -40,7 +56,11 @@ const DDL: &str = "\
 CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL);
 CREATE INDEX sessions_expiry_idx ON sessions(expiry);
 CREATE TABLE sessions_subjects (token TEXT PRIMARY KEY NOT NULL, subject TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX sessions_subjects_subject_idx ON sessions_subjects(subject);";
+CREATE INDEX sessions_subjects_subject_idx ON sessions_subjects(subject);
+CREATE TABLE sessions_rotations (token TEXT PRIMARY KEY NOT NULL, newest TEXT NOT NULL, opens INTEGER NOT NULL,
+    valid_from REAL NOT NULL, valid_until REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX sessions_rotations_newest_idx ON sessions_rotations(newest);
+CREATE INDEX sessions_rotations_valid_until_idx ON sessions_rotations(valid_until);";
 
 const FIND: &str =
     "SELECT data, expiry FROM sessions WHERE token = ?1 AND expiry > ?2 AND expiry < 5373484.5";
@@ -51,6 +71,17 @@ const TOUCH: &str =
 const REPLACE: &str = "UPDATE sessions SET data = ?3, expiry = ?4 WHERE token = ?1 AND \
     CAST(data AS BLOB) = ?2 AND expiry > ?5 AND expiry < 5373484.5";
 const DELETE: &str = "DELETE FROM sessions WHERE token = ?1";
+const LOG_IN: &str = "UPDATE sessions SET token = ?1, data = ?3, expiry = ?4 WHERE token = ?6 AND \
+    CAST(data AS BLOB) = ?2 AND expiry > ?5 AND expiry < 5373484.5";
+const RENAME: &str =
+    "UPDATE sessions SET token = ?1 WHERE token = ?2 AND expiry > ?3 AND expiry < 5373484.5";
+const SET_SUBJECT: &str = "INSERT INTO sessions_subjects (token, subject) VALUES (?1, ?2) \
+    ON CONFLICT (token) DO UPDATE SET subject = excluded.subject";
+const LEAD_ON: &str = "UPDATE sessions_rotations SET newest = ?1 WHERE newest = ?2";
+const ROTATE: &str = "INSERT INTO sessions_rotations (token, newest, opens, valid_from, valid_until) \
+    VALUES (?1, ?2, 0, ?3, ?4)";
+/// Half a minute, in days.
+const GRACE: f64 = 30.0 / 86_400.0;
 const WALK: &str = "SELECT token, data, expiry FROM sessions NOT INDEXED \
     WHERE +expiry > ?1 AND +expiry < 5373484.5";
 const SWEEP: &str = "DELETE FROM sessions WHERE rowid IN (SELECT rowid FROM sessions WHERE expiry <= ?1 LIMIT 1000)";
@@ -122,13 +153,14 @@ pub(crate) fn connect(path: &Path, durability: Durability, mmap: i64) -> Result<
 }
 
 fn run(order: &Order, mmap: i64) -> Result<Measurement> {
-    let raw = Raw { order: order.clone(), mmap };
+    let raw = Raw { order: order.clone(), mmap, logs_in_in_steps: false };
     measure(Box::leak(Box::new(raw)), order)
 }
 
 struct Raw {
     order: Order,
     mmap: i64,
+    logs_in_in_steps: bool,
 }
 
 impl Raw {
@@ -139,7 +171,7 @@ impl Raw {
 
 impl Contender for Raw {
     fn handle(&self) -> Result<Box<dyn Handle + '_>> {
-        Ok(Box::new(Dedicated(self.connect()?)))
+        Ok(Box::new(Dedicated(self.connect()?, self.logs_in_in_steps)))
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(&str, &[u8])) -> Result<u64> {
@@ -167,9 +199,41 @@ impl Contender for Raw {
     }
 }
 
-// The statement cache hands out a prepared statement for the price of looking its text up; `Connection::prepare` once
-// would tie each handle to its connection.
-struct Dedicated(Connection);
+// The statement cache hands out a prepared statement for the price of looking its text up;
+// `Connection::prepare` once would tie each handle to its connection.
+struct Dedicated(Connection, bool);
+
+impl Dedicated {
+    /// As one transaction.
+    fn log_in(&self, login: &Login<'_>) -> Result<bool> {
+        let Login { token, current, new_token, data, subject } = *login;
+        let now = julian_day(Utc::now());
+        let transaction = Transaction::new_unchecked(&self.0, TransactionBehavior::Immediate)?;
+        let is_done = self.0.prepare_cached(LOG_IN)?.execute(params![
+            new_token,
+            current,
+            data,
+            julian_day(expiry()),
+            now,
+            token
+        ])? == 1;
+        self.0.prepare_cached(SET_SUBJECT)?.execute([new_token, subject])?;
+        self.0.prepare_cached(LEAD_ON)?.execute([new_token, token])?;
+        let window = params![token, new_token, now - GRACE, now + GRACE];
+        self.0.prepare_cached(ROTATE)?.execute(window)?;
+        transaction.commit()?;
+        Ok(is_done)
+    }
+
+    /// A transaction each for the token, the user and the data.
+    fn log_in_in_steps(&mut self, login: &Login<'_>) -> Result<bool> {
+        let Login { token, current, new_token, data, subject } = *login;
+        let now = julian_day(Utc::now());
+        let renamed = self.0.prepare_cached(RENAME)?.execute(params![new_token, token, now])?;
+        self.0.prepare_cached(SET_SUBJECT)?.execute([new_token, subject])?;
+        Ok(self.replace(new_token, current, data)? && renamed == 1)
+    }
+}
 
 impl Handle for Dedicated {
     fn find(&mut self, token: &str) -> Result<Option<usize>> {
@@ -203,5 +267,9 @@ impl Handle for Dedicated {
     fn delete(&mut self, token: &str) -> Result {
         self.0.prepare_cached(DELETE)?.execute([token])?;
         Ok(())
+    }
+
+    fn login(&mut self, login: &Login<'_>) -> Result<bool> {
+        if self.1 { self.log_in_in_steps(login) } else { self.log_in(login) }
     }
 }

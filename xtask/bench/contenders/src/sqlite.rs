@@ -1,5 +1,5 @@
-//! The store on SQLite, as `open` makes it, with memory-mapped reads, and on a SQLite that is built without the locks that
-//! all connections share.
+//! The store on SQLite, as `open` makes it, with memory-mapped reads, and on a SQLite that is built
+//! without the locks that all connections share.
 
 use std::num::NonZeroU32;
 

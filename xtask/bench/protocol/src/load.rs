@@ -24,6 +24,8 @@ pub enum Kind {
     Replace,
     /// It is there.
     Delete,
+    /// It is there, and known.
+    Login,
 }
 
 /// The next operation.
@@ -79,8 +81,8 @@ impl Load {
         })
     }
 
-    /// What to do next, with the session's token in the buffer; the stopwatch runs from here. `None` when the time is
-    /// over.
+    /// What to do next, with the session's token in the buffer; the stopwatch runs from here. `None`
+    /// when the time is over.
     pub fn next(&mut self, token: &mut String) -> Option<Step> {
         let step = self.step();
         keys::token(step.key, token);
@@ -96,6 +98,7 @@ impl Load {
             Operation::Touch => Kind::Touch,
             Operation::Replace => Kind::Replace,
             Operation::Delete => Kind::Delete,
+            Operation::Login => Kind::Login,
             Operation::Mix => {
                 self.turn += 1;
                 if self.turn.is_multiple_of(10) { Kind::Commit } else { Kind::Find }
@@ -103,7 +106,7 @@ impl Load {
         };
         let key = match self.operation {
             Operation::CommitNew => self.rows + self.draw_own(),
-            Operation::Delete => self.draw_own(),
+            Operation::Delete | Operation::Login => self.draw_own(),
             Operation::FindMiss => self.rows + self.random.draw() % self.rows,
             _ if self.half_expired => self.random.draw() % (self.rows / 2) * 2,
             _ => self.random.draw() % self.rows,

@@ -22,6 +22,8 @@ pub enum Operation {
     Replace,
     /// Deletes a session that is there.
     Delete,
+    /// Gives a session whose data it knows a new token, a user and other data.
+    Login,
     /// Nine finds, then a commit of a session that is there.
     Mix,
     /// Visits all live sessions, once.
@@ -119,7 +121,8 @@ pub struct Entry {
     pub engine: String,
     /// What was set.
     pub settings: String,
-    /// Its databases are on the server that [`url`](crate::url) names, so their files are none of the runner's business.
+    /// Its databases are on the server that [`url`](crate::url) names, so their files are none of the
+    /// runner's business.
     #[serde(default)]
     pub is_on_server: bool,
 }

@@ -11,8 +11,8 @@ pub fn url() -> Option<String> {
     env::var("DATABASE_URL").ok()
 }
 
-/// The name of an order's database on the server. Every contender has databases of its own, so that what one leaves
-/// behind for the server to do is no other's.
+/// The name of an order's database on the server. Every contender has databases of its own, so that
+/// what one leaves behind for the server to do is no other's.
 ///
 /// # Errors
 /// If the path has no name.

@@ -62,7 +62,7 @@ async fn work<P: Peer>(peer: Arc<P>, order: Order, task: usize) -> Result<Load> 
             Kind::Miss => !peer.find(step.key).await?,
             Kind::Commit => peer.commit(step.key, &data).await.map(|()| true)?,
             Kind::Delete => peer.delete(step.key).await.map(|()| true)?,
-            Kind::Touch | Kind::Replace => return Err("it can't do that".into()),
+            Kind::Touch | Kind::Replace | Kind::Login => return Err("it can't do that".into()),
         };
         load.done(is_right)?;
     }

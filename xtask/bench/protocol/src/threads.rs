@@ -14,7 +14,8 @@ use crate::program::Result;
 ///
 /// What it can't do it leaves out, and the plan doesn't ask for.
 pub trait Contender: Sync {
-    /// What a thread works with: a connection of its own, or the store that all share. It is called on that thread.
+    /// What a thread works with: a connection of its own, or the store that all share. It is called
+    /// on that thread.
     ///
     /// # Errors
     /// What the contender fails with.
@@ -75,7 +76,35 @@ pub trait Handle {
     /// # Errors
     /// What the contender fails with.
     fn delete(&mut self, token: &str) -> Result;
+
+    /// Gives a session whose data is `current` a new token, a user and other data, durably, and says
+    /// whether it did.
+    ///
+    /// # Errors
+    /// What the contender fails with.
+    fn login(&mut self, login: &Login<'_>) -> Result<bool> {
+        let _ = login;
+        Err("it can't log in".into())
+    }
 }
+
+/// A session before and after a login.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    /// The token that it has.
+    pub token: &'a str,
+    /// The data that it has.
+    pub current: &'a [u8],
+    /// The token that it gets.
+    pub new_token: &'a str,
+    /// The data that it gets.
+    pub data: &'a [u8],
+    /// The user who logs in.
+    pub subject: &'a str,
+}
+
+/// Tokens of sessions that were logged in are those of keys from here on.
+const LOGGED_IN: u64 = 1 << 40;
 
 /// Does an order with a contender that is open.
 ///
@@ -135,7 +164,7 @@ pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measu
 
 fn work(contender: &dyn Contender, order: &Order, thread: usize, start: &Barrier) -> Result<Load> {
     let data_len = order.scenario.data_len;
-    let mut token = String::new();
+    let (mut token, mut new_token) = (String::new(), String::new());
     let (mut data, mut current) = (vec![0; data_len], vec![0; data_len]);
     keys::data(u64::MAX - thread as u64, &mut data);
     let handle = contender.handle();
@@ -154,6 +183,18 @@ fn work(contender: &dyn Contender, order: &Order, thread: usize, start: &Barrier
                 handle.replace(&token, &current, &current)?
             }
             Kind::Delete => handle.delete(&token).map(|()| true)?,
+            Kind::Login => {
+                keys::data(step.key, &mut current);
+                keys::token(LOGGED_IN + step.key, &mut new_token);
+                let subject = &step.key.to_string();
+                handle.login(&Login {
+                    token: &token,
+                    current: &current,
+                    new_token: &new_token,
+                    data: &data,
+                    subject,
+                })?
+            }
         };
         load.done(is_right)?;
     }

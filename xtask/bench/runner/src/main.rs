@@ -1,5 +1,5 @@
-//! Runs the plan of the benchmark, evaluates its targets and writes its report. `cargo xtask bench` builds the programs
-//! and calls this.
+//! Runs the plan of the benchmark, evaluates its targets and writes its report. `cargo xtask bench`
+//! builds the programs and calls this.
 
 mod charts;
 
@@ -41,8 +41,8 @@ mod flags {
             optional --quick
             /// More points, more rounds: three quarters of an hour.
             optional --full
-            /// Only points whose name contains this, as `find_hit` or `store-sqlite,commit_update threads=8`: parts
-            /// are separated by commas, and all of them must be there.
+            /// Only points whose name contains this, as `find_hit` or `store-sqlite,commit_update
+            /// threads=8`: parts are separated by commas, and all of them must be there.
             optional --only filter: String
             /// How often each point is measured.
             optional --rounds rounds: usize

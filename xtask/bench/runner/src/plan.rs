@@ -51,6 +51,7 @@ const STORE: &str = "store-sqlite";
 const MAPPED: &str = "store-sqlite-mmap";
 const UNLOCKED: &str = "store-sqlite-unlocked";
 const RAW: &str = "raw-sqlite";
+const RAW_IN_STEPS: &str = "raw-sqlite-in-steps";
 const RAW_MAPPED: &str = "raw-sqlite-mmap";
 const GO: &str = "go-sqlite3store";
 const TOWER: &str = "tower-sessions-rusqlite-store";
@@ -156,7 +157,8 @@ impl Plan {
 
     fn sqlite(&mut self, extent: Extent) {
         use Operation::{
-            CommitNew, CommitUpdate, Delete, FindHit, FindMiss, ForEach, Mix, Replace, Sweep, Touch,
+            CommitNew, CommitUpdate, Delete, FindHit, FindMiss, ForEach, Login, Mix, Replace,
+            Sweep, Touch,
         };
         for threads in [1, 2, 8, 32] {
             self.add(
@@ -185,6 +187,10 @@ impl Plan {
             self.add(&[STORE, RAW], Scenario { operation: Touch, threads, ..CENTRE });
             self.add(&[STORE, RAW], Scenario { operation: Replace, threads, ..CENTRE });
             self.add(&[STORE, RAW, GO], Scenario { operation: Delete, threads, ..CENTRE });
+            self.add(
+                &[STORE, RAW, RAW_IN_STEPS, GO],
+                Scenario { operation: Login, threads, ..CENTRE },
+            );
             self.add(&[STORE, MAPPED, RAW, GO], Scenario { operation: Mix, threads, ..CENTRE });
         }
         for (data_len, rows) in [(4 << 10, 20_000), (64 << 10, 2_000)] {
@@ -243,6 +249,9 @@ impl Plan {
             let operation = Operation::CommitUpdate;
             self.add(&QL, Scenario { operation, threads, ..CENTRE });
         }
+        for threads in [1, 8] {
+            self.add(&QL[..1], Scenario { operation: Operation::Login, threads, ..CENTRE });
+        }
     }
 
     fn mysql(&mut self) {
@@ -254,6 +263,10 @@ impl Plan {
                 let operation = Operation::CommitUpdate;
                 self.add(&MYSQL, Scenario { operation, threads, durability, ..CENTRE });
             }
+        }
+        for threads in [1, 8] {
+            let operation = Operation::Login;
+            self.add(&[MYSQL[0], MYSQL[2]], Scenario { operation, threads, ..CENTRE });
         }
     }
 }

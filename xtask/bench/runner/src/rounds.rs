@@ -1,4 +1,5 @@
-//! A, B, A, B: every round measures each contender once, so that a change of the machine's mood meets all of them.
+//! A, B, A, B: every round measures each contender once, so that a change of the machine's mood meets
+//! all of them.
 
 use std::path::Path;
 

@@ -7,8 +7,9 @@ use bench_protocol::{Operation, Order, Result, Scenario};
 
 use crate::programs::Programs;
 
-/// The database for one measurement. On a server it is a contender's own and isn't copied: the plan asks such contenders
-/// only for what leaves the sessions as many and as large as they are.
+/// The database for one measurement. On a server it is a contender's own and isn't copied: what
+/// leaves the sessions as many and as large as they are can be measured again in it, and a login,
+/// which each session has once, fills a new one.
 pub(crate) struct Database {
     pub(crate) path: PathBuf,
     is_copy: bool,
@@ -27,15 +28,17 @@ impl Database {
         let format = programs.format(contender);
         let is_on_server = programs.is_on_server(contender);
         let owner = if is_on_server { contender } else { format };
-        let template = scratch.join(format!("{owner}-{rows}-{data_len}-{half_expired}.db"));
-        if !template.exists() {
+        let is_used_up = is_on_server && matches!(operation, Operation::Login);
+        let kind = if is_used_up { "-login" } else { "" };
+        let template = scratch.join(format!("{owner}-{rows}-{data_len}-{half_expired}{kind}.db"));
+        if is_used_up || !template.exists() {
             programs.fill(&Order {
                 contender: contender.to_owned(),
                 scenario: scenario.clone(),
                 path: template.clone(),
                 millis: 0,
             })?;
-            if is_on_server {
+            if is_on_server && !is_used_up {
                 // Stands for it.
                 File::create(&template)?;
             }

@@ -96,6 +96,7 @@ impl Cell {
 }
 
 /// All targets, in the order of the table.
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub(crate) fn all() -> Vec<Target> {
     use Bound::{AtLeast, AtMost};
     let find = |threads| Scenario { threads, ..CENTRE };
@@ -159,6 +160,11 @@ pub(crate) fn all() -> Vec<Target> {
             against(store, raw, normal(threads)),
         );
     }
+    add(
+        "SQLite durable login, 1 thread : token, user and data in a transaction each",
+        AtLeast(2.0),
+        against(store, "raw-sqlite-in-steps", Scenario { operation: Operation::Login, ..CENTRE }),
+    );
     for (name, operation) in [("find", Operation::FindHit), ("commit", Operation::CommitUpdate)] {
         add(
             &format!("p99 of {name} while 500,000 of 1 million rows are swept : without"),
