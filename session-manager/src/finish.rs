@@ -290,9 +290,8 @@ impl<C: Codec> Session<'_, C> {
                 _ => return Ok(Reloaded::Gone),
             }
         }
-        let data = self.origin.stored().map_or(&[][..], |stored| &stored.data);
         for change in &mut self.changes {
-            self.content.apply(change, &manager.codec, data, &self.merged)?;
+            self.content.apply(change, &manager.codec, self.origin.data(), &self.merged)?;
         }
         Ok(Reloaded::Newer)
     }

@@ -94,6 +94,11 @@ impl Origin {
             Self::Stored(stored) => Some(stored),
         }
     }
+
+    /// What the session's values were decoded from.
+    pub(crate) fn data(&self) -> &[u8] {
+        self.stored().map_or(&[], |stored| &stored.data)
+    }
 }
 
 /// A session as the store had it when it was loaded last.
@@ -564,7 +569,7 @@ impl<'m, C: Codec> Session<'m, C> {
 
     /// The bytes that the content was decoded from.
     pub(crate) fn data(&self) -> &[u8] {
-        self.origin.stored().map_or(&[], |stored| &stored.data)
+        self.origin.data()
     }
 
     fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
@@ -577,8 +582,8 @@ impl<'m, C: Codec> Session<'m, C> {
     /// Does a change to the content, and remembers it.
     fn change(&mut self, mut change: Change<C>) -> Result<(), Error> {
         self.was_read.set(true);
-        let data = self.origin.stored().map_or(&[][..], |stored| &stored.data);
-        self.content.apply(&mut change, &self.manager.codec, data, &self.merged)?;
+        let (codec, data) = (&self.manager.codec, self.origin.data());
+        self.content.apply(&mut change, codec, data, &self.merged)?;
         self.changes.push(change);
         Ok(())
     }

@@ -159,8 +159,12 @@ impl Content {
         // The visitor isn't logged in by this, but nobody else may log in over these values.
         let owner: Option<Arc<[u8]>> = if own.is_none() { other.map(Arc::from) } else { None };
         for (key, value) in merged.content.values.iter(&merged.data) {
-            let is_taken = key == REMEMBER_ME || !is_session_key(key);
-            if if is_another { is_kept(key, kept) } else { is_taken } {
+            let is_taken = if is_another {
+                is_kept(key, kept)
+            } else {
+                key == REMEMBER_ME || !is_session_key(key)
+            };
+            if is_taken {
                 self.values.set(key, value.into());
             }
         }
