@@ -104,7 +104,7 @@ impl CookiePolicy {
         self
     }
 
-    /// Keeps the cookie over a restart of the browser, until the session expires (400 days at the most).
+    /// Keeps the cookie over a restart of the browser, until the session expires (at most 400 days).
     /// Default: it is gone when the browser is closed, unless
     /// [`Session::remember_me`](crate::Session::remember_me) says otherwise.
     pub fn persistent(mut self) -> Self {

@@ -108,7 +108,7 @@ impl<C: Codec> SessionManager<C> {
         Ok(self)
     }
 
-    /// How long a session lives at the most, however much it is used. Default: 24 hours.
+    /// How long a session lives at most, however much it is used. Default: 24 hours.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for a lifetime of zero, or of more than 100 years.
