@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
                 response
             }
             Err(error) => {
-                let status = if error.is_temporary() { 503 } else { 500 };
+                let status = if error.is_retryable() { 503 } else { 500 };
                 Response::from_string("Please try again.").with_status_code(status)
             }
         };

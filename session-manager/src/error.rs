@@ -75,39 +75,24 @@ impl Error {
         Self::Unencodable { key: key.to_owned(), of: any::type_name::<T>() }
     }
 
-    /// Whether the fault is the system's and not the program's: a store that is down, full or busy,
-    /// or a session that too many requests change at once. The adapters answer these with status 503.
-    /// Data over the store's limit, or a table that isn't there, won't mend by themselves.
+    /// Returns whether the same request may succeed later without anybody repairing anything: the store
+    /// is [busy or away](store_core::Error::is_retryable), the system has no random numbers, or too many
+    /// requests change the session at once. The adapters answer these with status 503.
     ///
     /// # Examples
     /// ```
     /// use session_manager::Error;
     ///
-    /// assert!(Error::Conflict { attempts: 64 }.is_temporary());
-    /// assert!(!Error::SubjectMissing.is_temporary());
+    /// assert!(Error::Conflict { attempts: 64 }.is_retryable());
+    /// assert!(!Error::SubjectMissing.is_retryable());
     /// ```
     #[must_use]
-    pub fn is_temporary(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Store(error) => Self::is_temporary_of_store(error),
+            Self::Store(error) => error.is_retryable(),
             Self::Conflict { .. } | Self::Randomness(_) => true,
             _ => false,
         }
-    }
-
-    /// As [`is_temporary`](Self::is_temporary), of an error that came from the store without the manager.
-    pub(crate) fn is_temporary_of_store(error: &store_core::Error) -> bool {
-        use store_core::Error as Store;
-
-        matches!(
-            error,
-            Store::PoolExhausted { .. }
-                | Store::Unreachable { .. }
-                | Store::Contended { .. }
-                | Store::StorageFull { .. }
-                | Store::ReadOnly { .. }
-                | Store::Backend { .. }
-        )
     }
 }
 

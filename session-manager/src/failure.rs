@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use store_core::Report;
+use store_core::ErrorChain;
 
 use crate::{Codec, Error, Header, Session, SessionManager};
 
@@ -42,13 +42,14 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// What adapters answer unless told otherwise: 503 with Retry-After where the store is at fault
-    /// ([`Error::is_temporary`]), 409 where the session has ended or was renewed meanwhile
+    /// What adapters answer unless told otherwise: 503 with Retry-After if a later request may succeed
+    /// ([`Error::is_retryable`]), 409 where the session has ended or was renewed in the
+    /// meantime
     /// ([`Error::Superseded`]), 500 for everything else. The error and its causes go to the log.
     #[must_use]
     pub fn default_for(error: &(dyn StdError + 'static)) -> Self {
         if let Some(Error::Superseded) = error.downcast_ref() {
-            log::info!("a request failed: {}", Report(error));
+            log::info!("a request failed: {}", ErrorChain(error));
             return Self {
                 status: 409,
                 retry_after: None,
@@ -57,16 +58,16 @@ impl ErrorResponse {
                     .to_owned(),
             };
         }
-        log::error!("a request failed: {}", Report(error));
-        let is_temporary = match error.downcast_ref::<store_core::Error>() {
-            Some(error) => Error::is_temporary_of_store(error),
-            None => error.downcast_ref().is_some_and(Error::is_temporary),
+        log::error!("a request failed: {}", ErrorChain(error));
+        let is_retryable = match error.downcast_ref::<store_core::Error>() {
+            Some(error) => error.is_retryable(),
+            None => error.downcast_ref().is_some_and(Error::is_retryable),
         };
         Self {
-            status: if is_temporary { 503 } else { 500 },
-            retry_after: is_temporary.then_some(5),
+            status: if is_retryable { 503 } else { 500 },
+            retry_after: is_retryable.then_some(5),
             content_type: "text/plain; charset=utf-8",
-            body: if is_temporary {
+            body: if is_retryable {
                 "The service is busy or down for a moment. Please try again.\n".to_owned()
             } else {
                 "Something went wrong on our side.\n".to_owned()

@@ -563,7 +563,7 @@ fn endless_conflict_is_given_up_with_an_error() -> TestResult {
     let mut session = sessions.load([&*token])?;
     session.insert("a", 2)?;
     match session.finish() {
-        Err(error @ Error::Conflict { attempts: 64 }) => assert!(error.is_temporary()),
+        Err(error @ Error::Conflict { attempts: 64 }) => assert!(error.is_retryable()),
         other => panic!("{other:?}"),
     }
     store.fail(Failing::Nothing);

@@ -851,7 +851,7 @@ fn faults_of_the_store_are_typed() -> TestResult {
     scene.store.fail(Failing::Find);
     match scene.sessions.load([&*token]) {
         Err(error @ Error::Store(store_core::Error::Unreachable { .. })) => {
-            assert!(error.is_temporary());
+            assert!(error.is_retryable());
         }
         other => panic!("{other:?}"),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{Error, Limits, check_subject};
+use crate::{Error, Limits};
 
 /// What [`Store::update`](crate::Store::update) does to a live session, in one atomic step.
 ///
@@ -122,7 +122,7 @@ impl<'a> Change<'a> {
             limits.check_token(&rotation.new_token)?;
         }
         match &self.subject {
-            Some(Some(subject)) => check_subject(subject),
+            Some(Some(subject)) => Limits::check_subject(subject),
             Some(None) | None => Ok(()),
         }
     }

@@ -2,18 +2,18 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::io;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-/// The error that a driver, a pool or the operating system gave, kept whole.
-pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
+/// Any error, as drivers, pools and the operating system return it.
+pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// Why a [`Store`](crate::Store) could not do what it was asked.
 ///
-/// A session that isn't there is never an error: that is `Ok(None)` or `Ok(false)`. The message says
+/// A session that doesn't exist is never an error: that is `Ok(None)` or `Ok(false)`. The message says
 /// what is wrong and what to do; what the driver said is the [`source`](StdError::source), so a report
 /// that prints the chain loses nothing and repeats nothing. Neither ever contains a token or session
 /// data, so an error may be logged as it is.
@@ -29,7 +29,7 @@ pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
 /// }
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The token names no session that this store could hold unchanged. Nothing was written.
@@ -83,42 +83,51 @@ pub enum Error {
         /// How long the pool was waited for.
         waited: Duration,
         /// The pool's own error.
-        source: Cause,
+        source: ErrorSource,
     },
-    /// No connection to the database could be had.
+    /// No connection to the database could be made.
     Unreachable {
         /// What the driver or the pool said.
-        source: Cause,
+        source: ErrorSource,
+    },
+    /// The database is open already, in another process or by another store of this one, and only one
+    /// at a time can have it.
+    InUse {
+        /// What the driver said.
+        source: ErrorSource,
     },
     /// Other writers held the database for longer than the store waits for them.
+    #[doc(alias = "SQLITE_BUSY")]
+    #[doc(alias = "busy_timeout")]
+    #[doc(alias = "lock_timeout")]
     Contended {
         /// What the driver said the last time.
-        source: Cause,
+        source: ErrorSource,
     },
     /// The disk, or the database's own size limit, is full.
     StorageFull {
         /// What the driver said.
-        source: Cause,
+        source: ErrorSource,
     },
     /// The database can be read but not written.
     ReadOnly {
         /// What the driver said.
-        source: Cause,
+        source: ErrorSource,
     },
     /// The file isn't a database, or is damaged.
     Corrupt {
         /// What the driver said.
-        source: Cause,
+        source: ErrorSource,
     },
-    /// The cleanup thread could not be started.
-    CleanupThread {
+    /// A thread of the store could not be started.
+    SpawnThread {
         /// What the operating system said.
-        source: io::Error,
+        source: ErrorSource,
     },
     /// Any other failure of the database.
     Backend {
         /// What the driver said.
-        source: Cause,
+        source: ErrorSource,
     },
 }
 
@@ -133,15 +142,15 @@ impl Error {
     /// let error = Error::backend("near \"SELEC\": syntax error");
     /// assert!(error.source().is_some());
     /// ```
-    pub fn backend(source: impl Into<Cause>) -> Self {
-        Self::Backend { source: source.into() }
+    pub fn backend(source: impl Into<BoxError>) -> Self {
+        Self::Backend { source: ErrorSource::from(source) }
     }
 
-    /// Whether the same call may succeed later without anybody mending anything.
+    /// Returns whether the same call may succeed later without anybody repairing anything.
     ///
-    /// True where the pool was exhausted, the database unreachable or contention too long. Whether the
-    /// failed call had an effect is only certain where the connection wasn't lost meanwhile; repeating
-    /// `commit`, `touch` and `delete` is always safe.
+    /// This is so if the pool was exhausted, the database unreachable or in use by another process, or
+    /// the contention too long. Whether the failed call had an effect is certain only if the connection
+    /// was not lost; repeating `commit`, `touch` and `delete` is always safe.
     ///
     /// # Examples
     /// ```
@@ -154,75 +163,11 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::PoolExhausted { .. } | Self::Unreachable { .. } | Self::Contended { .. }
+            Self::PoolExhausted { .. }
+                | Self::Unreachable { .. }
+                | Self::InUse { .. }
+                | Self::Contended { .. }
         )
-    }
-}
-
-impl Error {
-    /// The same error for one more of several callers whose work failed together, as it does where a
-    /// store makes one transaction of it. What the driver said stays its
-    /// [`source`](StdError::source).
-    ///
-    /// # Examples
-    /// ```
-    /// use std::error::Error as _;
-    /// use std::sync::Arc;
-    /// use store_core::Error;
-    ///
-    /// let error = Arc::new(Error::StorageFull { source: "no space left".into() });
-    /// let shared = Error::shared(&error);
-    /// assert!(matches!(shared, Error::StorageFull { .. }));
-    /// assert_eq!(shared.source().map(ToString::to_string).as_deref(), Some("no space left"));
-    /// ```
-    #[must_use]
-    pub fn shared(error: &Arc<Self>) -> Self {
-        let source = Box::new(Shared(Arc::clone(error)));
-        match **error {
-            Self::InvalidToken(problem) => Self::InvalidToken(problem),
-            Self::DataTooLarge { len, max } => Self::DataTooLarge { len, max },
-            Self::ExpiryOutOfRange { expiry, earliest, latest } => {
-                Self::ExpiryOutOfRange { expiry, earliest, latest }
-            }
-            Self::TokenTaken => Self::TokenTaken,
-            Self::InvalidSubject { len, max } => Self::InvalidSubject { len, max },
-            Self::InvalidOption { option, ref problem } => {
-                Self::InvalidOption { option, problem: problem.clone() }
-            }
-            Self::TableMissing { ref table } => Self::TableMissing { table: table.clone() },
-            Self::TableMismatch { ref table, ref problem } => {
-                Self::TableMismatch { table: table.clone(), problem: problem.clone() }
-            }
-            Self::PoolExhausted { waited, .. } => Self::PoolExhausted { waited, source },
-            Self::Unreachable { .. } => Self::Unreachable { source },
-            Self::Contended { .. } => Self::Contended { source },
-            Self::StorageFull { .. } => Self::StorageFull { source },
-            Self::ReadOnly { .. } => Self::ReadOnly { source },
-            Self::Corrupt { .. } => Self::Corrupt { source },
-            Self::CleanupThread { source: ref thread } => {
-                Self::CleanupThread { source: io::Error::new(thread.kind(), *source) }
-            }
-            Self::Backend { .. } => Self::Backend { source },
-        }
-    }
-}
-
-/// What another error has as its cause.
-#[derive(Debug)]
-struct Shared(Arc<Error>);
-
-impl fmt::Display for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.source() {
-            Some(cause) => fmt::Display::fmt(cause, f),
-            None => fmt::Display::fmt(&self.0, f),
-        }
-    }
-}
-
-impl StdError for Shared {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source().and_then(StdError::source)
     }
 }
 
@@ -260,13 +205,14 @@ impl fmt::Display for Error {
                 )
             }
             Self::Unreachable { .. } => f.write_str("the database can't be reached"),
+            Self::InUse { .. } => f.write_str("the database is open already, in another process or by another store of this one: only one at a time can have it"),
             Self::Contended { .. } => {
                 f.write_str("other writers kept the database locked for too long: try again")
             }
             Self::StorageFull { .. } => f.write_str("the disk or the database is full"),
             Self::ReadOnly { .. } => f.write_str("the database is read-only"),
             Self::Corrupt { .. } => f.write_str("the file is damaged or is not a database"),
-            Self::CleanupThread { .. } => f.write_str("the cleanup thread could not be started"),
+            Self::SpawnThread { .. } => f.write_str("a thread could not be started"),
             Self::Backend { .. } => f.write_str("the database failed"),
         }
     }
@@ -280,9 +226,10 @@ impl StdError for Error {
             | Self::Contended { source }
             | Self::StorageFull { source }
             | Self::ReadOnly { source }
+            | Self::InUse { source }
             | Self::Corrupt { source }
+            | Self::SpawnThread { source }
             | Self::Backend { source } => Some(&**source),
-            Self::CleanupThread { source } => Some(source),
             Self::InvalidToken(_)
             | Self::DataTooLarge { .. }
             | Self::ExpiryOutOfRange { .. }
@@ -292,6 +239,48 @@ impl StdError for Error {
             | Self::TableMissing { .. }
             | Self::TableMismatch { .. } => None,
         }
+    }
+}
+
+/// What caused an [`Error`]: the driver's error, whole, shared by the clones of the error.
+///
+/// Any error and any string can be made into one.
+///
+/// # Examples
+/// ```
+/// use store_core::{Error, ErrorSource};
+///
+/// let source = ErrorSource::from(std::io::Error::other("connection refused"));
+/// assert!(source.downcast_ref::<std::io::Error>().is_some());
+/// let error = Error::Unreachable { source };
+/// assert_eq!(error.clone().to_string(), error.to_string());
+/// ```
+#[derive(Clone)]
+pub struct ErrorSource(Arc<dyn StdError + Send + Sync + 'static>);
+
+impl<E: Into<BoxError>> From<E> for ErrorSource {
+    fn from(error: E) -> Self {
+        Self(Arc::from(error.into()))
+    }
+}
+
+impl Deref for ErrorSource {
+    type Target = dyn StdError + Send + Sync + 'static;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Display for ErrorSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for ErrorSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Synchronous session storage: what every store of the family shares.
 //!
-//! - [`Store`] is the trait: load, create, update, touch, delete, the sessions of a user, sweep and
-//!   walk. It is object-safe and has no `async` in it.
+//! - [`Store`] is the trait: load, create, update, touch, delete, the sessions of a user, removal of
+//!   expired sessions, and walks. It is object-safe and has no `async` in it.
 //! - [`Change`] is what one atomic update does: data and expiry, a new token, a subject, and the
 //!   sessions that it absorbs.
-//! - [`Error`] is what it gives when the database, and not the caller's token, is at fault.
-//! - [`Cleanup`] is the thread that removes expired sessions; [`CleanupOptions`] says how often.
+//! - [`Error`] is what a store returns if the database, and not the caller's token, is at fault.
+//! - [`CleanupOptions`] says how often the cleanup thread removes expired sessions.
 //! - [`MemoryStore`] keeps sessions in memory. Stores on databases are crates of their own
 //!   (`store-sqlite` and its siblings); this crate knows no database.
 //!
@@ -20,47 +20,37 @@
 //! # Ok::<(), store_core::Error>(())
 //! ```
 //!
-//! # The conformance kit
-//! With the feature `conformance` this crate has the module `conformance`: the promises that the
-//! trait makes, as tests. A store of your own runs it in one short file; see there.
+//! # Writing a store
+//! The module [`backend`] has what stores on databases have in common, such as the cleanup thread. The
+//! crate `store-conformance` is the conformance kit: the promises of the trait, as tests, which a store
+//! runs in one short file.
 
 mod store;
+
+mod record;
 
 mod change;
 
 mod error;
 
+mod error_chain;
+
 mod limits;
 
 mod clock;
 
-mod lock;
-
-mod background;
-
 mod cleanup;
-
-mod group_commit;
-
-mod operation;
 
 mod memory;
 
-mod report;
+pub mod backend;
 
-#[cfg(feature = "conformance")]
-pub mod conformance;
-
-pub use background::{BackgroundThread, StopSignal};
 pub use change::{Absorbed, Change, Rotation};
-pub use cleanup::{
-    Batch, Cleanup, CleanupOptions, CleanupStatistics, LastSweep, ManualSweeps, SweepFailure, sweep,
-};
+pub use cleanup::{CleanupFailure, CleanupOptions, CleanupStatistics, LastRun, ManualCleanup};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use error::{Cause, Error, TokenProblem};
-pub use group_commit::{GroupCommit, GroupError};
-pub use limits::Limits;
+pub use error::{BoxError, Error, ErrorSource, TokenProblem};
+pub use error_chain::ErrorChain;
+pub use limits::{Limits, MAX_SUBJECT_LEN};
 pub use memory::{MemoryOptions, MemoryStore};
-pub use operation::Operation;
-pub use report::Report;
-pub use store::{Loaded, MAX_SUBJECT_LEN, OwnedRecord, Record, Store, check_subject};
+pub use record::{Loaded, OwnedRecord, Record};
+pub use store::Store;

@@ -1,6 +1,9 @@
-//! What a store takes at the most, and the checks that refuse the rest before it is written.
+//! The largest token, data and subject, and the checks that refuse more before it is written.
 
 use crate::{Error, TokenProblem};
+
+/// The longest subject, in bytes: what fits into an index of every database of the family.
+pub const MAX_SUBJECT_LEN: usize = 255;
 
 /// The largest token and data that a store takes.
 ///
@@ -16,6 +19,7 @@ use crate::{Error, TokenProblem};
 ///     Err(Error::DataTooLarge { len: 65_536, max: 65_535 })
 /// ));
 /// limits.check_token("token")?;
+/// Limits::check_subject("user 7")?;
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,18 @@ impl Limits {
             return Err(Error::DataTooLarge { len: data.len(), max: self.max_data_len });
         }
         Ok(())
+    }
+
+    /// Refuses a subject that is empty or longer than [`MAX_SUBJECT_LEN`], which is the same for all
+    /// stores.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSubject`], with the length.
+    pub fn check_subject(subject: &str) -> Result<(), Error> {
+        match subject.len() {
+            1..=MAX_SUBJECT_LEN => Ok(()),
+            len => Err(Error::InvalidSubject { len, max: MAX_SUBJECT_LEN }),
+        }
     }
 }
 

@@ -143,7 +143,7 @@ pub(crate) fn checkout(
 ) -> Result<PooledConnection<MysqlConnectionManager>, Error> {
     let started = Instant::now();
     pool.get_timeout(timeout).map_err(|error| {
-        let source = Box::new(error);
+        let source = error.into();
         if pool.state().connections == 0 {
             Error::Unreachable { source }
         } else {

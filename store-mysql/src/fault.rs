@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use mysql::Error as DriverError;
-use store_core::{Cause, Error};
+use store_core::{Error, ErrorSource};
 
 /// What has become of an attempt that failed, which decides whether it may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,9 +100,9 @@ pub(crate) fn is_about_the_table(error: &DriverError) -> bool {
 }
 
 /// What the driver said, without what could be a token or data.
-pub(crate) fn cause(error: &DriverError) -> Cause {
+pub(crate) fn cause(error: &DriverError) -> ErrorSource {
     match error {
-        DriverError::MySqlError(error) => Box::new(ServerError::new(error)),
+        DriverError::MySqlError(error) => ServerError::new(error).into(),
         error if outcome(error) == Outcome::TimedOut => {
             "the server didn't reply within the network timeout; whether it did what was asked is unknown".into()
         }

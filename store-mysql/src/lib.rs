@@ -70,8 +70,8 @@ pub use mysql;
 pub use r2d2;
 
 pub use store_core::{
-    Absorbed, Change, CleanupOptions, CleanupStatistics, Error, LastSweep, Limits, Loaded,
-    OwnedRecord, Record, Rotation, Store, SweepFailure, TokenProblem,
+    Absorbed, Change, CleanupFailure, CleanupOptions, CleanupStatistics, Error, LastRun, Limits,
+    Loaded, OwnedRecord, Record, Rotation, Store, TokenProblem,
 };
 
 #[cfg(doctest)]

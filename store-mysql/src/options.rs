@@ -218,7 +218,7 @@ impl MysqlOptions {
         // A first connection of its own, because the pool would only give the text of its errors,
         // late.
         let first =
-            manager.connect().map_err(|error| Error::Unreachable { source: Box::new(error) })?;
+            manager.connect().map_err(|error| Error::Unreachable { source: error.into() })?;
         drop(first);
         Ok(Pool::builder()
             .max_size(self.max_connections.get())

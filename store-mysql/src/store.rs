@@ -8,9 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use mysql::Value;
 use r2d2::Pool;
+use store_core::backend::{CleanupThread, delete_in_batches};
 use store_core::{
-    Change, Cleanup, CleanupOptions, CleanupStatistics, Error, Limits, Loaded, OwnedRecord, Record,
-    Store, TokenProblem, check_subject, sweep,
+    Change, CleanupOptions, CleanupStatistics, Error, Limits, Loaded, OwnedRecord, Record, Store,
+    TokenProblem,
 };
 
 use crate::attempts::{Repetition, checkout};
@@ -85,7 +86,7 @@ const MAX_BATCH: usize = 10_000;
 #[doc(alias = "mysqlstore")]
 pub struct MysqlStore {
     backend: Arc<Backend>,
-    cleanup: Cleanup,
+    cleanup: CleanupThread,
 }
 
 impl MysqlStore {
@@ -195,7 +196,7 @@ impl MysqlStore {
             operation_timeout,
             batch_size,
         });
-        let cleanup = Cleanup::start(cleanup, {
+        let cleanup = CleanupThread::start(cleanup, {
             let backend = Arc::clone(&backend);
             move || backend.remove_batch()
         })?;
@@ -270,7 +271,7 @@ impl Store for MysqlStore {
         let backend = &self.backend;
         backend.check_token(token)?;
         backend.table.limits.check_data(data)?;
-        subject.map_or(Ok(()), check_subject)?;
+        subject.map_or(Ok(()), Limits::check_subject)?;
         let expiry = backend.table.range.imprinted(expiry)?;
         if subject.is_some() && backend.subjects.is_none() {
             return Err(backend.no_subjects());
@@ -322,7 +323,7 @@ impl Store for MysqlStore {
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
-        sweep(|| self.backend.remove_batch())
+        delete_in_batches(|| self.backend.remove_batch())
     }
 
     /// The walk has a connection of its own, beside the pool's, in whose snapshot each session is
@@ -333,7 +334,7 @@ impl Store for MysqlStore {
         let mut connection = backend
             .servers
             .connect()
-            .map_err(|error| Error::Unreachable { source: Box::new(error) })?;
+            .map_err(|error| Error::Unreachable { source: error.into() })?;
         connection
             .attempt(|connection| backend.walk(connection, visit))
             .map_err(|error| backend.explain_driver(&error))

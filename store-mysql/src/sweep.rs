@@ -1,6 +1,7 @@
 //! The sweep of what has expired.
 
-use store_core::{Batch, Error};
+use store_core::Error;
+use store_core::backend::Batch;
 
 use crate::attempts::Repetition;
 use crate::backend::Backend;
@@ -21,7 +22,7 @@ impl Backend {
         if let Some(rotations) = &self.rotations {
             has_more |= rotations.sweep(self)?;
         }
-        Ok(Batch { removed, more: has_more })
+        Ok(Batch { removed, has_more })
     }
 
     /// Removes sessions that have expired, with their subjects: in one transaction, so that a new

@@ -605,7 +605,7 @@ fn hooks_of_both_threads_may_stop_the_store_at_the_same_time() -> Result<(), Err
         }
     };
     let (of_sweeps, of_flushes) = (hook(), hook());
-    let (cleanup, sweeps) = CleanupOptions::new().with_manual_sweeps();
+    let (cleanup, manual) = CleanupOptions::new().with_manual_cleanup();
     let relaxed = QlOptions::new()
         .with_cleanup(cleanup.with_failure_hook(move |_| of_sweeps()))
         .with_durability(Durability::Relaxed(Duration::from_millis(1)))
@@ -615,7 +615,7 @@ fn hooks_of_both_threads_may_stop_the_store_at_the_same_time() -> Result<(), Err
     disk.fail_after(Some(0));
     let _ = own.commit("token", b"data", in_an_hour());
     // Until one meets the database that the failed flush has left.
-    while sweeps.sweep() && sweeps.wait_until_idle() {}
+    while manual.run() && manual.wait_until_idle() {}
     if !(0..2).all(|_| stopped.recv_timeout(PATIENCE).is_ok()) {
         // Dropping it would wait for them, too.
         std::mem::forget(own);

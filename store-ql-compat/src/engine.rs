@@ -53,7 +53,7 @@ struct Owned {
 struct Slot {
     database: Option<Database>,
     /// Why it couldn't be opened again, and when to try the next time.
-    failed: Option<(Arc<Error>, Instant)>,
+    failed: Option<(Error, Instant)>,
 }
 
 impl Slot {
@@ -307,7 +307,7 @@ impl Owned {
         if let Some((error, next_try)) = &slot.failed
             && Instant::now() < *next_try
         {
-            return Err(Error::shared(error));
+            return Err(error.clone());
         }
         slot.close();
         let started = Instant::now();
@@ -322,11 +322,10 @@ impl Owned {
                 Ok(())
             }
             Err(error) => {
-                let error = Arc::new(error);
                 // Opening a large file takes a while; half of the time it isn't tried.
                 let next_try = Instant::now() + started.elapsed();
-                slot.failed = Some((Arc::clone(&error), next_try));
-                Err(Error::shared(&error))
+                slot.failed = Some((error.clone(), next_try));
+                Err(error)
             }
         }
     }

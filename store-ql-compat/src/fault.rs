@@ -1,7 +1,5 @@
 //! What a failure of redb means, in the terms that all stores share.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::io::{self, ErrorKind};
 
 use redb::Error as RedbError;
@@ -29,22 +27,20 @@ pub(crate) fn of_redb(error: RedbError) -> Error {
             let problem = "it is gone, though it was made together with the others: restore the file, or delete them, too".to_owned();
             Error::TableMismatch { table, problem }
         }
-        error @ RedbError::DatabaseAlreadyOpen => {
-            Error::Unreachable { source: Box::new(InUse(error)) }
-        }
+        error @ RedbError::DatabaseAlreadyOpen => Error::InUse { source: error.into() },
         error @ (RedbError::PreviousIo | RedbError::DatabaseClosed) => {
-            Error::Unreachable { source: Box::new(error) }
+            Error::Unreachable { source: error.into() }
         }
-        error @ RedbError::TransactionInProgress => Error::Contended { source: Box::new(error) },
-        error @ RedbError::Corrupted(_) => Error::Corrupt { source: Box::new(error) },
-        error => Error::Backend { source: Box::new(error) },
+        error @ RedbError::TransactionInProgress => Error::Contended { source: error.into() },
+        error @ RedbError::Corrupted(_) => Error::Corrupt { source: error.into() },
+        error => Error::Backend { source: error.into() },
     }
 }
 
 /// The error of a file that can't be used.
 pub(crate) fn of_io(error: io::Error) -> Error {
     let kind = error.kind();
-    let source = Box::new(error);
+    let source = error.into();
     match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             Error::StorageFull { source }
@@ -74,22 +70,4 @@ pub(crate) fn ends_database(error: &RedbError) -> bool {
 pub(crate) fn of_panic() -> Error {
     // The panic's own text could quote what it read; it went to the panic hook.
     Error::Corrupt { source: "redb panicked over what it read".into() }
-}
-
-/// Somebody has locked the file.
-#[derive(Debug)]
-struct InUse(RedbError);
-
-impl fmt::Display for InUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the file is open already, in another process or by another store of this one; one at a time can have it",
-        )
-    }
-}
-
-impl StdError for InUse {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&self.0)
-    }
 }

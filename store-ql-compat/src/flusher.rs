@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use store_core::{BackgroundThread, Error, Report};
+use store_core::backend::BackgroundThread;
+use store_core::{Error, ErrorChain};
 
 const THREAD_NAME: &str = "session-flush";
 
@@ -26,7 +27,7 @@ pub(crate) fn start(
     let thread = BackgroundThread::start(THREAD_NAME, {
         let is_running = Arc::clone(is_running);
         move |stop| {
-            while !stop.comes_within(interval) {
+            while !stop.wait_timeout(interval) {
                 report(&flush, on_failure.as_ref());
             }
             // What is committed from now on is durable by itself, so nothing is left behind by the
@@ -45,7 +46,7 @@ fn report(flush: &impl Fn() -> Result<(), Error>, on_failure: Option<&FailureHoo
         Err(_) => Error::backend("the thread panicked"),
     };
     let report = || {
-        log::error!("sessions could not be made durable: {}", Report(&error));
+        log::error!("sessions could not be made durable: {}", ErrorChain(&error));
         if let Some(hook) = on_failure {
             hook(&error);
         }

@@ -55,8 +55,8 @@ pub use store::QlStore;
 pub use redb;
 
 pub use store_core::{
-    Absorbed, Change, CleanupOptions, CleanupStatistics, Clock, Error, LastSweep, Limits, Loaded,
-    ManualClock, OwnedRecord, Record, Rotation, Store, SweepFailure, SystemClock, TokenProblem,
+    Absorbed, Change, CleanupFailure, CleanupOptions, CleanupStatistics, Clock, Error, LastRun,
+    Limits, Loaded, ManualClock, OwnedRecord, Record, Rotation, Store, SystemClock, TokenProblem,
 };
 
 #[cfg(doctest)]

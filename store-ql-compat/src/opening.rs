@@ -88,7 +88,7 @@ fn examine(path: &Path) -> Result<Found, Error> {
     // redb opens for writing alone, and its error wouldn't say that reading is allowed.
     match OpenOptions::new().read(true).write(true).open(path) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            Err(Error::ReadOnly { source: Box::new(error) })
+            Err(Error::ReadOnly { source: error.into() })
         }
         Err(error) => Err(fault::of_io(error)),
         Ok(_) => Ok(Found::Redb),

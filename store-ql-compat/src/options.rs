@@ -158,7 +158,7 @@ impl QlOptions {
     /// a local disk.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`]; [`Error::Unreachable`] where the file is open already, or can't be
+    /// [`Error::InvalidOption`]; [`Error::InUse`] where the file is open already; [`Error::Unreachable`] where it can't be
     /// opened or made; [`Error::Corrupt`] where it isn't a database of redb, or is damaged: a
     /// database of ql is told to be imported; [`Error::ReadOnly`]; [`Error::TableMismatch`] where a
     /// table of such a name isn't the store's, or where the format is newer than this crate; and

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use redb::{Database, ReadableTable};
+use store_core::backend::{
+    BackgroundThread, Batch, CleanupThread, GroupCommit, Operation, delete_in_batches,
+};
 use store_core::{
-    BackgroundThread, Batch, Change, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error,
-    GroupCommit, Limits, Loaded, Operation, OwnedRecord, Record, Store, SweepFailure,
-    check_subject, sweep,
+    Change, CleanupFailure, CleanupOptions, CleanupStatistics, Clock, Error, Limits, Loaded,
+    OwnedRecord, Record, Store,
 };
 
 use crate::engine::{Engine, Failure, contain};
@@ -57,7 +59,7 @@ const MIN_FILE_TO_DATA: u64 = 8;
 /// # Concurrency
 /// Any number of threads may use a store; readers never wait for writers. Writers that come at the
 /// same time share a transaction, and one wait for the disk. One process at a time can have the file
-/// open, and one store in it: a second one gets [`Error::Unreachable`].
+/// open, and one store in it: a second one gets [`Error::InUse`].
 ///
 /// A walk goes through a snapshot: it sees the sessions as they are when it begins. redb doesn't use
 /// the pages of a snapshot again while it is read, so the file grows by what is written during a
@@ -86,7 +88,7 @@ const MIN_FILE_TO_DATA: u64 = 8;
 #[doc(alias = "QLStore")]
 pub struct QlStore {
     // In this order: the threads end before the database is closed.
-    cleanup: Cleanup,
+    cleanup: CleanupThread,
     flusher: BackgroundThread,
     backend: Arc<Backend>,
 }
@@ -157,7 +159,7 @@ impl QlStore {
     /// A database in memory, gone with the store: for tests.
     ///
     /// # Errors
-    /// [`Error::CleanupThread`] if the operating system gives no thread.
+    /// [`Error::SpawnThread`] if the operating system gives no thread.
     ///
     /// # Examples
     /// ```
@@ -191,7 +193,7 @@ impl QlStore {
             line: GroupCommit::new(),
         });
         let flusher = match options.durability {
-            Durability::Full => BackgroundThread::none(),
+            Durability::Full => BackgroundThread::inactive(),
             Durability::Relaxed(interval) => {
                 let flush = {
                     let backend = Arc::clone(&backend);
@@ -201,15 +203,15 @@ impl QlStore {
                 flusher::start(interval, is_running, options.on_flush_failure, flush)?
             }
         };
-        let cleanup = Cleanup::start(options.cleanup, {
+        let cleanup = CleanupThread::start(options.cleanup, {
             let backend = Arc::clone(&backend);
             move || {
                 let batch = backend.remove_batch()?;
-                if !batch.more
+                if !batch.has_more
                     && let Err(error) = backend.compact_if_it_pays()
                 {
                     // The sweep has done its work all the same.
-                    let failure = SweepFailure::Failed(error);
+                    let failure = CleanupFailure::Failed(error);
                     log::warn!("the sessions' file could not be compacted: {failure}");
                 }
                 Ok(batch)
@@ -290,7 +292,7 @@ impl Store for QlStore {
     ) -> Result<(), Error> {
         self.backend.limits.check_token(token)?;
         self.backend.limits.check_data(data)?;
-        subject.map_or(Ok(()), check_subject)?;
+        subject.map_or(Ok(()), Limits::check_subject)?;
         let (token, data, subject) = (token.into(), data.into(), subject.map(Into::into));
         self.backend.change(Operation::Create { token, data, expiry, subject }).map(drop)
     }
@@ -319,7 +321,7 @@ impl Store for QlStore {
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
-        sweep(|| self.backend.remove_batch())
+        delete_in_batches(|| self.backend.remove_batch())
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
@@ -343,7 +345,7 @@ impl Store for QlStore {
         for thread in threads {
             if is_one_of_them {
                 // The other one's hook may be waiting for this one.
-                thread.ask_to_stop();
+                thread.request_stop();
             } else {
                 thread.stop();
             }
@@ -431,10 +433,7 @@ impl Backend {
             Err(failure) if failure.may_be_of_one => {
                 writes.iter().map(|write| self.write_alone(write)).collect()
             }
-            Err(failure) => {
-                let error = Arc::new(failure.error);
-                writes.iter().map(|_| Err(Error::shared(&error))).collect()
-            }
+            Err(failure) => writes.iter().map(|_| Err(failure.error.clone())).collect(),
         }
     }
 
@@ -473,7 +472,7 @@ impl Backend {
 
     fn remove_batch(&self) -> Result<Batch, Error> {
         let done = self.write(&Write::Sweep { batch_size: self.batch_size })?;
-        Ok(Batch { removed: done.sessions, more: done.has_more })
+        Ok(Batch { removed: done.sessions, has_more: done.has_more })
     }
 
     /// After a peak the file is mostly free pages. They are used again, so nothing has to be done

@@ -2,7 +2,8 @@
 //! same time share a transaction.
 
 use redb::{Error as RedbError, ReadableTable};
-use store_core::{Change, Error, MAX_SUBJECT_LEN, Operation, Rotation};
+use store_core::backend::Operation;
+use store_core::{Change, Error, MAX_SUBJECT_LEN, Rotation};
 
 use crate::format::{Instant, Opened, instant, join, split, subject_prefix, text, to_utc};
 use crate::rotations::Rotated;

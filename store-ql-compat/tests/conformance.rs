@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store_core::conformance::{DurableHarness, Harness};
+use store_conformance::{DurableHarness, Harness};
 use store_core::{CleanupOptions, Limits};
 use store_ql_compat::redb::{Database, backends::InMemoryBackend};
 use store_ql_compat::{Durability, QlOptions, QlStore};
@@ -59,8 +59,8 @@ mod file {
         }
     }
 
-    store_core::conformance_tests!(Opened(File::new()), durable);
-    store_core::index_conformance_tests!(Opened(File::new()), durable);
+    store_conformance::conformance_tests!(Opened(File::new()), durable);
+    store_conformance::index_conformance_tests!(Opened(File::new()), durable);
 }
 
 /// The store as `open` makes it, with commits that a thread makes durable later.
@@ -85,8 +85,8 @@ mod relaxed {
         }
     }
 
-    store_core::conformance_tests!(Relaxed(File::new()));
-    store_core::index_conformance_tests!(Relaxed(File::new()));
+    store_conformance::conformance_tests!(Relaxed(File::new()));
+    store_conformance::index_conformance_tests!(Relaxed(File::new()));
 }
 
 /// The store as `in_memory` makes it, with limits of its own.
@@ -110,8 +110,8 @@ mod in_memory {
         }
     }
 
-    store_core::conformance_tests!(Memory);
-    store_core::index_conformance_tests!(Memory);
+    store_conformance::conformance_tests!(Memory);
+    store_conformance::index_conformance_tests!(Memory);
 }
 
 /// A database that the application shares.
@@ -143,6 +143,6 @@ mod shared_database {
         }
     }
 
-    store_core::conformance_tests!(Shared::new());
-    store_core::index_conformance_tests!(Shared::new());
+    store_conformance::conformance_tests!(Shared::new());
+    store_conformance::index_conformance_tests!(Shared::new());
 }

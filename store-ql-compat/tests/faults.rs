@@ -47,8 +47,8 @@ fn second_opener_is_refused_and_gets_the_file_when_the_first_is_gone() -> TestRe
     let first = options().open(&path)?;
     first.commit("token", b"data", in_an_hour())?;
     match options().open(&path) {
-        Err(error @ Error::Unreachable { .. }) => {
-            assert!(causes(&error).contains("open already"), "{}", causes(&error));
+        Err(error @ Error::InUse { .. }) => {
+            assert!(error.to_string().contains("open already"), "{error}");
             assert!(error.is_retryable());
         }
         other => panic!("{other:?}"),
@@ -219,7 +219,7 @@ fn empty_file_keeps_its_name_its_permissions_and_links_to_it() -> TestResult {
     let other = fs::OpenOptions::new().write(true).open(&path)?;
     other.lock()?;
     let refused = options().open(&link);
-    assert!(matches!(refused, Err(Error::Unreachable { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
     drop(other);
 
     options().open(&link)?.commit("token", b"data", in_an_hour())?;
@@ -316,7 +316,7 @@ fn one_new_file_is_made_once() -> TestResult {
                                 store.commit(&token, b"data", in_an_hour()).expect("it succeeds");
                                 1
                             }
-                            Err(Error::Unreachable { .. }) => 0,
+                            Err(Error::InUse { .. }) => 0,
                             Err(other) => panic!("{other:?}"),
                         }
                     })
@@ -571,7 +571,7 @@ fn rolling_load_keeps_the_file_within_three_times_the_live_data() -> TestResult 
 fn file_is_cut_after_a_peak() -> TestResult {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("sessions.redb");
-    let (cleanup, sweeps) = CleanupOptions::new().with_manual_sweeps();
+    let (cleanup, manual) = CleanupOptions::new().with_manual_cleanup();
     let store = QlOptions::new().with_cleanup(cleanup).open(&path)?;
     for n in 0..100 {
         store.commit(&format!("live-{n}"), &[b'x'; 1_000], in_an_hour())?;
@@ -579,7 +579,7 @@ fn file_is_cut_after_a_peak() -> TestResult {
     }
     let before = fs::metadata(&path)?.len();
     assert!(before > 100 << 20);
-    assert!(sweeps.sweep() && sweeps.wait_until_idle());
+    assert!(manual.run() && manual.wait_until_idle());
     let after = fs::metadata(&path)?.len();
     assert!(after < 4 << 20, "{before} bytes became {after}");
     assert_eq!(store.all()?.len(), 100);
@@ -604,10 +604,10 @@ fn file_with_tables_of_others_is_not_cut_by_itself() -> TestResult {
     }
     change(&|table| Ok(table.retain(|n, _| n % 10 == 9)?))?;
     drop(theirs);
-    let (cleanup, sweeps) = CleanupOptions::new().with_manual_sweeps();
+    let (cleanup, manual) = CleanupOptions::new().with_manual_cleanup();
     let store = QlOptions::new().with_cleanup(cleanup).open(&path)?;
     let before = fs::metadata(&path)?.len();
-    assert!(sweeps.sweep() && sweeps.wait_until_idle());
+    assert!(manual.run() && manual.wait_until_idle());
     assert_eq!(fs::metadata(&path)?.len(), before, "requests would wait for that");
     store.compact()?;
     assert!(fs::metadata(&path)?.len() < before, "it is there to be cut");

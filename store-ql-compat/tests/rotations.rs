@@ -240,7 +240,7 @@ fn session_that_is_rotated_inside_a_load_is_not_missing() -> TestResult {
 fn ended_rotations_are_swept_after_the_sessions_in_bounded_batches() -> TestResult {
     let batch_size = NonZeroUsize::new(4).expect("not zero");
     let cleanup = CleanupOptions::new().with_batch_size(batch_size);
-    let (cleanup, sweeps) = cleanup.with_manual_sweeps();
+    let (cleanup, manual) = cleanup.with_manual_cleanup();
     let opened = Opened::new(cleanup)?;
     let end = opened.in_an_hour();
     for n in 0..9 {
@@ -256,14 +256,15 @@ fn ended_rotations_are_swept_after_the_sessions_in_bounded_batches() -> TestResu
         Ok((opened.rows("sessions")?.len(), opened.rows("sessions_rotation")?.len()))
     };
     opened.clock.advance(TimeDelta::seconds(9));
-    assert!(sweeps.sweep() && sweeps.wait_until_idle());
+    assert!(manual.run() && manual.wait_until_idle());
     assert_eq!(left()?, (9, 9));
 
     opened.clock.advance(TimeDelta::seconds(11));
     // Each batch has four: sessions, then what belongs to none any more.
     let (done, batches) = mpsc::channel();
     thread::spawn(move || {
-        let is_swept = sweeps.sweep() && (0..3).all(|_| sweeps.batch()) && sweeps.wait_until_idle();
+        let is_swept =
+            manual.run() && (0..3).all(|_| manual.next_batch()) && manual.wait_until_idle();
         // Nobody receives once the patience has ended.
         let _ = done.send(is_swept);
     });

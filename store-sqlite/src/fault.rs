@@ -34,7 +34,7 @@ fn code(error: &SqliteError) -> Option<ErrorCode> {
 /// The error of an operation that was not, or not any longer, to be repeated.
 pub(crate) fn of_sqlite(error: SqliteError) -> Error {
     let code = code(&error);
-    let source = Box::new(error);
+    let source = error.into();
     match code {
         Some(code) if is_contention_code(code) => Error::Contended { source },
         Some(ErrorCode::CannotOpen) => Error::Unreachable { source },
@@ -82,8 +82,8 @@ pub(crate) fn of_checkout(
 ) -> Error {
     // Connections that the pool couldn't open aren't counted.
     if pool.state().connections == 0 {
-        Error::Unreachable { source: Box::new(error) }
+        Error::Unreachable { source: error.into() }
     } else {
-        Error::PoolExhausted { waited, source: Box::new(error) }
+        Error::PoolExhausted { waited, source: error.into() }
     }
 }

@@ -194,7 +194,7 @@ impl SqliteOptions {
         // The pool opens more connections later, wherever the process may be then. And SQLite would
         // read a path that begins with "file:" as a URI.
         let path =
-            path::absolute(path).map_err(|error| Error::Unreachable { source: Box::new(error) })?;
+            path::absolute(path).map_err(|error| Error::Unreachable { source: error.into() })?;
 
         // A first connection of its own, because the pool would only give the text of its errors, late.
         let mut first = Connection::open(&path).map_err(fault::of_sqlite)?;

@@ -16,9 +16,10 @@ use rusqlite::types::ValueRef;
 use rusqlite::{
     Connection, OptionalExtension, Result as SqliteResult, Transaction, TransactionBehavior, params,
 };
+use store_core::backend::{Batch, CleanupThread, GroupCommit, Operation, delete_in_batches};
 use store_core::{
-    Batch, Change, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, GroupCommit, Limits,
-    Loaded, Operation, OwnedRecord, Record, Store, check_subject, sweep,
+    Change, CleanupOptions, CleanupStatistics, Clock, Error, Limits, Loaded, OwnedRecord, Record,
+    Store,
 };
 
 use crate::options::SqliteOptions;
@@ -132,7 +133,7 @@ const PAGE_BYTES: usize = 256 * 1024;
 #[doc(alias = "sqlite3store")]
 pub struct SqliteStore {
     pub(crate) backend: Arc<Backend>,
-    cleanup: Cleanup,
+    cleanup: CleanupThread,
 }
 
 impl SqliteStore {
@@ -244,7 +245,7 @@ impl SqliteStore {
             rotations,
             line: GroupCommit::new(),
         });
-        let cleanup = Cleanup::start(cleanup, {
+        let cleanup = CleanupThread::start(cleanup, {
             let backend = Arc::clone(&backend);
             move || backend.remove_batch()
         })?;
@@ -307,7 +308,7 @@ impl Store for SqliteStore {
         let backend = &self.backend;
         backend.limits.check_token(token)?;
         backend.limits.check_data(data)?;
-        subject.map_or(Ok(()), check_subject)?;
+        subject.map_or(Ok(()), Limits::check_subject)?;
         julian::from_expiry(expiry)?;
         if subject.is_some() {
             backend.subjects()?;
@@ -349,7 +350,7 @@ impl Store for SqliteStore {
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
-        sweep(|| self.backend.remove_batch())
+        delete_in_batches(|| self.backend.remove_batch())
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
@@ -594,8 +595,7 @@ impl Backend {
         match together {
             Ok(written) => written,
             Err(error) if error.is_retryable() => {
-                let error = Arc::new(error);
-                operations.iter().map(|_| Err(Error::shared(&error))).collect()
+                operations.iter().map(|_| Err(error.clone())).collect()
             }
             Err(_) => operations.iter().map(|operation| self.write_alone(operation)).collect(),
         }
@@ -677,12 +677,12 @@ impl Backend {
             Ok((removed, began, began.elapsed()))
         })?;
         let commit = began.elapsed().saturating_sub(removal);
-        let is_waited_for = self.line.is_led();
+        let is_waited_for = self.line.is_busy();
         if removed.is_full {
             self.pace.learn(Took { removal, commit, is_waited_for });
         }
         let more = removed.is_full || removed.orphans > 0;
-        Ok(Batch { removed: removed.sessions, more })
+        Ok(Batch { removed: removed.sessions, has_more: more })
     }
 
     /// Removes expired sessions and their subjects, and then, within the same number of rows,

@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Error as SqliteError, Result as SqliteResult, params};
-use store_core::{Change, Error, Operation, Rotation};
+use store_core::backend::Operation;
+use store_core::{Change, Error, Rotation};
 
 use crate::julian;
 use crate::store::Backend;

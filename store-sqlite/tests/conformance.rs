@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
-use store_core::conformance::{DurableHarness, Harness};
+use store_conformance::{DurableHarness, Harness};
 use store_core::{CleanupOptions, Limits};
 use store_sqlite::{SqliteOptions, SqliteStore};
 use tempfile::TempDir;
@@ -59,8 +59,8 @@ mod wal {
         }
     }
 
-    store_core::conformance_tests!(Opened(File::new()), durable, shared);
-    store_core::index_conformance_tests!(Opened(File::new()), durable, shared);
+    store_conformance::conformance_tests!(Opened(File::new()), durable, shared);
+    store_conformance::index_conformance_tests!(Opened(File::new()), durable, shared);
 }
 
 /// An application's own pool, as r2d2 makes it, on the Go store's table in SQLite's default journal mode,
@@ -97,8 +97,8 @@ mod rollback_journal {
         }
     }
 
-    store_core::conformance_tests!(Passed(File::new()), durable, shared);
-    store_core::index_conformance_tests!(Passed(File::new()), durable, shared);
+    store_conformance::conformance_tests!(Passed(File::new()), durable, shared);
+    store_conformance::index_conformance_tests!(Passed(File::new()), durable, shared);
 }
 
 /// The store as `in_memory` makes it, under a table name that is a keyword.
@@ -123,8 +123,8 @@ mod in_memory {
         }
     }
 
-    store_core::conformance_tests!(Memory);
-    store_core::index_conformance_tests!(Memory);
+    store_conformance::conformance_tests!(Memory);
+    store_conformance::index_conformance_tests!(Memory);
 }
 
 /// Several connections to one shared cache, whose locks SQLite's busy timeout doesn't wait for.
@@ -156,8 +156,8 @@ mod shared_cache {
         }
     }
 
-    store_core::conformance_tests!(SharedCache);
-    store_core::index_conformance_tests!(SharedCache);
+    store_conformance::conformance_tests!(SharedCache);
+    store_conformance::index_conformance_tests!(SharedCache);
 }
 
 /// The classic table alone: views have the names of the tables that the store would make beside it.
@@ -203,5 +203,5 @@ mod classic_table_alone {
         }
     }
 
-    store_core::conformance_tests!(Alone::new(), durable, shared);
+    store_conformance::conformance_tests!(Alone::new(), durable, shared);
 }

@@ -189,12 +189,12 @@ fn table_dropped_meanwhile_is_named_and_works_when_it_is_back() -> TestResult {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("app.db");
     let failures = Arc::new(Mutex::new(Vec::new()));
-    let (cleanup, sweeps) = CleanupOptions::new()
+    let (cleanup, manual) = CleanupOptions::new()
         .with_failure_hook({
             let failures = Arc::clone(&failures);
             move |failure| failures.lock().expect("nobody panics").push(failure.to_string())
         })
-        .with_manual_sweeps();
+        .with_manual_cleanup();
     let store = options().with_cleanup(cleanup).open(&path)?;
     store.commit("token", b"data", in_an_hour())?;
     let sqlite = Connection::open(&path)?;
@@ -216,7 +216,7 @@ fn table_dropped_meanwhile_is_named_and_works_when_it_is_back() -> TestResult {
     is_missing(store.count().map(drop));
     is_missing(store.delete_expired().map(drop));
     is_missing(store.all().map(drop));
-    assert!(sweeps.sweep() && sweeps.wait_until_idle());
+    assert!(manual.run() && manual.wait_until_idle());
     let reported = failures.lock().expect("nobody panics").concat();
     assert!(reported.contains("no table \"sessions\""), "{reported}");
 
@@ -228,9 +228,9 @@ fn table_dropped_meanwhile_is_named_and_works_when_it_is_back() -> TestResult {
     sqlite.execute_batch(SqliteStore::CREATE_TABLE)?;
     store.commit("token", b"data", in_an_hour())?;
     store.commit("expired", b"data", Utc::now() - TimeDelta::hours(1))?;
-    assert!(sweeps.sweep() && sweeps.wait_until_idle());
+    assert!(manual.run() && manual.wait_until_idle());
     let statistics = store.cleanup_statistics();
-    assert_eq!((statistics.sweeps, statistics.failures, statistics.removed), (2, 1, 1));
+    assert_eq!((statistics.runs, statistics.failures, statistics.removed), (2, 1, 1));
     Ok(())
 }
 

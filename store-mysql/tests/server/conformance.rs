@@ -1,6 +1,6 @@
 //! Every promise, on every kind of table and connection that the store is used on.
 
-use store_core::conformance::{DurableHarness, Harness};
+use store_conformance::{DurableHarness, Harness};
 use store_core::{CleanupOptions, Limits};
 use store_mysql::r2d2::Pool;
 use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, TableVariant};
@@ -43,8 +43,8 @@ mod hardened {
         }
     }
 
-    store_core::conformance_tests!(Hardened(Database::new()), durable, shared, when is_server_there());
-    store_core::index_conformance_tests!(Hardened(Database::new()), durable, shared, when is_server_there());
+    store_conformance::conformance_tests!(Hardened(Database::new()), durable, shared, when is_server_there());
+    store_conformance::index_conformance_tests!(Hardened(Database::new()), durable, shared, when is_server_there());
 }
 
 /// The Go store's table in a database with a collation that ignores case and accents, on a pool that
@@ -89,8 +89,8 @@ mod classic {
         }
     }
 
-    store_core::conformance_tests!(Classic::new(), durable, shared, when is_server_there());
-    store_core::index_conformance_tests!(Classic::new(), durable, shared, when is_server_there());
+    store_conformance::conformance_tests!(Classic::new(), durable, shared, when is_server_there());
+    store_conformance::index_conformance_tests!(Classic::new(), durable, shared, when is_server_there());
 }
 
 /// The Go store's table alone, of another name, on an account that can't create side tables.
@@ -120,5 +120,5 @@ mod without_side_tables {
         }
     }
 
-    store_core::conformance_tests!(Alone::new(), when is_server_there());
+    store_conformance::conformance_tests!(Alone::new(), when is_server_there());
 }

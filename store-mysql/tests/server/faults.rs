@@ -99,7 +99,7 @@ fn killed_server_loses_no_commit_and_fails_no_request() {
 fn server_that_is_away_is_named_and_the_cleanup_goes_on() -> Result<(), Error> {
     let Some(server) = private_server(ServerOptions::new()) else { return Ok(()) };
     let database = database_on(&server);
-    let (cleanup, sweeps) = CleanupOptions::new().with_manual_sweeps();
+    let (cleanup, manual) = CleanupOptions::new().with_manual_cleanup();
     let short = Duration::from_millis(500);
     let options = options()
         .with_cleanup(cleanup)
@@ -129,14 +129,14 @@ fn server_that_is_away_is_named_and_the_cleanup_goes_on() -> Result<(), Error> {
     let fresh = options.connect(&database.url());
     let Err(error @ Error::Unreachable { .. }) = fresh else { panic!("{fresh:?}") };
     assert!(format!("{error:?}").contains(&server.address().to_string()), "{error:?}");
-    assert!(sweeps.sweep() && sweeps.wait_until_idle());
+    assert!(manual.run() && manual.wait_until_idle());
     assert_eq!(store.cleanup_statistics().failures, 1);
 
     server.restart().expect("it starts again");
     works_again(&store);
     assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
     store.commit("expired", b"data", Utc::now() - TimeDelta::hours(1))?;
-    assert!(sweeps.sweep() && sweeps.wait_until_idle());
+    assert!(manual.run() && manual.wait_until_idle());
     assert_eq!(store.cleanup_statistics().removed, 1);
     Ok(())
 }

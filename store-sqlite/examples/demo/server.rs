@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::{env, io};
 
 use session_manager::{CookiePolicy, ErrorResponse, SessionManager};
-use store_core::{Report, Store};
+use store_core::{ErrorChain, Store};
 
 use crate::app;
 
@@ -56,7 +56,7 @@ fn announce(line: &str) -> io::Result<()> {
 }
 
 fn log(error: &(dyn Error + 'static)) {
-    say(&Report(error).to_string());
+    say(&ErrorChain(error).to_string());
 }
 
 fn say(line: &str) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::lock::lock;
 use crate::Error;
-use crate::lock::lock;
 
 /// The handle of a thread that works until it is stopped. Dropping it stops the thread.
 ///
@@ -18,13 +18,13 @@ use crate::lock::lock;
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use std::time::Duration;
-/// use store_core::BackgroundThread;
+/// use store_core::backend::BackgroundThread;
 ///
 /// let ticks = Arc::new(AtomicU32::new(0));
 /// let thread = BackgroundThread::start("ticker", {
 ///     let ticks = Arc::clone(&ticks);
 ///     move |stop| {
-///         while !stop.comes_within(Duration::from_secs(60)) {
+///         while !stop.wait_timeout(Duration::from_secs(60)) {
 ///             ticks.fetch_add(1, Ordering::Relaxed);
 ///         }
 ///     }
@@ -36,45 +36,45 @@ use crate::lock::lock;
 /// ```
 pub struct BackgroundThread {
     /// Dropping the sender ends the thread. It is a lock of its own so that the thread itself, in a
-    /// hook of the application's, can ask for the end while another thread waits for it.
+    /// hook of the application, can ask for the end while another thread waits for it.
     stop: Mutex<Option<Sender<Infallible>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     id: Option<ThreadId>,
 }
 
-/// How the thread hears that it is to end.
+/// Tells a thread that it is to end.
 #[derive(Debug)]
 pub struct StopSignal(pub(crate) Receiver<Infallible>);
 
 impl BackgroundThread {
-    /// No thread.
+    /// A handle without a thread.
     #[must_use]
-    pub fn none() -> Self {
+    pub fn inactive() -> Self {
         Self { stop: Mutex::new(None), thread: Mutex::new(None), id: None }
     }
 
     /// Starts a thread, which returns soon after the signal. Linux shows at most 15 bytes of its name.
     ///
     /// # Errors
-    /// [`Error::CleanupThread`] if the operating system gives no thread.
+    /// [`Error::SpawnThread`] if the operating system refuses a thread.
     pub fn start(name: &str, run: impl FnOnce(StopSignal) + Send + 'static) -> Result<Self, Error> {
         let (stop, stopped) = bounded(0);
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(StopSignal(stopped)))
-            .map_err(|source| Error::CleanupThread { source })?;
+            .map_err(|error| Error::SpawnThread { source: error.into() })?;
         let id = Some(thread.thread().id());
         Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)), id })
     }
 
     /// Ends the thread and returns once it has ended.
     ///
-    /// It returns at once where there is no thread, may be called as often as one likes and from many
-    /// threads at the same time, each of which returns when the thread has ended. Called on the
-    /// thread itself, by a hook of the application's, it returns at once and the thread ends after
+    /// It returns at once where there is no thread, may be called any number of times and from many
+    /// threads at once, each of which returns when the thread has ended. Called on the
+    /// thread itself, by the application's hook, it returns at once and the thread ends after
     /// the hook.
     pub fn stop(&self) {
-        self.ask_to_stop();
+        self.request_stop();
         if self.is_current() {
             return;
         }
@@ -90,19 +90,19 @@ impl BackgroundThread {
 
     /// Asks the thread to end, and doesn't wait for it.
     ///
-    /// Where a store has several threads, a hook on one of them mustn't wait for another, whose hook
-    /// may do the same.
-    pub fn ask_to_stop(&self) {
+    /// If a store has several threads, a hook on one of them mustn't wait for another, whose hook may
+    /// do the same.
+    pub fn request_stop(&self) {
         drop(lock(&self.stop).take());
     }
 
-    /// Whether this is called on the thread itself.
+    /// Returns whether this is called on the thread itself.
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.id == Some(thread::current().id())
     }
 
-    /// Whether there is a thread that hasn't been asked to end.
+    /// Returns whether there is a thread that hasn't been asked to end.
     #[must_use]
     pub fn is_running(&self) -> bool {
         lock(&self.stop).is_some()
@@ -110,9 +110,9 @@ impl BackgroundThread {
 }
 
 impl StopSignal {
-    /// Waits for so long at the most. `true` where the thread is to end.
+    /// Waits for the signal for at most `time`; returns whether the thread is to end.
     #[must_use]
-    pub fn comes_within(&self, time: Duration) -> bool {
+    pub fn wait_timeout(&self, time: Duration) -> bool {
         match self.0.recv_timeout(time) {
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => true,

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::concurrency::increment;
 use super::{DurableHarness, an_hour_ago, commit, found, in_an_hour, unswept, walk};
-use crate::{CleanupOptions, Error, Store};
+use store_core::{CleanupOptions, Error, Store};
 
 /// Tells a child where the database is, and what to do there.
 const LOCATION_VARIABLE: &str = "STORE_CONFORMANCE_LOCATION";

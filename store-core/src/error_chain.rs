@@ -11,15 +11,15 @@ use std::fmt;
 ///
 /// # Examples
 /// ```
-/// use store_core::{Error, Report};
+/// use store_core::{Error, ErrorChain};
 ///
 /// let error = Error::Unreachable { source: "connection refused".into() };
-/// assert_eq!(Report(&error).to_string(), format!("{error}: connection refused"));
+/// assert_eq!(ErrorChain(&error).to_string(), format!("{error}: connection refused"));
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Report<'a>(pub &'a (dyn Error + 'static));
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self.0, f)?;
         let mut cause = self.0.source();

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use store_core::conformance::{self, DurableHarness, Harness};
+use store_conformance::{DurableHarness, Harness};
 use store_core::{CleanupOptions, Limits};
 
 use crate::fault::Fault;
@@ -140,11 +140,11 @@ macro_rules! claims_catch_faults {
     ($($claim:ident: $($fault:ident)+;)+) => {$(
         #[expect(non_snake_case, reason = "the tests are named as the faults")]
         mod $claim {
-            use super::{Fault, Faulty, assert_caught, conformance};
+            use super::{Fault, Faulty, assert_caught};
             $(
                 #[test]
                 fn $fault() {
-                    assert_caught(Fault::$fault, || conformance::$claim(&Faulty(Fault::$fault)));
+                    assert_caught(Fault::$fault, || store_conformance::$claim(&Faulty(Fault::$fault)));
                 }
             )+
         }
@@ -157,7 +157,7 @@ macro_rules! process_claims_catch_faults {
         #[expect(non_snake_case, reason = "the tests are named as the faults")]
         mod $claim {
             use super::{
-                Fault, FaultyFile, HasFault, assert_caught_between_processes, conformance,
+                Fault, FaultyFile, HasFault, assert_caught_between_processes,
             };
             $(
                 #[test]
@@ -168,7 +168,7 @@ macro_rules! process_claims_catch_faults {
                     }
                     let name = concat!(module_path!(), "::", stringify!($fault));
                     assert_caught_between_processes(Fault::$fault, || {
-                        conformance::$claim(FaultyFile::<Named>::new, name);
+                        store_conformance::$claim(FaultyFile::<Named>::new, name);
                     });
                 }
             )+
@@ -353,8 +353,8 @@ process_claims_catch_faults! {
 mod no_fault {
     use super::{Fault, Faulty};
 
-    store_core::conformance_tests!(Faulty(Fault::None));
-    store_core::index_conformance_tests!(Faulty(Fault::None));
+    store_conformance::conformance_tests!(Faulty(Fault::None));
+    store_conformance::index_conformance_tests!(Faulty(Fault::None));
 }
 
 /// A sound store that several processes share keeps what is promised between processes.
@@ -367,7 +367,7 @@ mod no_fault_in_a_file {
         const FAULT: Fault = Fault::None;
     }
 
-    store_core::conformance_tests! { @process_claims FaultyFile::<Sound>::new();
+    store_conformance::conformance_tests! { @process_claims FaultyFile::<Sound>::new();
         killed_process_loses_no_commit
         expiry_does_not_depend_on_the_time_zone
         processes_count_together

@@ -7,7 +7,7 @@ use std::thread;
 use super::{
     Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, rotation, unswept, update, walk,
 };
-use crate::{Change, Error, Loaded, Rotation, Store};
+use store_core::{Change, Error, Loaded, Rotation, Store};
 
 pub(super) const THREADS: usize = 8;
 pub(super) const ROUNDS: usize = 30;

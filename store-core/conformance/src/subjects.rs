@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     Harness, an_hour_ago, assert_stored, commit, found, in_an_hour, rotation, unswept, update, walk,
 };
-use crate::{Change, Error, MAX_SUBJECT_LEN, Store};
+use store_core::{Change, Error, MAX_SUBJECT_LEN, Store};
 
 /// Creates a session whose data is its token.
 pub(super) fn create(store: &dyn Store, token: &str, subject: Option<&str>) {

@@ -13,9 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use store_core::backend::{Batch, CleanupThread};
 use store_core::{
-    Batch, Change, Cleanup, CleanupOptions, CleanupStatistics, Clock, Error, Loaded,
-    MAX_SUBJECT_LEN, MemoryOptions, OwnedRecord, Record, Store, TokenProblem,
+    Change, CleanupOptions, CleanupStatistics, Clock, Error, Loaded, MAX_SUBJECT_LEN,
+    MemoryOptions, OwnedRecord, Record, Store, TokenProblem,
 };
 
 use crate::fault::Fault;
@@ -117,7 +118,7 @@ pub(crate) struct Broken {
     is_shared: bool,
     pub(crate) inner: Arc<Journaled>,
     /// Takes the place of the inner store's thread where that is at fault.
-    cleanup: Option<Cleanup>,
+    cleanup: Option<CleanupThread>,
     is_disabled: bool,
     gate: Arc<Gate>,
     is_stopped: AtomicBool,
@@ -176,7 +177,7 @@ impl Broken {
             }))
         };
         let is_disabled =
-            !Cleanup::start(options.clone(), || Ok(Batch { removed: 0, more: false }))?
+            !CleanupThread::start(options.clone(), || Ok(Batch { removed: 0, has_more: false }))?
                 .is_running();
         let gate = Arc::<Gate>::default();
         let has_own_thread = matches!(
@@ -195,7 +196,8 @@ impl Broken {
                 move || remove_batch(&inner, &gate, fault, batch_size.get())
             };
             let has_thread = fault != Fault::ThreadIsMissing;
-            let cleanup = has_thread.then(|| Cleanup::start(options, remove_batch)).transpose()?;
+            let cleanup =
+                has_thread.then(|| CleanupThread::start(options, remove_batch)).transpose()?;
             (inner, cleanup)
         } else {
             (inner(options)?, None)
@@ -400,9 +402,9 @@ fn expired_tokens(store: &Journaled, max: usize) -> Result<Vec<String>, Error> {
 /// A batch on a cleanup thread that is at fault.
 fn remove_batch(store: &Journaled, gate: &Gate, fault: Fault, max: usize) -> Result<Batch, Error> {
     match fault {
-        Fault::ThreadNeverSweeps => return Ok(Batch { removed: 0, more: false }),
+        Fault::ThreadNeverSweeps => return Ok(Batch { removed: 0, has_more: false }),
         Fault::SweepIsOneBatch => {
-            return Ok(Batch { removed: store.delete_expired()?, more: false });
+            return Ok(Batch { removed: store.delete_expired()?, has_more: false });
         }
         _ => {}
     }
@@ -420,7 +422,7 @@ fn remove_batch(store: &Journaled, gate: &Gate, fault: Fault, max: usize) -> Res
     if !more {
         gate.set_held(false);
     }
-    Ok(Batch { removed: tokens.len() as u64, more })
+    Ok(Batch { removed: tokens.len() as u64, has_more: more })
 }
 
 impl Store for Broken {

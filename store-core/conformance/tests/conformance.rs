@@ -1,6 +1,6 @@
 //! The memory store keeps every promise that a store in memory can.
 
-use store_core::conformance::Harness;
+use store_conformance::Harness;
 use store_core::{CleanupOptions, Limits, MemoryOptions, MemoryStore};
 
 struct Memory;
@@ -17,5 +17,5 @@ impl Harness for Memory {
     }
 }
 
-store_core::conformance_tests!(Memory);
-store_core::index_conformance_tests!(Memory);
+store_conformance::conformance_tests!(Memory);
+store_conformance::index_conformance_tests!(Memory);

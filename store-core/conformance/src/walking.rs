@@ -9,7 +9,7 @@ use std::thread;
 use super::{
     Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, rotation, unswept, update, within,
 };
-use crate::Store;
+use store_core::Store;
 
 /// Enough for several pages of any sensible size.
 const SESSIONS: usize = 1_500;

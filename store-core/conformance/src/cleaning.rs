@@ -8,7 +8,7 @@ use std::thread;
 use super::{
     Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, unswept, update, walk, within,
 };
-use crate::{Change, CleanupOptions, ManualSweeps, Store};
+use store_core::{Change, CleanupOptions, ManualCleanup, Store};
 
 /// So few that a store which chooses smaller batches while others write takes this many all the
 /// same.
@@ -17,10 +17,10 @@ const BATCH: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 /// So few that one batch removes all of them.
 const FEW: usize = 3;
 
-/// A store that sweeps when it is told to, in batches of [`BATCH`].
-fn manually_swept<H: Harness>(harness: &H) -> (H::Store, ManualSweeps) {
-    let (cleanup, sweeps) = CleanupOptions::new().with_batch_size(BATCH).with_manual_sweeps();
-    (harness.store(cleanup), sweeps)
+/// A store that manual when it is told to, in batches of [`BATCH`].
+fn manually_swept<H: Harness>(harness: &H) -> (H::Store, ManualCleanup) {
+    let (cleanup, manual) = CleanupOptions::new().with_batch_size(BATCH).with_manual_cleanup();
+    (harness.store(cleanup), manual)
 }
 
 fn commit_expired(store: &dyn Store, count: usize) {
@@ -29,22 +29,19 @@ fn commit_expired(store: &dyn Store, count: usize) {
     }
 }
 
-/// Clause 22: the thread sweeps after each tick, and not before the first.
+/// Clause 22: the thread manual after each tick, and not before the first.
 pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
-    let (store, sweeps) = manually_swept(harness);
+    let (store, manual) = manually_swept(harness);
     let patience = harness.patience();
     commit(&store, "live", b"data", in_an_hour());
-    let (store, sweeps) = within(patience, "the cleanup thread", move || {
+    let (store, manual) = within(patience, "the cleanup thread", move || {
         for _ in 0..3 {
             commit_expired(&store, FEW);
-            assert!(
-                sweeps.sweep() && sweeps.wait_until_idle(),
-                "the thread sweeps and waits again"
-            );
+            assert!(manual.run() && manual.wait_until_idle(), "the thread manual and waits again");
             let left = store.delete_expired().expect("the sweep succeeds");
             assert_eq!(left, 0, "the thread has removed them");
         }
-        (store, sweeps)
+        (store, manual)
     });
     commit_expired(&store, FEW);
     assert_eq!(
@@ -53,7 +50,7 @@ pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
         "no tick, no sweep"
     );
     assert!(found(&store, "live").is_some());
-    drop((store, sweeps));
+    drop((store, manual));
 }
 
 /// Clauses 22 and 23: with cleanup disabled nothing is swept, and stopping returns at once.
@@ -74,10 +71,10 @@ pub fn stop_is_prompt_and_idempotent<H: Harness>(harness: &H) {
     let timed = harness.store(CleanupOptions::new());
     within(patience, "stop_cleanup long before the first tick", move || timed.stop_cleanup());
 
-    let (store, sweeps) = manually_swept(harness);
+    let (store, manual) = manually_swept(harness);
     within(patience, "stop_cleanup", move || {
         store.stop_cleanup();
-        assert!(sweeps.has_ended(), "the thread has ended when stop_cleanup returns");
+        assert!(manual.is_finished(), "the thread has ended when stop_cleanup returns");
         store.stop_cleanup();
         commit(&store, "token", b"data", in_an_hour());
         assert!(found(&store, "token").is_some(), "the store works without its thread");
@@ -90,7 +87,7 @@ pub fn stop_may_be_called_by_many_threads<H: Harness>(harness: &H) {
     const THREADS: usize = 8;
     let patience = harness.patience();
     for _ in 0..5 {
-        let (store, sweeps) = manually_swept(harness);
+        let (store, manual) = manually_swept(harness);
         within(patience, "stop_cleanup by many threads", move || {
             let start = Barrier::new(THREADS);
             thread::scope(|scope| {
@@ -98,7 +95,7 @@ pub fn stop_may_be_called_by_many_threads<H: Harness>(harness: &H) {
                     scope.spawn(|| {
                         start.wait();
                         store.stop_cleanup();
-                        assert!(sweeps.has_ended(), "the thread has ended");
+                        assert!(manual.is_finished(), "the thread has ended");
                     });
                 }
             });
@@ -108,13 +105,13 @@ pub fn stop_may_be_called_by_many_threads<H: Harness>(harness: &H) {
 
 /// Clause 23: a sweep under way ends after its current batch, not after the whole table.
 pub fn stop_ends_a_sweep_after_its_batch<H: Harness>(harness: &H) {
-    let (store, sweeps) = manually_swept(harness);
+    let (store, manual) = manually_swept(harness);
     commit_expired(&store, 3 * BATCH.get() + FEW);
     let (store, _sweeps) = within(harness.patience(), "stop_cleanup during a sweep", move || {
-        assert!(sweeps.sweep(), "the sweep begins");
+        assert!(manual.run(), "the sweep begins");
         store.stop_cleanup();
-        assert!(sweeps.has_ended(), "the thread has ended");
-        (store, sweeps)
+        assert!(manual.is_finished(), "the thread has ended");
+        (store, manual)
     });
     let left = store.delete_expired().expect("the sweep succeeds");
     assert_eq!(left, (2 * BATCH.get() + FEW) as u64, "one batch went, the rest was left");
@@ -123,34 +120,34 @@ pub fn stop_ends_a_sweep_after_its_batch<H: Harness>(harness: &H) {
 /// Clauses 22 and 23: an application that holds an `Arc<dyn Store>` can ask what the thread has
 /// done, and stop it.
 pub fn cleanup_is_reached_through_trait_objects<H: Harness>(harness: &H) {
-    let (store, sweeps) = manually_swept(harness);
+    let (store, manual) = manually_swept(harness);
     let store: Arc<dyn Store> = Arc::new(store);
     commit_expired(&*store, FEW);
     within(harness.patience(), "the cleanup thread", move || {
-        assert_eq!(store.cleanup_statistics().sweeps, 0, "it has not been told to sweep");
+        assert_eq!(store.cleanup_statistics().runs, 0, "it has not been told to sweep");
         for sweep in 1..=2 {
-            assert!(sweeps.sweep() && sweeps.wait_until_idle(), "the thread sweeps");
+            assert!(manual.run() && manual.wait_until_idle(), "the thread manual");
             let statistics = store.cleanup_statistics();
-            assert_eq!((statistics.sweeps, statistics.failures), (sweep, 0));
+            assert_eq!((statistics.runs, statistics.failures), (sweep, 0));
             assert_eq!(statistics.removed, FEW as u64);
         }
         store.stop_cleanup();
-        assert!(sweeps.has_ended(), "the thread has ended when stop_cleanup returns");
-        assert_eq!(store.cleanup_statistics().sweeps, 2, "the statistics stay");
+        assert!(manual.is_finished(), "the thread has ended when stop_cleanup returns");
+        assert_eq!(store.cleanup_statistics().runs, 2, "the statistics stay");
         store.stop_cleanup();
     });
 }
 
 /// Clause 24: dropping the last handle stops the thread.
 pub fn dropping_the_store_stops_the_thread<H: Harness>(harness: &H) {
-    let (store, sweeps) = manually_swept(harness);
+    let (store, manual) = manually_swept(harness);
     let store = Arc::new(store);
     let last = Arc::clone(&store);
     drop(store);
     within(harness.patience(), "dropping the store", move || {
-        assert!(sweeps.sweep() && sweeps.wait_until_idle(), "there is still a handle");
+        assert!(manual.run() && manual.wait_until_idle(), "there is still a handle");
         drop(last);
-        assert!(sweeps.has_ended(), "the thread has ended");
+        assert!(manual.is_finished(), "the thread has ended");
     });
 }
 
@@ -177,19 +174,19 @@ pub fn sweep_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
 
 /// Clause 26: between two batches a sweep holds nothing that requests wait for.
 pub fn sweep_gives_way_between_batches<H: Harness>(harness: &H) {
-    let (store, sweeps) = manually_swept(harness);
+    let (store, manual) = manually_swept(harness);
     commit_expired(&store, 3 * BATCH.get() + FEW);
     commit(&store, "live", b"0", in_an_hour());
     within(harness.patience(), "requests beside a sweep", move || {
-        assert!(sweeps.sweep(), "the sweep begins");
+        assert!(manual.run(), "the sweep begins");
         for batch in 0..3 {
             let (current, next) = (format!("{batch}"), format!("{}", batch + 1));
             assert_eq!(found(&store, "live"), Some(current.clone().into_bytes()));
             let change = Change::new(next.as_bytes(), in_an_hour());
             assert!(update(&store, "live", current.as_bytes(), &change));
-            assert!(sweeps.batch(), "the sweep waits between batches");
+            assert!(manual.next_batch(), "the sweep waits between batches");
         }
-        assert!(sweeps.wait_until_idle(), "the sweep has ended");
+        assert!(manual.wait_until_idle(), "the sweep has ended");
         assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0);
         assert_eq!(walk(&store).len(), 1);
     });
@@ -201,7 +198,7 @@ pub fn sweep_never_removes_a_renewed_session<H: Harness>(harness: &H) {
     const SWEEPERS: usize = 2;
     let store = harness.store(CleanupOptions::disabled().with_batch_size(BATCH));
     let done = AtomicBool::new(false);
-    let sweeps = AtomicUsize::new(0);
+    let manual = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..SWEEPERS {
             scope.spawn(|| {
@@ -209,13 +206,13 @@ pub fn sweep_never_removes_a_renewed_session<H: Harness>(harness: &H) {
                 let _end_of_rounds = SetOnDrop(&done);
                 while !done.load(Ordering::Acquire) {
                     store.delete_expired().expect("the sweep succeeds");
-                    sweeps.fetch_add(1, Ordering::AcqRel);
+                    manual.fetch_add(1, Ordering::AcqRel);
                 }
             });
         }
         let _end_of_sweepers = SetOnDrop(&done);
         for round in 0..20 {
-            // Where sweeps are quicker than commits, they meet only what is renewed at once.
+            // Where manual are quicker than commits, they meet only what is renewed at once.
             let at_once = round % 2 == 1;
             for i in 0..SESSIONS {
                 commit(&store, &format!("token-{i}"), b"old", an_hour_ago());
@@ -232,9 +229,9 @@ pub fn sweep_never_removes_a_renewed_session<H: Harness>(harness: &H) {
                     "round {round}: a sweep removed a session that was live again"
                 );
             }
-            // More sweeps than can be under way by now, so one of them began after the renewals.
-            let enough = sweeps.load(Ordering::Acquire) + SWEEPERS + 1;
-            while sweeps.load(Ordering::Acquire) < enough && !done.load(Ordering::Acquire) {
+            // More manual than can be under way by now, so one of them began after the renewals.
+            let enough = manual.load(Ordering::Acquire) + SWEEPERS + 1;
+            while manual.load(Ordering::Acquire) < enough && !done.load(Ordering::Acquire) {
                 thread::yield_now();
             }
             let left = walk(&store).len();

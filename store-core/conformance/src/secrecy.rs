@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::{Harness, an_hour_ago, commit, in_an_hour, loaded, rotation, update};
-use crate::{Change, CleanupOptions, Error, Store};
+use store_core::{Change, CleanupOptions, Error, Store};
 
 /// What no output may contain.
 const TOKEN: &str = "SECRETTOKEN";
@@ -51,7 +51,7 @@ fn capture_log() -> MutexGuard<'static, ()> {
 /// Clause 30: no error text, log line or `Debug` output contains a token or session data.
 pub fn secrets_stay_out_of_errors_logs_and_debug_output<H: Harness>(harness: &H) {
     let _log = capture_log();
-    let (cleanup, sweeps) = CleanupOptions::new().with_manual_sweeps();
+    let (cleanup, manual) = CleanupOptions::new().with_manual_cleanup();
     let store = harness.store(cleanup);
     let limits = harness.limits();
     let mut output = String::new();
@@ -122,7 +122,7 @@ pub fn secrets_stay_out_of_errors_logs_and_debug_output<H: Harness>(harness: &H)
             ControlFlow::Continue(())
         })
         .expect("the walk succeeds");
-    assert!(sweeps.sweep() && sweeps.wait_until_idle(), "the thread sweeps");
+    assert!(manual.run() && manual.wait_until_idle(), "the thread sweeps");
     let _ = writeln!(output, "{store:?} {store:#?}");
     store.delete(&moved).expect("delete succeeds");
     store.stop_cleanup();

@@ -7,7 +7,7 @@ use super::{
     Harness, an_hour_ago, assert_not_revived, assert_stored, commit, found, in_an_hour, loaded,
     rotation, unswept, update, walk,
 };
-use crate::{Change, Error, Loaded, Rotation, Store};
+use store_core::{Change, Error, Loaded, Rotation, Store};
 
 /// Clause 10: `create` makes a session that is new, replaces an expired one, and leaves a live one
 /// as it is.
@@ -193,7 +193,7 @@ pub fn refused_update_changes_nothing<H: Harness>(harness: &H) {
     let mut too_large = change();
     too_large.data = oversized.into();
     fails("too much data", "mine", &too_large, |error| matches!(error, Error::DataTooLarge { .. }));
-    for subject in [String::new(), "x".repeat(crate::MAX_SUBJECT_LEN + 1)] {
+    for subject in [String::new(), "x".repeat(store_core::MAX_SUBJECT_LEN + 1)] {
         fails("an invalid subject", "mine", &change().with_subject(Some(&subject)), |error| {
             matches!(error, Error::InvalidSubject { .. })
         });

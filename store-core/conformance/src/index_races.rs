@@ -8,7 +8,7 @@ use super::subjects::{create, delete_by_subject, sessions_of, tokens_of};
 use super::{
     Harness, SetOnDrop, commit, found, in_an_hour, lasting, loaded, unswept, update, walk,
 };
-use crate::{Change, Error, Loaded, Store};
+use store_core::{Change, Error, Loaded, Store};
 
 /// Writes of one thread while others read.
 const WRITES: usize = 40;

@@ -10,7 +10,7 @@ use super::{
     Harness, an_hour_ago, assert_stored, commit, found, in_an_hour, lasting, loaded, rotation,
     unswept, update, walk,
 };
-use crate::{Change, Error, Loaded, MAX_SUBJECT_LEN, Rotation, Store};
+use store_core::{Change, Error, Loaded, MAX_SUBJECT_LEN, Rotation, Store};
 
 /// Gives a session a new token, and leaves its data as it is.
 fn rotate(store: &dyn Store, token: &str, rotation: Rotation<'_>) {

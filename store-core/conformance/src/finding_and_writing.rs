@@ -9,7 +9,7 @@ use super::{
     Harness, an_hour_ago, assert_not_revived, assert_stored, commit, found, in_an_hour, loaded,
     rotation, unswept, update, walk,
 };
-use crate::{Change, Error, Loaded, Store};
+use store_core::{Change, Error, Loaded, Store};
 
 /// Clause 1: a token never written, or deleted, finds nothing.
 pub fn missing_sessions_are_not_found<H: Harness>(harness: &H) {

@@ -22,7 +22,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use super::{HOUR, Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, loaded, unswept};
-use crate::{Change, Error, Loaded, Rotation, Store};
+use store_core::{Change, Error, Loaded, Rotation, Store};
 
 /// Set this to the number that a failure prints to try the same operations again.
 const SEED_VARIABLE: &str = "STORE_CONFORMANCE_SEED";

@@ -5,7 +5,7 @@
 //! and one call of [`conformance_tests!`](crate::conformance_tests).
 //!
 //! ```
-//! use store_core::conformance::Harness;
+//! use store_conformance::Harness;
 //! use store_core::{CleanupOptions, Limits, MemoryOptions, MemoryStore};
 //!
 //! struct Memory;
@@ -22,7 +22,7 @@
 //!     }
 //! }
 //!
-//! store_core::conformance_tests!(Memory);
+//! store_conformance::conformance_tests!(Memory);
 //! # fn main() {}
 //! ```
 //!
@@ -63,7 +63,7 @@
 //! | 22 the cleanup thread | [`cleanup_sweeps_when_told`], [`disabled_cleanup_never_sweeps`], [`cleanup_is_reached_through_trait_objects`] |
 //! | 23 stopping it | [`stop_is_prompt_and_idempotent`], [`stop_may_be_called_by_many_threads`], [`stop_ends_a_sweep_after_its_batch`], [`cleanup_is_reached_through_trait_objects`] |
 //! | 24 dropping the store | [`dropping_the_store_stops_the_thread`] |
-//! | 25 failed sweeps | the tests of [`Cleanup`](crate::Cleanup); a backend adds its own faults |
+//! | 25 failed sweeps | the tests of [`CleanupThread`](store_core::backend::CleanupThread); a backend adds its own faults |
 //! | 26 what a sweep removes | [`sweep_removes_the_expired_and_only_those`], [`sweep_gives_way_between_batches`], [`sweep_never_removes_a_renewed_session`], [`processes_sweep_together`] (shared) |
 //! | 27 the walk | [`walk_sees_each_live_session_once`], [`walk_sees_rotated_and_rewritten_sessions_once`], [`walk_stops_early`], [`walk_holds_no_lock`], [`count_agrees_with_all`]; what memory a walk needs is for benchmarks |
 //! | 28 SIGKILL | [`killed_process_loses_no_commit`] (durable) |
@@ -105,7 +105,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use crate::{Change, CleanupOptions, Error, Limits, Loaded, Rotation, Store};
+use store_core::{Change, CleanupOptions, Error, Limits, Loaded, Rotation, Store};
 
 pub use cleaning::{
     cleanup_is_reached_through_trait_objects, cleanup_sweeps_when_told,
@@ -205,10 +205,10 @@ pub trait DurableHarness: Harness + Sized {
     fn attach(location: &str) -> Self;
 }
 
-/// Makes a `#[test]` of every claim of the [`conformance`](crate::conformance) kit that needs the
+/// Makes a `#[test]` of every claim of the conformance kit that needs the
 /// table of sessions alone.
 ///
-/// The argument is an expression for a new [`Harness`](crate::conformance::Harness), evaluated once
+/// The argument is an expression for a new [`Harness`](crate::Harness), evaluated once
 /// a test; `durable` adds the claims about killed processes, `shared` those about several processes
 /// on one database. `when …` at the end is asked in each test whether the database is to be had at
 /// all; where it says no it should say so aloud, for the test then passes without a claim.
@@ -292,7 +292,7 @@ macro_rules! conformance_tests {
         #[test]
         fn $claim() {
             if $available {
-                $crate::conformance::$claim(&$harness);
+                $crate::$claim(&$harness);
             }
         }
     )*};
@@ -304,7 +304,7 @@ macro_rules! conformance_tests {
         fn $claim() {
             if $available {
                 // The path names this test to the child processes that it starts.
-                $crate::conformance::$claim(
+                $crate::$claim(
                     || $harness,
                     concat!(module_path!(), "::", stringify!($claim)),
                 );
@@ -313,7 +313,7 @@ macro_rules! conformance_tests {
     )*};
 }
 
-/// Makes a `#[test]` of every claim of the [`conformance`](crate::conformance) kit about subjects
+/// Makes a `#[test]` of every claim of the conformance kit about subjects
 /// and about the grace after a rotation, for a store that keeps indexes of both.
 ///
 /// The arguments are those of [`conformance_tests!`](crate::conformance_tests), which goes first.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::processes::{Helper, role, tell};
 use super::subjects::{create, tokens_of};
 use super::{DurableHarness, commit, found, in_an_hour, lasting, loaded, unswept, update, walk};
-use crate::{Change, Loaded, Store};
+use store_core::{Change, Loaded, Store};
 
 /// Clauses 10 and 28: a process killed with SIGKILL at any moment leaves each change done as a
 /// whole or not at all, and every change that had returned is done.

@@ -8,13 +8,13 @@ use chrono::{DateTime, Utc};
 use crate::Change;
 
 /// A write of the [`Store`](crate::Store) trait, checked: the work of writers who share transactions
-/// through [`GroupCommit`](crate::GroupCommit).
+/// through [`GroupCommit`](super::GroupCommit).
 ///
 /// Its `Debug` output shows neither tokens nor data.
 ///
 /// # Examples
 /// ```
-/// use store_core::Operation;
+/// use store_core::backend::Operation;
 ///
 /// let delete = Operation::Delete { token: "token".into() };
 /// let for_another_thread: Operation<'static> = delete.to_static();

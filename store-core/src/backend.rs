@@ -1,0 +1,26 @@
+//! What the authors of stores share; applications need nothing of it.
+//!
+//! - [`CleanupThread`] runs a store's closure that removes one [`Batch`] of expired sessions, and
+//!   [`delete_in_batches`] does the same on the caller's thread.
+//! - [`GroupCommit`] joins the writes of concurrent threads into one transaction; an [`Operation`] is
+//!   such a write.
+//! - [`BackgroundThread`] is a thread that ends when it is told to, whatever a store needs it for.
+//! - [`TableName`] is a name that can stand in a statement.
+
+mod cleanup;
+
+mod thread;
+
+mod group_commit;
+
+mod operation;
+
+mod table_name;
+
+mod lock;
+
+pub use cleanup::{Batch, CleanupThread, delete_in_batches};
+pub use group_commit::{GroupCommit, SubmitError};
+pub use operation::Operation;
+pub use table_name::TableName;
+pub use thread::{BackgroundThread, StopSignal};

@@ -1,0 +1,560 @@
+//! Group commit: writers that come at the same time share one transaction.
+//!
+//! An embedded database has one writer at a time, and a durable commit costs it one wait for the disk,
+//! however much is in it. So the first writer that finds nobody writing becomes the *leader* and writes
+//! at once. Writers that arrive during its transaction queue, and the first of them leads the next
+//! transaction, with the jobs of all that are waiting by then. A single writer neither copies its job
+//! nor waits.
+//!
+//! Two writers that write without a pause would never share a transaction that way: each arrives while
+//! the other's is under way; and four would go in two alternating pairs. So a leader *lingers* for the
+//! writers of the last transaction that aren't back yet, as `PostgreSQL` does with its commit delay: for
+//! a fraction of what the last transaction took, and not again until it has shared a transaction.
+
+use std::fmt;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::lock::lock;
+use crate::Error;
+
+/// How often the first in the queue yields before it sleeps: some tens of microseconds.
+const YIELDS: usize = 60;
+
+/// A leader lingers for this part of the last transaction's duration. Writers of that transaction are
+/// back in less, if they write without a pause.
+const LINGER_PART: u32 = 4;
+
+/// The longest time to linger, however long the last transaction waited for its disk or for another
+/// process.
+const MAX_LINGER: Duration = Duration::from_millis(1);
+
+/// A leader doesn't linger for more writers than this, itself included: the more share a transaction
+/// already, the less each further one saves.
+const MAX_EXPECTED_WRITERS: usize = 8;
+
+/// The queue of writers of one database.
+///
+/// `J` is a job that another thread can do, and `R` its result.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use store_core::backend::GroupCommit;
+///
+/// let queue = GroupCommit::<u32, u32>::new();
+/// let double = |jobs: Vec<u32>| jobs.into_iter().map(|n| 2 * n).collect::<Vec<_>>();
+/// // Nobody else is writing, so the work is done here and now.
+/// let result = queue.submit(Duration::from_secs(5), || double(vec![21])[0], || 21, double);
+/// assert_eq!(result, Ok(42));
+/// ```
+pub struct GroupCommit<J, R> {
+    queue: Mutex<Queue<J, R>>,
+}
+
+/// Why a job has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The writers in front took longer than the timeout. The job was not started.
+    TimedOut,
+    /// The thread that led the transaction panicked. Whether the job was done is unknown.
+    LeaderPanicked,
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut => "the writers in front took too long",
+            Self::LeaderPanicked => "the thread that wrote for this one panicked",
+        })
+    }
+}
+
+impl std::error::Error for SubmitError {}
+
+/// A job that was not started in time may be submitted again.
+impl From<SubmitError> for Error {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::TimedOut => Self::Contended { source: error.into() },
+            SubmitError::LeaderPanicked => Self::backend(error),
+        }
+    }
+}
+
+struct Queue<J, R> {
+    /// Whether there is a leader.
+    is_busy: bool,
+    waiting: Vec<Pending<J, R>>,
+    /// How many were writing at the end of the last transaction: those in it, and those that waited.
+    writers: usize,
+    /// For how long the next leader may linger for them.
+    linger: Duration,
+}
+
+struct Pending<J, R> {
+    job: J,
+    waiter: Arc<Waiter<J, R>>,
+}
+
+/// A thread that waits, and the reply that it waits for.
+struct Waiter<J, R> {
+    is_notified: AtomicBool,
+    reply: Mutex<Reply<J, R>>,
+    changed: Condvar,
+}
+
+enum Reply<J, R> {
+    None,
+    Done(R),
+    /// The waiting thread is to lead; its own job comes back to it.
+    Lead(J),
+    LeaderPanicked,
+}
+
+impl<J, R> GroupCommit<J, R> {
+    /// An empty queue.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                is_busy: false,
+                waiting: Vec::new(),
+                writers: 0,
+                linger: Duration::ZERO,
+            }),
+        }
+    }
+
+    /// Writes in a transaction, alone or together with other threads.
+    ///
+    /// `run_one` writes if nobody else does. Otherwise `to_job` makes a job of it that queues, and the
+    /// thread that leads, which may be this one, calls `run_batch` with several jobs; it returns their
+    /// results in the same order. Of the closures of all threads, only one runs at a time.
+    ///
+    /// # Errors
+    /// [`SubmitError::TimedOut`] if the job was not started within the timeout.
+    /// [`SubmitError::LeaderPanicked`] if another thread led and panicked.
+    ///
+    /// # Panics
+    /// If `run_batch` returns another number of results than it got jobs.
+    pub fn submit(
+        &self,
+        timeout: Duration,
+        run_one: impl FnOnce() -> R,
+        to_job: impl FnOnce() -> J,
+        run_batch: impl Fn(Vec<J>) -> Vec<R>,
+    ) -> Result<R, SubmitError> {
+        let mut queue = lock(&self.queue);
+        if !queue.is_busy {
+            // No leader: this thread leads, and all that arrive from here on queue.
+            queue.is_busy = true;
+            let expects_more = queue.writers > 1;
+            drop(queue);
+            if expects_more {
+                let batch = self.collect_batch();
+                if !batch.is_empty() {
+                    return Ok(self.lead(to_job, batch, &run_batch));
+                }
+            }
+            let handover = Handover::new(self);
+            let result = run_one();
+            // The threads that have queued by now are asleep. Waking the first of them to lead would
+            // leave the disk idle for as long as that takes, so their jobs are done here, once. Those
+            // that arrive later are led by one of their own, so that this thread gets away.
+            let batch = mem::take(&mut lock(&self.queue).waiting);
+            if batch.is_empty() {
+                drop(handover);
+            } else {
+                handover.serve(batch, &run_batch);
+            }
+            return Ok(result);
+        }
+
+        // There is a leader: queue. The lock is held since it was seen, so the leader's handover, which
+        // takes the same lock, finds this job.
+        let waiter = Arc::new(Waiter {
+            is_notified: AtomicBool::new(false),
+            reply: Mutex::new(Reply::None),
+            changed: Condvar::new(),
+        });
+        let is_first = queue.waiting.is_empty();
+        queue.waiting.push(Pending { job: to_job(), waiter: Arc::clone(&waiter) });
+        drop(queue);
+        if is_first {
+            // A transaction that doesn't wait for the disk ends sooner than a thread falls asleep and
+            // wakes up.
+            for _ in 0..YIELDS {
+                if waiter.is_notified.load(Ordering::Acquire) {
+                    break;
+                }
+                // Not a spin: the thread that writes to the disk for the system may want this core.
+                thread::yield_now();
+            }
+        }
+        match self.wait(&waiter, timeout)? {
+            Reply::Done(result) => Ok(result),
+            Reply::Lead(job) => Ok(self.lead(|| job, self.collect_batch(), &run_batch)),
+            Reply::LeaderPanicked | Reply::None => Err(SubmitError::LeaderPanicked),
+        }
+    }
+
+    /// Returns whether a thread is writing, or is waiting inside `run_one` or `run_batch`.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        lock(&self.queue).is_busy
+    }
+
+    fn wait(
+        &self,
+        waiter: &Arc<Waiter<J, R>>,
+        timeout: Duration,
+    ) -> Result<Reply<J, R>, SubmitError> {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut reply = lock(&waiter.reply);
+        let mut has_started = false;
+        while matches!(*reply, Reply::None) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match left {
+                Some(left) if !has_started && left.is_zero() => {
+                    drop(reply);
+                    if self.leave(waiter) {
+                        return Err(SubmitError::TimedOut);
+                    }
+                    // A leader has taken the job, so it will be done: only its result can be true.
+                    has_started = true;
+                    reply = lock(&waiter.reply);
+                }
+                Some(left) if !has_started => {
+                    let timed = waiter.changed.wait_timeout(reply, left);
+                    reply = timed.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                _ => reply = waiter.changed.wait(reply).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+        Ok(mem::replace(&mut *reply, Reply::None))
+    }
+
+    /// Leaves the queue; returns `false` if a leader has already taken the job.
+    fn leave(&self, waiter: &Arc<Waiter<J, R>>) -> bool {
+        let mut queue = lock(&self.queue);
+        let before = queue.waiting.len();
+        queue.waiting.retain(|pending| !Arc::ptr_eq(&pending.waiter, waiter));
+        queue.waiting.len() < before
+    }
+
+    /// Does this thread's job, together with a batch of others.
+    fn lead(
+        &self,
+        own: impl FnOnce() -> J,
+        batch: Vec<Pending<J, R>>,
+        run_batch: &impl Fn(Vec<J>) -> Vec<R>,
+    ) -> R {
+        let mut handover = Handover::new(self);
+        let mut jobs = handover.take_jobs(batch);
+        // First in the batch, because it arrived first. `own` runs after `take_jobs`, so that the
+        // others are notified if it panics.
+        jobs.insert(0, own());
+        let mut results = run_batch(jobs).into_iter();
+        let own = results.next().expect("each job has one result");
+        handover.deliver(results);
+        own
+    }
+
+    /// Takes the jobs that wait, after lingering for the writers of the last transaction.
+    fn collect_batch(&self) -> Vec<Pending<J, R>> {
+        let started = Instant::now();
+        loop {
+            let mut queue = lock(&self.queue);
+            let expected = queue.writers.min(MAX_EXPECTED_WRITERS);
+            if queue.waiting.len() + 1 >= expected || started.elapsed() >= queue.linger {
+                return mem::take(&mut queue.waiting);
+            }
+            drop(queue);
+            thread::yield_now();
+        }
+    }
+}
+
+impl<J, R> Default for GroupCommit<J, R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<J, R> fmt::Debug for GroupCommit<J, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupCommit")
+            .field("waiting", &lock(&self.queue).waiting.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<J, R> Waiter<J, R> {
+    fn notify(&self, reply: Reply<J, R>) {
+        *lock(&self.reply) = reply;
+        self.is_notified.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+}
+
+/// Ends the leadership, also if the leader panics: notifies the threads whose jobs it had taken, and
+/// lets the next in the queue lead.
+struct Handover<'a, J, R> {
+    queue: &'a GroupCommit<J, R>,
+    /// The threads that wait for this leader and have not been notified yet.
+    waiters: Vec<Arc<Waiter<J, R>>>,
+    started: Instant,
+    /// How many were writing when the first of them was notified, and could come back.
+    writers: Option<usize>,
+}
+
+impl<'a, J, R> Handover<'a, J, R> {
+    fn new(queue: &'a GroupCommit<J, R>) -> Self {
+        Self { queue, waiters: Vec::new(), started: Instant::now(), writers: None }
+    }
+
+    /// Does the jobs of other threads.
+    fn serve(mut self, batch: Vec<Pending<J, R>>, run_batch: &impl Fn(Vec<J>) -> Vec<R>) {
+        let jobs = self.take_jobs(batch);
+        self.deliver(run_batch(jobs).into_iter());
+    }
+
+    /// Takes the jobs of a batch. From here on their threads are notified if this leader panics.
+    fn take_jobs(&mut self, batch: Vec<Pending<J, R>>) -> Vec<J> {
+        let (jobs, waiters) =
+            batch.into_iter().map(|pending| (pending.job, pending.waiter)).unzip();
+        self.waiters = waiters;
+        jobs
+    }
+
+    fn deliver(mut self, results: impl ExactSizeIterator<Item = R>) {
+        assert_eq!(results.len(), self.waiters.len(), "each job has one result");
+        self.writers = Some(1 + results.len() + lock(&self.queue.queue).waiting.len());
+        for (waiter, result) in self.waiters.drain(..).zip(results) {
+            waiter.notify(Reply::Done(result));
+        }
+    }
+}
+
+impl<J, R> Drop for Handover<'_, J, R> {
+    fn drop(&mut self) {
+        for waiter in self.waiters.drain(..) {
+            waiter.notify(Reply::LeaderPanicked);
+        }
+        let mut queue = lock(&self.queue.queue);
+        queue.linger = (self.started.elapsed() / LINGER_PART).min(MAX_LINGER);
+        queue.writers = self.writers.unwrap_or(1 + queue.waiting.len());
+        queue.is_busy = !queue.waiting.is_empty();
+        if queue.is_busy {
+            let next = queue.waiting.remove(0);
+            drop(queue);
+            next.waiter.notify(Reply::Lead(next.job));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::AtomicUsize;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn job_of_a_single_writer_is_not_copied() {
+        let queue = GroupCommit::<(), u32>::new();
+        for n in 0..3 {
+            let run_one = || {
+                assert!(queue.is_busy());
+                n
+            };
+            let result = queue.submit(LONG, run_one, || unreachable!(), |_| unreachable!());
+            assert_eq!(result, Ok(n));
+            assert!(!queue.is_busy());
+        }
+    }
+
+    #[test]
+    fn writers_that_arrive_during_a_transaction_share_the_next() {
+        const WRITERS: usize = 8;
+        let queue = GroupCommit::<usize, usize>::new();
+        let (begun, wait_for_begin) = bounded(0);
+        let (go_on, wait_for_all) = bounded::<()>(0);
+        let batches = AtomicUsize::new(0);
+        let run_batch = |jobs: Vec<usize>| {
+            batches.fetch_add(1, Ordering::Relaxed);
+            jobs.into_iter().map(|n| n * 10).collect()
+        };
+        thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                let run_one = || {
+                    begun.send(()).expect("the test listens");
+                    wait_for_all.recv().expect("the test tells");
+                    0
+                };
+                queue.submit(LONG, run_one, || 0, run_batch)
+            });
+            wait_for_begin.recv().expect("the first begins");
+            let others: Vec<_> = (1..=WRITERS)
+                .map(|n| {
+                    let (queue, run_batch) = (&queue, &run_batch);
+                    scope.spawn(move || queue.submit(LONG, || unreachable!(), || n, run_batch))
+                })
+                .collect();
+            while lock(&queue.queue).waiting.len() < WRITERS {
+                thread::yield_now();
+            }
+            go_on.send(()).expect("the first waits");
+            assert_eq!(first.join().expect("no panic"), Ok(0));
+            for (n, other) in (1..).zip(others) {
+                assert_eq!(other.join().expect("no panic"), Ok(n * 10), "each gets its own result");
+            }
+        });
+        assert_eq!(batches.load(Ordering::Relaxed), 1);
+        assert!(!queue.is_busy());
+    }
+
+    #[test]
+    fn many_writers_each_get_their_own_result_one_transaction_at_a_time() {
+        const WRITERS: usize = 8;
+        let queue = GroupCommit::<usize, usize>::new();
+        let running = AtomicUsize::new(0);
+        let exclusively = |count: usize| {
+            assert!(lock(&queue.queue).writers <= WRITERS, "nobody is counted twice");
+            assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
+            thread::yield_now();
+            running.fetch_sub(1, Ordering::SeqCst);
+            count
+        };
+        thread::scope(|scope| {
+            for i in 0..WRITERS {
+                let (queue, exclusively) = (&queue, &exclusively);
+                scope.spawn(move || {
+                    for n in 0..200 {
+                        let own = i * 1_000 + n;
+                        let result = queue.submit(
+                            LONG,
+                            || {
+                                exclusively(1);
+                                own
+                            },
+                            || own,
+                            |jobs| {
+                                exclusively(jobs.len());
+                                jobs
+                            },
+                        );
+                        assert_eq!(result, Ok(own));
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn writer_is_single_again_once_the_others_are_gone() {
+        let queue = GroupCommit::<u32, u32>::new();
+        *lock(&queue.queue) =
+            Queue { is_busy: false, waiting: Vec::new(), writers: 2, linger: Duration::ZERO };
+        for n in 0..3 {
+            let result = queue.submit(LONG, || n, || unreachable!(), |_| unreachable!());
+            assert_eq!(result, Ok(n));
+            assert_eq!(lock(&queue.queue).writers, 1);
+        }
+    }
+
+    #[test]
+    fn leader_lingers_for_the_writers_of_the_last_transaction() {
+        const WRITERS: usize = 4;
+        let queue = GroupCommit::<usize, usize>::new();
+        *lock(&queue.queue) =
+            Queue { is_busy: false, waiting: Vec::new(), writers: WRITERS, linger: LONG };
+        thread::scope(|scope| {
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|n| {
+                    let queue = &queue;
+                    scope.spawn(move || {
+                        let run_batch = |jobs: Vec<usize>| {
+                            assert_eq!(jobs.len(), WRITERS);
+                            jobs
+                        };
+                        queue.submit(LONG, || unreachable!(), || n, run_batch)
+                    })
+                })
+                .collect();
+            for (n, writer) in writers.into_iter().enumerate() {
+                assert_eq!(writer.join().expect("no panic"), Ok(n));
+            }
+        });
+        assert_eq!(lock(&queue.queue).writers, WRITERS);
+        assert!(!queue.is_busy());
+    }
+
+    #[test]
+    fn job_that_was_not_started_in_time_is_not_done() {
+        let queue = GroupCommit::<(), ()>::new();
+        let result = queue.submit(
+            LONG,
+            || {
+                let late =
+                    queue.submit(Duration::ZERO, || unreachable!(), || (), |_| unreachable!());
+                assert_eq!(late, Err(SubmitError::TimedOut));
+            },
+            || (),
+            |_| unreachable!(),
+        );
+        assert_eq!(result, Ok(()));
+        assert!(!queue.is_busy());
+    }
+
+    #[test]
+    fn followers_hear_of_a_panic_of_their_leader_and_the_queue_goes_on() {
+        const WRITERS: usize = 3;
+        let queue = GroupCommit::<usize, usize>::new();
+        let (begun, wait_for_begin) = bounded(0);
+        let (go_on, wait_for_all) = bounded::<()>(0);
+        thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                let run_one = || {
+                    begun.send(()).expect("the test listens");
+                    wait_for_all.recv().expect("the test tells");
+                    panic!("the first one fails")
+                };
+                catch_unwind(AssertUnwindSafe(|| queue.submit(LONG, run_one, || 0, |jobs| jobs)))
+            });
+            wait_for_begin.recv().expect("the first begins");
+            let others: Vec<_> = (0..WRITERS)
+                .map(|n| {
+                    let queue = &queue;
+                    let run_batch = |_: Vec<usize>| panic!("the batch fails, too");
+                    scope.spawn(move || {
+                        catch_unwind(AssertUnwindSafe(|| {
+                            queue.submit(LONG, || unreachable!(), || n, run_batch)
+                        }))
+                    })
+                })
+                .collect();
+            while lock(&queue.queue).waiting.len() < WRITERS {
+                thread::yield_now();
+            }
+            go_on.send(()).expect("the first waits");
+            assert!(first.join().expect("caught").is_err());
+            let outcomes: Vec<_> = others.into_iter().map(|o| o.join().expect("caught")).collect();
+            assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 1, "the leader");
+            let told = outcomes
+                .iter()
+                .filter(|outcome| matches!(outcome, Ok(Err(SubmitError::LeaderPanicked))));
+            assert_eq!(told.count(), WRITERS - 1);
+        });
+        assert_eq!(queue.submit(LONG, || 7, || 7, |jobs| jobs), Ok(7), "the queue goes on");
+    }
+}
