@@ -1,92 +1,50 @@
 //! Every promise, in every kind of database that the store is used on.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store_conformance::{DurableHarness, Harness};
+use store_conformance::{FileStore, Harness, TempFile};
 use store_core::{CleanupOptions, Limits};
 use store_ql_compat::redb::{Database, backends::InMemoryBackend};
 use store_ql_compat::{Durability, QlOptions, QlStore};
-use tempfile::TempDir;
-
-/// A file of its own for each test, removed with the harness that made it.
-struct File {
-    path: PathBuf,
-    _directory: Option<TempDir>,
-}
-
-impl File {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("temporary directories can be made");
-        Self { path: directory.path().join("sessions.redb"), _directory: Some(directory) }
-    }
-
-    fn location(&self) -> String {
-        self.path.to_str().expect("temporary paths are UTF-8").to_owned()
-    }
-
-    fn attach(location: &str) -> Self {
-        Self { path: location.into(), _directory: None }
-    }
-}
 
 /// The store as `open` makes it.
 mod file {
     use super::*;
 
-    struct Opened(File);
+    struct Opened;
 
-    impl Harness for Opened {
+    impl FileStore for Opened {
         type Store = QlStore;
 
-        fn store(&self, cleanup: CleanupOptions) -> QlStore {
-            QlOptions::new().with_cleanup(cleanup).open(&self.0.path).expect("the file opens")
-        }
-
-        fn limits(&self) -> Limits {
-            Limits::DEFAULT
+        fn open(path: &Path, cleanup: CleanupOptions) -> QlStore {
+            QlOptions::new().with_cleanup(cleanup).open(path).expect("the file opens")
         }
     }
 
-    impl DurableHarness for Opened {
-        fn location(&self) -> String {
-            self.0.location()
-        }
-
-        fn attach(location: &str) -> Self {
-            Self(File::attach(location))
-        }
-    }
-
-    store_conformance::conformance_tests!(Opened(File::new()), durable);
-    store_conformance::index_conformance_tests!(Opened(File::new()), durable);
+    store_conformance::conformance_tests!(TempFile::<Opened>::new(), indexes, durable);
 }
 
 /// The store as `open` makes it, with commits that a thread makes durable later.
 mod relaxed {
     use super::*;
 
-    struct Relaxed(File);
+    struct Relaxed;
 
-    impl Harness for Relaxed {
+    impl FileStore for Relaxed {
         type Store = QlStore;
 
-        fn store(&self, cleanup: CleanupOptions) -> QlStore {
+        fn open(path: &Path, cleanup: CleanupOptions) -> QlStore {
             QlOptions::new()
                 .with_durability(Durability::Relaxed(Duration::from_millis(2)))
                 .with_cleanup(cleanup)
-                .open(&self.0.path)
+                .open(path)
                 .expect("the file opens")
-        }
-
-        fn limits(&self) -> Limits {
-            Limits::DEFAULT
         }
     }
 
-    store_conformance::conformance_tests!(Relaxed(File::new()));
-    store_conformance::index_conformance_tests!(Relaxed(File::new()));
+    store_conformance::conformance_tests!(TempFile::<Relaxed>::new(), indexes);
 }
 
 /// The store as `in_memory` makes it, with limits of its own.
@@ -110,8 +68,7 @@ mod in_memory {
         }
     }
 
-    store_conformance::conformance_tests!(Memory);
-    store_conformance::index_conformance_tests!(Memory);
+    store_conformance::conformance_tests!(Memory, indexes);
 }
 
 /// A database that the application shares.
@@ -143,6 +100,5 @@ mod shared_database {
         }
     }
 
-    store_conformance::conformance_tests!(Shared::new());
-    store_conformance::index_conformance_tests!(Shared::new());
+    store_conformance::conformance_tests!(Shared::new(), indexes);
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use super::{
-    Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, unswept, update, walk, within,
+use crate::Harness;
+use crate::calls::{
+    SetOnDrop, an_hour_ago, commit, found, in_an_hour, unswept, update, walk, within,
 };
 use store_core::{Change, CleanupOptions, ManualCleanup, Store};
 
@@ -30,7 +31,7 @@ fn commit_expired(store: &dyn Store, count: usize) {
 }
 
 /// Clause 22: the thread manual after each tick, and not before the first.
-pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
+pub fn cleanup_runs_when_told<H: Harness>(harness: &H) {
     let (store, manual) = manually_swept(harness);
     let patience = harness.patience();
     commit(&store, "live", b"data", in_an_hour());
@@ -54,7 +55,7 @@ pub fn cleanup_sweeps_when_told<H: Harness>(harness: &H) {
 }
 
 /// Clauses 22 and 23: with cleanup disabled nothing is swept, and stopping returns at once.
-pub fn disabled_cleanup_never_sweeps<H: Harness>(harness: &H) {
+pub fn disabled_cleanup_never_runs<H: Harness>(harness: &H) {
     let store = unswept(harness);
     commit_expired(&store, FEW);
     let store = within(harness.patience(), "stop_cleanup without a thread", move || {
@@ -104,7 +105,7 @@ pub fn stop_may_be_called_by_many_threads<H: Harness>(harness: &H) {
 }
 
 /// Clause 23: a sweep under way ends after its current batch, not after the whole table.
-pub fn stop_ends_a_sweep_after_its_batch<H: Harness>(harness: &H) {
+pub fn stop_ends_a_run_after_its_batch<H: Harness>(harness: &H) {
     let (store, manual) = manually_swept(harness);
     commit_expired(&store, 3 * BATCH.get() + FEW);
     let (store, _sweeps) = within(harness.patience(), "stop_cleanup during a sweep", move || {
@@ -153,7 +154,7 @@ pub fn dropping_the_store_stops_the_thread<H: Harness>(harness: &H) {
 
 /// Clause 26: `delete_expired` removes every expired session, in as many batches as it takes, says
 /// how many, and removes no live one.
-pub fn sweep_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
+pub fn cleanup_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
     let store = harness.store(CleanupOptions::disabled().with_batch_size(BATCH));
     for i in 0..25 {
         commit(&store, &format!("live-{i}"), format!("{i}").as_bytes(), in_an_hour());
@@ -173,7 +174,7 @@ pub fn sweep_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
 }
 
 /// Clause 26: between two batches a sweep holds nothing that requests wait for.
-pub fn sweep_gives_way_between_batches<H: Harness>(harness: &H) {
+pub fn cleanup_gives_way_between_batches<H: Harness>(harness: &H) {
     let (store, manual) = manually_swept(harness);
     commit_expired(&store, 3 * BATCH.get() + FEW);
     commit(&store, "live", b"0", in_an_hour());
@@ -193,7 +194,7 @@ pub fn sweep_gives_way_between_batches<H: Harness>(harness: &H) {
 }
 
 /// Clause 26: a session that is committed again while a sweep runs is never removed by it.
-pub fn sweep_never_removes_a_renewed_session<H: Harness>(harness: &H) {
+pub fn cleanup_never_removes_a_renewed_session<H: Harness>(harness: &H) {
     const SESSIONS: usize = 30;
     const SWEEPERS: usize = 2;
     let store = harness.store(CleanupOptions::disabled().with_batch_size(BATCH));

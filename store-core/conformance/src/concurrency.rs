@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use super::{
-    Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, rotation, unswept, update, walk,
+use crate::Harness;
+use crate::calls::{
+    SetOnDrop, an_hour_ago, commit, found, in_an_hour, rotation, unswept, update, walk,
 };
 use store_core::{Change, Error, Loaded, Rotation, Store};
 

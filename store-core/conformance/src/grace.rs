@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::subjects::{create, delete_by_subject, sessions_of, tokens_of};
-use super::{
-    Harness, an_hour_ago, assert_stored, commit, found, in_an_hour, lasting, loaded, rotation,
-    unswept, update, walk,
+use crate::Harness;
+use crate::calls::{
+    an_hour_ago, assert_stored, commit, found, in_an_hour, lasting, loaded, rotation, unswept,
+    update, walk,
 };
+use crate::subjects::{create, delete_by_subject, sessions_of, tokens_of};
 use store_core::{Change, Error, Loaded, MAX_SUBJECT_LEN, Rotation, Store};
 
 /// Gives a session a new token, and leaves its data as it is.
@@ -157,7 +158,7 @@ pub fn grace_ends<H: Harness>(harness: &H) {
 
 /// Clauses 12 and 26: a sweep removes no rotation whose grace lasts, no live session, and counts
 /// sessions alone.
-pub fn sweep_leaves_rotations_that_last<H: Harness>(harness: &H) {
+pub fn cleanup_leaves_rotations_that_last<H: Harness>(harness: &H) {
     let store = unswept(harness);
     for i in 0..5 {
         let [long, ended, new] = ["long", "ended", "new"].map(|name| format!("{name}-{i}"));

@@ -21,7 +21,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-use super::{HOUR, Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, loaded, unswept};
+use crate::Harness;
+use crate::calls::{HOUR, SetOnDrop, an_hour_ago, commit, found, in_an_hour, loaded, unswept};
 use store_core::{Change, Error, Loaded, Rotation, Store};
 
 /// Set this to the number that a failure prints to try the same operations again.

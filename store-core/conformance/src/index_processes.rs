@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::Instant;
 
-use super::processes::{Helper, role, tell};
-use super::subjects::{create, tokens_of};
-use super::{DurableHarness, commit, found, in_an_hour, lasting, loaded, unswept, update, walk};
+use crate::DurableHarness;
+use crate::calls::{commit, found, in_an_hour, lasting, loaded, unswept, update, walk};
+use crate::processes::{Helper, role, tell};
+use crate::subjects::{create, tokens_of};
 use store_core::{Change, Loaded, Store};
 
 /// Clauses 10 and 28: a process killed with SIGKILL at any moment leaves each change done as a

@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use super::concurrency::{ROUNDS, THREADS, race};
-use super::subjects::{create, delete_by_subject, sessions_of, tokens_of};
-use super::{
-    Harness, SetOnDrop, commit, found, in_an_hour, lasting, loaded, unswept, update, walk,
-};
+use crate::Harness;
+use crate::calls::{SetOnDrop, commit, found, in_an_hour, lasting, loaded, unswept, update, walk};
+use crate::concurrency::{ROUNDS, THREADS, race};
+use crate::subjects::{create, delete_by_subject, sessions_of, tokens_of};
 use store_core::{Change, Error, Loaded, Store};
 
 /// Writes of one thread while others read.

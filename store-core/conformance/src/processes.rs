@@ -9,8 +9,9 @@ use std::thread;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::concurrency::increment;
-use super::{DurableHarness, an_hour_ago, commit, found, in_an_hour, unswept, walk};
+use crate::DurableHarness;
+use crate::calls::{an_hour_ago, commit, found, in_an_hour, unswept, walk};
+use crate::concurrency::increment;
 use store_core::{CleanupOptions, Error, Store};
 
 /// Tells a child where the database is, and what to do there.
@@ -280,7 +281,7 @@ pub fn processes_race_to_create<H: DurableHarness>(new: impl Fn() -> H, test: &s
 
 /// Clause 26: several processes sweep one table that all of them write, without an error, and
 /// remove every expired session and no live one.
-pub fn processes_sweep_together<H: DurableHarness>(new: impl Fn() -> H, test: &str) {
+pub fn processes_clean_up_together<H: DurableHarness>(new: impl Fn() -> H, test: &str) {
     const PROCESSES: usize = 3;
     const SESSIONS: usize = 60;
     let batch = std::num::NonZeroUsize::new(7).expect("not zero");

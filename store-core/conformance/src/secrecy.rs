@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use chrono::{DateTime, Utc};
 use log::{LevelFilter, Log, Metadata, Record};
 
-use super::{Harness, an_hour_ago, commit, in_an_hour, loaded, rotation, update};
+use crate::Harness;
+use crate::calls::{an_hour_ago, commit, in_an_hour, loaded, rotation, update};
 use store_core::{Change, CleanupOptions, Error, Store};
 
 /// What no output may contain.

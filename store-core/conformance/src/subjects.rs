@@ -5,8 +5,9 @@ use std::thread;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{
-    Harness, an_hour_ago, assert_stored, commit, found, in_an_hour, rotation, unswept, update, walk,
+use crate::Harness;
+use crate::calls::{
+    an_hour_ago, assert_stored, commit, found, in_an_hour, rotation, unswept, update, walk,
 };
 use store_core::{Change, Error, MAX_SUBJECT_LEN, Store};
 

@@ -3,9 +3,10 @@
 
 use chrono::TimeDelta;
 
-use super::{
-    Harness, an_hour_ago, assert_not_revived, assert_stored, commit, found, in_an_hour, loaded,
-    rotation, unswept, update, walk,
+use crate::Harness;
+use crate::calls::{
+    an_hour_ago, assert_not_revived, assert_stored, commit, found, in_an_hour, loaded, rotation,
+    unswept, update, walk,
 };
 use store_core::{Change, Error, Loaded, Rotation, Store};
 

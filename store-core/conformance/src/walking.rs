@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use super::{
-    Harness, SetOnDrop, an_hour_ago, commit, found, in_an_hour, rotation, unswept, update, within,
+use crate::Harness;
+use crate::calls::{
+    SetOnDrop, an_hour_ago, commit, found, in_an_hour, rotation, unswept, update, within,
 };
 use store_core::Store;
 

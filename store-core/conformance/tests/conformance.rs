@@ -17,5 +17,4 @@ impl Harness for Memory {
     }
 }
 
-store_conformance::conformance_tests!(Memory);
-store_conformance::index_conformance_tests!(Memory);
+store_conformance::conformance_tests!(Memory, indexes);

@@ -43,8 +43,7 @@ mod hardened {
         }
     }
 
-    store_conformance::conformance_tests!(Hardened(Database::new()), durable, shared, when is_server_there());
-    store_conformance::index_conformance_tests!(Hardened(Database::new()), durable, shared, when is_server_there());
+    store_conformance::conformance_tests!(Hardened(Database::new()), indexes, durable, shared; when is_server_there());
 }
 
 /// The Go store's table in a database with a collation that ignores case and accents, on a pool that
@@ -89,8 +88,7 @@ mod classic {
         }
     }
 
-    store_conformance::conformance_tests!(Classic::new(), durable, shared, when is_server_there());
-    store_conformance::index_conformance_tests!(Classic::new(), durable, shared, when is_server_there());
+    store_conformance::conformance_tests!(Classic::new(), indexes, durable, shared; when is_server_there());
 }
 
 /// The Go store's table alone, of another name, on an account that can't create side tables.
@@ -120,5 +118,5 @@ mod without_side_tables {
         }
     }
 
-    store_conformance::conformance_tests!(Alone::new(), when is_server_there());
+    store_conformance::conformance_tests!(Alone::new(); when is_server_there());
 }

@@ -59,6 +59,7 @@ pub(crate) enum Fault {
     CreateWrapsFarExpiries,
     EarlyExpiryWraps,
     EpochMeansNever,
+    ClockIsLocal,
     OutOfRangeIsReportedTooLate,
 
     // Creating.
@@ -137,8 +138,8 @@ pub(crate) enum Fault {
     UpdateFollowsRotations,
     OldTokensAreTaken,
     GraceIsCountedPerProcess,
-    SweepForgetsRotations,
-    SweepCountsRotations,
+    CleanupForgetsRotations,
+    CleanupCountsRotations,
 
     // Deleting.
     DeleteOfAMissingSessionFails,
@@ -156,13 +157,13 @@ pub(crate) enum Fault {
     ReadsAreStale,
     FirstCommitsInsertTwice,
     ContentionIsReported,
-    SweepReportsContention,
+    CleanupReportsContention,
 
     // The cleanup thread.
-    ThreadNeverSweeps,
+    ThreadNeverRuns,
     ThreadIsMissing,
-    SweepsAlthoughDisabled,
-    StopSweepsOnceMore,
+    RunsAlthoughDisabled,
+    StopRunsOnceMore,
     StopWaitsForTheTick,
     StopLeavesTheThread,
     StopOnlySignals,
@@ -170,16 +171,16 @@ pub(crate) enum Fault {
     StopWaitsForTheFirstCallerOnly,
     StopClosesTheStore,
     DropLeaksTheThread,
-    SweepIsOneBatch,
+    CleanupIsOneBatch,
     StatisticsAreEmpty,
 
     // Sweeping.
-    SweepEndsAfterABatch,
-    SweepHoldsTheLock,
-    SweepRemovesTheLive,
-    SweepMiscounts,
-    SweepRemovesOneBatch,
-    SweepPicksFirst,
+    CleanupEndsAfterABatch,
+    CleanupHoldsTheLock,
+    CleanupRemovesTheLive,
+    CleanupMiscounts,
+    CleanupRemovesOneBatch,
+    CleanupPicksFirst,
 
     // Walking and counting.
     WalkShowsTheExpired,
@@ -231,7 +232,7 @@ pub(crate) enum Fault {
     AbsorptionLogsTheToken,
     DeleteLogsTheToken,
     WalkLogsTheToken,
-    SweepLogsTheToken,
+    CleanupLogsTheToken,
 }
 
 impl Fault {
@@ -240,8 +241,8 @@ impl Fault {
         matches!(
             self,
             Self::StopWaitsForTheTick
-                | Self::SweepEndsAfterABatch
-                | Self::SweepHoldsTheLock
+                | Self::CleanupEndsAfterABatch
+                | Self::CleanupHoldsTheLock
                 | Self::WalkHoldsALock
         )
     }

@@ -64,7 +64,7 @@ impl Broken {
                 let opens = notes.last_opens.get(&token) == Some(&true);
                 Loaded::Rotated { token, opens }
             }
-            (Fault::SweepForgetsRotations, Loaded::Rotated { .. })
+            (Fault::CleanupForgetsRotations, Loaded::Rotated { .. })
                 if notes.forgotten.contains(token) =>
             {
                 Loaded::Missing

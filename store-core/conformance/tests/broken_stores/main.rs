@@ -14,16 +14,13 @@ mod indexes;
 mod journal;
 
 use std::env;
-use std::fs;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use store_conformance::{DurableHarness, Harness};
+use store_conformance::{FileStore, Harness};
 use store_core::{CleanupOptions, Limits};
 
 use crate::fault::Fault;
@@ -46,7 +43,7 @@ impl Harness for Faulty {
     type Store = Broken;
 
     fn store(&self, cleanup: CleanupOptions) -> Broken {
-        Broken::open(self.0, cleanup, None).expect("a thread is to be had")
+        Broken::open(self.0, cleanup, None).expect("a thread starts")
     }
 
     fn limits(&self) -> Limits {
@@ -64,51 +61,15 @@ trait HasFault: 'static {
 }
 
 /// Opens stores with one fault that several processes share.
-struct FaultyFile<F> {
-    path: PathBuf,
-    is_own: bool,
-    fault: PhantomData<fn() -> F>,
-}
+struct Journal<F>(PhantomData<F>);
 
-impl<F: HasFault> FaultyFile<F> {
-    fn new() -> Self {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let name = format!("broken-{}-{id}.journal", process::id());
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        // An earlier process may have had the same number.
-        let _ = fs::remove_file(&path);
-        Self { path, is_own: true, fault: PhantomData }
-    }
-}
-
-impl<F: HasFault> Harness for FaultyFile<F> {
+impl<F: HasFault> FileStore for Journal<F> {
     type Store = Broken;
 
-    fn store(&self, cleanup: CleanupOptions) -> Broken {
-        Broken::open(F::FAULT, cleanup, Some(&self.path)).expect("a thread is to be had")
-    }
+    const LIMITS: Limits = FILE_LIMITS;
 
-    fn limits(&self) -> Limits {
-        FILE_LIMITS
-    }
-}
-
-impl<F: HasFault> DurableHarness for FaultyFile<F> {
-    fn location(&self) -> String {
-        self.path.to_str().expect("the path is UTF-8").to_owned()
-    }
-
-    fn attach(location: &str) -> Self {
-        Self { path: location.into(), is_own: false, fault: PhantomData }
-    }
-}
-
-impl<F> Drop for FaultyFile<F> {
-    fn drop(&mut self) {
-        if self.is_own {
-            let _ = fs::remove_file(&self.path);
-        }
+    fn open(path: &Path, cleanup: CleanupOptions) -> Broken {
+        Broken::open(F::FAULT, cleanup, Some(path)).expect("a thread starts")
     }
 }
 
@@ -148,7 +109,10 @@ macro_rules! claims_catch_faults {
                 }
             )+
         }
-    )+};
+    )+
+
+        const CLAIMS: &[&str] = &[$(stringify!($claim)),+];
+    };
 }
 
 /// The same for claims about several processes.
@@ -156,9 +120,9 @@ macro_rules! process_claims_catch_faults {
     ($($claim:ident: $($fault:ident)+;)+) => {$(
         #[expect(non_snake_case, reason = "the tests are named as the faults")]
         mod $claim {
-            use super::{
-                Fault, FaultyFile, HasFault, assert_caught_between_processes,
-            };
+            use store_conformance::TempFile;
+
+            use super::{Fault, HasFault, Journal, assert_caught_between_processes};
             $(
                 #[test]
                 fn $fault() {
@@ -168,12 +132,15 @@ macro_rules! process_claims_catch_faults {
                     }
                     let name = concat!(module_path!(), "::", stringify!($fault));
                     assert_caught_between_processes(Fault::$fault, || {
-                        store_conformance::$claim(FaultyFile::<Named>::new, name);
+                        store_conformance::$claim(TempFile::<Journal<Named>>::new, name);
                     });
                 }
             )+
         }
-    )+};
+    )+
+
+        const PROCESS_CLAIMS: &[&str] = &[$(stringify!($claim)),+];
+    };
 }
 
 claims_catch_faults! {
@@ -185,7 +152,7 @@ claims_catch_faults! {
     data_comes_back_byte_for_byte: DataIsCutAt64KiB DataIsMadeUtf8 EmptyDataIsMissing;
     commit_overwrites_data_and_expiry:
         CommitKeepsTheOldExpiry CommitKeepsTheOldData ExpiryIsRoundedUp;
-    commit_over_an_expired_session_leaves_one: CommitLeavesTheExpiredRow SweepRemovesTheLive;
+    commit_over_an_expired_session_leaves_one: CommitLeavesTheExpiredRow CleanupRemovesTheLive;
     commit_in_the_past_leaves_nothing_findable: CommitIgnoresPastExpiries CommitKeepsTheOldExpiry;
     tokens_are_compared_byte_for_byte:
         TokensFoldCase TokensFoldAccents TokensAreNormalised TokensAreTrimmed TokensEndAtNul
@@ -238,27 +205,27 @@ claims_catch_faults! {
         RotationsAreNeverForgotten AbsorbsNothing CreateOverwrites
         RotationComesBeforeTheComparison;
     concurrent_histories_are_linearizable:
-        ReadsAreStale ValuesAreTorn UpdateIsTwoSteps RotationDeletesFirst SweepReportsContention
+        ReadsAreStale ValuesAreTorn UpdateIsTwoSteps RotationDeletesFirst CleanupReportsContention
         CreateIsTwoSteps;
     first_commits_of_one_token_leave_one_session: FirstCommitsInsertTwice;
     one_of_many_racing_creates_wins: CreateIsTwoSteps CreateOverwrites CreateRefusesExpiredTokens;
     contention_is_waited_out: ContentionIsReported UpdateIsTwoSteps UpdateNeverMatches;
-    cleanup_sweeps_when_told: ThreadNeverSweeps ThreadIsMissing;
-    disabled_cleanup_never_sweeps: SweepsAlthoughDisabled StopSweepsOnceMore;
+    cleanup_runs_when_told: ThreadNeverRuns ThreadIsMissing;
+    disabled_cleanup_never_runs: RunsAlthoughDisabled StopRunsOnceMore;
     cleanup_is_reached_through_trait_objects:
-        StatisticsAreEmpty ThreadNeverSweeps StopLeavesTheThread StopPanicsTheSecondTime;
+        StatisticsAreEmpty ThreadNeverRuns StopLeavesTheThread StopPanicsTheSecondTime;
     stop_is_prompt_and_idempotent:
         StopWaitsForTheTick StopLeavesTheThread StopOnlySignals StopPanicsTheSecondTime
         StopClosesTheStore;
     stop_may_be_called_by_many_threads:
         StopWaitsForTheTick StopLeavesTheThread StopPanicsTheSecondTime
         StopWaitsForTheFirstCallerOnly;
-    stop_ends_a_sweep_after_its_batch: SweepIsOneBatch;
+    stop_ends_a_run_after_its_batch: CleanupIsOneBatch;
     dropping_the_store_stops_the_thread: DropLeaksTheThread;
-    sweep_removes_the_expired_and_only_those:
-        SweepRemovesTheLive SweepMiscounts SweepRemovesOneBatch;
-    sweep_gives_way_between_batches: SweepHoldsTheLock SweepEndsAfterABatch;
-    sweep_never_removes_a_renewed_session: SweepPicksFirst SweepRemovesTheLive;
+    cleanup_removes_the_expired_and_only_those:
+        CleanupRemovesTheLive CleanupMiscounts CleanupRemovesOneBatch;
+    cleanup_gives_way_between_batches: CleanupHoldsTheLock CleanupEndsAfterABatch;
+    cleanup_never_removes_a_renewed_session: CleanupPicksFirst CleanupRemovesTheLive;
     walk_sees_each_live_session_once: WalkShowsTheExpired WalkShowsOneTwice WalkSkipsAtPages;
     walk_sees_rotated_and_rewritten_sessions_once: WalkInOrderOfTokens CommitMovesToTheEnd;
     walk_stops_early: WalkIgnoresTheBreak;
@@ -270,7 +237,7 @@ claims_catch_faults! {
         ErrorsNameTheToken DebugShowsTheToken DebugShowsTheData CommitLogsTheToken
         FindLogsTheToken LoadLogsTheToken CreateLogsTheToken UpdateLogsTheData TouchLogsTheToken
         RotationLogsTheToken AbsorptionLogsTheToken DeleteLogsTheToken WalkLogsTheToken
-        SweepLogsTheToken;
+        CleanupLogsTheToken;
 
     // The indexes.
     subject_finds_its_live_sessions:
@@ -300,7 +267,7 @@ claims_catch_faults! {
         AbsorptionFollowsRotations CountIncludesOldTokens;
     old_token_can_be_used_again: OldTokensAreTaken LoadPrefersTheRotation;
     grace_ends: RotationsAreNeverForgotten RotationsAreForgotten;
-    sweep_leaves_rotations_that_last: SweepForgetsRotations SweepCountsRotations;
+    cleanup_leaves_rotations_that_last: CleanupForgetsRotations CleanupCountsRotations;
     absorbed_tokens_lead_to_the_absorbing_session:
         AbsorptionIsTwoSteps AbsorbsNothing LaterRotationsForbidNothing;
     old_tokens_end_with_the_session: RotationsOutliveTheSession;
@@ -338,9 +305,10 @@ claims_catch_faults! {
 
 process_claims_catch_faults! {
     killed_process_loses_no_commit: WritesAreBuffered;
+    expiry_does_not_depend_on_the_time_zone: ClockIsLocal;
     processes_count_together: UpdateIsTwoSteps WritesAreBuffered;
     processes_race_to_create: CreateIsTwoSteps CreateOverwrites;
-    processes_sweep_together: SweepMiscounts SweepRemovesTheLive;
+    processes_clean_up_together: CleanupMiscounts CleanupRemovesTheLive;
     killed_process_leaves_no_half_update:
         UpdateComesInParts SubjectComesLast AbsorptionComesLast CreateSetsTheSubjectLater
         WritesAreBuffered;
@@ -350,16 +318,25 @@ process_claims_catch_faults! {
         GraceIsCountedPerProcess DeleteFollowsNoRotation DeleteFollowsInTwoSteps;
 }
 
+#[test]
+fn each_claim_can_fail() {
+    let shown = [CLAIMS, PROCESS_CLAIMS].concat();
+    for claim in store_conformance::__claim_names() {
+        assert!(shown.contains(&claim), "no fault shows that {claim} can fail");
+    }
+}
+
 mod no_fault {
     use super::{Fault, Faulty};
 
-    store_conformance::conformance_tests!(Faulty(Fault::None));
-    store_conformance::index_conformance_tests!(Faulty(Fault::None));
+    store_conformance::conformance_tests!(Faulty(Fault::None), indexes);
 }
 
 /// A sound store that several processes share keeps what is promised between processes.
 mod no_fault_in_a_file {
-    use super::{Fault, FaultyFile, HasFault};
+    use store_conformance::TempFile;
+
+    use super::{Fault, HasFault, Journal};
 
     struct Sound;
 
@@ -367,14 +344,10 @@ mod no_fault_in_a_file {
         const FAULT: Fault = Fault::None;
     }
 
-    store_conformance::conformance_tests! { @process_claims FaultyFile::<Sound>::new();
-        killed_process_loses_no_commit
-        expiry_does_not_depend_on_the_time_zone
-        processes_count_together
-        processes_race_to_create
-        processes_sweep_together
-        killed_process_leaves_no_half_update
-        grace_is_seen_by_other_processes
-        process_ends_a_session_that_another_rotates
-    }
+    store_conformance::conformance_tests!(
+        TempFile::<Journal<Sound>>::new(),
+        indexes,
+        durable,
+        shared
+    );
 }

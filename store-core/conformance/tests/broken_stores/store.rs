@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::env;
 use std::fmt;
 use std::mem;
 use std::ops::ControlFlow;
@@ -44,6 +45,17 @@ struct PretendedClock;
 impl Clock for PretendedClock {
     fn now(&self) -> DateTime<Utc> {
         PRETENDED.get().unwrap_or_else(Utc::now)
+    }
+}
+
+/// An hour fast in every time zone but UTC.
+#[derive(Debug)]
+struct LocalClock;
+
+impl Clock for LocalClock {
+    fn now(&self) -> DateTime<Utc> {
+        let is_utc = env::var("TZ").is_ok_and(|zone| zone == "UTC");
+        PretendedClock.now() + TimeDelta::hours(if is_utc { 0 } else { 1 })
     }
 }
 
@@ -169,7 +181,10 @@ impl Broken {
             let memory = MemoryOptions::new()
                 .with_cleanup(cleanup)
                 .with_limits(if journal.is_some() { FILE_LIMITS } else { LIMITS })
-                .with_clock(Arc::new(PretendedClock))
+                .with_clock(match fault {
+                    Fault::ClockIsLocal => Arc::new(LocalClock),
+                    _ => Arc::new(PretendedClock),
+                })
                 .build()?;
             Ok::<_, Error>(Arc::new(match journal {
                 Some(path) => Journaled::open(memory, path, writing),
@@ -182,12 +197,12 @@ impl Broken {
         let gate = Arc::<Gate>::default();
         let has_own_thread = matches!(
             fault,
-            Fault::ThreadNeverSweeps
+            Fault::ThreadNeverRuns
                 | Fault::ThreadIsMissing
-                | Fault::SweepIsOneBatch
-                | Fault::SweepEndsAfterABatch
-                | Fault::SweepHoldsTheLock
-                | Fault::SweepLogsTheToken
+                | Fault::CleanupIsOneBatch
+                | Fault::CleanupEndsAfterABatch
+                | Fault::CleanupHoldsTheLock
+                | Fault::CleanupLogsTheToken
         );
         let (inner, cleanup) = if has_own_thread {
             let inner = inner(CleanupOptions::disabled().with_batch_size(batch_size))?;
@@ -242,7 +257,7 @@ impl Broken {
                 }
                 thread::sleep(Duration::from_millis(30));
             }
-            Fault::StopSweepsOnceMore => {
+            Fault::StopRunsOnceMore => {
                 self.inner.delete_expired().expect("a sweep in memory succeeds");
             }
             _ => {}
@@ -402,23 +417,23 @@ fn expired_tokens(store: &Journaled, max: usize) -> Result<Vec<String>, Error> {
 /// A batch on a cleanup thread that is at fault.
 fn remove_batch(store: &Journaled, gate: &Gate, fault: Fault, max: usize) -> Result<Batch, Error> {
     match fault {
-        Fault::ThreadNeverSweeps => return Ok(Batch { removed: 0, has_more: false }),
-        Fault::SweepIsOneBatch => {
+        Fault::ThreadNeverRuns => return Ok(Batch { removed: 0, has_more: false }),
+        Fault::CleanupIsOneBatch => {
             return Ok(Batch { removed: store.delete_expired()?, has_more: false });
         }
         _ => {}
     }
-    if fault == Fault::SweepHoldsTheLock {
+    if fault == Fault::CleanupHoldsTheLock {
         gate.set_held(true);
     }
     let tokens = expired_tokens(store, max)?;
     for token in &tokens {
-        if fault == Fault::SweepLogsTheToken {
+        if fault == Fault::CleanupLogsTheToken {
             log::trace!("sweeping {token}");
         }
         store.delete(token)?;
     }
-    let more = tokens.len() == max && fault != Fault::SweepEndsAfterABatch;
+    let more = tokens.len() == max && fault != Fault::CleanupEndsAfterABatch;
     if !more {
         gate.set_held(false);
     }
@@ -450,7 +465,7 @@ impl Store for Broken {
                 Ok(data.map(|data| String::from_utf8_lossy(&data).into_owned().into_bytes()))
             }
             Fault::ReadsAreStale => self.find_cached(token),
-            Fault::SweepHoldsTheLock => {
+            Fault::CleanupHoldsTheLock => {
                 self.gate.pass();
                 self.inner.find(token)
             }
@@ -520,7 +535,7 @@ impl Store for Broken {
                     lock(&self.inserted_twice).insert(token.to_owned());
                 }
             }
-            Fault::ContentionIsReported | Fault::SweepReportsContention => {
+            Fault::ContentionIsReported | Fault::CleanupReportsContention => {
                 let is_busy = self.is_busy.swap(true, Ordering::AcqRel);
                 if is_busy && self.fault == Fault::ContentionIsReported {
                     return Err(Error::Contended { source: "database is locked".into() });
@@ -528,7 +543,7 @@ impl Store for Broken {
                 pause();
                 self.is_busy.store(false, Ordering::Release);
             }
-            Fault::SweepsAlthoughDisabled if self.is_disabled => {
+            Fault::RunsAlthoughDisabled if self.is_disabled => {
                 self.inner.delete_expired()?;
             }
             Fault::CommitMovesToTheEnd => self.inner.delete(token)?,
@@ -538,7 +553,7 @@ impl Store for Broken {
                     .map_err(|error| Error::backend(format!("{token} was refused: {error}")));
             }
             // Or the sweeps would be over before there is anything to renew.
-            Fault::SweepPicksFirst => pause(),
+            Fault::CleanupPicksFirst => pause(),
             Fault::CommitLogsTheToken => log::trace!("writing {token}"),
             _ => {}
         }
@@ -681,24 +696,24 @@ impl Store for Broken {
             Fault::CommitLeavesTheExpiredRow => {
                 Ok(self.inner.delete_expired()? + self.leftovers.swap(0, Ordering::Relaxed))
             }
-            Fault::SweepReportsContention if self.is_busy.load(Ordering::Acquire) => {
+            Fault::CleanupReportsContention if self.is_busy.load(Ordering::Acquire) => {
                 Err(Error::Contended { source: "database is locked".into() })
             }
-            Fault::SweepRemovesTheLive => {
+            Fault::CleanupRemovesTheLive => {
                 pretending(Utc::now() + TimeDelta::hours(2), || self.inner.delete_expired())
             }
-            Fault::SweepForgetsRotations => {
+            Fault::CleanupForgetsRotations => {
                 let mut notes = lock(&self.notes);
                 notes.forgotten = notes.next.keys().cloned().collect();
                 self.inner.delete_expired()
             }
-            Fault::SweepCountsRotations => {
+            Fault::CleanupCountsRotations => {
                 Ok(self.inner.delete_expired()? + lock(&self.notes).next.len() as u64)
             }
-            Fault::SweepMiscounts => Ok(self.inner.delete_expired()?.min(1)),
-            Fault::SweepRemovesOneBatch | Fault::SweepPicksFirst => {
+            Fault::CleanupMiscounts => Ok(self.inner.delete_expired()?.min(1)),
+            Fault::CleanupRemovesOneBatch | Fault::CleanupPicksFirst => {
                 let tokens = expired_tokens(&self.inner, 10)?;
-                if self.fault == Fault::SweepPicksFirst {
+                if self.fault == Fault::CleanupPicksFirst {
                     pause();
                 }
                 for token in &tokens {
