@@ -55,7 +55,7 @@ struct LocalClock;
 impl Clock for LocalClock {
     fn now(&self) -> DateTime<Utc> {
         let is_utc = env::var("TZ").is_ok_and(|zone| zone == "UTC");
-        PretendedClock.now() + TimeDelta::hours(if is_utc { 0 } else { 1 })
+        PretendedClock.now() + TimeDelta::hours(i64::from(!is_utc))
     }
 }
 
