@@ -57,6 +57,15 @@ pub struct Change<'a> {
 
 impl<'a> Change<'a> {
     /// A change of data and expiry alone.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::Change;
+    ///
+    /// let change = Change::new(b"data", DateTime::UNIX_EPOCH);
+    /// assert!(change.rotation.is_none() && change.subject.is_none() && change.absorbed.is_empty());
+    /// ```
     pub fn new(data: &'a [u8], expiry: DateTime<Utc>) -> Self {
         Self {
             data: Cow::Borrowed(data),
@@ -68,12 +77,32 @@ impl<'a> Change<'a> {
     }
 
     /// Also gives the session a new token.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::{Change, Rotation};
+    ///
+    /// let change = Change::new(b"data", DateTime::UNIX_EPOCH).with_rotation(Rotation::new("new"));
+    /// assert_eq!(change.rotation.map(|rotation| rotation.new_token).as_deref(), Some("new"));
+    /// ```
     pub fn with_rotation(mut self, rotation: Rotation<'a>) -> Self {
         self.rotation = Some(rotation);
         self
     }
 
     /// Also sets the session's subject, or clears it with `None`.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::Change;
+    ///
+    /// let login = Change::new(b"data", DateTime::UNIX_EPOCH).with_subject(Some("user 7"));
+    /// let logout = Change::new(b"data", DateTime::UNIX_EPOCH).with_subject(None);
+    /// assert_eq!(login.subject, Some(Some("user 7".into())));
+    /// assert_eq!(logout.subject, Some(None));
+    /// ```
     pub fn with_subject(mut self, subject: Option<&'a str>) -> Self {
         self.subject = Some(subject.map(Cow::Borrowed));
         self
@@ -82,6 +111,15 @@ impl<'a> Change<'a> {
     /// Also ends another session, which must be live and have exactly this data. What is known of it
     /// goes on in this one: for the grace its token leads to this session like one that was rotated,
     /// and opens nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::Change;
+    ///
+    /// let merge = Change::new(b"both", DateTime::UNIX_EPOCH).absorbing("other", b"data");
+    /// assert_eq!(merge.absorbed[0].token, "other");
+    /// ```
     pub fn absorbing(mut self, token: &'a str, data: &'a [u8]) -> Self {
         self.absorbed.push(Absorbed { token: Cow::Borrowed(token), data: Cow::Borrowed(data) });
         self
@@ -90,6 +128,17 @@ impl<'a> Change<'a> {
     /// What becomes of the token of an absorbed session, if the changed one has `token` before the
     /// change. Stores record it like a rotation. The grace is that of the change's rotation, if it
     /// has one.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::Change;
+    ///
+    /// let merge = Change::new(b"both", DateTime::UNIX_EPOCH).absorbing("other", b"data");
+    /// let recorded = merge.absorption("token");
+    /// assert_eq!(recorded.new_token, "token", "the token `other` leads to it");
+    /// assert!(!recorded.old_token_opens);
+    /// ```
     pub fn absorption<'t>(&'t self, token: &'t str) -> Rotation<'t> {
         match &self.rotation {
             Some(rotation) => Rotation::new(&rotation.new_token).with_grace(rotation.grace),
@@ -98,6 +147,16 @@ impl<'a> Change<'a> {
     }
 
     /// The same for another thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::Change;
+    ///
+    /// let data = vec![1, 2, 3];
+    /// let change = Change::new(&data, DateTime::UNIX_EPOCH).to_static();
+    /// std::thread::spawn(move || assert_eq!(*change.data, [1, 2, 3])).join().expect("no panic");
+    /// ```
     pub fn to_static(&self) -> Change<'static> {
         Change {
             data: Cow::Owned(self.data.to_vec()),
@@ -116,6 +175,16 @@ impl<'a> Change<'a> {
     ///
     /// # Errors
     /// [`Error::DataTooLarge`], [`Error::InvalidToken`], [`Error::InvalidSubject`].
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::{Change, Error, Limits};
+    ///
+    /// let limits = Limits { max_token_len: 43, max_data_len: 2 };
+    /// let change = Change::new(b"too long", DateTime::UNIX_EPOCH);
+    /// assert!(matches!(change.check(&limits), Err(Error::DataTooLarge { len: 8, max: 2 })));
+    /// ```
     pub fn check(&self, limits: &Limits) -> Result<(), Error> {
         limits.check_data(&self.data)?;
         if let Some(rotation) = &self.rotation {
@@ -174,13 +243,35 @@ pub struct Rotation<'a> {
 
 impl<'a> Rotation<'a> {
     /// 30 seconds: longer than a request is usually under way.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::Rotation;
+    ///
+    /// assert_eq!(Rotation::DEFAULT_GRACE.as_secs(), 30);
+    /// ```
     pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
     /// One day.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::Rotation;
+    ///
+    /// assert_eq!(Rotation::MAX_GRACE.as_secs(), 86_400);
+    /// ```
     pub const MAX_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// A rotation after which the old token opens nothing, with a grace of
     /// [`DEFAULT_GRACE`](Self::DEFAULT_GRACE): for a login, or whatever else changes rights.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::Rotation;
+    ///
+    /// let login = Rotation::new("new-token");
+    /// assert!(login.grace == Rotation::DEFAULT_GRACE && !login.old_token_opens);
+    /// ```
     pub fn new(new_token: &'a str) -> Self {
         Self {
             new_token: Cow::Borrowed(new_token),
@@ -190,12 +281,30 @@ impl<'a> Rotation<'a> {
     }
 
     /// Sets the grace. More than [`MAX_GRACE`](Self::MAX_GRACE) counts as that.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_core::Rotation;
+    ///
+    /// let rotation = Rotation::new("new-token").with_grace(Duration::from_secs(5));
+    /// assert_eq!(rotation.grace.as_secs(), 5);
+    /// assert_eq!(rotation.with_grace(Duration::MAX).grace, Rotation::MAX_GRACE);
+    /// ```
     pub fn with_grace(mut self, grace: Duration) -> Self {
         self.grace = grace.min(Self::MAX_GRACE);
         self
     }
 
     /// Lets the old token open the session during the grace: for a rotation that changes no rights.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::Rotation;
+    ///
+    /// let routine = Rotation::new("new-token").old_token_opens();
+    /// assert!(routine.old_token_opens);
+    /// ```
     pub fn old_token_opens(mut self) -> Self {
         self.old_token_opens = true;
         self
@@ -206,6 +315,16 @@ impl<'a> Rotation<'a> {
     /// The grace counts for `from <= now < until`. It begins a grace before the rotation, so that the
     /// clocks of several servers may differ by that much. A clock that is set back further ends the
     /// grace and doesn't lengthen it.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{DateTime, TimeDelta};
+    /// use store_core::Rotation;
+    ///
+    /// let now = DateTime::UNIX_EPOCH;
+    /// let (from, until) = Rotation::new("new-token").window(now);
+    /// assert_eq!((now - from, until - now), (TimeDelta::seconds(30), TimeDelta::seconds(30)));
+    /// ```
     #[must_use]
     pub fn window(&self, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
         let grace = TimeDelta::from_std(self.grace.min(Self::MAX_GRACE)).unwrap_or(TimeDelta::MAX);
@@ -235,6 +354,15 @@ impl fmt::Debug for Rotation<'_> {
 /// A session that ends with a [`Change`] of another one.
 ///
 /// Its `Debug` output shows neither token nor data.
+///
+/// # Examples
+/// ```
+/// use chrono::DateTime;
+/// use store_core::Change;
+///
+/// let merge = Change::new(b"both", DateTime::UNIX_EPOCH).absorbing("other", b"data");
+/// assert_eq!(merge.absorbed[0].data.as_ref(), b"data");
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Absorbed<'a> {

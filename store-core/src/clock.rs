@@ -9,6 +9,24 @@ use chrono::{DateTime, TimeDelta, Utc};
 ///
 /// Applications leave it at [`SystemClock`]; tests that need an expiry to come put a [`ManualClock`]
 /// in its place instead of sleeping.
+///
+/// # Examples
+/// ```
+/// use chrono::{DateTime, TimeDelta, Utc};
+/// use store_core::Clock;
+///
+/// /// A clock that is a minute slow.
+/// #[derive(Debug)]
+/// struct Slow;
+///
+/// impl Clock for Slow {
+///     fn now(&self) -> DateTime<Utc> {
+///         Utc::now() - TimeDelta::minutes(1)
+///     }
+/// }
+///
+/// assert!(Slow.now() < Utc::now());
+/// ```
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The present instant.
     fn now(&self) -> DateTime<Utc>;
@@ -56,6 +74,14 @@ pub struct ManualClock {
 
 impl ManualClock {
     /// A clock that shows this instant.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::{Clock, ManualClock};
+    ///
+    /// assert_eq!(ManualClock::new(DateTime::UNIX_EPOCH).now(), DateTime::UNIX_EPOCH);
+    /// ```
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
         Self { now: Mutex::new(now) }
@@ -65,6 +91,17 @@ impl ManualClock {
     ///
     /// # Panics
     /// If the result is outside the range of `DateTime<Utc>`.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{DateTime, TimeDelta};
+    /// use store_core::{Clock, ManualClock};
+    ///
+    /// let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+    /// clock.advance(TimeDelta::seconds(1));
+    /// clock.advance(TimeDelta::seconds(-2));
+    /// assert_eq!(clock.now().timestamp(), -1);
+    /// ```
     pub fn advance(&self, by: TimeDelta) {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) += by;
     }

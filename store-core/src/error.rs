@@ -9,6 +9,17 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 /// Any error, as drivers, pools and the operating system return it.
+///
+/// # Examples
+/// ```
+/// use store_core::{BoxError, MemoryStore, Store};
+///
+/// fn count() -> Result<u64, BoxError> {
+///     Ok(MemoryStore::new()?.count()?)
+/// }
+/// # count()?;
+/// # Ok::<(), BoxError>(())
+/// ```
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// Why a [`Store`](crate::Store) could not do what it was asked.

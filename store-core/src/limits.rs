@@ -3,6 +3,13 @@
 use crate::{Error, TokenProblem};
 
 /// The longest subject, in bytes: what fits into an index of every database of the family.
+///
+/// # Examples
+/// ```
+/// use store_core::{Limits, MAX_SUBJECT_LEN};
+///
+/// assert!(Limits::check_subject(&"x".repeat(MAX_SUBJECT_LEN)).is_ok());
+/// ```
 pub const MAX_SUBJECT_LEN: usize = 255;
 
 /// The largest token and data that a store takes.
@@ -33,12 +40,27 @@ pub struct Limits {
 impl Limits {
     /// 255 bytes of token (the manager's have 43) and 16 MiB − 1 byte of data, which is what MySQL's
     /// `MEDIUMBLOB` holds: within these, sessions can move between all stores of the family.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::Limits;
+    ///
+    /// assert_eq!(Limits::default(), Limits::DEFAULT);
+    /// ```
     pub const DEFAULT: Self = Self { max_token_len: 255, max_data_len: 16 * 1024 * 1024 - 1 };
 
     /// Refuses an empty token and one that is too long.
     ///
     /// # Errors
     /// [`Error::InvalidToken`], which tells the length and not the token.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::{Error, Limits, TokenProblem};
+    ///
+    /// let refused = Limits::DEFAULT.check_token("");
+    /// assert!(matches!(refused, Err(Error::InvalidToken(TokenProblem::Empty))));
+    /// ```
     pub fn check_token(&self, token: &str) -> Result<(), Error> {
         match token.len() {
             0 => Err(Error::InvalidToken(TokenProblem::Empty)),
@@ -53,6 +75,15 @@ impl Limits {
     ///
     /// # Errors
     /// [`Error::DataTooLarge`], with both sizes.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::Limits;
+    ///
+    /// let limits = Limits { max_token_len: 43, max_data_len: 4 };
+    /// assert!(limits.check_data(b"data").is_ok());
+    /// assert!(limits.check_data(b"bytes").is_err());
+    /// ```
     pub fn check_data(&self, data: &[u8]) -> Result<(), Error> {
         if data.len() > self.max_data_len {
             return Err(Error::DataTooLarge { len: data.len(), max: self.max_data_len });
@@ -65,6 +96,13 @@ impl Limits {
     ///
     /// # Errors
     /// [`Error::InvalidSubject`], with the length.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::{Error, Limits};
+    ///
+    /// assert!(matches!(Limits::check_subject(""), Err(Error::InvalidSubject { len: 0, .. })));
+    /// ```
     pub fn check_subject(subject: &str) -> Result<(), Error> {
         match subject.len() {
             1..=MAX_SUBJECT_LEN => Ok(()),

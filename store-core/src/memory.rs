@@ -46,7 +46,15 @@ impl MemoryStore {
     /// A store that is swept every five minutes.
     ///
     /// # Errors
-    /// [`Error::SpawnThread`] if the operating system gives no thread.
+    /// [`Error::SpawnThread`] if the operating system refuses a thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// assert_eq!(MemoryStore::new()?.count()?, 0);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[doc(alias = "New")]
     pub fn new() -> Result<Self, Error> {
         MemoryOptions::new().build()
@@ -55,7 +63,17 @@ impl MemoryStore {
     /// A store that is swept after each `interval`; zero means never.
     ///
     /// # Errors
-    /// [`Error::SpawnThread`] if the operating system gives no thread.
+    /// [`Error::SpawnThread`] if the operating system refuses a thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_core::MemoryStore;
+    ///
+    /// let store = MemoryStore::with_cleanup_interval(Duration::from_secs(60))?;
+    /// # drop(store);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[doc(alias = "NewWithCleanupInterval")]
     pub fn with_cleanup_interval(interval: Duration) -> Result<Self, Error> {
         MemoryOptions::new().with_cleanup(CleanupOptions::new().with_interval(interval)).build()
@@ -93,6 +111,15 @@ pub struct MemoryOptions {
 
 impl MemoryOptions {
     /// The defaults, which each method names.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::MemoryOptions;
+    ///
+    /// let store = MemoryOptions::new().build()?;
+    /// # drop(store);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self {
             cleanup: CleanupOptions::new(),
@@ -101,19 +128,54 @@ impl MemoryOptions {
         }
     }
 
-    /// When to sweep. Default: [`CleanupOptions::new`].
+    /// When expired sessions are removed. Default: [`CleanupOptions::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::{CleanupOptions, MemoryOptions};
+    ///
+    /// let store = MemoryOptions::new().with_cleanup(CleanupOptions::disabled()).build()?;
+    /// # drop(store);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     pub fn with_cleanup(mut self, cleanup: CleanupOptions) -> Self {
         self.cleanup = cleanup;
         self
     }
 
     /// The largest token and data. Default: [`Limits::DEFAULT`].
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::Utc;
+    /// use store_core::{Error, Limits, MemoryOptions, Store};
+    ///
+    /// let limits = Limits { max_data_len: 1_000, ..Limits::DEFAULT };
+    /// let store = MemoryOptions::new().with_limits(limits).build()?;
+    /// let refused = store.commit("token", &[0; 1_001], Utc::now());
+    /// assert!(matches!(refused, Err(Error::DataTooLarge { .. })));
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
     /// The clock that decides what is live. Default: [`SystemClock`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use chrono::{DateTime, TimeDelta};
+    /// use store_core::{ManualClock, MemoryOptions, Store};
+    ///
+    /// let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+    /// let store = MemoryOptions::new().with_clock(clock.clone()).build()?;
+    /// store.commit("token", b"data", DateTime::UNIX_EPOCH + TimeDelta::hours(1))?;
+    /// clock.advance(TimeDelta::hours(1));
+    /// assert_eq!(store.find("token")?, None);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -122,7 +184,17 @@ impl MemoryOptions {
     /// Makes the store.
     ///
     /// # Errors
-    /// [`Error::SpawnThread`] if the operating system gives no thread.
+    /// [`Error::SpawnThread`] if the operating system refuses a thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use store_core::{MemoryOptions, Store};
+    ///
+    /// let store: Arc<dyn Store> = Arc::new(MemoryOptions::new().build()?);
+    /// # drop(store);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     pub fn build(self) -> Result<MemoryStore, Error> {
         let batch_size = self.cleanup.batch_size().get();
         let sessions = Arc::new(Sessions {
@@ -155,7 +227,7 @@ struct Sessions {
 
 impl Sessions {
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
-        // No code of ours panics between the changes of the tables.
+        // No code panics between the changes of the tables.
         self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -90,6 +90,14 @@ pub struct OwnedRecord {
 
 impl OwnedRecord {
     /// A record of a session; stores call this.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::OwnedRecord;
+    ///
+    /// let record = OwnedRecord::new("token", *b"data", chrono::DateTime::UNIX_EPOCH);
+    /// assert_eq!(record.token, "token");
+    /// ```
     #[must_use]
     pub fn new(token: impl Into<String>, data: impl Into<Vec<u8>>, expiry: DateTime<Utc>) -> Self {
         Self { token: token.into(), data: data.into(), expiry }
@@ -130,6 +138,14 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// A record for a visitor; stores call this.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::Record;
+    ///
+    /// let record = Record::new("token", b"data", chrono::DateTime::UNIX_EPOCH);
+    /// assert_eq!(record.data, b"data");
+    /// ```
     #[must_use]
     pub fn new(token: &'a str, data: &'a [u8], expiry: DateTime<Utc>) -> Self {
         Self { token, data, expiry }

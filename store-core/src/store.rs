@@ -32,12 +32,12 @@ use crate::{Change, CleanupStatistics, Error, Loaded, OwnedRecord, Record};
 /// inside the store up to a stated limit. Nothing is truncated, rounded up or wrapped. No error, log
 /// line or `Debug` output contains a token or data.
 ///
-/// Beside the sessions a store keeps two indexes, which the Go stores of the same table don't know:
+/// Next to the sessions a store keeps two indexes, which the Go stores of the same table don't know:
 /// - the subject of each session;
 /// - for each rotation of the last seconds the old token, the newest token of the session, whether the
 ///   old one opens it, and the [window](Rotation::window) of the grace. A further rotation leads all
 ///   older tokens to the newest one, and so does a session that absorbs another with that one's tokens.
-///   The sweep removes what is past its window.
+///   The cleanup removes what is past its window.
 ///
 /// What they say of a token counts only while it names a live session. A token that names a live session
 /// itself means that session, whatever is recorded of a rotation under it.
@@ -71,6 +71,18 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// Only for faults of the system: the database or its pool.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    /// assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
+    /// assert_eq!(store.find("other")?, None);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[doc(alias = "Find")]
     fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(match self.load(token)? {
@@ -87,6 +99,20 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// Only for faults of the system: the database or its pool.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{Loaded, MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    /// match store.load("token")? {
+    ///     Loaded::Live { data, expiry } => assert!(data == b"data" && expiry > Utc::now()),
+    ///     Loaded::Rotated { .. } | Loaded::Missing => panic!("it was just written"),
+    /// }
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     fn load(&self, token: &str) -> Result<Loaded, Error>;
 
     /// Creates the session, or overwrites its data *and* expiry, also where it had expired. The subject
@@ -102,6 +128,18 @@ pub trait Store: Send + Sync {
     /// [`Error::InvalidToken`], [`Error::DataTooLarge`] and [`Error::ExpiryOutOfRange`] for what the
     /// store can't keep unchanged; what was stored before is still there. Otherwise faults of the
     /// system.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    /// store.commit("token", b"other", Utc::now() + TimeDelta::hours(2))?;
+    /// assert_eq!(store.find("token")?.as_deref(), Some(&b"other"[..]));
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[doc(alias = "Save")]
     #[doc(alias = "Commit")]
     fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error>;
@@ -151,6 +189,22 @@ pub trait Store: Send + Sync {
     /// [`Error::TokenTaken`] where the new token names another live session: everything stays as it
     /// was. As for [`commit`](Self::commit) and [`create`](Self::create), except that a token that no
     /// session could have is `false`.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{Change, MemoryStore, Rotation, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// let expiry = Utc::now() + TimeDelta::hours(1);
+    /// store.create("token", b"data", expiry, None)?;
+    ///
+    /// let login = Change::new(b"user 7", expiry).with_rotation(Rotation::new("new token"));
+    /// assert!(store.update("token", b"data", &login)?);
+    /// assert!(!store.update("token", b"data", &login)?, "the session has another token by now");
+    /// assert!(store.find("new token")?.is_some());
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[doc(alias = "compare_and_swap")]
     #[doc(alias = "replace")]
     #[doc(alias = "rename")]
@@ -163,6 +217,18 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`Error::ExpiryOutOfRange`]; otherwise faults of the system.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    /// assert!(store.touch("token", Utc::now() + TimeDelta::hours(2))?);
+    /// assert!(!store.touch("other", Utc::now() + TimeDelta::hours(2))?);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error>;
 
     /// Ends the session; a missing one is no error.
@@ -173,6 +239,19 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// Only for faults of the system.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    /// store.delete("token")?;
+    /// store.delete("token")?; // harmless
+    /// assert_eq!(store.find("token")?, None);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[doc(alias = "Delete")]
     fn delete(&self, token: &str) -> Result<(), Error>;
 
@@ -209,6 +288,21 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`Error::TableMissing`] where there is no index of subjects. Otherwise faults of the system; then
     /// none has ended.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// let expiry = Utc::now() + TimeDelta::hours(1);
+    /// for token in ["phone", "laptop", "tablet"] {
+    ///     store.create(token, b"data", expiry, Some("user 7"))?;
+    /// }
+    /// assert_eq!(store.delete_by_subject("user 7", Some("phone"))?, 2);
+    /// assert!(store.find("phone")?.is_some());
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error>;
 
     /// Removes every session that has expired, and what belongs to it, in bounded batches that give way
@@ -218,6 +312,17 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// Only for faults of the system; the batches before the fault stay removed.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.commit("expired", b"data", Utc::now() - TimeDelta::hours(1))?;
+    /// assert_eq!(store.delete_expired()?, 1);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[doc(alias = "deleteExpired")]
     fn delete_expired(&self) -> Result<u64, Error>;
 
@@ -257,6 +362,17 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// As for [`for_each`](Self::for_each).
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    /// assert_eq!(store.all()?["token"], b"data");
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[doc(alias = "All")]
     fn all(&self) -> Result<HashMap<String, Vec<u8>>, Error> {
         let mut sessions = HashMap::new();
@@ -288,12 +404,32 @@ pub trait Store: Send + Sync {
     /// Ends the cleanup thread and returns once it has ended. The store works on without it.
     ///
     /// It returns at once where there is no thread, may be called any number of times and from many
-    /// threads at once, and wakes the thread instead of waiting for its next sweep. A sweep under way
+    /// threads at once, and wakes the thread instead of waiting for its next run. A run that is under way
     /// ends after its current batch. Dropping the last handle of the store does the same.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.stop_cleanup();
+    /// store.stop_cleanup(); // harmless
+    /// assert_eq!(store.count()?, 0, "the store works on");
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[doc(alias = "StopCleanup")]
     fn stop_cleanup(&self);
 
     /// Returns what the cleanup thread has done so far.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// assert_eq!(store.cleanup_statistics().runs, 0, "the first is five minutes away");
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     fn cleanup_statistics(&self) -> CleanupStatistics;
 }
 

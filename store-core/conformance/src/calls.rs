@@ -15,7 +15,7 @@ use crate::Harness;
 /// A grace that is longer than any test.
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A store that nobody sweeps.
+/// A store without a cleanup thread.
 pub(crate) fn unswept<H: Harness>(harness: &H) -> H::Store {
     harness.store(CleanupOptions::disabled())
 }
@@ -30,7 +30,7 @@ pub(crate) fn an_hour_ago() -> DateTime<Utc> {
 
 /// The data under a token; a fault of the system fails the test.
 pub(crate) fn found(store: &dyn Store, token: &str) -> Option<Vec<u8>> {
-    store.find(token).expect("find gives no error")
+    store.find(token).expect("find returns no error")
 }
 
 pub(crate) fn commit(store: &dyn Store, token: &str, data: &[u8], expiry: DateTime<Utc>) {
@@ -38,7 +38,7 @@ pub(crate) fn commit(store: &dyn Store, token: &str, data: &[u8], expiry: DateTi
 }
 
 pub(crate) fn loaded(store: &dyn Store, token: &str) -> Loaded {
-    store.load(token).expect("load gives no error")
+    store.load(token).expect("load returns no error")
 }
 
 pub(crate) fn update(store: &dyn Store, token: &str, current: &[u8], change: &Change<'_>) -> bool {

@@ -39,16 +39,16 @@ pub fn cleanup_runs_when_told<H: Harness>(harness: &H) {
         for _ in 0..3 {
             commit_expired(&store, FEW);
             assert!(manual.run() && manual.wait_until_idle(), "the thread manual and waits again");
-            let left = store.delete_expired().expect("the sweep succeeds");
+            let left = store.delete_expired().expect("delete_expired succeeds");
             assert_eq!(left, 0, "the thread has removed them");
         }
         (store, manual)
     });
     commit_expired(&store, FEW);
     assert_eq!(
-        store.delete_expired().expect("the sweep succeeds"),
+        store.delete_expired().expect("delete_expired succeeds"),
         FEW as u64,
-        "no tick, no sweep"
+        "no tick, no cleanup"
     );
     assert!(found(&store, "live").is_some());
     drop((store, manual));
@@ -62,7 +62,7 @@ pub fn disabled_cleanup_never_runs<H: Harness>(harness: &H) {
         store.stop_cleanup();
         store
     });
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), FEW as u64);
+    assert_eq!(store.delete_expired().expect("delete_expired succeeds"), FEW as u64);
 }
 
 /// Clause 23: `stop_cleanup` wakes a thread whose tick is far away, returns when it has ended, and
@@ -104,17 +104,17 @@ pub fn stop_may_be_called_by_many_threads<H: Harness>(harness: &H) {
     }
 }
 
-/// Clause 23: a sweep under way ends after its current batch, not after the whole table.
+/// Clause 23: a cleanup under way ends after its current batch, not after the whole table.
 pub fn stop_ends_a_run_after_its_batch<H: Harness>(harness: &H) {
     let (store, manual) = manually_swept(harness);
     commit_expired(&store, 3 * BATCH.get() + FEW);
-    let (store, _sweeps) = within(harness.patience(), "stop_cleanup during a sweep", move || {
-        assert!(manual.run(), "the sweep begins");
+    let (store, _manual) = within(harness.patience(), "stop_cleanup during a cleanup", move || {
+        assert!(manual.run(), "the cleanup begins");
         store.stop_cleanup();
         assert!(manual.is_finished(), "the thread has ended");
         (store, manual)
     });
-    let left = store.delete_expired().expect("the sweep succeeds");
+    let left = store.delete_expired().expect("delete_expired succeeds");
     assert_eq!(left, (2 * BATCH.get() + FEW) as u64, "one batch went, the rest was left");
 }
 
@@ -125,11 +125,11 @@ pub fn cleanup_is_reached_through_trait_objects<H: Harness>(harness: &H) {
     let store: Arc<dyn Store> = Arc::new(store);
     commit_expired(&*store, FEW);
     within(harness.patience(), "the cleanup thread", move || {
-        assert_eq!(store.cleanup_statistics().runs, 0, "it has not been told to sweep");
-        for sweep in 1..=2 {
+        assert_eq!(store.cleanup_statistics().runs, 0, "it has not been told to run");
+        for run in 1..=2 {
             assert!(manual.run() && manual.wait_until_idle(), "the thread manual");
             let statistics = store.cleanup_statistics();
-            assert_eq!((statistics.runs, statistics.failures), (sweep, 0));
+            assert_eq!((statistics.runs, statistics.failures), (run, 0));
             assert_eq!(statistics.removed, FEW as u64);
         }
         store.stop_cleanup();
@@ -163,8 +163,8 @@ pub fn cleanup_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
         commit_expired(&store, count);
         commit(&store, "touched", b"data", in_an_hour());
         assert!(store.touch("touched", an_hour_ago()).expect("touch succeeds"));
-        assert_eq!(store.delete_expired().expect("the sweep succeeds"), count as u64 + 1);
-        assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0);
+        assert_eq!(store.delete_expired().expect("delete_expired succeeds"), count as u64 + 1);
+        assert_eq!(store.delete_expired().expect("delete_expired succeeds"), 0);
     }
     let sessions = store.all().expect("all succeeds");
     assert_eq!(sessions.len(), 25);
@@ -173,27 +173,27 @@ pub fn cleanup_removes_the_expired_and_only_those<H: Harness>(harness: &H) {
     }
 }
 
-/// Clause 26: between two batches a sweep holds nothing that requests wait for.
+/// Clause 26: between two batches a cleanup holds nothing that requests wait for.
 pub fn cleanup_gives_way_between_batches<H: Harness>(harness: &H) {
     let (store, manual) = manually_swept(harness);
     commit_expired(&store, 3 * BATCH.get() + FEW);
     commit(&store, "live", b"0", in_an_hour());
-    within(harness.patience(), "requests beside a sweep", move || {
-        assert!(manual.run(), "the sweep begins");
+    within(harness.patience(), "requests during a cleanup", move || {
+        assert!(manual.run(), "the cleanup begins");
         for batch in 0..3 {
             let (current, next) = (format!("{batch}"), format!("{}", batch + 1));
             assert_eq!(found(&store, "live"), Some(current.clone().into_bytes()));
             let change = Change::new(next.as_bytes(), in_an_hour());
             assert!(update(&store, "live", current.as_bytes(), &change));
-            assert!(manual.next_batch(), "the sweep waits between batches");
+            assert!(manual.next_batch(), "the cleanup waits between batches");
         }
-        assert!(manual.wait_until_idle(), "the sweep has ended");
-        assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0);
+        assert!(manual.wait_until_idle(), "the cleanup has ended");
+        assert_eq!(store.delete_expired().expect("delete_expired succeeds"), 0);
         assert_eq!(walk(&store).len(), 1);
     });
 }
 
-/// Clause 26: a session that is committed again while a sweep runs is never removed by it.
+/// Clause 26: a session that is committed again while a cleanup runs is never removed by it.
 pub fn cleanup_never_removes_a_renewed_session<H: Harness>(harness: &H) {
     const SESSIONS: usize = 30;
     const SWEEPERS: usize = 2;
@@ -203,15 +203,15 @@ pub fn cleanup_never_removes_a_renewed_session<H: Harness>(harness: &H) {
     thread::scope(|scope| {
         for _ in 0..SWEEPERS {
             scope.spawn(|| {
-                // A sweeper that fails is not waited for.
+                // A cleanup that fails is not waited for.
                 let _end_of_rounds = SetOnDrop(&done);
                 while !done.load(Ordering::Acquire) {
-                    store.delete_expired().expect("the sweep succeeds");
+                    store.delete_expired().expect("delete_expired succeeds");
                     manual.fetch_add(1, Ordering::AcqRel);
                 }
             });
         }
-        let _end_of_sweepers = SetOnDrop(&done);
+        let _end_of_cleanup = SetOnDrop(&done);
         for round in 0..20 {
             // Where manual are quicker than commits, they meet only what is renewed at once.
             let at_once = round % 2 == 1;
@@ -227,7 +227,7 @@ pub fn cleanup_never_removes_a_renewed_session<H: Harness>(harness: &H) {
                 commit(&store, &token, &data, in_an_hour());
                 assert!(
                     found(&store, &token).as_ref() == Some(&data),
-                    "round {round}: a sweep removed a session that was live again"
+                    "round {round}: a cleanup removed a session that was live again"
                 );
             }
             // More manual than can be under way by now, so one of them began after the renewals.
@@ -236,7 +236,7 @@ pub fn cleanup_never_removes_a_renewed_session<H: Harness>(harness: &H) {
                 thread::yield_now();
             }
             let left = walk(&store).len();
-            assert_eq!(left, SESSIONS, "round {round}: a sweep removed a live session");
+            assert_eq!(left, SESSIONS, "round {round}: a cleanup removed a live session");
         }
     });
 }

@@ -13,7 +13,7 @@ use store_core::{Change, Error, Loaded, Rotation, Store};
 pub(super) const THREADS: usize = 8;
 pub(super) const ROUNDS: usize = 30;
 
-/// Runs the same closure on all threads at the same time, and gives what each gave.
+/// Runs the same closure on all threads at the same time, and returns what each returned.
 pub(super) fn race<T: Send>(run: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(THREADS);
     thread::scope(|scope| {

@@ -30,7 +30,7 @@ pub fn expired_session_is_not_found<H: Harness>(harness: &H) {
     assert!(store.all().expect("all succeeds").is_empty());
 }
 
-/// Clause 1: empty, malformed and endless tokens find nothing and give no error, also from the
+/// Clause 1: empty, malformed and endless tokens find nothing and return no error, also from the
 /// operations that answer yes or no.
 pub fn impossible_tokens_are_not_found<H: Harness>(harness: &H) {
     let store = unswept(harness);
@@ -54,7 +54,7 @@ pub fn impossible_tokens_are_not_found<H: Harness>(harness: &H) {
     assert_eq!(all, [("live".to_owned(), b"live".to_vec())].into());
 }
 
-/// Clause 2: `find` and `all` give back exactly the bytes committed, up to the store's limit.
+/// Clause 2: `find` and `all` return exactly the bytes committed, up to the store's limit.
 pub fn data_comes_back_byte_for_byte<H: Harness>(harness: &H) {
     let store = unswept(harness);
     let max = harness.limits().max_data_len;
@@ -121,7 +121,11 @@ pub fn commit_over_an_expired_session_leaves_one<H: Harness>(harness: &H) {
     commit(&store, "token", b"new", in_an_hour());
     assert_eq!(found(&store, "token").as_deref(), Some(&b"new"[..]));
     assert_eq!(walk(&store).len(), 1);
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0, "no second row is left");
+    assert_eq!(
+        store.delete_expired().expect("delete_expired succeeds"),
+        0,
+        "no second row is left"
+    );
     assert_eq!(found(&store, "token").as_deref(), Some(&b"new"[..]));
 }
 
@@ -451,9 +455,13 @@ pub fn delete_is_final_and_idempotent<H: Harness>(harness: &H) {
         assert_eq!(found(&store, "token"), None);
     }
     assert_eq!(walk(&store).len(), 1);
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0, "it was deleted before");
+    assert_eq!(
+        store.delete_expired().expect("delete_expired succeeds"),
+        0,
+        "it was deleted before"
+    );
 
-    // Whether the row of a session that has expired goes now or with the sweep is the store's
+    // Whether the row of a session that has expired goes now or with the cleanup is the store's
     // choice.
     commit(&store, "expired", b"data", an_hour_ago());
     for _ in 0..2 {

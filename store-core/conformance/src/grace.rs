@@ -156,7 +156,7 @@ pub fn grace_ends<H: Harness>(harness: &H) {
     assert_eq!(walk(&store).len(), 1);
 }
 
-/// Clauses 12 and 26: a sweep removes no rotation whose grace lasts, no live session, and counts
+/// Clauses 12 and 26: a cleanup removes no rotation whose grace lasts, no live session, and counts
 /// sessions alone.
 pub fn cleanup_leaves_rotations_that_last<H: Harness>(harness: &H) {
     let store = unswept(harness);
@@ -169,8 +169,8 @@ pub fn cleanup_leaves_rotations_that_last<H: Harness>(harness: &H) {
     }
     let mut before = walk(&store);
     before.sort();
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 5);
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0);
+    assert_eq!(store.delete_expired().expect("delete_expired succeeds"), 5);
+    assert_eq!(store.delete_expired().expect("delete_expired succeeds"), 0);
     let mut after = walk(&store);
     after.sort();
     assert_eq!(after, before);
@@ -249,7 +249,7 @@ pub fn old_tokens_end_with_the_session<H: Harness>(harness: &H) {
             _ => assert!(store.touch(&new, an_hour_ago()).expect("touch succeeds")),
         }
         if way == "swept" {
-            store.delete_expired().expect("the sweep succeeds");
+            store.delete_expired().expect("delete_expired succeeds");
         }
         for token in [&older, &old, &new] {
             assert_eq!(loaded(&store, token), Loaded::Missing, "{way}");
@@ -287,7 +287,7 @@ pub fn delete_follows_rotations<H: Harness>(harness: &H) {
                     assert_eq!(walk(&store).len(), 1);
                     assert_eq!(tokens_of(&store, "one"), ["bystander-new"]);
                 }
-                assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0);
+                assert_eq!(store.delete_expired().expect("delete_expired succeeds"), 0);
             }
         }
     }

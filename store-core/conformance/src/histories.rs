@@ -498,7 +498,7 @@ pub fn random_operations_on_indexes_follow_the_model<H: Harness>(harness: &H) {
 }
 
 /// Clauses 18 and 19: what eight threads see, that run all operations at random over 100 tokens
-/// while a ninth sweeps, is explained by some sequential order.
+/// while a ninth cleans up, is explained by some sequential order.
 pub fn concurrent_histories_are_linearizable<H: Harness>(harness: &H) {
     be_linearizable(harness, &programs(Kind::Sessions));
 }
@@ -565,7 +565,7 @@ fn be_linearizable<H: Harness>(harness: &H, programs: &BoxedStrategy<Vec<Vec<(us
     });
 }
 
-/// Runs each program on a thread of its own, while one more sweeps.
+/// Runs each program on a thread of its own, while one more cleans up.
 fn run_all(
     store: &dyn Store,
     case: u64,
@@ -578,11 +578,11 @@ fn run_all(
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
-                store.delete_expired().expect("the sweep succeeds");
+                store.delete_expired().expect("delete_expired succeeds");
                 thread::yield_now();
             }
         });
-        let _end_of_sweeper = SetOnDrop(&done);
+        let _end_of_cleanup = SetOnDrop(&done);
         let threads: Vec<_> = programs
             .iter()
             .map(|program| {

@@ -165,7 +165,7 @@ pub fn expiry_does_not_depend_on_the_time_zone<H: DurableHarness>(new: impl Fn()
             commit(&store, &format!("{zone}-{name}"), b"data", expiry);
             tell(&format!("{zone}-{name} {}", expiry.to_rfc3339()));
         }
-        assert_eq!(store.delete_expired().expect("the sweep succeeds"), 1, "{zone}: its own");
+        assert_eq!(store.delete_expired().expect("delete_expired succeeds"), 1, "{zone}: its own");
         return;
     }
     let harness = new();
@@ -174,7 +174,7 @@ pub fn expiry_does_not_depend_on_the_time_zone<H: DurableHarness>(new: impl Fn()
         let store = unswept(&harness);
         commit(&store, "parent-soon", b"data", Utc::now() + TimeDelta::minutes(30));
         commit(&store, "parent-ago", b"data", Utc::now() - TimeDelta::minutes(30));
-        store.delete_expired().expect("the sweep succeeds");
+        store.delete_expired().expect("delete_expired succeeds");
         drop(store);
         let mut helper = Helper::start(&harness, test, zone, &[("TZ", zone)]);
         let told: Vec<_> = std::iter::from_fn(|| helper.told()).collect();
@@ -279,7 +279,7 @@ pub fn processes_race_to_create<H: DurableHarness>(new: impl Fn() -> H, test: &s
     }
 }
 
-/// Clause 26: several processes sweep one table that all of them write, without an error, and
+/// Clause 26: several processes clean up one table that all of them write, without an error, and
 /// remove every expired session and no live one.
 pub fn processes_clean_up_together<H: DurableHarness>(new: impl Fn() -> H, test: &str) {
     const PROCESSES: usize = 3;
@@ -291,7 +291,7 @@ pub fn processes_clean_up_together<H: DurableHarness>(new: impl Fn() -> H, test:
             commit(store, &format!("{name}-expired-{n}"), b"data", an_hour_ago());
             commit(store, &format!("{name}-live-{n}"), b"data", in_an_hour());
             if n % 4 == 0 {
-                removed += store.delete_expired().expect("the sweep succeeds");
+                removed += store.delete_expired().expect("delete_expired succeeds");
             }
         }
         removed
@@ -312,7 +312,7 @@ pub fn processes_clean_up_together<H: DurableHarness>(new: impl Fn() -> H, test:
         removed += told.parse::<u64>().expect("a whole number");
     }
     helpers.into_iter().for_each(Helper::finish);
-    removed += store.delete_expired().expect("the sweep succeeds");
+    removed += store.delete_expired().expect("delete_expired succeeds");
     let total = (PROCESSES + 1) * SESSIONS;
     assert_eq!(removed, total as u64, "each expired session was removed, and counted, once");
     assert_eq!(walk(&store).len(), total, "no live session was");

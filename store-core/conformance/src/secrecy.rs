@@ -123,7 +123,7 @@ pub fn secrets_stay_out_of_errors_logs_and_debug_output<H: Harness>(harness: &H)
             ControlFlow::Continue(())
         })
         .expect("the walk succeeds");
-    assert!(manual.run() && manual.wait_until_idle(), "the thread sweeps");
+    assert!(manual.run() && manual.wait_until_idle(), "the thread runs");
     let _ = writeln!(output, "{store:?} {store:#?}");
     store.delete(&moved).expect("delete succeeds");
     store.stop_cleanup();

@@ -107,7 +107,7 @@ pub fn writes_leave_the_subject_alone<H: Harness>(harness: &H) {
     assert!(update(&store, "token", b"updated", &absorbing));
     assert_data(b"merged", expiry);
     assert!(tokens_of(&store, "two").is_empty(), "the absorbed session's subject isn't taken over");
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0);
+    assert_eq!(store.delete_expired().expect("delete_expired succeeds"), 0);
     assert_data(b"merged", expiry);
 }
 
@@ -183,7 +183,7 @@ pub fn subject_ends_with_the_session<H: Harness>(harness: &H) {
     let absorbing = Change::new(b"live", in_an_hour()).absorbing("absorbed", b"absorbed");
     assert!(update(&store, "live", b"live", &absorbing));
     assert!(store.touch("swept", an_hour_ago()).expect("touch succeeds"));
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 1);
+    assert_eq!(store.delete_expired().expect("delete_expired succeeds"), 1);
     assert!(store.touch("expired", an_hour_ago()).expect("touch succeeds"));
     assert!(update(&store, "updated", b"updated", &Change::new(b"ended", an_hour_ago())));
     assert_eq!(tokens_of(&store, "one"), ["live"]);
@@ -193,7 +193,7 @@ pub fn subject_ends_with_the_session<H: Harness>(harness: &H) {
     }
     create(&store, "expired", None);
     assert_eq!(tokens_of(&store, "one"), ["live"]);
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 1);
+    assert_eq!(store.delete_expired().expect("delete_expired succeeds"), 1);
     commit(&store, "updated", b"somebody else's", in_an_hour());
     assert_eq!(tokens_of(&store, "one"), ["live"]);
     assert_eq!(delete_by_subject(&store, "one", None), 1);
@@ -313,7 +313,7 @@ pub fn subjects_are_compared_byte_for_byte<H: Harness>(harness: &H) {
     }
 }
 
-/// Clauses 13, 14, 18 and 21: while threads log in, renew and log out, and others sweep and log
+/// Clauses 13, 14, 18 and 21: while threads log in, renew and log out, and others clean up and log
 /// everybody out, nobody gets an error, and in the end the index is true.
 pub fn racing_logins_and_logouts_leave_a_true_index<H: Harness>(harness: &H) {
     const THREADS: usize = 6;
@@ -330,7 +330,7 @@ pub fn racing_logins_and_logouts_leave_a_true_index<H: Harness>(harness: &H) {
                     let login = subject_of(b"data", Some("one"));
                     let logged_in = update(store, &token, b"data", &login);
                     assert!(logged_in, "nobody else ends a session before it has the subject");
-                    // Somebody may have logged it out meanwhile.
+                    // Somebody may have logged it out in the meantime.
                     store
                         .update(&token, b"data", &rotation(&renewed, b"data"))
                         .expect("it answers");

@@ -36,7 +36,11 @@ pub fn create_makes_new_sessions_only<H: Harness>(harness: &H) {
         assert_eq!(found(&store, token).as_deref(), Some(&b"new"[..]));
     }
     assert_eq!(walk(&store).len(), 3);
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0, "no second row is left");
+    assert_eq!(
+        store.delete_expired().expect("delete_expired succeeds"),
+        0,
+        "no second row is left"
+    );
 
     store.create("past", b"data", an_hour_ago(), None).expect("an expiry may be in the past");
     assert_eq!(found(&store, "past"), None);
@@ -238,7 +242,11 @@ pub fn rotation_moves_the_whole_session<H: Harness>(harness: &H) {
             assert!(!update(&store, from, data, &Change::new(b"wrong", expiry)), "{from} to {to}");
         }
     }
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0, "no second row is left");
+    assert_eq!(
+        store.delete_expired().expect("delete_expired succeeds"),
+        0,
+        "no second row is left"
+    );
 
     let later = expiry + TimeDelta::hours(1);
     let change = Change::new(b"changed", later).with_rotation(Rotation::new("changed"));

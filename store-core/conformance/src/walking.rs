@@ -42,19 +42,19 @@ pub fn walk_sees_each_live_session_once<H: Harness>(harness: &H) {
 }
 
 /// Clause 27: sessions that are overwritten, touched or rotated during the walk, and the many that
-/// come and go beside them, don't make it miss a live session or see one twice.
+/// come and go during it, don't make it miss a live session or see one twice.
 pub fn walk_sees_rotated_and_rewritten_sessions_once<H: Harness>(harness: &H) {
     let store = unswept(harness);
     commit_many(&store);
     let visits =
-        within(harness.patience(), "a walk beside a writer", move || walk_beside_a_writer(&store));
+        within(harness.patience(), "a walk during writes", move || walk_during_writes(&store));
     let twice = visits.values().filter(|&&count| count > 1).count();
     assert_eq!(twice, 0, "sessions seen more than once");
     assert_eq!(visits.len(), SESSIONS, "sessions seen");
 }
 
 /// How often a walk sees each session's data while another thread rotates and rewrites them.
-fn walk_beside_a_writer(store: &dyn Store) -> HashMap<Vec<u8>, usize> {
+fn walk_during_writes(store: &dyn Store) -> HashMap<Vec<u8>, usize> {
     let done = AtomicBool::new(false);
     let rounds = AtomicUsize::new(0);
     let mut visits: HashMap<Vec<u8>, usize> = HashMap::new();
@@ -126,7 +126,7 @@ pub fn count_agrees_with_all<H: Harness>(harness: &H) {
     let change = rotation("rotated-again", b"data").absorbing("token-4", b"data");
     assert!(update(&store, "rotated", b"data", &change));
     assert_count(8, "one was absorbed");
-    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 11);
+    assert_eq!(store.delete_expired().expect("delete_expired succeeds"), 11);
     assert_count(8, "the expired were swept");
     let mut visits = 0;
     store

@@ -9,7 +9,7 @@ impl Harness for Memory {
     type Store = MemoryStore;
 
     fn store(&self, cleanup: CleanupOptions) -> MemoryStore {
-        MemoryOptions::new().with_cleanup(cleanup).build().expect("a thread is to be had")
+        MemoryOptions::new().with_cleanup(cleanup).build().expect("a thread starts")
     }
 
     fn limits(&self) -> Limits {

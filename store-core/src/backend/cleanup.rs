@@ -1,7 +1,7 @@
 //! The background thread that removes expired sessions, the same for every store.
 //!
 //! A store hands [`CleanupThread::start`] a closure that removes one batch of expired rows. The closure owns
-//! the connection pool, never the store: a thread that held the store would keep it alive for ever, and
+//! the connection pool, never the store: a thread that held the store would keep it alive forever, and
 //! one that dropped the last handle would join itself.
 
 use std::fmt;
@@ -25,6 +25,15 @@ const THREAD_NAME: &str = "session-cleanup";
 const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 /// What a store's closure did in one batch.
+///
+/// # Examples
+/// ```
+/// use store_core::backend::Batch;
+///
+/// let (removed, batch_size) = (1_000, 1_000);
+/// let batch = Batch { removed, has_more: removed == batch_size };
+/// assert!(batch.has_more);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// Rows that were removed.
@@ -36,7 +45,7 @@ pub struct Batch {
 /// The handle of a cleanup thread. Dropping it stops the thread.
 ///
 /// # Examples
-/// A store keeps one beside its pool:
+/// A store keeps one next to its pool:
 /// ```
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,11 +69,23 @@ impl CleanupThread {
     /// Starts the thread, unless the interval is zero, with a closure that removes one batch of at
     /// most [`CleanupOptions::batch_size`] expired rows.
     ///
-    /// The closure is called again, after a pause as long as the batch took (250 ms at the most), while
+    /// The closure is called again, after a pause as long as the batch took (at most 250 ms), while
     /// it says that there is more.
     ///
     /// # Errors
-    /// [`Error::SpawnThread`] if the operating system gives no thread.
+    /// [`Error::SpawnThread`] if the operating system refuses a thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::CleanupOptions;
+    /// use store_core::backend::{Batch, CleanupThread};
+    ///
+    /// let nothing_left = || Ok(Batch { removed: 0, has_more: false });
+    ///
+    /// let cleanup = CleanupThread::start(CleanupOptions::new(), nothing_left)?;
+    /// assert!(cleanup.is_running());
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     pub fn start(
         options: CleanupOptions,
         remove_batch: impl FnMut() -> Result<Batch, Error> + Send + 'static,
@@ -88,23 +109,74 @@ impl CleanupThread {
     /// It returns at once where there is no thread, may be called as often as one likes and from many
     /// threads at the same time, each of which returns when the thread has ended. Called on the cleanup
     /// thread, by the failure hook, it returns at once and the thread ends after the hook.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::CleanupOptions;
+    /// use store_core::backend::{Batch, CleanupThread};
+    ///
+    /// let nothing_left = || Ok(Batch { removed: 0, has_more: false });
+    ///
+    /// let cleanup = CleanupThread::start(CleanupOptions::new(), nothing_left)?;
+    /// cleanup.stop();
+    /// assert!(!cleanup.is_running());
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     pub fn stop(&self) {
         self.thread.stop();
     }
 
-    /// The thread itself, for a store that has others beside it.
+    /// Returns the thread itself, for a store that has other threads, too.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::CleanupOptions;
+    /// use store_core::backend::{Batch, CleanupThread};
+    ///
+    /// let nothing_left = || Ok(Batch { removed: 0, has_more: false });
+    ///
+    /// let cleanup = CleanupThread::start(CleanupOptions::new(), nothing_left)?;
+    /// cleanup.thread().request_stop(); // doesn't wait for the end
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[must_use]
     pub fn thread(&self) -> &BackgroundThread {
         &self.thread
     }
 
     /// What the thread has done so far.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::CleanupOptions;
+    /// use store_core::backend::{Batch, CleanupThread};
+    ///
+    /// let nothing_left = || Ok(Batch { removed: 0, has_more: false });
+    ///
+    /// let (options, manual) = CleanupOptions::new().with_manual_cleanup();
+    /// let cleanup = CleanupThread::start(options, nothing_left)?;
+    /// assert!(manual.run() && manual.wait_until_idle());
+    /// assert_eq!(cleanup.statistics().runs, 1);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[must_use]
     pub fn statistics(&self) -> CleanupStatistics {
         lock(&self.statistics).clone()
     }
 
-    /// Whether there is a thread that hasn't been asked to end.
+    /// Returns whether there is a thread that hasn't been asked to end.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::CleanupOptions;
+    /// use store_core::backend::{Batch, CleanupThread};
+    ///
+    /// let nothing_left = || Ok(Batch { removed: 0, has_more: false });
+    ///
+    /// let none = CleanupThread::start(CleanupOptions::disabled(), nothing_left)?;
+    /// assert!(!none.is_running());
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.thread.is_running()
@@ -227,7 +299,7 @@ impl<F: FnMut() -> Result<Batch, Error>> Worker<F> {
         let started_at = Utc::now();
         let started = Instant::now();
         let mut removed = 0;
-        // A panic leaves no state of ours behind but `removed`, which is whole.
+        // A panic leaves no state behind but `removed`, which is whole.
         let result = catch_unwind(AssertUnwindSafe(|| self.remove_batches(&mut removed)));
         let failure = match result {
             Ok(Ok(())) => None,

@@ -56,6 +56,15 @@ pub struct GroupCommit<J, R> {
 }
 
 /// Why a job has no result.
+///
+/// # Examples
+/// ```
+/// use store_core::Error;
+/// use store_core::backend::SubmitError;
+///
+/// assert!(Error::from(SubmitError::TimedOut).is_retryable());
+/// assert!(!Error::from(SubmitError::LeaderPanicked).is_retryable());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubmitError {
@@ -118,6 +127,15 @@ enum Reply<J, R> {
 
 impl<J, R> GroupCommit<J, R> {
     /// An empty queue.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::backend::{GroupCommit, Operation};
+    /// use store_core::Error;
+    ///
+    /// let queue = GroupCommit::<Operation<'static>, Result<u64, Error>>::new();
+    /// assert!(!queue.is_busy());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -142,6 +160,25 @@ impl<J, R> GroupCommit<J, R> {
     ///
     /// # Panics
     /// If `run_batch` returns another number of results than it got jobs.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use store_core::backend::GroupCommit;
+    ///
+    /// let queue = GroupCommit::<u32, u32>::new();
+    /// let write = |jobs: Vec<u32>| jobs.into_iter().map(|n| 2 * n).collect::<Vec<_>>();
+    /// thread::scope(|scope| {
+    ///     for n in 0..4 {
+    ///         let (queue, write) = (&queue, &write);
+    ///         scope.spawn(move || {
+    ///             let result = queue.submit(Duration::from_secs(5), || 2 * n, || n, write);
+    ///             assert_eq!(result, Ok(2 * n));
+    ///         });
+    ///     }
+    /// });
+    /// ```
     pub fn submit(
         &self,
         timeout: Duration,
@@ -204,6 +241,16 @@ impl<J, R> GroupCommit<J, R> {
     }
 
     /// Returns whether a thread is writing, or is waiting inside `run_one` or `run_batch`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_core::backend::GroupCommit;
+    ///
+    /// let queue = GroupCommit::<(), bool>::new();
+    /// let was_busy = queue.submit(Duration::ZERO, || queue.is_busy(), || (), |_| vec![]);
+    /// assert_eq!((was_busy, queue.is_busy()), (Ok(true), false));
+    /// ```
     #[must_use]
     pub fn is_busy(&self) -> bool {
         lock(&self.queue).is_busy

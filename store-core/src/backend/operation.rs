@@ -73,6 +73,15 @@ pub enum Operation<'a> {
 
 impl Operation<'_> {
     /// The same for another thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::backend::Operation;
+    ///
+    /// let token = String::from("token");
+    /// let delete = Operation::Delete { token: token.as_str().into() }.to_static();
+    /// std::thread::spawn(move || drop(delete)).join().expect("no panic");
+    /// ```
     #[must_use]
     pub fn to_static(&self) -> Operation<'static> {
         let text = |text: &str| Cow::Owned(text.to_owned());

@@ -26,12 +26,27 @@ pub struct TableName(String);
 
 impl TableName {
     /// The most characters of a name.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::backend::TableName;
+    ///
+    /// assert!(TableName::new("x".repeat(TableName::MAX_LEN)).is_ok());
+    /// ```
     pub const MAX_LEN: usize = 40;
 
     /// Checks a name.
     ///
     /// # Errors
     /// [`Error::InvalidOption`], which says what is wrong with it.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::backend::TableName;
+    ///
+    /// assert!(TableName::new("sessions").is_ok());
+    /// assert!(TableName::new("sessions; DROP TABLE users").is_err());
+    /// ```
     pub fn new(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         let problem = if name.is_empty() || name.len() > Self::MAX_LEN {
@@ -49,6 +64,14 @@ impl TableName {
     }
 
     /// Returns the name as a string slice.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::backend::TableName;
+    ///
+    /// assert_eq!(TableName::new("sessions")?.as_str(), "sessions");
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

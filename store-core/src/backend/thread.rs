@@ -43,11 +43,30 @@ pub struct BackgroundThread {
 }
 
 /// Tells a thread that it is to end.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use store_core::backend::BackgroundThread;
+///
+/// let thread = BackgroundThread::start("ticker", |stop| {
+///     while !stop.wait_timeout(Duration::from_secs(60)) {}
+/// })?;
+/// thread.stop();
+/// # Ok::<(), store_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct StopSignal(pub(crate) Receiver<Infallible>);
 
 impl BackgroundThread {
     /// A handle without a thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::backend::BackgroundThread;
+    ///
+    /// assert!(!BackgroundThread::inactive().is_running());
+    /// ```
     #[must_use]
     pub fn inactive() -> Self {
         Self { stop: Mutex::new(None), thread: Mutex::new(None), id: None }
@@ -57,6 +76,18 @@ impl BackgroundThread {
     ///
     /// # Errors
     /// [`Error::SpawnThread`] if the operating system refuses a thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_core::backend::BackgroundThread;
+    ///
+    /// let thread = BackgroundThread::start("ticker", |stop| {
+    ///     while !stop.wait_timeout(Duration::from_secs(60)) {}
+    /// })?;
+    /// assert!(thread.is_running());
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     pub fn start(name: &str, run: impl FnOnce(StopSignal) + Send + 'static) -> Result<Self, Error> {
         let (stop, stopped) = bounded(0);
         let thread = thread::Builder::new()
@@ -73,6 +104,19 @@ impl BackgroundThread {
     /// threads at once, each of which returns when the thread has ended. Called on the
     /// thread itself, by the application's hook, it returns at once and the thread ends after
     /// the hook.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_core::backend::BackgroundThread;
+    ///
+    /// let thread = BackgroundThread::start("ticker", |stop| {
+    ///     while !stop.wait_timeout(Duration::from_secs(60)) {}
+    /// })?;
+    /// thread.stop();
+    /// thread.stop(); // harmless
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     pub fn stop(&self) {
         self.request_stop();
         if self.is_current() {
@@ -92,17 +136,56 @@ impl BackgroundThread {
     ///
     /// If a store has several threads, a hook on one of them mustn't wait for another, whose hook may
     /// do the same.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_core::backend::BackgroundThread;
+    ///
+    /// let thread = BackgroundThread::start("ticker", |stop| {
+    ///     while !stop.wait_timeout(Duration::from_secs(60)) {}
+    /// })?;
+    /// thread.request_stop();
+    /// assert!(!thread.is_running());
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     pub fn request_stop(&self) {
         drop(lock(&self.stop).take());
     }
 
     /// Returns whether this is called on the thread itself.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_core::backend::BackgroundThread;
+    ///
+    /// let thread = BackgroundThread::start("ticker", |stop| {
+    ///     while !stop.wait_timeout(Duration::from_secs(60)) {}
+    /// })?;
+    /// assert!(!thread.is_current());
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.id == Some(thread::current().id())
     }
 
     /// Returns whether there is a thread that hasn't been asked to end.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_core::backend::BackgroundThread;
+    ///
+    /// let thread = BackgroundThread::start("ticker", |stop| {
+    ///     while !stop.wait_timeout(Duration::from_secs(60)) {}
+    /// })?;
+    /// assert!(thread.is_running());
+    /// thread.stop();
+    /// assert!(!thread.is_running());
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[must_use]
     pub fn is_running(&self) -> bool {
         lock(&self.stop).is_some()
@@ -111,6 +194,21 @@ impl BackgroundThread {
 
 impl StopSignal {
     /// Waits for the signal for at most `time`; returns whether the thread is to end.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_core::backend::BackgroundThread;
+    ///
+    /// let thread = BackgroundThread::start("ticker", |stop| {
+    ///     // Once a minute, until the handle is dropped.
+    ///     while !stop.wait_timeout(Duration::from_secs(60)) {
+    ///         println!("tick");
+    ///     }
+    /// })?;
+    /// # drop(thread);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
     #[must_use]
     pub fn wait_timeout(&self, time: Duration) -> bool {
         match self.0.recv_timeout(time) {

@@ -32,6 +32,19 @@ pub struct CleanupStatistics {
 }
 
 /// The latest run of a cleanup thread.
+///
+/// # Examples
+/// ```
+/// use store_core::{CleanupOptions, MemoryOptions, Store};
+///
+/// let (cleanup, manual) = CleanupOptions::new().with_manual_cleanup();
+/// let store = MemoryOptions::new().with_cleanup(cleanup).build()?;
+/// assert!(manual.run() && manual.wait_until_idle());
+///
+/// let last = store.cleanup_statistics().last_run.expect("it has run");
+/// assert!(last.removed == 0 && !last.failed);
+/// # Ok::<(), store_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LastRun {

@@ -174,7 +174,7 @@ pub(crate) enum Fault {
     CleanupIsOneBatch,
     StatisticsAreEmpty,
 
-    // Sweeping.
+    // The cleanup.
     CleanupEndsAfterABatch,
     CleanupHoldsTheLock,
     CleanupRemovesTheLive,

@@ -195,7 +195,7 @@ fn apply(line: &str, memory: &MemoryStore) -> Result<(), Error> {
             let (subject, except) = (fields.text(), fields.optional_text());
             memory.delete_by_subject(&subject, except.as_deref()).map(drop)
         }
-        "sweep" => memory.delete_expired().map(drop),
+        "cleanup" => memory.delete_expired().map(drop),
         name => unreachable!("no write is called {name}"),
     }
 }
@@ -313,7 +313,7 @@ impl Store for Journaled {
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
-        self.write(&[Field::Name("sweep")], MemoryStore::delete_expired)
+        self.write(&[Field::Name("cleanup")], MemoryStore::delete_expired)
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {

@@ -154,7 +154,7 @@ pub(crate) struct Notes {
     pub(crate) last_opens: HashMap<String, bool>,
     /// Rotations that failed.
     pub(crate) failed: HashMap<String, String>,
-    /// Old tokens that a sweep has forgotten.
+    /// Old tokens that a cleanup has forgotten.
     pub(crate) forgotten: HashSet<String>,
     /// The subject that each token got last.
     pub(crate) subjects: HashMap<String, String>,
@@ -258,7 +258,7 @@ impl Broken {
                 thread::sleep(Duration::from_millis(30));
             }
             Fault::StopRunsOnceMore => {
-                self.inner.delete_expired().expect("a sweep in memory succeeds");
+                self.inner.delete_expired().expect("a cleanup in memory succeeds");
             }
             _ => {}
         }
@@ -429,7 +429,7 @@ fn remove_batch(store: &Journaled, gate: &Gate, fault: Fault, max: usize) -> Res
     let tokens = expired_tokens(store, max)?;
     for token in &tokens {
         if fault == Fault::CleanupLogsTheToken {
-            log::trace!("sweeping {token}");
+            log::trace!("removing {token}");
         }
         store.delete(token)?;
     }
@@ -552,7 +552,7 @@ impl Store for Broken {
                 return refused
                     .map_err(|error| Error::backend(format!("{token} was refused: {error}")));
             }
-            // Or the sweeps would be over before there is anything to renew.
+            // Or the cleanup would be over before there is anything to renew.
             Fault::CleanupPicksFirst => pause(),
             Fault::CommitLogsTheToken => log::trace!("writing {token}"),
             _ => {}

@@ -165,7 +165,7 @@ impl Broken {
         }
     }
 
-    /// What an update that is refused does all the same.
+    /// What an update that is refused does anyway.
     fn note_refused(&self, token: &str, change: &Change<'_>) -> Result<(), Error> {
         let subject = change.subject.as_ref().map(Option::as_deref);
         match (self.fault, &change.rotation, subject) {
