@@ -2,8 +2,8 @@
 //!
 //! - [`CleanupThread`] runs a store's closure that removes one [`Batch`] of expired sessions, and
 //!   [`delete_in_batches`] does the same on the caller's thread.
-//! - [`GroupCommit`] joins the writes of concurrent threads into one transaction; an [`Operation`] is
-//!   such a write.
+//! - [`GroupCommit`] joins the writes of concurrent threads into one transaction; an [`Operation`]
+//!   is such a write.
 //! - [`BackgroundThread`] is a thread that ends when it is told to, whatever a store needs it for.
 //! - [`TableName`] is a name that can stand in a statement.
 

@@ -11,8 +11,8 @@ use crate::{Error, Limits};
 /// What [`Store::update`](crate::Store::update) does to a live session, in one atomic step.
 ///
 /// It always sets data and expiry. Where asked for, it also gives the session a new token, sets or
-/// clears its subject, and ends other sessions that this one absorbs. Its `Debug` output shows neither
-/// tokens nor data.
+/// clears its subject, and ends other sessions that this one absorbs. Its `Debug` output shows
+/// neither tokens nor data.
 ///
 /// # Examples
 /// A login: the session gets a new token and a subject, and takes over another one's place.
@@ -49,7 +49,8 @@ pub struct Change<'a> {
     pub expiry: DateTime<Utc>,
     /// The session's new token, if it gets one.
     pub rotation: Option<Rotation<'a>>,
-    /// The session's new subject, or `Some(None)` for no subject. `None` leaves the subject as it is.
+    /// The session's new subject, or `Some(None)` for no subject. `None` leaves the subject as it
+    /// is.
     pub subject: Option<Option<Cow<'a, str>>>,
     /// The sessions that end with this change.
     pub absorbed: Vec<Absorbed<'a>>,
@@ -108,9 +109,9 @@ impl<'a> Change<'a> {
         self
     }
 
-    /// Also ends another session, which must be live and have exactly this data. What is known of it
-    /// goes on in this one: for the grace its token leads to this session like one that was rotated,
-    /// and opens nothing.
+    /// Also ends another session, which must be live and have exactly this data. What is known of
+    /// it goes on in this one: for the grace its token leads to this session like one that was
+    /// rotated, and opens nothing.
     ///
     /// # Examples
     /// ```
@@ -170,8 +171,8 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Refuses a change with data, a new token or a subject that no session can have. Stores call it
-    /// before they write.
+    /// Refuses a change with data, a new token or a subject that no session can have. Stores call
+    /// it before they write.
     ///
     /// # Errors
     /// [`Error::DataTooLarge`], [`Error::InvalidToken`], [`Error::InvalidSubject`].
@@ -213,8 +214,8 @@ impl fmt::Debug for Change<'_> {
 ///
 /// For the grace, which is stored with the rotation and counted by the store's clock,
 /// [`load`](crate::Store::load) of the old token names the newest one, and
-/// [`delete`](crate::Store::delete) of it ends the session. Afterwards the old token is like one never
-/// written. Its `Debug` output doesn't show the token.
+/// [`delete`](crate::Store::delete) of it ends the session. Afterwards the old token is like one
+/// never written. Its `Debug` output doesn't show the token.
 ///
 /// # Examples
 /// ```
@@ -312,9 +313,9 @@ impl<'a> Rotation<'a> {
 
     /// The instants from and until which the grace counts, for a rotation at `now`.
     ///
-    /// The grace counts for `from <= now < until`. It begins a grace before the rotation, so that the
-    /// clocks of several servers may differ by that much. A clock that is set back further ends the
-    /// grace and doesn't lengthen it.
+    /// The grace counts for `from <= now < until`. It begins a grace before the rotation, so that
+    /// the clocks of several servers may differ by that much. A clock that is set back further ends
+    /// the grace and doesn't lengthen it.
     ///
     /// # Examples
     /// ```

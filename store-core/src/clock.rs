@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// Where an embedded store takes the time from.
 ///
-/// Applications leave it at [`SystemClock`]; tests that need an expiry to come put a [`ManualClock`]
-/// in its place instead of sleeping.
+/// Applications leave it at [`SystemClock`]; tests that need an expiry to come put a
+/// [`ManualClock`] in its place instead of sleeping.
 ///
 /// # Examples
 /// ```

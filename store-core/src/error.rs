@@ -24,10 +24,10 @@ pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// Why a [`Store`](crate::Store) could not do what it was asked.
 ///
-/// A session that doesn't exist is never an error: that is `Ok(None)` or `Ok(false)`. The message says
-/// what is wrong and what to do; what the driver said is the [`source`](StdError::source), so a report
-/// that prints the chain loses nothing and repeats nothing. Neither ever contains a token or session
-/// data, so an error may be logged as it is.
+/// A session that doesn't exist is never an error: that is `Ok(None)` or `Ok(false)`. The message
+/// says what is wrong and what to do; what the driver said is the [`source`](StdError::source), so
+/// a report that prints the chain loses nothing and repeats nothing. Neither ever contains a token
+/// or session data, so an error may be logged as it is.
 ///
 /// # Examples
 /// ```
@@ -61,7 +61,8 @@ pub enum Error {
         /// The latest instant that the store takes.
         latest: DateTime<Utc>,
     },
-    /// `create`, or a rotation, was asked for a token that names a live session. Everything stays as it was.
+    /// `create`, or a rotation, was asked for a token that names a live session. Everything stays
+    /// as it was.
     TokenTaken,
     /// The subject is empty or too long. Nothing was written.
     InvalidSubject {
@@ -101,8 +102,8 @@ pub enum Error {
         /// What the driver or the pool said.
         source: ErrorSource,
     },
-    /// The database is open already, in another process or by another store of this one, and only one
-    /// at a time can have it.
+    /// The database is open already, in another process or by another store of this one, and only
+    /// one at a time can have it.
     InUse {
         /// What the driver said.
         source: ErrorSource,
@@ -159,9 +160,9 @@ impl Error {
 
     /// Returns whether the same call may succeed later without anybody repairing anything.
     ///
-    /// This is so if the pool was exhausted, the database unreachable or in use by another process, or
-    /// the contention too long. Whether the failed call had an effect is certain only if the connection
-    /// was not lost; repeating `commit`, `touch` and `delete` is always safe.
+    /// This is so if the pool was exhausted, the database unreachable or in use by another process,
+    /// or the contention too long. Whether the failed call had an effect is certain only if the
+    /// connection was not lost; repeating `commit`, `touch` and `delete` is always safe.
     ///
     /// # Examples
     /// ```

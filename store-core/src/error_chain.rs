@@ -6,8 +6,8 @@ use std::fmt;
 /// Displays an error followed by its causes, as logs want it: `session storage failed: database or
 /// disk is full`.
 ///
-/// Like the unstable [`std::error::Report`](https://doc.rust-lang.org/std/error/struct.Report.html),
-/// in one line.
+/// Like the unstable
+/// [`std::error::Report`](https://doc.rust-lang.org/std/error/struct.Report.html), in one line.
 ///
 /// # Examples
 /// ```

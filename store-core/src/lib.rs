@@ -1,7 +1,7 @@
 //! Synchronous session storage: what every store of the family shares.
 //!
-//! - [`Store`] is the trait: load, create, update, touch, delete, the sessions of a user, removal of
-//!   expired sessions, and walks. It is object-safe and has no `async` in it.
+//! - [`Store`] is the trait: load, create, update, touch, delete, the sessions of a user, removal
+//!   of expired sessions, and walks. It is object-safe and has no `async` in it.
 //! - [`Change`] is what one atomic update does: data and expiry, a new token, a subject, and the
 //!   sessions that it absorbs.
 //! - [`Error`] is what a store returns if the database, and not the caller's token, is at fault.
@@ -21,9 +21,9 @@
 //! ```
 //!
 //! # Writing a store
-//! The module [`backend`] has what stores on databases have in common, such as the cleanup thread. The
-//! crate `store-conformance` is the conformance kit: the promises of the trait, as tests, which a store
-//! runs in one short file.
+//! The module [`backend`] has what stores on databases have in common, such as the cleanup thread.
+//! The crate `store-conformance` is the conformance kit: the promises of the trait, as tests, which
+//! a store runs in one short file.
 
 mod store;
 

@@ -38,8 +38,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// 255 bytes of token (the manager's have 43) and 16 MiB − 1 byte of data, which is what MySQL's
-    /// `MEDIUMBLOB` holds: within these, sessions can move between all stores of the family.
+    /// 255 bytes of token (the manager's have 43) and 16 MiB − 1 byte of data, which is what
+    /// MySQL's `MEDIUMBLOB` holds: within these, sessions can move between all stores of the
+    /// family.
     ///
     /// # Examples
     /// ```
@@ -91,8 +92,8 @@ impl Limits {
         Ok(())
     }
 
-    /// Refuses a subject that is empty or longer than [`MAX_SUBJECT_LEN`], which is the same for all
-    /// stores.
+    /// Refuses a subject that is empty or longer than [`MAX_SUBJECT_LEN`], which is the same for
+    /// all stores.
     ///
     /// # Errors
     /// [`Error::InvalidSubject`], with the length.

@@ -22,8 +22,9 @@ const PAGE_LEN: usize = 256;
 
 /// A store in memory: for tests, for development, and as the smallest model of a store.
 ///
-/// Sessions are gone when the process ends. The clock of the process decides what is live. The default
-/// limits are [`Limits::DEFAULT`]; every `DateTime<Utc>` can be an expiry, and is kept exactly.
+/// Sessions are gone when the process ends. The clock of the process decides what is live. The
+/// default limits are [`Limits::DEFAULT`]; every `DateTime<Utc>` can be an expiry, and is kept
+/// exactly.
 ///
 /// # Examples
 /// ```

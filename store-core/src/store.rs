@@ -12,38 +12,39 @@ use crate::{Change, CleanupStatistics, Error, Loaded, OwnedRecord, Record};
 
 /// A synchronous store of HTTP sessions.
 ///
-/// A *token* names a session; whether it is the cookie's value or its hash is the caller's business.
-/// *Data* is an opaque byte string. A session is *live* while `now < expiry`, and one clock, which the
-/// store's documentation names, decides what now is. A *subject* is the id of the user that a session
-/// belongs to. A *rotation* gives a live session a new token.
+/// A *token* names a session; whether it is the cookie's value or its hash is the caller's
+/// business. *Data* is an opaque byte string. A session is *live* while `now < expiry`, and one
+/// clock, which the store's documentation names, decides what now is. A *subject* is the id of the
+/// user that a session belongs to. A *rotation* gives a live session a new token.
 ///
-/// The trait is object-safe, and `&S`, `Box<S>` and `Arc<S>` of a store are stores, so an application
-/// can hold an `Arc<dyn Store>` and choose the database at run time.
+/// The trait is object-safe, and `&S`, `Box<S>` and `Arc<S>` of a store are stores, so an
+/// application can hold an `Arc<dyn Store>` and choose the database at run time.
 ///
 /// # Writing
-/// [`update`](Self::update) is the one conditional write. All that a request does to its session goes
-/// into one [`Change`], which happens as a whole or not at all. [`create`](Self::create) is its
-/// counterpart for a session that must be new. [`commit`](Self::commit) is unconditional, for
+/// [`update`](Self::update) is the one conditional write. All that a request does to its session
+/// goes into one [`Change`], which happens as a whole or not at all. [`create`](Self::create) is
+/// its counterpart for a session that must be new. [`commit`](Self::commit) is unconditional, for
 /// applications that use a store without a manager, and for imports.
 ///
 /// # What implementers owe
 /// Every operation is atomic, and one that returned before another began is seen by it, from every
-/// thread and, where the database is shared, from every process. Contention is waited out or retried
-/// inside the store up to a stated limit. Nothing is truncated, rounded up or wrapped. No error, log
-/// line or `Debug` output contains a token or data.
+/// thread and, where the database is shared, from every process. Contention is waited out or
+/// retried inside the store up to a stated limit. Nothing is truncated, rounded up or wrapped. No
+/// error, log line or `Debug` output contains a token or data.
 ///
-/// Next to the sessions a store keeps two indexes, which the Go stores of the same table don't know:
+/// Next to the sessions a store keeps two indexes, which the Go stores of the same table don't
+/// know:
 /// - the subject of each session;
-/// - for each rotation of the last seconds the old token, the newest token of the session, whether the
-///   old one opens it, and the [window](Rotation::window) of the grace. A further rotation leads all
-///   older tokens to the newest one, and so does a session that absorbs another with that one's tokens.
-///   The cleanup removes what is past its window.
+/// - for each rotation of the last seconds the old token, the newest token of the session, whether
+///   the old one opens it, and the [window](Rotation::window) of the grace. A further rotation
+///   leads all older tokens to the newest one, and so does a session that absorbs another with that
+///   one's tokens. The cleanup removes what is past its window.
 ///
-/// What they say of a token counts only while it names a live session. A token that names a live session
-/// itself means that session, whatever is recorded of a rotation under it.
+/// What they say of a token counts only while it names a live session. A token that names a live
+/// session itself means that session, whatever is recorded of a rotation under it.
 ///
-/// The [conformance kit](crate#the-conformance-kit) tests these promises, and says which it leaves to
-/// the backend's own tests.
+/// The [conformance kit](crate#the-conformance-kit) tests these promises, and says which it leaves
+/// to the backend's own tests.
 ///
 /// # Examples
 /// ```
@@ -66,8 +67,8 @@ use crate::{Change, CleanupStatistics, Error, Loaded, OwnedRecord, Record};
 pub trait Store: Send + Sync {
     /// Returns the data of a live session.
     ///
-    /// The result is `None` for a token that was never written, was deleted or rotated, has expired, is
-    /// malformed, empty or longer than the store can hold. Nothing is written.
+    /// The result is `None` for a token that was never written, was deleted or rotated, has
+    /// expired, is malformed, empty or longer than the store can hold. Nothing is written.
     ///
     /// # Errors
     /// Only for faults of the system: the database or its pool.
@@ -115,19 +116,19 @@ pub trait Store: Send + Sync {
     /// ```
     fn load(&self, token: &str) -> Result<Loaded, Error>;
 
-    /// Creates the session, or overwrites its data *and* expiry, also where it had expired. The subject
-    /// of a live session stays.
+    /// Creates the session, or overwrites its data *and* expiry, also where it had expired. The
+    /// subject of a live session stays.
     ///
-    /// An expiry in the past leaves nothing findable. The stored expiry is never later than the given
-    /// one and at most 1 ms earlier.
+    /// An expiry in the past leaves nothing findable. The stored expiry is never later than the
+    /// given one and at most 1 ms earlier.
     ///
-    /// This is unconditional: it can bring back a session that another request has ended. A writer that
-    /// has read the session uses [`update`](Self::update).
+    /// This is unconditional: it can bring back a session that another request has ended. A writer
+    /// that has read the session uses [`update`](Self::update).
     ///
     /// # Errors
-    /// [`Error::InvalidToken`], [`Error::DataTooLarge`] and [`Error::ExpiryOutOfRange`] for what the
-    /// store can't keep unchanged; what was stored before is still there. Otherwise faults of the
-    /// system.
+    /// [`Error::InvalidToken`], [`Error::DataTooLarge`] and [`Error::ExpiryOutOfRange`] for what
+    /// the store can't keep unchanged; what was stored before is still there. Otherwise faults of
+    /// the system.
     ///
     /// # Examples
     /// ```
@@ -146,13 +147,13 @@ pub trait Store: Send + Sync {
 
     /// Creates a session that must be new, with its subject, in one atomic step.
     ///
-    /// Of several callers that race with one token exactly one succeeds. An expired session under the
-    /// token is replaced, and its subject with it.
+    /// Of several callers that race with one token exactly one succeeds. An expired session under
+    /// the token is replaced, and its subject with it.
     ///
     /// # Errors
     /// [`Error::TokenTaken`] where the token names a live session, which stays as it is. As for
-    /// [`commit`](Self::commit), and [`Error::InvalidSubject`]. [`Error::TableMissing`] for a subject
-    /// where there is no index of subjects; nothing is written then.
+    /// [`commit`](Self::commit), and [`Error::InvalidSubject`]. [`Error::TableMissing`] for a
+    /// subject where there is no index of subjects; nothing is written then.
     ///
     /// # Examples
     /// ```
@@ -178,17 +179,17 @@ pub trait Store: Send + Sync {
     /// `current`, and else nothing; returns whether it did.
     ///
     /// Of several that race from the same `current`, exactly one gets `true`. It never creates a
-    /// session and never revives one that was deleted, rotated or has expired. Writing the same bytes
-    /// with the same expiry is still `true`. It is `false`, too, where a session that the change absorbs
-    /// isn't live, has other data, or is the session itself.
+    /// session and never revives one that was deleted, rotated or has expired. Writing the same
+    /// bytes with the same expiry is still `true`. It is `false`, too, where a session that the
+    /// change absorbs isn't live, has other data, or is the session itself.
     ///
     /// After it returns, fails, or the process is killed inside it, either everything of the change
     /// holds or nothing does. A session that is rotated to the token that it has is not rotated.
     ///
     /// # Errors
     /// [`Error::TokenTaken`] where the new token names another live session: everything stays as it
-    /// was. As for [`commit`](Self::commit) and [`create`](Self::create), except that a token that no
-    /// session could have is `false`.
+    /// was. As for [`commit`](Self::commit) and [`create`](Self::create), except that a token that
+    /// no session could have is `false`.
     ///
     /// # Examples
     /// ```
@@ -279,15 +280,16 @@ pub trait Store: Send + Sync {
     /// ```
     fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error>;
 
-    /// Ends the live sessions of a subject, all but `except`, in one atomic step, and returns how many.
+    /// Ends the live sessions of a subject, all but `except`, in one atomic step, and returns how
+    /// many.
     ///
-    /// Where `except` was rotated within the grace, the session is left under its newest token. After it
-    /// returns, none of the others is found. A session that gets the subject while this runs may end or
-    /// not.
+    /// Where `except` was rotated within the grace, the session is left under its newest token.
+    /// After it returns, none of the others is found. A session that gets the subject while this
+    /// runs may end or not.
     ///
     /// # Errors
-    /// [`Error::TableMissing`] where there is no index of subjects. Otherwise faults of the system; then
-    /// none has ended.
+    /// [`Error::TableMissing`] where there is no index of subjects. Otherwise faults of the system;
+    /// then none has ended.
     ///
     /// # Examples
     /// ```
@@ -305,10 +307,11 @@ pub trait Store: Send + Sync {
     /// ```
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error>;
 
-    /// Removes every session that has expired, and what belongs to it, in bounded batches that give way
-    /// to other callers; returns how many sessions it removed. It never removes a live one.
+    /// Removes every session that has expired, and what belongs to it, in bounded batches that give
+    /// way to other callers; returns how many sessions it removed. It never removes a live one.
     ///
-    /// The cleanup thread does the same in the background; call this to do it at a moment of your own.
+    /// The cleanup thread does the same in the background; call this to do it at a moment of your
+    /// own.
     ///
     /// # Errors
     /// Only for faults of the system; the batches before the fault stay removed.
@@ -328,10 +331,10 @@ pub trait Store: Send + Sync {
 
     /// Visits the live sessions, in no particular order, until the visitor breaks off.
     ///
-    /// Every session that is live throughout the walk is visited exactly once; one that comes or goes
-    /// while the walk lasts may be visited or not. (A token that is deleted and committed again is
-    /// another session.) The walk needs memory for a page, not for the table, and holds no lock while
-    /// the visitor runs, which may itself call the store.
+    /// Every session that is live throughout the walk is visited exactly once; one that comes or
+    /// goes while the walk lasts may be visited or not. (A token that is deleted and committed
+    /// again is another session.) The walk needs memory for a page, not for the table, and holds no
+    /// lock while the visitor runs, which may itself call the store.
     ///
     /// # Errors
     /// Only for faults of the system; the visitor has seen what it has seen.
@@ -404,8 +407,8 @@ pub trait Store: Send + Sync {
     /// Ends the cleanup thread and returns once it has ended. The store works on without it.
     ///
     /// It returns at once where there is no thread, may be called any number of times and from many
-    /// threads at once, and wakes the thread instead of waiting for its next run. A run that is under way
-    /// ends after its current batch. Dropping the last handle of the store does the same.
+    /// threads at once, and wakes the thread instead of waiting for its next run. A run that is
+    /// under way ends after its current batch. Dropping the last handle of the store does the same.
     ///
     /// # Examples
     /// ```

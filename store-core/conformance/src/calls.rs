@@ -1,4 +1,5 @@
-//! Calls of the store under test that fail the claim on a fault of the system, and what waits for them.
+//! Calls of the store under test that fail the claim on a fault of the system, and what waits for
+//! them.
 
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;

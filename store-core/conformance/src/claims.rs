@@ -210,18 +210,20 @@ macro_rules! __process_tests {
     )+)+};
 }
 
-/// Makes a `#[test]` of each claim of the conformance kit that a store with these capabilities owes.
+/// Makes a `#[test]` of each claim of the conformance kit that a store with these capabilities
+/// owes.
 ///
-/// The first argument is an expression for a new [`Harness`](crate::Harness), evaluated once a test.
-/// The capabilities, in this order, are:
+/// The first argument is an expression for a new [`Harness`](crate::Harness), evaluated once a
+/// test. The capabilities, in this order, are:
 ///
-/// - `indexes`: the store keeps the indexes of subjects and of rotations next to the table of sessions;
+/// - `indexes`: the store keeps the indexes of subjects and of rotations next to the table of
+///   sessions;
 /// - `durable`: sessions outlive the process; the harness is a
 ///   [`DurableHarness`](crate::DurableHarness);
 /// - `shared`: several processes use the database at the same time.
 ///
-/// `; when …` at the end is asked in each test whether the database is available at all. If not, the
-/// expression should say so out loud, because the test then passes without a claim.
+/// `; when …` at the end is asked in each test whether the database is available at all. If not,
+/// the expression should say so out loud, because the test then passes without a claim.
 ///
 /// # Examples
 /// See the [crate](crate).

@@ -1,7 +1,7 @@
 //! Clause 19: random operations, checked against a model.
 //!
-//! One thread's operations must return what the model returns. Those of many threads must return what
-//! the model returns in some order.
+//! One thread's operations must return what the model returns. Those of many threads must return
+//! what the model returns in some order.
 
 mod model;
 

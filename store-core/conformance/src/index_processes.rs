@@ -176,8 +176,8 @@ pub fn process_ends_a_session_that_another_rotates<H: DurableHarness>(
     let mut helper = Helper::start(&harness, test, "rotate", &[]);
     for round in 0..ROUNDS {
         assert_eq!(helper.told().as_deref(), Some("begun"));
-        // The session that the child rotates is never missing, and its newest token becomes old, but
-        // for the last one.
+        // The session that the child rotates is never missing, and its newest token becomes old,
+        // but for the last one.
         let last = token(round, ROTATIONS);
         let rotated = |old: &str| loop {
             match loaded(&store, old) {

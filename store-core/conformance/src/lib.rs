@@ -1,8 +1,8 @@
 //! The conformance kit: what every store promises, as tests.
 //!
-//! Each promise is a function named as a claim, which panics if the store breaks it. A store runs them
-//! all with one short file, `tests/conformance.rs`: a [`Harness`] that opens the store, and one call of
-//! [`conformance_tests!`].
+//! Each promise is a function named as a claim, which panics if the store breaks it. A store runs
+//! them all with one short file, `tests/conformance.rs`: a [`Harness`] that opens the store, and
+//! one call of [`conformance_tests!`].
 //!
 //! ```
 //! use store_conformance::Harness;
@@ -27,17 +27,17 @@
 //! ```
 //!
 //! A store in a file has its harness already: it says how it opens a file ([`FileStore`]), and
-//! [`TempFile`] does the rest. The claims that a `durable` or `shared` store owes start child processes
-//! of the test binary.
+//! [`TempFile`] does the rest. The claims that a `durable` or `shared` store owes start child
+//! processes of the test binary.
 //!
 //! # The clauses
 //! [`clauses`] lists the claims with the clauses of the stores' contract that they test.
 //!
-//! What the claims leave to others: 16, that no test sleeps until an expiry, holds for the kit itself;
-//! 25, failed runs of the cleanup, is tested with
-//! [`CleanupThread`](store_core::backend::CleanupThread), and by each backend with its own faults; 27
-//! also limits the memory of a walk, which is for benchmarks; 29, faults, is for each backend's own
-//! tests.
+//! What the claims leave to others: 16, that no test sleeps until an expiry, holds for the kit
+//! itself; 25, failed runs of the cleanup, is tested with
+//! [`CleanupThread`](store_core::backend::CleanupThread), and by each backend with its own faults;
+//! 27 also limits the memory of a walk, which is for benchmarks; 29, faults, is for each backend's
+//! own tests.
 #![expect(clippy::missing_panics_doc, reason = "a claim panics if the store breaks it")]
 
 #[macro_use]

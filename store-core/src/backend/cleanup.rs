@@ -1,8 +1,8 @@
 //! The background thread that removes expired sessions, the same for every store.
 //!
-//! A store hands [`CleanupThread::start`] a closure that removes one batch of expired rows. The closure owns
-//! the connection pool, never the store: a thread that held the store would keep it alive forever, and
-//! one that dropped the last handle would join itself.
+//! A store hands [`CleanupThread::start`] a closure that removes one batch of expired rows. The
+//! closure owns the connection pool, never the store: a thread that held the store would keep it
+//! alive forever, and one that dropped the last handle would join itself.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -106,9 +106,10 @@ impl CleanupThread {
     /// Ends the thread and returns once it has ended; a run that is under way ends
     /// after its current batch.
     ///
-    /// It returns at once where there is no thread, may be called as often as one likes and from many
-    /// threads at the same time, each of which returns when the thread has ended. Called on the cleanup
-    /// thread, by the failure hook, it returns at once and the thread ends after the hook.
+    /// It returns at once where there is no thread, may be called as often as one likes and from
+    /// many threads at the same time, each of which returns when the thread has ended. Called on
+    /// the cleanup thread, by the failure hook, it returns at once and the thread ends after the
+    /// hook.
     ///
     /// # Examples
     /// ```
@@ -192,8 +193,9 @@ impl fmt::Debug for CleanupThread {
     }
 }
 
-/// Removes everything that has expired, batch by batch, on the caller's thread, with the same pauses
-/// as the cleanup thread: what a store's [`delete_expired`](crate::Store::delete_expired) calls.
+/// Removes everything that has expired, batch by batch, on the caller's thread, with the same
+/// pauses as the cleanup thread: what a store's [`delete_expired`](crate::Store::delete_expired)
+/// calls.
 ///
 /// # Errors
 /// The closure's first error; the batches before it stay removed.

@@ -1,15 +1,16 @@
 //! Group commit: writers that come at the same time share one transaction.
 //!
-//! An embedded database has one writer at a time, and a durable commit costs it one wait for the disk,
-//! however much is in it. So the first writer that finds nobody writing becomes the *leader* and writes
-//! at once. Writers that arrive during its transaction queue, and the first of them leads the next
-//! transaction, with the jobs of all that are waiting by then. A single writer neither copies its job
-//! nor waits.
+//! An embedded database has one writer at a time, and a durable commit costs it one wait for the
+//! disk, however much is in it. So the first writer that finds nobody writing becomes the *leader*
+//! and writes at once. Writers that arrive during its transaction queue, and the first of them
+//! leads the next transaction, with the jobs of all that are waiting by then. A single writer
+//! neither copies its job nor waits.
 //!
-//! Two writers that write without a pause would never share a transaction that way: each arrives while
-//! the other's is under way; and four would go in two alternating pairs. So a leader *lingers* for the
-//! writers of the last transaction that aren't back yet, as `PostgreSQL` does with its commit delay: for
-//! a fraction of what the last transaction took, and not again until it has shared a transaction.
+//! Two writers that write without a pause would never share a transaction that way: each arrives
+//! while the other's is under way; and four would go in two alternating pairs. So a leader
+//! *lingers* for the writers of the last transaction that aren't back yet, as `PostgreSQL` does
+//! with its commit delay: for a fraction of what the last transaction took, and not again until it
+//! has shared a transaction.
 
 use std::fmt;
 use std::mem;
@@ -24,16 +25,16 @@ use crate::Error;
 /// How often the first in the queue yields before it sleeps: some tens of microseconds.
 const YIELDS: usize = 60;
 
-/// A leader lingers for this part of the last transaction's duration. Writers of that transaction are
-/// back in less, if they write without a pause.
+/// A leader lingers for this part of the last transaction's duration. Writers of that transaction
+/// are back in less, if they write without a pause.
 const LINGER_PART: u32 = 4;
 
 /// The longest time to linger, however long the last transaction waited for its disk or for another
 /// process.
 const MAX_LINGER: Duration = Duration::from_millis(1);
 
-/// A leader doesn't linger for more writers than this, itself included: the more share a transaction
-/// already, the less each further one saves.
+/// A leader doesn't linger for more writers than this, itself included: the more share a
+/// transaction already, the less each further one saves.
 const MAX_EXPECTED_WRITERS: usize = 8;
 
 /// The queue of writers of one database.
@@ -99,7 +100,8 @@ struct Queue<J, R> {
     /// Whether there is a leader.
     is_busy: bool,
     waiting: Vec<Pending<J, R>>,
-    /// How many were writing at the end of the last transaction: those in it, and those that waited.
+    /// How many were writing at the end of the last transaction: those in it, and those that
+    /// waited.
     writers: usize,
     /// For how long the next leader may linger for them.
     linger: Duration,
@@ -150,9 +152,10 @@ impl<J, R> GroupCommit<J, R> {
 
     /// Writes in a transaction, alone or together with other threads.
     ///
-    /// `run_one` writes if nobody else does. Otherwise `to_job` makes a job of it that queues, and the
-    /// thread that leads, which may be this one, calls `run_batch` with several jobs; it returns their
-    /// results in the same order. Of the closures of all threads, only one runs at a time.
+    /// `run_one` writes if nobody else does. Otherwise `to_job` makes a job of it that queues, and
+    /// the thread that leads, which may be this one, calls `run_batch` with several jobs; it
+    /// returns their results in the same order. Of the closures of all threads, only one runs at a
+    /// time.
     ///
     /// # Errors
     /// [`SubmitError::TimedOut`] if the job was not started within the timeout.
@@ -200,9 +203,10 @@ impl<J, R> GroupCommit<J, R> {
             }
             let handover = Handover::new(self);
             let result = run_one();
-            // The threads that have queued by now are asleep. Waking the first of them to lead would
-            // leave the disk idle for as long as that takes, so their jobs are done here, once. Those
-            // that arrive later are led by one of their own, so that this thread gets away.
+            // The threads that have queued by now are asleep. Waking the first of them to lead
+            // would leave the disk idle for as long as that takes, so their jobs are done here,
+            // once. Those that arrive later are led by one of their own, so that this thread gets
+            // away.
             let batch = mem::take(&mut lock(&self.queue).waiting);
             if batch.is_empty() {
                 drop(handover);
@@ -212,8 +216,8 @@ impl<J, R> GroupCommit<J, R> {
             return Ok(result);
         }
 
-        // There is a leader: queue. The lock is held since it was seen, so the leader's handover, which
-        // takes the same lock, finds this job.
+        // There is a leader: queue. The lock is held since it was seen, so the leader's handover,
+        // which takes the same lock, finds this job.
         let waiter = Arc::new(Waiter {
             is_notified: AtomicBool::new(false),
             reply: Mutex::new(Reply::None),
@@ -223,8 +227,8 @@ impl<J, R> GroupCommit<J, R> {
         queue.waiting.push(Pending { job: to_job(), waiter: Arc::clone(&waiter) });
         drop(queue);
         if is_first {
-            // A transaction that doesn't wait for the disk ends sooner than a thread falls asleep and
-            // wakes up.
+            // A transaction that doesn't wait for the disk ends sooner than a thread falls asleep
+            // and wakes up.
             for _ in 0..YIELDS {
                 if waiter.is_notified.load(Ordering::Acquire) {
                     break;
@@ -349,8 +353,8 @@ impl<J, R> Waiter<J, R> {
     }
 }
 
-/// Ends the leadership, also if the leader panics: notifies the threads whose jobs it had taken, and
-/// lets the next in the queue lead.
+/// Ends the leadership, also if the leader panics: notifies the threads whose jobs it had taken,
+/// and lets the next in the queue lead.
 struct Handover<'a, J, R> {
     queue: &'a GroupCommit<J, R>,
     /// The threads that wait for this leader and have not been notified yet.

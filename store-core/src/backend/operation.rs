@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 
 use crate::Change;
 
-/// A write of the [`Store`](crate::Store) trait, checked: the work of writers who share transactions
-/// through [`GroupCommit`](super::GroupCommit).
+/// A write of the [`Store`](crate::Store) trait, checked: the work of writers who share
+/// transactions through [`GroupCommit`](super::GroupCommit).
 ///
 /// Its `Debug` output shows neither tokens nor data.
 ///

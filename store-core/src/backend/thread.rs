@@ -72,7 +72,8 @@ impl BackgroundThread {
         Self { stop: Mutex::new(None), thread: Mutex::new(None), id: None }
     }
 
-    /// Starts a thread, which returns soon after the signal. Linux shows at most 15 bytes of its name.
+    /// Starts a thread, which returns soon after the signal. Linux shows at most 15 bytes of its
+    /// name.
     ///
     /// # Errors
     /// [`Error::SpawnThread`] if the operating system refuses a thread.
@@ -134,8 +135,8 @@ impl BackgroundThread {
 
     /// Asks the thread to end, and doesn't wait for it.
     ///
-    /// If a store has several threads, a hook on one of them mustn't wait for another, whose hook may
-    /// do the same.
+    /// If a store has several threads, a hook on one of them mustn't wait for another, whose hook
+    /// may do the same.
     ///
     /// # Examples
     /// ```

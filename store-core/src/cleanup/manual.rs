@@ -16,8 +16,8 @@ pub(crate) enum Step {
     Idle,
 }
 
-/// Starts the runs of a cleanup thread, and their batches after the first, for tests, which must not
-/// sleep.
+/// Starts the runs of a cleanup thread, and their batches after the first, for tests, which must
+/// not sleep.
 ///
 /// # Examples
 /// ```
@@ -91,7 +91,8 @@ impl ManualCleanup {
         self.steps.send(Step::Idle).is_ok()
     }
 
-    /// Returns whether the thread has ended. Unlike the other methods, this one doesn't wait for it.
+    /// Returns whether the thread has ended. Unlike the other methods, this one doesn't wait for
+    /// it.
     ///
     /// # Examples
     /// ```

@@ -78,8 +78,8 @@ impl CleanupOptions {
     }
 
     /// No cleanup thread: expired sessions stay until
-    /// [`delete_expired`](crate::Store::delete_expired) is called. They are never found, however long
-    /// they stay.
+    /// [`delete_expired`](crate::Store::delete_expired) is called. They are never found, however
+    /// long they stay.
     ///
     /// # Examples
     /// ```

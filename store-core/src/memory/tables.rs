@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 
 use crate::Rotation;
 
-/// A row keeps its id for life, also when it is rotated, so that a walk in the order of ids sees each
-/// session once. Invariant: the tables name the same rows.
+/// A row keeps its id for life, also when it is rotated, so that a walk in the order of ids sees
+/// each session once. Invariant: the tables name the same rows.
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) rows: BTreeMap<u64, Row>,
@@ -48,7 +48,8 @@ impl Tables {
         self.live(token, now).filter(|id| *self.rows[id].data == *data)
     }
 
-    /// The id of the live session that had this token until a moment ago, and whether the token opens it.
+    /// The id of the live session that had this token until a moment ago, and whether the token
+    /// opens it.
     pub(super) fn rotated(&self, token: &str, now: DateTime<Utc>) -> Option<(u64, bool)> {
         let rotated = self.rotations.get(token)?;
         let counts = rotated.from <= now && now < rotated.until;

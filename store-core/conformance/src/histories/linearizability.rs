@@ -1,10 +1,11 @@
 //! Whether a history of concurrent operations is linearizable.
 //!
-//! The operations of many threads must return what the model returns in *some* order that agrees with
-//! real time: if one returned before another started, it comes first. The search for that order is the
-//! one of Wing and Gong, “Testing and Verifying Concurrent Objects” (1993), with Lowe's memoisation,
-//! “Testing for linearizability” (2017). Histories of different objects can be checked apart (Herlihy
-//! and Wing, 1990, theorem 1), so operations stay within groups of tokens and each group is an object.
+//! The operations of many threads must return what the model returns in *some* order that agrees
+//! with real time: if one returned before another started, it comes first. The search for that
+//! order is the one of Wing and Gong, “Testing and Verifying Concurrent Objects” (1993), with
+//! Lowe's memoisation, “Testing for linearizability” (2017). Histories of different objects can be
+//! checked apart (Herlihy and Wing, 1990, theorem 1), so operations stay within groups of tokens
+//! and each group is an object.
 
 use std::collections::HashSet;
 use std::fmt;
