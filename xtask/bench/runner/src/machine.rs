@@ -7,10 +7,10 @@ use std::thread;
 
 use bench_protocol::Result;
 
-use crate::programs::Programs;
-use crate::results::Setup;
+use crate::results::Run;
 
-pub(crate) fn setup(scratch: &Path, programs: &Programs, rounds: usize) -> Result<Setup> {
+/// A run on this machine, of which nothing else is known yet.
+pub(crate) fn describe(scratch: &Path) -> Result<Run> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let after = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
@@ -18,19 +18,17 @@ pub(crate) fn setup(scratch: &Path, programs: &Programs, rounds: usize) -> Resul
     };
     let memory_kib = after(&read("/proc/meminfo"), "MemTotal");
     let memory_kib: u64 = memory_kib.trim_end_matches(" kB").parse().unwrap_or_default();
-    Ok(Setup {
+    let load = read("/proc/loadavg");
+    Ok(Run {
+        revision: output("git", &["describe", "--always", "--dirty", "--exclude", "*"]),
+        compiler: output("rustc", &["--version"]),
         processor: after(&read("/proc/cpuinfo"), "model name"),
         cores: thread::available_parallelism()?.get(),
         memory_gib: memory_kib.div_ceil(1 << 20),
         kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         file_system: file_system(scratch),
-        compiler: output("rustc", &["--version"]),
-        revision: output("git", &["describe", "--always", "--dirty", "--exclude", "*"]),
-        load_before: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
-        rounds,
-        contenders: programs.entries().cloned().collect(),
-        server: None,
-        absent: Vec::new(),
+        load_before: load.split(' ').next().unwrap_or_default().parse().unwrap_or_default(),
+        ..Run::default()
     })
 }
 

@@ -92,17 +92,17 @@ impl Family {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite",
-            Self::Ql => "ql",
+            Self::Ql => "redb",
             Self::Mysql => "MySQL",
         }
     }
 
-    /// What a commit of [`Durability::Normal`] is called.
+    /// What commits of [`Durability::Normal`] are done with.
     pub(crate) fn normal(self) -> &'static str {
         match self {
-            Self::Sqlite => "at NORMAL",
-            Self::Ql => "at relaxed durability",
-            Self::Mysql => "flushed every second",
+            Self::Sqlite => "with synchronous=NORMAL",
+            Self::Ql => "with relaxed durability",
+            Self::Mysql => "with the log flushed once per second",
         }
     }
 }

@@ -66,6 +66,11 @@ impl Programs {
     }
 }
 
+/// The medians of the micro-benchmarks, in nanoseconds.
+pub(crate) fn micro(program: &Path) -> Result<BTreeMap<String, f64>> {
+    Ok(serde_json::from_slice(&run(program, &[])?)?)
+}
+
 fn run(program: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
     if output.status.success() {

@@ -1,140 +1,96 @@
 //! The report in Markdown.
 
-use std::fmt::Write;
-
-use bench_protocol::{Measurement, Operation};
-
-use crate::plan::{Family, title};
-use crate::results::{Outcome, Results, Setup};
+use crate::charts::Chart;
+use crate::results::{Results, Run};
 use crate::targets;
 
 /// The table of the targets.
 pub(crate) fn targets(results: &Results) -> String {
-    let mut table = "| what | target | measured | |\n|---|---|---|---|\n".to_owned();
-    for target in targets::all() {
+    let rows = targets::all().into_iter().map(|target| {
         let (measured, word) = match target.verdict(results) {
             Some(verdict) if verdict.is_met => (verdict.measured, "met"),
             Some(verdict) => (verdict.measured, "**missed**"),
             None => (String::new(), "not measured"),
         };
-        line(
-            &mut table,
-            &format!("| {} | {} | {measured} | {word} |", target.what, target.bound()),
-        );
-    }
-    table
+        format!("| {} | {} | {measured} | {word} |\n", target.what, target.bound())
+    });
+    "| what | target | measured | |\n|---|---|---|---|\n".to_owned() + &rows.collect::<String>()
 }
 
 /// The whole report.
-pub(crate) fn markdown(results: &Results, charts: &[(String, String)]) -> String {
-    let setup = &results.setup;
-    let mut text = "# Benchmarks\n\nWritten by `cargo xtask bench`, which repeats all of this; `--help` has its options. \
-        Ratios mean something on other machines, figures don't.\n\n## Targets\nMedians of one run; in parentheses, \
-        the two figures.\n\n"
-        .to_owned();
-    text += &targets(results);
-
-    text += "\n## Charts\n";
-    for (file, title) in charts {
-        line(&mut text, &format!("![{title}]({file})\n"));
-    }
-
-    text += "## Machine and settings\n";
-    line(
-        &mut text,
-        &format!(
-            "{}, {} cores, {} GiB of memory; Linux {}; {}; {}. Revision {}. The load of the machine was {} at the \
-             beginning. {} rounds, each contender once a round, in a process of its own.\n",
-            setup.processor,
-            setup.cores,
-            setup.memory_gib,
-            setup.kernel,
-            setup.file_system,
-            setup.compiler,
-            setup.revision,
-            setup.load_before,
-            setup.rounds,
-        ),
-    );
-    if is_busy(setup) {
-        text += "**Other programs were running.** Latencies, and commits that wait for the disk, mean little here.\n\n";
-    }
-    for absent in &setup.absent {
-        line(&mut text, &format!("**{absent}**\n"));
-    }
-    if let Some(server) = &setup.server {
-        line(&mut text, &format!("The server: {server}\n"));
-    }
-    text += "| contender | version | engine | settings |\n|---|---|---|---|\n";
-    for entry in &setup.contenders {
-        line(
-            &mut text,
-            &format!(
-                "| {} | {} | {} | {} |",
-                entry.name, entry.version, entry.engine, entry.settings
-            ),
-        );
-    }
-
-    text += "\n## Everything that was measured\nMedians, in parentheses the least and the most of all rounds. Memory is \
-        what came on top of the open store; written is what the system was given to write to disk, for each \
-        operation; growth is that of all files of the database. What a server takes and writes isn't counted.\n";
-    let mut outcomes: Vec<_> = results.outcomes.iter().collect();
-    let section = |outcome: &Outcome| (Family::of(&outcome.contender), outcome.scenario.operation);
-    outcomes.sort_by_key(|outcome| section(outcome));
-    let mut last = None;
-    for outcome in outcomes {
-        let section = section(outcome);
-        if last != Some(section) {
-            last = Some(section);
-            heading(&mut text, section.0, section.1);
-        }
-        text += &row(outcome);
-    }
-    if !results.micro.is_empty() {
-        text += "\n### Micro-benchmarks\n| what | ns |\n|---|---|\n";
-        for (name, nanoseconds) in &results.micro {
-            line(&mut text, &format!("| {name} | {nanoseconds:.1} |"));
-        }
-    }
-    text
-}
-
-/// Whether the machine had something else to do.
-fn is_busy(setup: &Setup) -> bool {
-    setup.load_before.parse::<f64>().is_ok_and(|load| load > 0.5)
-}
-
-fn heading(text: &mut String, family: Family, operation: Operation) {
-    let name = serde_json::to_string(&operation).unwrap_or_default();
-    line(text, &format!("\n### {}: {}", family.title(), name.trim_matches('"')));
-    *text += "| point | contender | operations a second | p50 µs | p99 µs | memory MiB | written B | growth MiB |\n\
-        |---|---|---|---|---|---|---|---|\n";
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn row(outcome: &Outcome) -> String {
-    let (least, most) = outcome.spread(Measurement::throughput);
-    let mib = |kib: f64| kib / 1024.0;
-    let (written, growth) = if Family::of(&outcome.contender) == Family::Mysql {
-        ("–".to_owned(), "–".to_owned())
-    } else {
-        let growth = mib(outcome.median(|run| run.grown_bytes as f64) / 1024.0);
-        let written = outcome.median(|run| run.written_per_operation);
-        (format!("{written:.0}"), format!("{growth:.1}"))
-    };
+pub(crate) fn markdown(results: &Results, charts: &[Chart]) -> String {
+    let charts = charts.iter().map(|chart| format!("![{}]({})\n\n", chart.title, chart.file));
     format!(
-        "| {} | {} | {:.0} ({least:.0} – {most:.0}) | {:.1} | {:.1} | {:.1} | {written} | {growth} |\n",
-        title(&outcome.scenario),
-        outcome.contender,
-        outcome.throughput(),
-        outcome.median(|run| run.p50_us),
-        outcome.median(|run| run.p99_us),
-        mib(outcome.median(|run| run.peak_kib.saturating_sub(run.idle_kib) as f64)),
+        "# Benchmarks
+
+`cargo xtask bench` measures all of this and writes this page; `cargo xtask bench --redraw` writes it
+again from the results. Ratios carry over to other machines, figures don't.
+
+## Charts
+Higher is better. Both axes are logarithmic, so that twice as fast is the same distance everywhere.
+Where the chart doesn't say otherwise there are 100,000 sessions of 256 bytes.
+
+- Thick lines with circles, `store-*`: the stores of this repository.
+- Crosses, `raw-*`: the driver or engine under the store, used directly: the limit.
+- Triangles, `go-*`: the stores of scs, in Go.
+- Squares, `tower-*`: the stores of tower-sessions, which are async.
+
+{charts}## Targets
+Each is the ratio of two medians, with the two in parentheses, or one figure.
+
+{targets}
+## Machine and settings
+{machine}
+## Everything that was measured
+[`results.csv`](results.csv) has a row for each contender at each point, [`run.json`](run.json) the
+rest. The figures of a row are medians over the rounds; `lowest` and `highest` are operations per
+second of the slowest and the fastest round. `p50_us` and `p99_us` are latencies in microseconds.
+`memory_kib` is the peak of resident memory above what the process had with the store open,
+`written_bytes` what the process wrote to disk per operation, and `growth_kib` how much longer the
+database's files were at the end; what a database server takes and writes isn't counted. At the
+points with `half_expired` every other session has expired, and at those with `swept` these are
+removed while the others are used.
+{micro}",
+        charts = charts.collect::<String>(),
+        targets = targets(results),
+        machine = machine(&results.run),
+        micro = micro(&results.run),
     )
 }
 
-fn line(text: &mut String, line: &str) {
-    // Writing to a string can't fail.
-    let _ = writeln!(text, "{line}");
+/// What it was measured on, and with what.
+fn machine(run: &Run) -> String {
+    let mut text = format!(
+        "{}, {} cores, {} GiB of memory; Linux {}; {}; {}. Revision {}. The load average was {:.2} at the beginning. \
+         {} rounds, in each of which each contender ran once, in a process of its own.\n\n",
+        run.processor,
+        run.cores,
+        run.memory_gib,
+        run.kernel,
+        run.file_system,
+        run.compiler,
+        run.revision,
+        run.load_before,
+        run.rounds,
+    );
+    if run.load_before > 0.5 {
+        text += "**Other programs were running.** Latencies, and commits that wait for the disk, mean little here.\n\n";
+    }
+    text.extend(run.absent.iter().map(|absent| format!("**{absent}**\n\n")));
+    text.extend(run.server.iter().map(|server| format!("The server: {server}\n\n")));
+    text += "| contender | version | engine | settings |\n|---|---|---|---|\n";
+    text.extend(run.contenders.iter().map(|entry| {
+        format!("| {} | {} | {} | {} |\n", entry.name, entry.version, entry.engine, entry.settings)
+    }));
+    text
+}
+
+fn micro(run: &Run) -> String {
+    if run.micro_ns.is_empty() {
+        return String::new();
+    }
+    let rows = run.micro_ns.iter().map(|(name, ns)| format!("| {name} | {ns:.1} |\n"));
+    "\n## Micro-benchmarks\nThe session manager on a store that does nothing.\n\n| what | ns |\n|---|---|\n"
+        .to_owned()
+        + &rows.collect::<String>()
 }

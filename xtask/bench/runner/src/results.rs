@@ -1,102 +1,154 @@
-//! The results, as they are kept in `results.json`.
+//! The results of a run, as they are committed: `results.csv` has a row for each contender at each
+//! point of the plan, `run.json` says when and on what they were measured.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use bench_protocol::{Entry, Measurement, Result, Scenario};
+use csv::{ReaderBuilder, WriterBuilder};
 use serde::{Deserialize, Serialize};
 
+const TABLE: &str = "results.csv";
+const RUN: &str = "run.json";
+
+/// The columns of the table: the fields of a [`Row`], in their order.
+const COLUMNS: [&str; 16] = [
+    "contender",
+    "operation",
+    "threads",
+    "rows",
+    "data_len",
+    "durability",
+    "half_expired",
+    "swept",
+    "per_second",
+    "lowest",
+    "highest",
+    "p50_us",
+    "p99_us",
+    "memory_kib",
+    "written_bytes",
+    "growth_kib",
+];
+
 /// Everything that the report is made of.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Results {
-    pub(crate) setup: Setup,
-    pub(crate) outcomes: Vec<Outcome>,
-    /// Medians of the micro-benchmarks, in nanoseconds.
-    pub(crate) micro: BTreeMap<String, f64>,
-    /// The crates that an application depends on.
-    pub(crate) crates: Option<u32>,
+    pub(crate) run: Run,
+    pub(crate) rows: Vec<Row>,
 }
 
-/// Where and with what it was measured.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Setup {
+/// When and on what it was measured.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) revision: String,
+    pub(crate) compiler: String,
     pub(crate) processor: String,
     pub(crate) cores: usize,
     pub(crate) memory_gib: u64,
     pub(crate) kernel: String,
     pub(crate) file_system: String,
-    pub(crate) compiler: String,
-    pub(crate) revision: String,
-    pub(crate) load_before: String,
+    /// The load average before the first measurement.
+    pub(crate) load_before: f64,
     pub(crate) rounds: usize,
-    pub(crate) contenders: Vec<Entry>,
-    /// The server of those that have one: what it is, and its settings.
-    #[serde(default)]
+    /// The number of crates that an application depends on.
+    pub(crate) crates: Option<u32>,
+    /// Medians of the micro-benchmarks, in nanoseconds.
+    pub(crate) micro_ns: BTreeMap<String, f64>,
+    /// The database server and its settings.
     pub(crate) server: Option<String>,
-    /// Who takes no part, and why.
-    #[serde(default)]
+    /// Which contenders are missing, and why.
     pub(crate) absent: Vec<String>,
+    pub(crate) contenders: Vec<Entry>,
 }
 
 /// What a contender did at one point of the plan.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Outcome {
+pub(crate) struct Row {
     pub(crate) contender: String,
     pub(crate) scenario: Scenario,
-    /// One for each round.
-    pub(crate) runs: Vec<Measurement>,
+    pub(crate) figures: Figures,
 }
 
-impl Outcome {
-    /// The median of a figure over the rounds.
-    pub(crate) fn median(&self, figure: impl Fn(&Measurement) -> f64) -> f64 {
-        let figures = self.sorted(figure);
-        match figures.len() {
-            0 => f64::NAN,
-            odd if odd % 2 == 1 => figures[odd / 2],
-            even => f64::midpoint(figures[even / 2 - 1], figures[even / 2]),
-        }
-    }
-
-    /// The least and the most of a figure.
-    pub(crate) fn spread(&self, figure: impl Fn(&Measurement) -> f64) -> (f64, f64) {
-        let figures = self.sorted(figure);
-        (figures.first().copied().unwrap_or(f64::NAN), figures.last().copied().unwrap_or(f64::NAN))
-    }
-
-    /// Operations a second.
-    pub(crate) fn throughput(&self) -> f64 {
-        self.median(Measurement::throughput)
-    }
-
-    fn sorted(&self, figure: impl Fn(&Measurement) -> f64) -> Vec<f64> {
-        let mut figures: Vec<_> = self.runs.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures
-    }
+/// Medians over all rounds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    pub(crate) per_second: u32,
+    /// Of the slowest and of the fastest round.
+    pub(crate) lowest: u32,
+    pub(crate) highest: u32,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    /// The peak of resident memory above what the process had with the store open.
+    pub(crate) memory_kib: u32,
+    /// Bytes written to disk per operation. `None` for contenders on a server, whose files and writes
+    /// aren't those of the process.
+    pub(crate) written_bytes: Option<u32>,
+    /// How much longer the database's files were at the end.
+    pub(crate) growth_kib: Option<i32>,
 }
 
 impl Results {
-    pub(crate) fn outcome(&self, contender: &str, scenario: &Scenario) -> Option<&Outcome> {
-        self.outcomes
-            .iter()
-            .find(|outcome| outcome.contender == contender && outcome.scenario == *scenario)
+    pub(crate) fn read(directory: &Path) -> Result<Self> {
+        let run = serde_json::from_str(&fs::read_to_string(directory.join(RUN))?)?;
+        let mut table = ReaderBuilder::new().from_path(directory.join(TABLE))?;
+        // By position, because a row nests structs.
+        let rows =
+            table.records().map(|record| record?.deserialize(None)).collect::<csv::Result<_>>()?;
+        Ok(Self { run, rows })
+    }
+
+    pub(crate) fn write(&self, directory: &Path) -> Result {
+        fs::write(directory.join(RUN), serde_json::to_string_pretty(&self.run)? + "\n")?;
+        let mut table = WriterBuilder::new().has_headers(false).from_path(directory.join(TABLE))?;
+        table.write_record(COLUMNS)?;
+        for row in &self.rows {
+            table.serialize(row)?;
+        }
+        Ok(table.flush()?)
+    }
+
+    pub(crate) fn figures(&self, contender: &str, scenario: &Scenario) -> Option<&Figures> {
+        let mut rows = self.rows.iter();
+        let row = rows.find(|row| row.contender == contender && row.scenario == *scenario);
+        row.map(|row| &row.figures)
     }
 }
 
-/// Reads criterion's results: `group/name/new/estimates.json`.
-pub(crate) fn micro(directory: &Path) -> Result<BTreeMap<String, f64>> {
-    let mut medians = BTreeMap::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let estimates = entry.path().join("new/estimates.json");
-        if estimates.exists() {
-            let estimates: serde_json::Value =
-                serde_json::from_str(&fs::read_to_string(estimates)?)?;
-            let median = estimates["median"]["point_estimate"].as_f64().unwrap_or(f64::NAN);
-            medians.insert(entry.file_name().to_string_lossy().into_owned(), median);
+impl Figures {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "the figures are far below 2^31 and, growth aside, positive"
+    )]
+    pub(crate) fn summarize(rounds: &[Measurement], is_on_server: bool) -> Self {
+        let sorted = |figure: &dyn Fn(&Measurement) -> f64| {
+            let mut figures: Vec<_> = rounds.iter().map(figure).collect();
+            figures.sort_by(f64::total_cmp);
+            figures
+        };
+        let median = |figure: &dyn Fn(&Measurement) -> f64| {
+            let figures = sorted(figure);
+            f64::midpoint(figures[(figures.len() - 1) / 2], figures[figures.len() / 2])
+        };
+        let tenths = |figure: f64| (figure * 10.0).round() / 10.0;
+        let whole = |figure: f64| figure.round() as u32;
+        let throughput = sorted(&Measurement::throughput);
+        Self {
+            per_second: whole(median(&Measurement::throughput)),
+            lowest: whole(throughput[0]),
+            highest: whole(throughput[throughput.len() - 1]),
+            p50_us: tenths(median(&|round| round.p50_us)),
+            p99_us: tenths(median(&|round| round.p99_us)),
+            memory_kib: whole(median(&|round| {
+                round.peak_kib.saturating_sub(round.idle_kib) as f64
+            })),
+            written_bytes: (!is_on_server)
+                .then(|| whole(median(&|round| round.written_per_operation))),
+            growth_kib: (!is_on_server)
+                .then(|| (median(&|round| round.grown_bytes as f64) / 1024.0).round() as i32),
         }
     }
-    Ok(medians)
 }

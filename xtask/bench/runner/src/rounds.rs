@@ -1,5 +1,5 @@
-//! A, B, A, B: every round measures each contender once, so that a change of the machine's mood meets
-//! all of them.
+//! Measures the points of the plan, one after the other. Every round measures each contender once, A,
+//! B, A, B, so that a change in the machine's speed affects all of them.
 
 use std::path::Path;
 
@@ -7,54 +7,44 @@ use bench_protocol::{Order, Result};
 
 use crate::plan::{Point, title};
 use crate::programs::Programs;
-use crate::results::Outcome;
+use crate::results::{Figures, Row};
 use crate::sessions::Database;
 
-pub(crate) fn take(
+pub(crate) fn measure(
     points: &[Point],
     programs: &Programs,
     rounds: usize,
     scratch: &Path,
-) -> Result<Vec<Outcome>> {
-    let mut outcomes = Vec::new();
+) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
     for (number, point) in points.iter().enumerate() {
-        let name = title(&point.scenario);
+        let scenario = &point.scenario;
+        let name = title(scenario);
         eprintln!("{}/{}: {name}", number + 1, points.len());
-        let mut of_point: Vec<_> = point
-            .contenders
-            .iter()
-            .map(|&contender| Outcome {
-                contender: contender.to_owned(),
-                scenario: point.scenario.clone(),
-                runs: Vec::new(),
-            })
-            .collect();
+        let mut measurements = vec![Vec::new(); point.contenders.len()];
         for _ in 0..rounds {
-            for outcome in &mut of_point {
-                let contender = &outcome.contender;
-                let database = Database::open(scratch, programs, contender, &point.scenario)?;
+            for (&contender, measurements) in point.contenders.iter().zip(&mut measurements) {
+                let database = Database::open(scratch, programs, contender, scenario)?;
                 let mut measurement = programs
                     .measure(&Order {
-                        contender: contender.clone(),
-                        scenario: point.scenario.clone(),
+                        contender: contender.to_owned(),
+                        scenario: scenario.clone(),
                         path: database.path.clone(),
                         millis: point.millis,
                     })
                     .map_err(|error| format!("{contender}: {name}: {error}"))?;
                 measurement.grown_bytes = database.growth();
-                outcome.runs.push(measurement);
+                measurements.push(measurement);
             }
         }
-        for outcome in of_point {
+        for (&contender, measurements) in point.contenders.iter().zip(&measurements) {
+            let figures = Figures::summarize(measurements, programs.is_on_server(contender));
             eprintln!(
-                "    {:32} {:>10.0}/s   p50 {:>8.1} µs   p99 {:>8.1} µs",
-                outcome.contender,
-                outcome.throughput(),
-                outcome.median(|run| run.p50_us),
-                outcome.median(|run| run.p99_us),
+                "    {contender:32} {:>10}/s   p50 {:>8.1} µs   p99 {:>8.1} µs",
+                figures.per_second, figures.p50_us, figures.p99_us,
             );
-            outcomes.push(outcome);
+            rows.push(Row { contender: contender.to_owned(), scenario: scenario.clone(), figures });
         }
     }
-    Ok(outcomes)
+    Ok(rows)
 }

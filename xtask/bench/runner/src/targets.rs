@@ -3,7 +3,7 @@
 use bench_protocol::{Durability, Operation, Scenario};
 
 use crate::plan::CENTRE;
-use crate::results::{Outcome, Results};
+use crate::results::{Figures, Results};
 
 /// A target.
 pub(crate) struct Target {
@@ -68,30 +68,21 @@ impl Target {
 }
 
 impl Figure {
+    /// The value, and what it was computed from.
     fn value(&self, results: &Results) -> Option<(f64, String)> {
-        let ratio = |[ours, theirs]: &[Cell; 2], figure: fn(&Outcome) -> f64, unit: &str| {
-            let (ours, theirs) = (figure(ours.find(results)?), figure(theirs.find(results)?));
+        let figures = |Cell(contender, scenario): &Cell| results.figures(contender, scenario);
+        let ratio = |[ours, theirs]: &[Cell; 2], figure: fn(&Figures) -> f64, unit: &str| {
+            let (ours, theirs) = (figure(figures(ours)?), figure(figures(theirs)?));
             Some((ours / theirs, format!(" ({ours:.0}{unit} : {theirs:.0}{unit})")))
         };
+        let alone = |value: f64| (value, String::new());
         match self {
-            Self::Throughput(cells) => ratio(cells, Outcome::throughput, "/s"),
-            Self::P99(cells) => ratio(cells, |outcome| outcome.median(|run| run.p99_us), " µs"),
-            Self::Memory(cell) => {
-                #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-                let kib = cell
-                    .find(results)?
-                    .median(|run| run.peak_kib.saturating_sub(run.idle_kib) as f64);
-                Some((kib / 1024.0, String::new()))
-            }
-            Self::Micro(name) => Some((results.micro.get(*name)? / 1e3, String::new())),
-            Self::Crates => Some((f64::from(results.crates?), String::new())),
+            Self::Throughput(cells) => ratio(cells, |it| f64::from(it.per_second), "/s"),
+            Self::P99(cells) => ratio(cells, |it| it.p99_us, " µs"),
+            Self::Memory(cell) => Some(alone(f64::from(figures(cell)?.memory_kib) / 1024.0)),
+            Self::Micro(name) => Some(alone(results.run.micro_ns.get(*name)? / 1e3)),
+            Self::Crates => Some(alone(f64::from(results.run.crates?))),
         }
-    }
-}
-
-impl Cell {
-    fn find<'a>(&self, results: &'a Results) -> Option<&'a Outcome> {
-        results.outcome(self.0, &self.1)
     }
 }
 
@@ -128,7 +119,7 @@ pub(crate) fn all() -> Vec<Target> {
         AtLeast(0.9),
         against(mapped, raw_mapped, find(1)),
     );
-    add("SQLite find, 1 thread, as it comes : Go", AtLeast(2.5), against(store, go, find(1)));
+    add("SQLite find, 1 thread, with defaults : Go", AtLeast(2.5), against(store, go, find(1)));
     add(
         "SQLite find, 1 thread, memory-mapped as the docs recommend : Go",
         AtLeast(2.5),
@@ -144,7 +135,7 @@ pub(crate) fn all() -> Vec<Target> {
         AtLeast(3.5),
         against(mapped, go, find(8)),
     );
-    add("SQLite find, 8 threads, as it comes : Go", AtLeast(1.2), against(store, go, find(8)));
+    add("SQLite find, 8 threads, with defaults : Go", AtLeast(1.2), against(store, go, find(8)));
     add(
         "SQLite durable commit, 1 thread : raw driver",
         AtLeast(0.95),
@@ -218,8 +209,11 @@ fn families(add: &mut impl FnMut(&str, Bound, Figure)) {
         Figure::Throughput([Cell(ours, scenario.clone()), Cell(theirs, scenario)])
     };
 
-    let mysql: [(&str, &dyn Fn(usize) -> Scenario); 3] =
-        [("find", &find), ("durable commit", &commit), ("commit, flushed every second", &normal)];
+    let mysql: [(&str, &dyn Fn(usize) -> Scenario); 3] = [
+        ("find", &find),
+        ("durable commit", &commit),
+        ("commit, flushed once per second", &normal),
+    ];
     for (name, scenario) in mysql {
         for threads in [1, 8] {
             for (who, contender, bound) in [
@@ -237,14 +231,14 @@ fn families(add: &mut impl FnMut(&str, Bound, Figure)) {
     }
     for threads in [1, 8] {
         add(
-            &format!("ql find, {} : raw engine", count(threads)),
+            &format!("redb find, {} : raw engine", count(threads)),
             AtLeast(0.9),
             against("store-ql", "raw-redb", find(threads)),
         );
     }
     for (threads, bound) in [(8, 2.5), (32, 5.0)] {
         add(
-            &format!("ql durable commit, {threads} threads : a transaction each"),
+            &format!("redb durable commit, {threads} threads : a transaction each"),
             AtLeast(bound),
             against("store-ql", "raw-redb", commit(threads)),
         );
