@@ -1,27 +1,77 @@
-//! What costs nothing but the processor's time: requests in the session manager, and expiries as Julian days.
+//! What the session manager takes for one request: prints the median of each measurement, in
+//! nanoseconds, as JSON. The sessions are in memory, so that the store takes next to nothing.
 
-mod request;
-
+use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use chrono::Utc;
-use criterion::{Criterion, criterion_group, criterion_main};
+use session_manager::SessionManager;
+use store_core::{CleanupOptions, MemoryOptions};
 
-// The store keeps it to itself.
-#[expect(clippy::pedantic, reason = "the store's own build lints it")]
-#[path = "../../../../store-sqlite/src/julian.rs"]
-mod julian;
+/// Short batches, of which an interruption by another program spoils few.
+const BATCH: Duration = Duration::from_millis(10);
+const BATCHES: usize = 201;
 
-fn days(criterion: &mut Criterion) {
-    let now = Utc::now();
-    criterion.bench_function("julian_day_of_expiry", |bencher| {
-        bencher.iter(|| julian::from_expiry(black_box(now)));
-    });
-    let day = julian::from_now(now);
-    criterion.bench_function("expiry_of_julian_day", |bencher| {
-        bencher.iter(|| julian::to_instant(black_box(day)));
-    });
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result {
+    let store = MemoryOptions::new().with_cleanup(CleanupOptions::disabled()).build()?;
+    let sessions = SessionManager::new(Arc::new(store));
+    let cookie = begin_session(&sessions)?;
+    let medians = BTreeMap::from([
+        ("request_that_reads", median_ns(|| read(&sessions, &cookie))?),
+        ("request_that_writes", median_ns(|| write(&sessions, &cookie))?),
+    ]);
+    println!("{}", serde_json::to_string(&medians)?);
+    Ok(())
 }
 
-criterion_group!(benches, request::requests, days);
-criterion_main!(benches);
+/// Stores a session of about 256 bytes and returns the Cookie header that names it.
+fn begin_session(sessions: &SessionManager) -> Result<String> {
+    let mut session = sessions.load([])?;
+    session.insert("user", 12_345)?;
+    session.insert("name", "A name as people have it")?;
+    session.insert("visits", 41)?;
+    session.insert("cart", ["a tin of sardines", "a loaf of bread", "two pounds of apples"])?;
+    session.insert("note", "x".repeat(80))?;
+    let headers = session.finish()?;
+    let (_, header) = headers.first().ok_or("a new session has a cookie")?;
+    Ok(header.split(';').next().unwrap_or_default().to_owned())
+}
+
+fn read(sessions: &SessionManager, cookie: &str) -> Result {
+    let session = sessions.load_from_headers([cookie.as_bytes()])?;
+    let user: Option<u32> = session.get("user")?;
+    assert_eq!(user, Some(12_345));
+    black_box(session.finish()?);
+    Ok(())
+}
+
+fn write(sessions: &SessionManager, cookie: &str) -> Result {
+    let mut session = sessions.load_from_headers([cookie.as_bytes()])?;
+    session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+    black_box(session.finish()?);
+    Ok(())
+}
+
+/// The median over many batches of what one call takes.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn median_ns(mut call: impl FnMut() -> Result) -> Result<f64> {
+    let mut times = Vec::new();
+    // The first batch warms up.
+    for _ in 0..=BATCHES {
+        let (start, mut calls) = (Instant::now(), 0_u64);
+        while start.elapsed() < BATCH {
+            // The clock is read once in a hundred calls, because it takes time itself.
+            for _ in 0..100 {
+                call()?;
+            }
+            calls += 100;
+        }
+        times.push(start.elapsed().as_nanos() as f64 / calls as f64);
+    }
+    let times = &mut times[1..];
+    times.sort_by(f64::total_cmp);
+    Ok((times[BATCHES / 2] * 10.0).round() / 10.0)
+}
