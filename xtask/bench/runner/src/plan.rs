@@ -1,5 +1,8 @@
 //! The points that are measured: a star around 100,000 sessions of 256 bytes.
 
+use bench_protocol::Operation::{
+    CommitNew, CommitUpdate, Delete, FindHit, FindMiss, ForEach, Login, Mix, Replace, Sweep, Touch,
+};
 use bench_protocol::{Durability, Operation, Scenario};
 
 use crate::programs::Programs;
@@ -38,7 +41,7 @@ pub(crate) struct Point {
 }
 
 pub(crate) const CENTRE: Scenario = Scenario {
-    operation: Operation::FindHit,
+    operation: FindHit,
     threads: 1,
     rows: 100_000,
     data_len: 256,
@@ -46,6 +49,24 @@ pub(crate) const CENTRE: Scenario = Scenario {
     half_expired: false,
     swept: false,
 };
+
+/// The most sessions of any point.
+pub(crate) const MILLION: u64 = 1_000_000;
+
+/// The operation at the centre, by so many threads.
+pub(crate) const fn at(operation: Operation, threads: usize) -> Scenario {
+    Scenario { operation, threads, ..CENTRE }
+}
+
+/// Commits that a power failure may undo.
+pub(crate) const fn normal(threads: usize) -> Scenario {
+    Scenario { durability: Durability::Normal, ..at(CommitUpdate, threads) }
+}
+
+/// The operation on a million sessions of which half have expired, perhaps while these are removed.
+pub(crate) const fn half_expired(operation: Operation, swept: bool) -> Scenario {
+    Scenario { rows: MILLION, half_expired: true, swept, ..at(operation, 2) }
+}
 
 const STORE: &str = "store-sqlite";
 const MAPPED: &str = "store-sqlite-mmap";
@@ -57,7 +78,7 @@ const GO: &str = "go-sqlite3store";
 const TOWER: &str = "tower-sessions-rusqlite-store";
 const TOWER_SQLX: &str = "tower-sessions-sqlx-store";
 
-const QL: [&str; 2] = ["store-ql", "raw-redb"];
+const REDB: [&str; 2] = ["store-ql", "raw-redb"];
 
 const MYSQL: [&str; 5] = [
     "store-mysql",
@@ -71,16 +92,16 @@ const MYSQL: [&str; 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Family {
     Sqlite,
-    Ql,
+    Redb,
     Mysql,
 }
 
 impl Family {
-    pub(crate) const ALL: [Self; 3] = [Self::Sqlite, Self::Ql, Self::Mysql];
+    pub(crate) const ALL: [Self; 3] = [Self::Sqlite, Self::Redb, Self::Mysql];
 
     pub(crate) fn of(contender: &str) -> Self {
-        if QL.contains(&contender) {
-            Self::Ql
+        if REDB.contains(&contender) {
+            Self::Redb
         } else if MYSQL.contains(&contender) {
             Self::Mysql
         } else {
@@ -92,7 +113,7 @@ impl Family {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite",
-            Self::Ql => "redb",
+            Self::Redb => "redb",
             Self::Mysql => "MySQL",
         }
     }
@@ -101,7 +122,7 @@ impl Family {
     pub(crate) fn normal(self) -> &'static str {
         match self {
             Self::Sqlite => "with synchronous=NORMAL",
-            Self::Ql => "with relaxed durability",
+            Self::Redb => "with relaxed durability",
             Self::Mysql => "with the log flushed once per second",
         }
     }
@@ -111,22 +132,16 @@ impl Family {
 pub(crate) fn points(extent: Extent, programs: &Programs, filter: &str) -> Vec<Point> {
     let mut plan = Plan { points: Vec::new(), millis: extent.millis() };
     plan.sqlite(extent);
-    plan.ql();
+    plan.redb();
     plan.mysql();
-    for point in &mut plan.points {
-        let scenario = point.scenario.clone();
-        point.contenders.retain(|contender| {
-            let name = name(&scenario, contender);
+    for Point { scenario, contenders, .. } in &mut plan.points {
+        contenders.retain(|contender| {
+            let name = format!("{contender} {}", title(scenario));
             programs.has(contender) && filter.split(',').all(|part| name.contains(part))
         });
     }
     plan.points.retain(|point| !point.contenders.is_empty());
     plan.points
-}
-
-/// What a filter is compared with.
-fn name(scenario: &Scenario, contender: &str) -> String {
-    format!("{contender} {}", title(scenario))
 }
 
 /// A scenario in words.
@@ -156,68 +171,38 @@ impl Plan {
     }
 
     fn sqlite(&mut self, extent: Extent) {
-        use Operation::{
-            CommitNew, CommitUpdate, Delete, FindHit, FindMiss, ForEach, Login, Mix, Replace,
-            Sweep, Touch,
-        };
+        let all = [STORE, RAW, MAPPED, RAW_MAPPED, UNLOCKED, GO, TOWER, TOWER_SQLX];
         for threads in [1, 2, 8, 32] {
-            self.add(
-                &[STORE, RAW, MAPPED, RAW_MAPPED, UNLOCKED, GO, TOWER, TOWER_SQLX],
-                Scenario { threads, ..CENTRE },
-            );
+            self.add(&all, at(FindHit, threads));
         }
         for threads in [1, 2, 8, 32] {
-            self.add(
-                &[STORE, RAW, GO, TOWER, TOWER_SQLX],
-                Scenario { operation: CommitUpdate, threads, ..CENTRE },
-            );
-            self.add(
-                &[STORE, RAW, GO],
-                Scenario {
-                    operation: CommitUpdate,
-                    threads,
-                    durability: Durability::Normal,
-                    ..CENTRE
-                },
-            );
+            self.add(&[STORE, RAW, GO, TOWER, TOWER_SQLX], at(CommitUpdate, threads));
+            self.add(&[STORE, RAW, GO], normal(threads));
         }
         for threads in [1, 8] {
-            self.add(&[STORE, RAW, GO], Scenario { operation: FindMiss, threads, ..CENTRE });
-            self.add(&[STORE, RAW, GO], Scenario { operation: CommitNew, threads, ..CENTRE });
-            self.add(&[STORE, RAW], Scenario { operation: Touch, threads, ..CENTRE });
-            self.add(&[STORE, RAW], Scenario { operation: Replace, threads, ..CENTRE });
-            self.add(&[STORE, RAW, GO], Scenario { operation: Delete, threads, ..CENTRE });
-            self.add(
-                &[STORE, RAW, RAW_IN_STEPS, GO],
-                Scenario { operation: Login, threads, ..CENTRE },
-            );
-            self.add(&[STORE, MAPPED, RAW, GO], Scenario { operation: Mix, threads, ..CENTRE });
+            self.add(&[STORE, RAW, GO], at(FindMiss, threads));
+            self.add(&[STORE, RAW, GO], at(CommitNew, threads));
+            self.add(&[STORE, RAW], at(Touch, threads));
+            self.add(&[STORE, RAW], at(Replace, threads));
+            self.add(&[STORE, RAW, GO], at(Delete, threads));
+            self.add(&[STORE, RAW, RAW_IN_STEPS, GO], at(Login, threads));
+            self.add(&[STORE, MAPPED, RAW, GO], at(Mix, threads));
         }
         for (data_len, rows) in [(4 << 10, 20_000), (64 << 10, 2_000)] {
             for operation in [FindHit, CommitUpdate] {
-                self.add(&[STORE, RAW, GO], Scenario { operation, data_len, rows, ..CENTRE });
+                self.add(&[STORE, RAW, GO], Scenario { data_len, rows, ..at(operation, 1) });
             }
         }
         for rows in [10_000, 1_000_000] {
             for threads in [1, 8] {
-                self.add(&[STORE, MAPPED, RAW, GO], Scenario { threads, rows, ..CENTRE });
+                self.add(&[STORE, MAPPED, RAW, GO], Scenario { rows, ..at(FindHit, threads) });
             }
         }
-        let million = Scenario { rows: 1_000_000, ..CENTRE };
-        self.add(&[STORE, RAW], Scenario { operation: ForEach, ..million.clone() });
-        self.add(&[STORE, RAW], Scenario { operation: Sweep, half_expired: true, ..CENTRE });
+        self.add(&[STORE, RAW], Scenario { rows: MILLION, ..at(ForEach, 1) });
+        self.add(&[STORE, RAW], Scenario { half_expired: true, ..at(Sweep, 1) });
         for operation in [FindHit, CommitUpdate] {
             for swept in [false, true] {
-                self.add(
-                    &[STORE],
-                    Scenario {
-                        operation,
-                        threads: 2,
-                        half_expired: true,
-                        swept,
-                        ..million.clone()
-                    },
-                );
+                self.add(&[STORE], half_expired(operation, swept));
                 if let Some(point) = self.points.last_mut() {
                     // One operation in a hundred has to be many.
                     point.millis *= 3;
@@ -227,46 +212,38 @@ impl Plan {
         if extent == Extent::Full {
             for operation in [FindHit, CommitUpdate] {
                 for threads in [2, 8, 32] {
-                    for (data_len, rows) in [(4 << 10, 100_000), (64 << 10, 10_000)] {
-                        self.add(
-                            &[STORE, MAPPED, RAW, GO],
-                            Scenario { operation, threads, data_len, rows, ..CENTRE },
-                        );
+                    for (data_len, rows) in
+                        [(4 << 10, 100_000), (64 << 10, 10_000), (CENTRE.data_len, MILLION)]
+                    {
+                        let scenario = Scenario { data_len, rows, ..at(operation, threads) };
+                        self.add(&[STORE, MAPPED, RAW, GO], scenario);
                     }
-                    self.add(
-                        &[STORE, MAPPED, RAW, GO],
-                        Scenario { operation, threads, ..million.clone() },
-                    );
                 }
             }
         }
     }
-    fn ql(&mut self) {
-        for threads in [1, 2, 8, 32] {
-            self.add(&QL, Scenario { threads, ..CENTRE });
-        }
-        for threads in [1, 2, 8, 32] {
-            let operation = Operation::CommitUpdate;
-            self.add(&QL, Scenario { operation, threads, ..CENTRE });
+
+    fn redb(&mut self) {
+        for operation in [FindHit, CommitUpdate] {
+            for threads in [1, 2, 8, 32] {
+                self.add(&REDB, at(operation, threads));
+            }
         }
         for threads in [1, 8] {
-            self.add(&QL[..1], Scenario { operation: Operation::Login, threads, ..CENTRE });
+            self.add(&REDB[..1], at(Login, threads));
         }
     }
 
     fn mysql(&mut self) {
-        for threads in [1, 8, 32] {
-            self.add(&MYSQL, Scenario { threads, ..CENTRE });
-        }
-        for durability in [Durability::Full, Durability::Normal] {
+        for scenario in
+            [|threads| at(FindHit, threads), |threads| at(CommitUpdate, threads), normal]
+        {
             for threads in [1, 8, 32] {
-                let operation = Operation::CommitUpdate;
-                self.add(&MYSQL, Scenario { operation, threads, durability, ..CENTRE });
+                self.add(&MYSQL, scenario(threads));
             }
         }
         for threads in [1, 8] {
-            let operation = Operation::Login;
-            self.add(&[MYSQL[0], MYSQL[2]], Scenario { operation, threads, ..CENTRE });
+            self.add(&[MYSQL[0], MYSQL[2]], at(Login, threads));
         }
     }
 }

@@ -1,13 +1,19 @@
-//! What is to be reached, each time against whom: evaluated from the results alone.
+//! The targets, each relative to a driver or a peer, and whether the results meet them.
 
-use bench_protocol::{Durability, Operation, Scenario};
+use bench_protocol::Operation::{CommitUpdate, FindHit, ForEach, Login};
+use bench_protocol::Scenario;
 
-use crate::plan::CENTRE;
+use crate::plan::{MILLION, at, half_expired, normal};
 use crate::results::{Figures, Results};
+
+const STORE: &str = "store-sqlite";
+const MAPPED: &str = "store-sqlite-mmap";
+const RAW: &str = "raw-sqlite";
+const GO: &str = "go-sqlite3store";
 
 /// A target.
 pub(crate) struct Target {
-    /// The row of the table.
+    /// What it is about, as in the table.
     pub(crate) what: String,
     bound: Bound,
     figure: Figure,
@@ -20,29 +26,43 @@ enum Bound {
 
 /// What is compared with the bound.
 enum Figure {
-    /// Throughput of the one, at its point, over that of the other.
+    /// The ratio of the throughputs of two contenders.
     Throughput([Cell; 2]),
-    /// The 99th percentile of the one over that of the other.
+    /// The ratio of the 99th percentiles of two contenders.
     P99([Cell; 2]),
-    /// The memory that it takes more than before, in MiB.
+    /// Memory above that of the open store, in MiB.
     Memory(Cell),
     /// A micro-benchmark, in microseconds.
     Micro(&'static str),
-    /// The crates an application depends on.
+    /// The crates that an application depends on.
     Crates,
 }
 
-/// A contender at a point.
+/// A contender at a point of the plan.
 struct Cell(&'static str, Scenario);
 
-/// How it went.
+/// Whether a target was met.
 pub(crate) struct Verdict {
     pub(crate) measured: String,
     pub(crate) is_met: bool,
 }
 
 impl Target {
-    /// The target as the table has it.
+    fn at_most(what: &str, bound: f64, figure: Figure) -> Self {
+        Self { what: what.to_owned(), bound: Bound::AtMost(bound), figure }
+    }
+
+    /// The throughput of one contender, relative to another's at the same point.
+    fn ratio(what: &str, bound: f64, [ours, theirs]: [&'static str; 2], point: Scenario) -> Self {
+        Self::speed(what, bound, [Cell(ours, point.clone()), Cell(theirs, point)])
+    }
+
+    fn speed(what: &str, bound: f64, cells: [Cell; 2]) -> Self {
+        let figure = Figure::Throughput(cells);
+        Self { what: what.to_owned(), bound: Bound::AtLeast(bound), figure }
+    }
+
+    /// The bound, as in the table.
     pub(crate) fn bound(&self) -> String {
         let unit = match self.figure {
             Figure::Throughput(_) | Figure::P99(_) => " ×",
@@ -56,7 +76,7 @@ impl Target {
         }
     }
 
-    /// `None` where it wasn't measured.
+    /// `None` if it wasn't measured.
     pub(crate) fn verdict(&self, results: &Results) -> Option<Verdict> {
         let (value, detail) = self.figure.value(results)?;
         let is_met = match self.bound {
@@ -87,160 +107,146 @@ impl Figure {
 }
 
 /// All targets, in the order of the table.
-#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub(crate) fn all() -> Vec<Target> {
-    use Bound::{AtLeast, AtMost};
-    let find = |threads| Scenario { threads, ..CENTRE };
-    let commit = |threads| Scenario { operation: Operation::CommitUpdate, ..find(threads) };
-    let normal = |threads| Scenario { durability: Durability::Normal, ..commit(threads) };
-    let million = || Scenario { rows: 1_000_000, ..CENTRE };
-    let swept = |operation, swept| Scenario {
-        operation,
-        threads: 2,
-        half_expired: true,
-        swept,
-        ..million()
-    };
-    let walk = || Scenario { operation: Operation::ForEach, ..million() };
-    let (store, mapped, raw) = ("store-sqlite", "store-sqlite-mmap", "raw-sqlite");
-    let (raw_mapped, go) = ("raw-sqlite-mmap", "go-sqlite3store");
-    let tower = "tower-sessions-rusqlite-store";
-
-    let mut targets = Vec::new();
-    let mut add =
-        |what: &str, bound, figure| targets.push(Target { what: what.to_owned(), bound, figure });
-    let against = |ours, theirs, scenario: Scenario| {
-        Figure::Throughput([Cell(ours, scenario.clone()), Cell(theirs, scenario)])
-    };
-
-    add("SQLite find, 1 thread : raw driver", AtLeast(0.9), against(store, raw, find(1)));
-    add(
-        "SQLite find, 1 thread, memory-mapped : raw driver, memory-mapped",
-        AtLeast(0.9),
-        against(mapped, raw_mapped, find(1)),
-    );
-    add("SQLite find, 1 thread, with defaults : Go", AtLeast(2.5), against(store, go, find(1)));
-    add(
-        "SQLite find, 1 thread, memory-mapped as the docs recommend : Go",
-        AtLeast(2.5),
-        against(mapped, go, find(1)),
-    );
-    add(
-        "SQLite find, 1 thread : tower-sessions-rusqlite-store",
-        AtLeast(10.0),
-        against(store, tower, find(1)),
-    );
-    add(
-        "SQLite find, 8 threads, memory-mapped as the docs recommend : Go",
-        AtLeast(3.5),
-        against(mapped, go, find(8)),
-    );
-    add("SQLite find, 8 threads, with defaults : Go", AtLeast(1.2), against(store, go, find(8)));
-    add(
-        "SQLite durable commit, 1 thread : raw driver",
-        AtLeast(0.95),
-        against(store, raw, commit(1)),
-    );
-    add("SQLite durable commit, 8 threads : Go", AtLeast(4.0), against(store, go, commit(8)));
-    add("SQLite durable commit, 32 threads : Go", AtLeast(5.0), against(store, go, commit(32)));
-    add("SQLite commit at NORMAL, 8 threads : Go", AtLeast(1.7), against(store, go, normal(8)));
-    for threads in [1, 2, 8, 32] {
-        add(
-            &format!("SQLite commit at NORMAL, {} : a transaction each", count(threads)),
-            AtLeast(1.0),
-            against(store, raw, normal(threads)),
-        );
-    }
-    add(
-        "SQLite durable login, 1 thread : token, user and data in a transaction each",
-        AtLeast(2.0),
-        against(store, "raw-sqlite-in-steps", Scenario { operation: Operation::Login, ..CENTRE }),
-    );
-    for (name, operation) in [("find", Operation::FindHit), ("commit", Operation::CommitUpdate)] {
-        add(
-            &format!("p99 of {name} while 500,000 of 1 million rows are swept : without"),
-            AtMost(3.0),
-            Figure::P99([
-                Cell(store, swept(operation, true)),
-                Cell(store, swept(operation, false)),
-            ]),
-        );
-    }
-    add(
-        "for_each over 1 million sessions, above idle",
-        AtMost(16.0),
-        Figure::Memory(Cell(store, walk())),
-    );
-    add("for_each over 1 million sessions : raw scan", AtLeast(0.7), against(store, raw, walk()));
-    add(
-        "find at 1 million rows : at 10 thousand",
-        AtLeast(0.6),
-        Figure::Throughput([
-            Cell(store, million()),
-            Cell(store, Scenario { rows: 10_000, ..CENTRE }),
-        ]),
-    );
-    add("session-manager, a request that reads", AtMost(3.0), Figure::Micro("request_that_reads"));
-    add(
-        "session-manager, a request that writes",
-        AtMost(8.0),
-        Figure::Micro("request_that_writes"),
-    );
-    families(&mut add);
-    add(
+    let mut targets = sqlite();
+    targets.extend(mysql());
+    targets.extend(redb());
+    targets.push(Target::at_most(
         "dependencies of an application on store-sqlite and session-manager, rouille's own aside",
-        AtMost(60.0),
+        60.0,
         Figure::Crates,
-    );
+    ));
     targets
 }
 
-fn count(threads: usize) -> String {
-    if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
-}
-
-/// The targets of the stores that aren't on SQLite.
-fn families(add: &mut impl FnMut(&str, Bound, Figure)) {
-    use Bound::AtLeast;
-    let find = |threads| Scenario { threads, ..CENTRE };
-    let commit = |threads| Scenario { operation: Operation::CommitUpdate, ..find(threads) };
-    let normal = |threads| Scenario { durability: Durability::Normal, ..commit(threads) };
-    let against = |ours, theirs, scenario: Scenario| {
-        Figure::Throughput([Cell(ours, scenario.clone()), Cell(theirs, scenario)])
+fn sqlite() -> Vec<Target> {
+    let ratio = Target::ratio;
+    let (find, commit) = (|threads| at(FindHit, threads), |threads| at(CommitUpdate, threads));
+    let million = |operation| Scenario { rows: MILLION, ..at(operation, 1) };
+    let few = Scenario { rows: 10_000, ..find(1) };
+    let swept = |operation| {
+        Figure::P99([true, false].map(|swept| Cell(STORE, half_expired(operation, swept))))
     };
 
-    let mysql: [(&str, &dyn Fn(usize) -> Scenario); 3] = [
-        ("find", &find),
-        ("durable commit", &commit),
-        ("commit, flushed once per second", &normal),
+    let mut targets = vec![
+        ratio("SQLite find, 1 thread : raw driver", 0.9, [STORE, RAW], find(1)),
+        ratio(
+            "SQLite find, 1 thread, memory-mapped : raw driver, memory-mapped",
+            0.9,
+            [MAPPED, "raw-sqlite-mmap"],
+            find(1),
+        ),
+        ratio("SQLite find, 1 thread, with defaults : Go", 2.5, [STORE, GO], find(1)),
+        ratio(
+            "SQLite find, 1 thread, memory-mapped as the docs recommend : Go",
+            2.5,
+            [MAPPED, GO],
+            find(1),
+        ),
+        ratio(
+            "SQLite find, 1 thread : tower-sessions-rusqlite-store",
+            10.0,
+            [STORE, "tower-sessions-rusqlite-store"],
+            find(1),
+        ),
+        ratio(
+            "SQLite find, 8 threads, memory-mapped as the docs recommend : Go",
+            3.5,
+            [MAPPED, GO],
+            find(8),
+        ),
+        ratio("SQLite find, 8 threads, with defaults : Go", 1.2, [STORE, GO], find(8)),
+        ratio("SQLite durable commit, 1 thread : raw driver", 0.95, [STORE, RAW], commit(1)),
+        ratio("SQLite durable commit, 8 threads : Go", 4.0, [STORE, GO], commit(8)),
+        ratio("SQLite durable commit, 32 threads : Go", 5.0, [STORE, GO], commit(32)),
+        ratio("SQLite commit at NORMAL, 8 threads : Go", 1.7, [STORE, GO], normal(8)),
     ];
-    for (name, scenario) in mysql {
+    targets.extend([1, 2, 8, 32].map(|threads| {
+        let what = format!("SQLite commit at NORMAL, {} : a transaction each", count(threads));
+        ratio(&what, 1.0, [STORE, RAW], normal(threads))
+    }));
+    targets.extend([
+        ratio(
+            "SQLite durable login, 1 thread : token, user and data in a transaction each",
+            2.0,
+            [STORE, "raw-sqlite-in-steps"],
+            at(Login, 1),
+        ),
+        Target::at_most(
+            "p99 of find while 500,000 of 1 million rows are swept : without",
+            3.0,
+            swept(FindHit),
+        ),
+        Target::at_most(
+            "p99 of commit while 500,000 of 1 million rows are swept : without",
+            3.0,
+            swept(CommitUpdate),
+        ),
+        Target::at_most(
+            "for_each over 1 million sessions, above idle",
+            16.0,
+            Figure::Memory(Cell(STORE, million(ForEach))),
+        ),
+        ratio("for_each over 1 million sessions : raw scan", 0.7, [STORE, RAW], million(ForEach)),
+        Target::speed(
+            "find at 1 million rows : at 10 thousand",
+            0.6,
+            [Cell(STORE, million(FindHit)), Cell(STORE, few)],
+        ),
+        Target::at_most(
+            "session-manager, a request that reads",
+            3.0,
+            Figure::Micro("request_that_reads"),
+        ),
+        Target::at_most(
+            "session-manager, a request that writes",
+            8.0,
+            Figure::Micro("request_that_writes"),
+        ),
+    ]);
+    targets
+}
+
+fn mysql() -> Vec<Target> {
+    let mut targets = Vec::new();
+    let points: [(&str, fn(usize) -> Scenario); 3] = [
+        ("find", |threads| at(FindHit, threads)),
+        ("durable commit", |threads| at(CommitUpdate, threads)),
+        ("commit, flushed once per second", normal),
+    ];
+    for (name, point) in points {
         for threads in [1, 8] {
             for (who, contender, bound) in [
                 ("raw driver", "raw-mysql", 0.95),
                 ("Go", "go-mysqlstore", 2.0),
                 ("Go, interpolating", "go-mysqlstore-interpolated", 1.3),
             ] {
-                add(
-                    &format!("MySQL {name}, {} : {who}", count(threads)),
-                    AtLeast(bound),
-                    against("store-mysql", contender, scenario(threads)),
-                );
+                let what = format!("MySQL {name}, {} : {who}", count(threads));
+                targets.push(Target::ratio(
+                    &what,
+                    bound,
+                    ["store-mysql", contender],
+                    point(threads),
+                ));
             }
         }
     }
-    for threads in [1, 8] {
-        add(
-            &format!("redb find, {} : raw engine", count(threads)),
-            AtLeast(0.9),
-            against("store-ql", "raw-redb", find(threads)),
-        );
-    }
-    for (threads, bound) in [(8, 2.5), (32, 5.0)] {
-        add(
-            &format!("redb durable commit, {threads} threads : a transaction each"),
-            AtLeast(bound),
-            against("store-ql", "raw-redb", commit(threads)),
-        );
-    }
+    targets
+}
+
+fn redb() -> impl Iterator<Item = Target> {
+    let both = ["store-ql", "raw-redb"];
+    let finds = [1, 8].map(|threads| {
+        let what = format!("redb find, {} : raw engine", count(threads));
+        Target::ratio(&what, 0.9, both, at(FindHit, threads))
+    });
+    let commits = [(8, 2.5), (32, 5.0)].map(|(threads, bound)| {
+        let what = format!("redb durable commit, {} : a transaction each", count(threads));
+        Target::ratio(&what, bound, both, at(CommitUpdate, threads))
+    });
+    finds.into_iter().chain(commits)
+}
+
+fn count(threads: usize) -> String {
+    if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
 }
