@@ -40,7 +40,7 @@ pub(crate) struct Point {
     pub(crate) millis: u64,
 }
 
-pub(crate) const CENTRE: Scenario = Scenario {
+const CENTRE: Scenario = Scenario {
     operation: FindHit,
     threads: 1,
     rows: 100_000,
