@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: our stores beside the drivers under them and beside their peers.
+//! `cargo xtask bench`: our stores next to the drivers under them and to their peers.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -24,115 +25,99 @@ const SERVER: [&str; 4] = [
 /// What `docs/sqlite.md` has applications build SQLite with that don't want its locks.
 const SQLITE_FLAGS: &str = "-USQLITE_ENABLE_MEMORY_MANAGEMENT -DSQLITE_DEFAULT_MEMSTATUS=0";
 
-/// Builds the programs of `xtask/bench` and has them measure.
+/// Builds the programs of `xtask/bench` and has them measure, or only redraws the report.
 pub(crate) fn run(shell: &Shell, root: &Path, flags: Bench) -> Result {
     let target = target_directory(root)?.join("bench");
-    // Only a whole run replaces the one that is published.
+    // Only a whole run replaces the results that are published.
     let is_whole = !flags.quick && flags.only.is_none();
     let out = match flags.out {
         Some(out) => env::current_dir()?.join(out),
-        None if is_whole => root.join("docs/benchmarks"),
+        None if is_whole || flags.redraw => root.join("docs/benchmarks"),
         None => target.join("report"),
     };
-    let runner = target.join(format!("release/bench-runner{}", env::consts::EXE_SUFFIX));
-    let micro = target.join("criterion");
-    let mut arguments: Vec<String> = Vec::new();
-    let mut option = |name: &str, value: String| arguments.extend([format!("--{name}"), value]);
+    if flags.redraw {
+        let workspace = WORKSPACES[0];
+        cmd!(
+            shell,
+            "cargo run --release --locked --quiet --manifest-path {workspace}/Cargo.toml
+                --package bench-runner --target-dir {target} -- redraw --out {out}"
+        )
+        .quiet()
+        .run()?;
+        return Ok(());
+    }
+
     let scratch = match flags.scratch {
         Some(scratch) => env::current_dir()?.join(scratch),
         None => target.clone(),
     };
-    option("scratch", scratch.display().to_string());
-    option("out", out.display().to_string());
-    option("crates", crates::of_an_application(shell)?.len().to_string());
     let mut absent = Vec::new();
-    for program in programs(shell, &target, &mut absent)? {
-        option("program", program.display().to_string());
-    }
+    let programs = programs(shell, &target, &mut absent)?;
     // It ends with this function, and the programs find it by this variable.
     let server = server(&scratch);
     let _url = match &server {
-        Ok(server) => {
-            let settings = SERVER.join(" ");
-            let version = server.execute("SELECT VERSION()")?;
-            option(
-                "server",
-                format!(
-                    "MariaDB {}, private, with `{settings}`, its data on the disk of the other databases. Durable commits \
-                 are at `innodb_flush_log_at_trx_commit=1`, which is the default; commits at NORMAL are at 2, which \
-                 survives a crash of the server and leaves more of the time to drivers and stores.",
-                    version.trim()
-                ),
-            );
-            Some(shell.push_env("DATABASE_URL", server.url()))
-        }
+        Ok(server) => Some(shell.push_env("DATABASE_URL", server.url())),
         Err(error) => {
             // The reason has paths of this machine in it.
             say(&format!("!!! {error}"));
-            absent.push("No MariaDB server could be had, so MySQL takes no part.".to_owned());
+            absent.push("No MariaDB server was available, so MySQL takes no part.".to_owned());
             None
         }
     };
-    for reason in absent {
-        say(&format!("!!! {reason}"));
-        option("absent", reason);
-    }
-    if let Some(filter) = flags.only {
-        option("only", filter);
-    }
-    if let Some(rounds) = flags.rounds {
-        option("rounds", rounds.to_string());
+
+    let crates = crates::of_an_application(shell)?.len().to_string();
+    let mut measure = cmd!(shell, "{target}/release/bench-runner measure --crates {crates}")
+        .args([OsStr::new("--scratch"), scratch.as_os_str(), OsStr::new("--out"), out.as_os_str()]);
+    for program in programs {
+        measure = measure.arg("--program").arg(program);
     }
     if is_whole {
-        say("--- micro-benchmarks");
-        let program = target.join(format!("release/bench-micro{}", env::consts::EXE_SUFFIX));
-        let _home = shell.push_env("CRITERION_HOME", &micro);
-        cmd!(shell, "{program} --bench --noplot --quiet --warm-up-time 1 --measurement-time 3")
-            .quiet()
-            .run()?;
+        measure = measure.arg("--micro").arg(target.join("release/bench-micro"));
     }
-    if micro.exists() {
-        option("micro", micro.display().to_string());
+    if let Ok(server) = &server {
+        measure = measure.args(["--server".to_owned(), describe(server)?]);
     }
-    for (name, is_set) in [("quick", flags.quick), ("full", flags.full)] {
-        if is_set {
-            arguments.push(format!("--{name}"));
-        }
+    for reason in absent {
+        say(&format!("!!! {reason}"));
+        measure = measure.args(["--absent", &reason]);
     }
-    cmd!(shell, "{runner} {arguments...}").quiet().run()?;
+    if let Some(filter) = flags.only {
+        measure = measure.args(["--only", &filter]);
+    }
+    if let Some(rounds) = flags.rounds {
+        measure = measure.args(["--rounds", &rounds.to_string()]);
+    }
+    measure = measure.args(flags.quick.then_some("--quick")).args(flags.full.then_some("--full"));
+    measure.quiet().run()?;
     Ok(())
 }
 
-/// Builds the programs with contenders.
+/// Builds all programs, and returns those with contenders.
 fn programs(shell: &Shell, target: &Path, absent: &mut Vec<String>) -> Result<Vec<PathBuf>> {
-    let program = |name: &str| target.join(format!("{name}{}", env::consts::EXE_SUFFIX));
-    let [ours, sqlx] = WORKSPACES.map(|workspace| format!("{workspace}/Cargo.toml"));
-    let sqlx_target = target.join("sqlx");
     say("--- building the contenders: the first time, this takes some minutes");
-    cmd!(shell, "cargo build --release --locked --manifest-path {ours} --target-dir {target}")
-        .env_remove("LIBSQLITE3_FLAGS")
+    let build = |workspace: &str, target: &Path| {
+        let manifest = format!("{workspace}/Cargo.toml");
+        cmd!(
+            shell,
+            "cargo build --release --locked --manifest-path {manifest} --target-dir {target}"
+        )
         .quiet()
+    };
+    let [ours, sqlx] = WORKSPACES;
+    let (sqlx_target, unlocked_target) = (target.join("sqlx"), target.join("unlocked"));
+    build(ours, target).env_remove("LIBSQLITE3_FLAGS").run()?;
+    build(sqlx, &sqlx_target).run()?;
+    build(ours, &unlocked_target)
+        .args(["--package", "bench-contenders"])
+        .env("LIBSQLITE3_FLAGS", SQLITE_FLAGS)
         .run()?;
-    cmd!(shell, "cargo build --release --locked --manifest-path {sqlx} --target-dir {sqlx_target}")
-        .quiet()
-        .run()?;
-    let unlocked_target = target.join("unlocked");
-    cmd!(
-        shell,
-        "cargo build --release --locked --manifest-path {ours} --package bench-contenders
-            --target-dir {unlocked_target}"
-    )
-    .env("LIBSQLITE3_FLAGS", SQLITE_FLAGS)
-    .quiet()
-    .run()?;
     let mut programs = vec![
-        program("release/bench-contenders"),
-        program("unlocked/release/bench-contenders"),
-        program("sqlx/release/bench-sqlx"),
+        target.join("release/bench-contenders"),
+        unlocked_target.join("release/bench-contenders"),
+        sqlx_target.join("release/bench-sqlx"),
     ];
     if interop::has_go(shell) {
-        let go = program("bench-go");
-        fs::create_dir_all(target)?;
+        let go = target.join("bench-go");
         let _directory = shell.push_dir("xtask/bench/go");
         let _cgo = shell.push_env("CGO_ENABLED", "1");
         cmd!(shell, "go build -buildvcs=false -o {go} .").quiet().run()?;
@@ -141,6 +126,18 @@ fn programs(shell: &Shell, target: &Path, absent: &mut Vec<String>) -> Result<Ve
         absent.push("There is no Go toolchain, so the Go stores take no part.".to_owned());
     }
     Ok(programs)
+}
+
+/// What the report says of the server.
+fn describe(server: &PrivateServer) -> Result<String> {
+    let version = server.execute("SELECT VERSION()")?;
+    Ok(format!(
+        "MariaDB {}, private, with `{}`, its data on the disk of the other databases. Durable commits are at \
+         `innodb_flush_log_at_trx_commit=1`, which is the default; other commits are at 2, which survives a crash of the \
+         server and leaves more of the time to drivers and stores.",
+        version.trim(),
+        SERVER.join(" "),
+    ))
 }
 
 /// A server for this run, whose data are where the other databases are made.

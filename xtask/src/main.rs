@@ -55,12 +55,14 @@ mod flags {
             }
             /// Runs the tests that need a cluster on one of MariaDB, which it gets where it is missing.
             cmd test-galera {}
-            /// Measures the stores beside the drivers under them and beside their peers, some minutes long.
+            /// Measures the stores, the drivers under them and their peers, for some minutes.
             cmd bench {
                 /// One short round, to see that everything works; the report goes to target/bench/report.
                 optional --quick
                 /// More points and rounds: three quarters of an hour.
                 optional --full
+                /// Writes report and charts again from the results that are there, without measuring.
+                optional --redraw
                 /// Only points with all of these parts in their names, separated by commas, as
                 /// `store-sqlite,find_hit threads=8`; the report goes to target/bench/report.
                 optional --only filter: String
