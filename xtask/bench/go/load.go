@@ -150,7 +150,7 @@ func (l *load) run(s store, o order, thread uint64) {
 		case "delete":
 			l.err = s.Delete(token)
 		case "login":
-			// What RenewToken and the end of the request do; the Go stores know nothing of users.
+			// What RenewToken and the end of the request do; the Go stores keep no users.
 			if l.err = s.Delete(token); l.err == nil {
 				l.err = s.Commit(newToken, data, time.Now().Add(24*time.Hour))
 			}
@@ -159,7 +159,7 @@ func (l *load) run(s store, o order, thread uint64) {
 		}
 		ended := time.Now()
 		if l.err == nil && !isRight {
-			l.err = fmt.Errorf("%s gave a wrong result", operation)
+			l.err = fmt.Errorf("%s returned a wrong result", operation)
 		}
 		if l.err != nil {
 			return
@@ -174,7 +174,7 @@ func (l *load) run(s store, o order, thread uint64) {
 	}
 }
 
-// process gives resident memory, its peak, and what was written to disk.
+// process returns resident memory, its peak, and the bytes written to disk.
 func process() (resident, peak, written uint64) {
 	field := func(path, name string) uint64 {
 		text, _ := os.ReadFile(path)

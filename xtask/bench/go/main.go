@@ -1,5 +1,5 @@
-// The Go stores, measured by the protocol of the other contenders: list, fill
-// or measure, and an order in JSON.
+// The Go stores as contenders, with the arguments of the other programs: list or
+// measure, and an order in JSON.
 package main
 
 import (

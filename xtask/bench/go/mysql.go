@@ -12,7 +12,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 )
 
-// mysqlContenders are none where there is no server.
+// mysqlContenders returns none if there is no server.
 func mysqlContenders() []entry {
 	server, err := url.Parse(os.Getenv("DATABASE_URL"))
 	if err != nil || server.Host == "" {
@@ -22,8 +22,8 @@ func mysqlContenders() []entry {
 		return entry{
 			Name:   name,
 			Format: "store-mysql",
-			// Another program fills it, with the table of ours, which this store can use: so that stores are
-			// compared and not tables.
+			// Another program fills it, with the table of store-mysql, which this store can use, so that
+			// stores are compared and not tables.
 			IsOnServer: true,
 			Version:    moduleVersion("github.com/alexedwards/scs/mysqlstore"),
 			Engine:     serverVersion(server),
@@ -54,7 +54,7 @@ func connect(server *url.URL, database, parameters string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without a limit, which is the default, it closes and opens connections all the time.
+	// Without a limit, which is the default, it opens and closes connections constantly.
 	db.SetMaxOpenConns(10)
 	db.SetMaxIdleConns(10)
 	return db, nil
@@ -67,7 +67,7 @@ func serverVersion(server *url.URL) string {
 	}
 	defer db.Close()
 	var version string
-	// Where it can't be asked, the measurement fails and says why.
+	// If this fails, the measurement fails as well and says why.
 	_ = db.QueryRow("SELECT VERSION()").Scan(&version)
 	return version
 }

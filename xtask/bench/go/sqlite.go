@@ -24,7 +24,7 @@ func sqliteContenders() []entry {
 			if err != nil {
 				return nil, err
 			}
-			// Without a limit, which is the default, it closes and opens connections all the time.
+			// Without a limit, which is the default, it opens and closes connections constantly.
 			db.SetMaxOpenConns(8)
 			db.SetMaxIdleConns(8)
 			return sqlite3store.NewWithCleanupInterval(db, 0), nil

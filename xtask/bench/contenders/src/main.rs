@@ -1,6 +1,6 @@
-//! Our stores, the drivers and the engine under them, and the peer that shares their SQLite.
+//! Our stores, the drivers and engines under them, and the peer that shares their SQLite.
 //!
-//! A contender is a small file: how it is opened, and a [`Row`] in the list below.
+//! A contender is a small file with a [`Row`] that the list below has.
 
 mod mysql;
 
@@ -32,14 +32,14 @@ struct Row {
     engine: fn() -> String,
     settings: &'static str,
     fill: fn(&Order) -> Result,
-    /// Takes part only where there is a server.
+    /// Takes part only if there is a server.
     is_on_server: bool,
     measure: fn(&Order) -> Result<Measurement>,
 }
 
 fn main() -> ExitCode {
     let rows = || {
-        // `cargo xtask bench` builds this program a second time for the sake of one contender.
+        // `cargo xtask bench` builds this program a second time for one contender.
         if option_env!("LIBSQLITE3_FLAGS").is_some() {
             return sqlite::UNLOCKED.to_vec();
         }

@@ -1,4 +1,4 @@
-//! Every store of ours is measured through the trait.
+//! Our stores, which are measured through the trait `Store`.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use store_core::{Change, Rotation, Store};
 /// A store as a contender.
 pub(crate) struct Ours(pub(crate) Box<dyn Store>);
 
-/// The expiry of what is written.
+/// The expiry that all contenders write.
 pub(crate) fn expiry() -> DateTime<Utc> {
     Utc::now() + TimeDelta::days(1)
 }

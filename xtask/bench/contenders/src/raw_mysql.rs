@@ -20,7 +20,7 @@ pub(crate) const ROWS: &[Row] = &[Row {
     format: "raw-mysql",
     version: "mysql 28",
     engine,
-    settings: "a connection and prepared statements a thread; the hardened table",
+    settings: "a connection and prepared statements per thread; the hardened table",
     fill,
     is_on_server: true,
     measure: |order| {
@@ -38,18 +38,18 @@ const COMMIT: &str = "INSERT INTO sessions (token, data, expiry) VALUES (?, ?, ?
 const DELETE: &str =
     "DELETE FROM sessions WHERE token = ? AND CAST(CONVERT(token USING utf8mb4) AS BINARY) = ?";
 
-/// How many rows a statement of the filling has; it may have 65,535 parameters.
+/// Rows per statement of `fill`, which may have 65,535 parameters.
 const BATCH: u64 = 500;
 
-/// The server's name and version, as it gives them.
+/// The server's version, as it states it.
 pub(crate) fn engine() -> String {
     let version =
         || -> Result<Option<String>> { Ok(connect("")?.query_first("SELECT VERSION()")?) };
     version().ok().flatten().unwrap_or_default()
 }
 
-/// What the server does for a commit. It is a setting of the server, not of a connection; contenders
-/// are measured one after the other.
+/// Sets how durable commits are. This is a setting of the whole server, so that contenders can only be
+/// measured one after the other.
 pub(crate) fn set_durability(order: &Order) -> Result {
     let value = match order.scenario.durability {
         Durability::Full => 1,
@@ -58,7 +58,7 @@ pub(crate) fn set_durability(order: &Order) -> Result {
     Ok(connect("")?.query_drop(format!("SET GLOBAL innodb_flush_log_at_trx_commit = {value}"))?)
 }
 
-/// Makes a database with the table of the store and the rows of the scenario.
+/// Creates a database with the store's tables and the rows of the scenario.
 pub(crate) fn fill(order: &Order) -> Result {
     let name = database(order)?;
     let mut connection = connect("")?;
@@ -82,13 +82,13 @@ pub(crate) fn fill(order: &Order) -> Result {
         connection.exec_drop(format!("INSERT INTO sessions VALUES {places}"), params)?;
     }
     connection.query_drop("COMMIT")?;
-    // Has the server write all of it now: it would do so for seconds, while commits are measured.
+    // Makes the server write all of it now, instead of during the measurement.
     connection.query_drop("FLUSH TABLES sessions FOR EXPORT")?;
     connection.query_drop("UNLOCK TABLES")?;
     Ok(())
 }
 
-/// A connection with what the store sets on each of its own.
+/// A connection with the session variables that the store sets.
 fn connect(database: &str) -> Result<Conn> {
     let timeout = Some(Duration::from_secs(8));
     let options = OptsBuilder::from_opts(Opts::from_url(&url().ok_or("there is no server")?)?)
@@ -106,7 +106,7 @@ fn connect(database: &str) -> Result<Conn> {
     Ok(Conn::new(options)?)
 }
 
-/// An instant of our times.
+/// An instant as the driver sends it.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "parts of a date")]
 fn date(instant: DateTime<Utc>) -> Value {
     Value::Date(
@@ -143,7 +143,7 @@ struct Dedicated {
 impl Handle for Dedicated {
     fn find(&mut self, token: &str) -> Result<Option<usize>> {
         let row: Option<SqlRow> = self.connection.exec_first(&self.find, (token,))?;
-        // The caller of a store gets bytes of its own.
+        // A store returns bytes that the caller owns.
         let data = row.and_then(|mut row| row.take::<Vec<u8>, _>(1));
         Ok(data.map(|data| data.len()))
     }

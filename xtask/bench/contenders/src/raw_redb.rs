@@ -1,4 +1,4 @@
-//! The limit: redb with the tables of the store, a snapshot a find, a durable transaction a commit.
+//! The limit: redb with the tables of the store, a snapshot per find, a durable transaction per commit.
 
 use std::fs::File;
 
@@ -17,7 +17,7 @@ pub(crate) const ROWS: &[Row] = &[Row {
     format: "redb",
     version: "redb 4.4",
     engine,
-    settings: "the tables and the cache of store-ql, a snapshot a find, a durable transaction a commit",
+    settings: "the tables and the cache of store-ql, a snapshot per find, a durable transaction per commit",
     fill,
     is_on_server: false,
     measure: run,
@@ -34,7 +34,7 @@ pub(crate) fn engine() -> String {
     "redb 4.4".to_owned()
 }
 
-/// An instant as the store writes it: bytes that compare as instants do.
+/// An instant as the store writes it: bytes in the order of instants.
 fn instant(utc: DateTime<Utc>) -> [u8; INSTANT_LEN] {
     let mut bytes = [0; INSTANT_LEN];
     let seconds = utc.timestamp().cast_unsigned() ^ (1 << 63);
@@ -43,9 +43,9 @@ fn instant(utc: DateTime<Utc>) -> [u8; INSTANT_LEN] {
     bytes
 }
 
-/// Makes a database with the rows of the scenario, on disk when this returns.
+/// Creates a database with the rows of the scenario, and returns when it is on disk.
 pub(crate) fn fill(order: &Order) -> Result {
-    // The store makes its tables.
+    // The store creates its tables.
     drop(QlOptions::new().with_cleanup(CleanupOptions::disabled()).open(&order.path)?);
     let database = Builder::new().set_cache_size(1 << 30).open(&order.path)?;
     let transaction = database.begin_write()?;
@@ -95,7 +95,7 @@ impl Contender for Raw {
     }
 }
 
-/// All threads share the database, which can be opened only once.
+/// All threads share the database, which can be open only once.
 struct Shared<'a>(&'a Database);
 
 impl Handle for Shared<'_> {
@@ -107,7 +107,7 @@ impl Handle for Shared<'_> {
             .value()
             .split_at_checked(INSTANT_LEN)
             .ok_or("a row is shorter than its expiry")?;
-        // The caller of a store gets bytes of its own.
+        // A store returns bytes that the caller owns.
         Ok((expiry > &now[..]).then(|| data.to_vec().len()))
     }
 

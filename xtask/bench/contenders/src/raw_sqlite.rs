@@ -16,39 +16,30 @@ use rusqlite::{
 use crate::Row;
 use crate::ours::expiry;
 
+const RAW: Row = Row {
+    name: "raw-sqlite",
+    format: "classic-sqlite",
+    version: "rusqlite 0.40",
+    engine,
+    settings: "a connection and prepared statements per thread, a transaction per commit, WAL",
+    fill,
+    is_on_server: false,
+    measure: |order| run(order, 0, false),
+};
+
 pub(crate) const ROWS: &[Row] = &[
-    Row {
-        name: "raw-sqlite",
-        format: "classic-sqlite",
-        version: "rusqlite 0.40",
-        engine,
-        settings: "a connection and a prepared statement a thread, a transaction a commit, WAL",
-        fill,
-        is_on_server: false,
-        measure: |order| run(order, 0),
-    },
+    RAW,
     Row {
         name: "raw-sqlite-in-steps",
-        format: "classic-sqlite",
-        version: "rusqlite 0.40",
-        engine,
         settings: "as raw-sqlite; a login is three transactions: token, user, data",
-        fill,
-        is_on_server: false,
-        measure: |order| {
-            let raw = Raw { order: order.clone(), mmap: 0, logs_in_in_steps: true };
-            measure(Box::leak(Box::new(raw)), order)
-        },
+        measure: |order| run(order, 0, true),
+        ..RAW
     },
     Row {
         name: "raw-sqlite-mmap",
-        format: "classic-sqlite",
-        version: "rusqlite 0.40",
-        engine,
         settings: "as raw-sqlite, with PRAGMA mmap_size = 1 GiB",
-        fill,
-        is_on_server: false,
-        measure: |order| run(order, 1 << 30),
+        measure: |order| run(order, 1 << 30, false),
+        ..RAW
     },
 ];
 
@@ -96,12 +87,12 @@ fn julian_day(instant: DateTime<Utc>) -> f64 {
     ms / 86_400_000.0
 }
 
-/// Makes a database with the rows of the scenario, on disk when this returns.
+/// Creates a database with the rows of the scenario, and returns when it is on disk.
 pub(crate) fn fill(order: &Order) -> Result {
     bulk_fill(order, DDL, "INSERT INTO sessions VALUES (?1, ?2, ?3)", |insert, key| {
         let scenario = &order.scenario;
         let expiry = julian_day(expiry());
-        // Expired ones one after the other, as time brings it.
+        // Every expired session has an expiry of its own, as sessions that began one after the other do.
         let expired = 2_440_587.5 + f64::from(u32::try_from(key % 1_000_000)?) / 1e6;
         let is_live = !scenario.half_expired || is_live(key);
         let mut text = String::new();
@@ -113,7 +104,7 @@ pub(crate) fn fill(order: &Order) -> Result {
     })
 }
 
-/// Makes a database quickly, whatever the tables.
+/// Creates a database quickly, with any table.
 pub(crate) fn bulk_fill(
     order: &Order,
     ddl: &str,
@@ -152,15 +143,15 @@ pub(crate) fn connect(path: &Path, durability: Durability, mmap: i64) -> Result<
     Ok(connection)
 }
 
-fn run(order: &Order, mmap: i64) -> Result<Measurement> {
-    let raw = Raw { order: order.clone(), mmap, logs_in_in_steps: false };
+fn run(order: &Order, mmap: i64, login_in_steps: bool) -> Result<Measurement> {
+    let raw = Raw { order: order.clone(), mmap, login_in_steps };
     measure(Box::leak(Box::new(raw)), order)
 }
 
 struct Raw {
     order: Order,
     mmap: i64,
-    logs_in_in_steps: bool,
+    login_in_steps: bool,
 }
 
 impl Raw {
@@ -171,7 +162,7 @@ impl Raw {
 
 impl Contender for Raw {
     fn handle(&self) -> Result<Box<dyn Handle + '_>> {
-        Ok(Box::new(Dedicated(self.connect()?, self.logs_in_in_steps)))
+        Ok(Box::new(Dedicated { connection: self.connect()?, login_in_steps: self.login_in_steps }))
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(&str, &[u8])) -> Result<u64> {
@@ -199,17 +190,20 @@ impl Contender for Raw {
     }
 }
 
-// The statement cache hands out a prepared statement for the price of looking its text up;
-// `Connection::prepare` once would tie each handle to its connection.
-struct Dedicated(Connection, bool);
+/// A thread's connection. Its cache holds the prepared statements, because fields can't borrow from it.
+struct Dedicated {
+    connection: Connection,
+    login_in_steps: bool,
+}
 
 impl Dedicated {
-    /// As one transaction.
+    /// In one transaction.
     fn log_in(&self, login: &Login<'_>) -> Result<bool> {
         let Login { token, current, new_token, data, subject } = *login;
         let now = julian_day(Utc::now());
-        let transaction = Transaction::new_unchecked(&self.0, TransactionBehavior::Immediate)?;
-        let is_done = self.0.prepare_cached(LOG_IN)?.execute(params![
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let is_done = self.connection.prepare_cached(LOG_IN)?.execute(params![
             new_token,
             current,
             data,
@@ -217,59 +211,60 @@ impl Dedicated {
             now,
             token
         ])? == 1;
-        self.0.prepare_cached(SET_SUBJECT)?.execute([new_token, subject])?;
-        self.0.prepare_cached(LEAD_ON)?.execute([new_token, token])?;
+        self.connection.prepare_cached(SET_SUBJECT)?.execute([new_token, subject])?;
+        self.connection.prepare_cached(LEAD_ON)?.execute([new_token, token])?;
         let window = params![token, new_token, now - GRACE, now + GRACE];
-        self.0.prepare_cached(ROTATE)?.execute(window)?;
+        self.connection.prepare_cached(ROTATE)?.execute(window)?;
         transaction.commit()?;
         Ok(is_done)
     }
 
-    /// A transaction each for the token, the user and the data.
+    /// In a transaction each for token, user and data.
     fn log_in_in_steps(&mut self, login: &Login<'_>) -> Result<bool> {
         let Login { token, current, new_token, data, subject } = *login;
         let now = julian_day(Utc::now());
-        let renamed = self.0.prepare_cached(RENAME)?.execute(params![new_token, token, now])?;
-        self.0.prepare_cached(SET_SUBJECT)?.execute([new_token, subject])?;
+        let renamed =
+            self.connection.prepare_cached(RENAME)?.execute(params![new_token, token, now])?;
+        self.connection.prepare_cached(SET_SUBJECT)?.execute([new_token, subject])?;
         Ok(self.replace(new_token, current, data)? && renamed == 1)
     }
 }
 
 impl Handle for Dedicated {
     fn find(&mut self, token: &str) -> Result<Option<usize>> {
-        let mut statement = self.0.prepare_cached(FIND)?;
+        let mut statement = self.connection.prepare_cached(FIND)?;
         let found = statement.query_row(params![token, julian_day(Utc::now())], |row| {
             row.get::<_, f64>(1)?;
-            // The caller of a store gets bytes of its own.
+            // A store returns bytes that the caller owns.
             Ok(row.get::<_, Vec<u8>>(0)?.len())
         });
         Ok(found.optional()?)
     }
 
     fn commit(&mut self, token: &str, data: &[u8]) -> Result {
-        let mut statement = self.0.prepare_cached(COMMIT)?;
+        let mut statement = self.connection.prepare_cached(COMMIT)?;
         statement.execute(params![token, data, julian_day(expiry())])?;
         Ok(())
     }
 
     fn touch(&mut self, token: &str) -> Result<bool> {
-        let mut statement = self.0.prepare_cached(TOUCH)?;
+        let mut statement = self.connection.prepare_cached(TOUCH)?;
         let now = julian_day(Utc::now());
         Ok(statement.execute(params![token, julian_day(expiry()), now])? == 1)
     }
 
     fn replace(&mut self, token: &str, current: &[u8], data: &[u8]) -> Result<bool> {
-        let mut statement = self.0.prepare_cached(REPLACE)?;
+        let mut statement = self.connection.prepare_cached(REPLACE)?;
         let now = julian_day(Utc::now());
         Ok(statement.execute(params![token, current, data, julian_day(expiry()), now])? == 1)
     }
 
     fn delete(&mut self, token: &str) -> Result {
-        self.0.prepare_cached(DELETE)?.execute([token])?;
+        self.connection.prepare_cached(DELETE)?.execute([token])?;
         Ok(())
     }
 
     fn login(&mut self, login: &Login<'_>) -> Result<bool> {
-        if self.1 { self.log_in_in_steps(login) } else { self.log_in(login) }
+        if self.login_in_steps { self.log_in_in_steps(login) } else { self.log_in(login) }
     }
 }

@@ -9,45 +9,39 @@ use store_sqlite::{CleanupOptions, SqliteOptions};
 use crate::ours::Ours;
 use crate::{Row, raw_sqlite};
 
-/// What a program takes part with that is built with other flags for SQLite.
-pub(crate) const UNLOCKED: &[Row] = &[Row {
-    name: "store-sqlite-unlocked",
+const STORE: Row = Row {
+    name: "store-sqlite",
     format: "classic-sqlite",
     version: "this tree",
     engine: raw_sqlite::engine,
-    settings: "as store-sqlite, with_max_connections(8), SQLite built with the LIBSQLITE3_FLAGS of docs/sqlite.md",
+    settings: "as SqliteOptions::open makes it, without a cleanup thread",
     fill: raw_sqlite::fill,
     is_on_server: false,
-    measure: |order| run(order, SqliteOptions::new().with_max_connections(EIGHT)),
-}];
-
-const EIGHT: NonZeroU32 = NonZeroU32::new(8).expect("not zero");
+    measure: |order| run(order, SqliteOptions::new()),
+};
 
 pub(crate) const ROWS: &[Row] = &[
-    Row {
-        name: "store-sqlite",
-        format: "classic-sqlite",
-        version: "this tree",
-        engine: raw_sqlite::engine,
-        settings: "as SqliteOptions::open makes it, without a cleanup thread",
-        fill: raw_sqlite::fill,
-        is_on_server: false,
-        measure: |order| run(order, SqliteOptions::new()),
-    },
+    STORE,
     Row {
         name: "store-sqlite-mmap",
-        format: "classic-sqlite",
-        version: "this tree",
-        engine: raw_sqlite::engine,
         settings: "as store-sqlite, with_memory_map(1 GiB) and with_max_connections(8)",
-        fill: raw_sqlite::fill,
-        is_on_server: false,
         measure: |order| {
             let options = SqliteOptions::new().with_memory_map(1 << 30);
             run(order, options.with_max_connections(EIGHT))
         },
+        ..STORE
     },
 ];
+
+/// The only contender of a program that is built with other flags for SQLite.
+pub(crate) const UNLOCKED: &[Row] = &[Row {
+    name: "store-sqlite-unlocked",
+    settings: "as store-sqlite, with_max_connections(8), SQLite built with the LIBSQLITE3_FLAGS of docs/sqlite.md",
+    measure: |order| run(order, SqliteOptions::new().with_max_connections(EIGHT)),
+    ..STORE
+}];
+
+const EIGHT: NonZeroU32 = NonZeroU32::new(8).expect("not zero");
 
 fn run(order: &Order, options: SqliteOptions) -> Result<Measurement> {
     let durability = match order.scenario.durability {

@@ -1,18 +1,18 @@
 //! The sessions of the benchmark: session number `key` has the same token and data in every program,
 //! also the one in Go.
 
-/// Every thread draws its keys from one of these.
+/// A pseudorandom generator, of which every thread has one.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The same seed gives the same numbers.
+    /// A generator that returns the same numbers for the same seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// The next number: `SplitMix64`.
+    /// Returns the next number, by `SplitMix64`.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,7 +28,7 @@ pub fn words(key: u64) -> (u64, u64) {
     (random.draw(), random.draw())
 }
 
-/// Writes the token of a key into the buffer: 43 characters of base64url, as a hash of 256 bits has them.
+/// Writes the token of a key into the buffer: 43 characters of base64url, like a hash of 256 bits.
 pub fn token(key: u64, token: &mut String) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     token.clear();
@@ -43,7 +43,7 @@ pub fn token(key: u64, token: &mut String) {
     }
 }
 
-/// Writes the data of a key into the buffer, which has the right length: it can't be compressed.
+/// Fills the buffer with the data of a key, which can't be compressed.
 pub fn data(key: u64, data: &mut [u8]) {
     let mut random = Random::new(!key);
     for chunk in data.chunks_mut(8) {
@@ -51,7 +51,7 @@ pub fn data(key: u64, data: &mut [u8]) {
     }
 }
 
-/// Whether a session of a table of which half has expired is a live one.
+/// Whether a session is live in a table of which half has expired.
 #[must_use]
 pub fn is_live(key: u64) -> bool {
     key.is_multiple_of(2)

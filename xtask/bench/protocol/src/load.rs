@@ -12,19 +12,19 @@ use crate::program::Result;
 /// What to do with a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It is there.
+    /// Find one that exists.
     Find,
-    /// It isn't there.
+    /// Look for one that doesn't exist.
     Miss,
-    /// Insert or overwrite.
+    /// Insert or overwrite it.
     Commit,
-    /// Move the expiry.
+    /// Change its expiry.
     Touch,
-    /// Overwrite what is known.
+    /// Overwrite it, whose data is known.
     Replace,
-    /// It is there.
+    /// Delete one that exists.
     Delete,
-    /// It is there, and known.
+    /// Log in with it, whose data is known.
     Login,
 }
 
@@ -49,8 +49,8 @@ pub struct Load {
     turn: u64,
     measured_from: Instant,
     until: Instant,
-    began: Instant,
-    /// All operations, those of the warm-up as well.
+    started: Instant,
+    /// All operations, including those of the warm-up.
     done: u64,
     in_time: u64,
     latencies: Histogram<u64>,
@@ -74,20 +74,20 @@ impl Load {
             turn: 0,
             measured_from,
             until: measured_from + Duration::from_millis(order.millis),
-            began: measured_from,
+            started: measured_from,
             done: 0,
             in_time: 0,
             latencies: Histogram::new(3)?,
         })
     }
 
-    /// What to do next, with the session's token in the buffer; the stopwatch runs from here. `None`
-    /// when the time is over.
+    /// Returns what to do next and writes the session's token into the buffer; the stopwatch runs from
+    /// here. `None` if the time is over.
     pub fn next(&mut self, token: &mut String) -> Option<Step> {
         let step = self.step();
         keys::token(step.key, token);
-        self.began = Instant::now();
-        (self.began < self.until).then_some(step)
+        self.started = Instant::now();
+        (self.started < self.until).then_some(step)
     }
 
     fn step(&mut self) -> Step {
@@ -124,26 +124,26 @@ impl Load {
     /// Stops the watch.
     ///
     /// # Errors
-    /// If the operation didn't do what it had to: then its figure would be worth nothing.
-    pub fn done(&mut self, is_right: bool) -> Result {
+    /// If the operation didn't do what it should, which would make its figure worthless.
+    pub fn done(&mut self, is_correct: bool) -> Result {
         let ended = Instant::now();
-        if !is_right {
-            return Err(format!("{:?} gave a wrong result", self.operation).into());
+        if !is_correct {
+            return Err(format!("{:?} returned a wrong result", self.operation).into());
         }
         self.done += 1;
-        if self.began >= self.measured_from {
-            let nanoseconds = (ended - self.began).as_nanos();
+        if self.started >= self.measured_from {
+            let nanoseconds = (ended - self.started).as_nanos();
             self.latencies.record(u64::try_from(nanoseconds).unwrap_or(u64::MAX))?;
             self.in_time += u64::from(ended <= self.until);
         }
         Ok(())
     }
 
-    /// What all threads did together.
+    /// The measurement of all threads.
     ///
     /// # Errors
     /// Never in practice: if the histograms differed in kind.
-    pub fn together(order: &Order, idle: Process, loads: &[Self]) -> Result<Measurement> {
+    pub fn merge(order: &Order, idle: Process, loads: &[Self]) -> Result<Measurement> {
         let mut latencies = Histogram::<u64>::new(3)?;
         let (mut done, mut in_time) = (0, 0);
         for load in loads {
@@ -166,10 +166,10 @@ impl Load {
         })
     }
 
-    /// What one long operation did.
+    /// The measurement of one long operation.
     #[must_use]
-    pub fn at_once(idle: Process, began: Instant, operations: u64) -> Measurement {
-        let seconds = began.elapsed().as_secs_f64();
+    pub fn single(idle: Process, started: Instant, operations: u64) -> Measurement {
+        let seconds = started.elapsed().as_secs_f64();
         let now = Process::now();
         Measurement {
             operations,

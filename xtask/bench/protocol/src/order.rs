@@ -4,27 +4,27 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What a thread does all the time.
+/// What a thread does, again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// Finds a session that is there.
+    /// Finds a session that exists.
     FindHit,
-    /// Looks for a session that isn't there.
+    /// Looks for a session that doesn't exist.
     FindMiss,
     /// Creates a session.
     CommitNew,
     /// Overwrites a session.
     CommitUpdate,
-    /// Moves the expiry of a session.
+    /// Changes the expiry of a session.
     Touch,
     /// Overwrites a session whose data it knows.
     Replace,
-    /// Deletes a session that is there.
+    /// Deletes a session that exists.
     Delete,
     /// Gives a session whose data it knows a new token, a user and other data.
     Login,
-    /// Nine finds, then a commit of a session that is there.
+    /// Nine finds, then a commit of a session that exists.
     Mix,
     /// Visits all live sessions, once.
     ForEach,
@@ -36,7 +36,7 @@ pub enum Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
-    /// A loss of power.
+    /// A power failure.
     Full,
     /// A crash of the process.
     Normal,
@@ -57,7 +57,7 @@ pub struct Scenario {
     pub durability: Durability,
     /// Whether every other session has expired.
     pub half_expired: bool,
-    /// Whether the expired sessions are removed meanwhile.
+    /// Whether the expired sessions are removed concurrently.
     pub swept: bool,
 }
 
@@ -70,36 +70,36 @@ pub struct Order {
     pub scenario: Scenario,
     /// The database. On a server, its [`name`](crate::database) comes from this.
     pub path: PathBuf,
-    /// How long, after a warm-up of a fifth of it.
+    /// The duration of the measurement, after a warm-up of a fifth of it.
     pub millis: u64,
 }
 
 /// What came out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Measurement {
-    /// How many operations ended in time; rows of a walk and a sweep.
+    /// The number of operations that ended in time, or of rows of a walk or a sweep.
     pub operations: u64,
-    /// How long it took.
+    /// The duration.
     pub seconds: f64,
     /// The median latency, in microseconds.
     pub p50_us: f64,
-    /// The latency of one operation in a hundred.
+    /// The 99th percentile of the latency.
     pub p99_us: f64,
     /// The longest latency.
     pub max_us: f64,
     /// Resident memory with the store open and one session found, in KiB.
     pub idle_kib: u64,
-    /// The most resident memory since then, in KiB.
+    /// The peak of resident memory since then, in KiB.
     pub peak_kib: u64,
-    /// What the process had the system write to disk, in bytes an operation.
+    /// Bytes that the process wrote to disk per operation.
     pub written_per_operation: f64,
-    /// How much longer the files are afterwards; the runner looks.
+    /// How much longer the database's files are afterwards, which the runner looks up.
     #[serde(default)]
     pub grown_bytes: i64,
 }
 
 impl Measurement {
-    /// Operations a second.
+    /// Operations per second.
     #[must_use]
     pub fn throughput(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -119,10 +119,10 @@ pub struct Entry {
     pub version: String,
     /// The version of the engine underneath.
     pub engine: String,
-    /// What was set.
+    /// Its settings.
     pub settings: String,
-    /// Its databases are on the server that [`url`](crate::url) names, so their files are none of the
-    /// runner's business.
+    /// Whether its databases are on the server at [`url`](crate::url), so that the runner has no files
+    /// of theirs.
     #[serde(default)]
     pub is_on_server: bool,
 }

@@ -1,20 +1,20 @@
-//! What the system says of this process.
+//! Memory and writes of this process.
 
 use std::fs;
 
-/// A look at `/proc/self`.
+/// What `/proc/self` says.
 #[derive(Clone, Copy, Debug)]
 pub struct Process {
     /// Resident memory, in KiB.
     pub resident_kib: u64,
-    /// The most there was of it.
+    /// The peak of resident memory, in KiB.
     pub peak_kib: u64,
     /// Bytes that this process caused to be written to disk.
     pub written: u64,
 }
 
 impl Process {
-    /// The state now; zeros where there is no `/proc`.
+    /// The present state; zeros if there is no `/proc`.
     #[must_use]
     pub fn now() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -26,10 +26,10 @@ impl Process {
         }
     }
 
-    /// As [`now`](Self::now); the peak begins anew.
+    /// Like [`now`](Self::now), and resets the peak.
     #[must_use]
     pub fn idle() -> Self {
-        // Where this isn't allowed the peak is too high, never too low.
+        // If this isn't allowed, the peak is too high, never too low.
         let _ = fs::write("/proc/self/clear_refs", "5");
         Self::now()
     }

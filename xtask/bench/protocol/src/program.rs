@@ -7,12 +7,15 @@ use serde::Serialize;
 
 use crate::order::{Entry, Measurement, Order};
 
-/// What goes wrong is for a person to read.
-pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+/// Any error; its message is for a person to read.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The result of whatever can fail in the benchmark.
+pub type Result<T = ()> = std::result::Result<T, BoxError>;
 
 /// `list` prints the contenders, `fill` makes a database for an order, `measure` does the order.
 ///
-/// Sessions are swept only where the order says so, therefore nothing is waited for at the end.
+/// Nothing is waited for at the end, because no cleanup thread runs.
 pub fn main(
     list: impl FnOnce() -> Vec<Entry>,
     fill: impl FnOnce(&Order) -> Result,

@@ -1,18 +1,18 @@
-//! The server of the contenders that aren't embedded: one for all programs, which `cargo xtask bench` starts.
+//! The database server, which `cargo xtask bench` starts for all programs.
 
 use std::env;
 
 use crate::order::Order;
 use crate::program::Result;
 
-/// The URL of the server, `mysql://root@127.0.0.1:15432`, if there is one: what `DATABASE_URL` says.
+/// The URL of the server in `DATABASE_URL`, as `mysql://root@127.0.0.1:15432`, if there is one.
 #[must_use]
 pub fn url() -> Option<String> {
     env::var("DATABASE_URL").ok()
 }
 
 /// The name of an order's database on the server. Every contender has databases of its own, so that
-/// what one leaves behind for the server to do is no other's.
+/// the background work that one causes on the server doesn't slow down another.
 ///
 /// # Errors
 /// If the path has no name.

@@ -13,7 +13,7 @@ use crate::program::Result;
 
 /// A store that is async.
 pub trait Peer: Send + Sync + 'static {
-    /// Whether the session is there.
+    /// Whether the session exists.
     fn find(&self, key: u64) -> impl Future<Output = Result<bool>> + Send;
 
     /// Inserts or overwrites; `data` is text, because these stores keep values, not bytes.
@@ -26,15 +26,15 @@ pub trait Peer: Send + Sync + 'static {
 /// The runtime that `#[tokio::main]` makes.
 ///
 /// # Errors
-/// If the system gives no threads.
+/// If the operating system can't start a thread.
 pub fn runtime() -> Result<Runtime> {
     Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
-/// Does an order with as many tasks as it asks for threads.
+/// Carries out an order, with a task for each of its threads.
 ///
 /// # Errors
-/// What the contender fails with.
+/// The contender's.
 pub fn measure_tasks<P: Peer>(runtime: &Runtime, peer: P, order: &Order) -> Result<Measurement> {
     let peer = Arc::new(peer);
     runtime.block_on(async {
@@ -48,7 +48,7 @@ pub fn measure_tasks<P: Peer>(runtime: &Runtime, peer: P, order: &Order) -> Resu
         while let Some(load) = tasks.join_next().await {
             loads.push(load??);
         }
-        Load::together(order, idle, &loads)
+        Load::merge(order, idle, &loads)
     })
 }
 
@@ -57,14 +57,16 @@ async fn work<P: Peer>(peer: Arc<P>, order: Order, task: usize) -> Result<Load> 
     let mut token = String::new();
     let mut load = Load::new(&order, task)?;
     while let Some(step) = load.next(&mut token) {
-        let is_right = match step.kind {
+        let is_correct = match step.kind {
             Kind::Find => peer.find(step.key).await?,
             Kind::Miss => !peer.find(step.key).await?,
             Kind::Commit => peer.commit(step.key, &data).await.map(|()| true)?,
             Kind::Delete => peer.delete(step.key).await.map(|()| true)?,
-            Kind::Touch | Kind::Replace | Kind::Login => return Err("it can't do that".into()),
+            Kind::Touch | Kind::Replace | Kind::Login => {
+                return Err("this contender can't do that".into());
+            }
         };
-        load.done(is_right)?;
+        load.done(is_correct)?;
     }
     Ok(load)
 }

@@ -12,111 +12,110 @@ use crate::program::Result;
 
 /// A store, or a driver that is used as one.
 ///
-/// What it can't do it leaves out, and the plan doesn't ask for.
+/// It implements what the plan asks of it.
 pub trait Contender: Sync {
-    /// What a thread works with: a connection of its own, or the store that all share. It is called
+    /// Returns what a thread works with: a connection of its own, or the store that all share. Called
     /// on that thread.
     ///
     /// # Errors
-    /// What the contender fails with.
+    /// The contender's.
     fn handle(&self) -> Result<Box<dyn Handle + '_>>;
 
-    /// Visits all live sessions, and gives how many there were.
+    /// Visits all live sessions and returns their number.
     ///
     /// # Errors
-    /// What the contender fails with.
+    /// The contender's.
     fn for_each(&self, visit: &mut dyn FnMut(&str, &[u8])) -> Result<u64> {
         let _ = visit;
-        Err("it can't walk".into())
+        Err("this contender can't walk".into())
     }
 
-    /// Removes all expired sessions, and gives how many there were.
+    /// Removes all expired sessions and returns their number.
     ///
     /// # Errors
-    /// What the contender fails with.
+    /// The contender's.
     fn sweep(&self) -> Result<u64> {
-        Err("it can't sweep".into())
+        Err("this contender can't sweep".into())
     }
 }
 
-/// The operations of one thread. Expiries are a day ahead, as each contender writes them.
+/// The operations of one thread. Expiries are a day ahead.
 pub trait Handle {
-    /// Gives the size of the data, if the session is there.
+    /// Returns the length of the data, if the session exists.
     ///
     /// # Errors
-    /// What the contender fails with.
+    /// The contender's.
     fn find(&mut self, token: &str) -> Result<Option<usize>>;
 
     /// Inserts or overwrites.
     ///
     /// # Errors
-    /// What the contender fails with.
+    /// The contender's.
     fn commit(&mut self, token: &str, data: &[u8]) -> Result;
 
-    /// Moves the expiry, and says whether it did.
+    /// Changes the expiry, if the session exists, and returns whether it does.
     ///
     /// # Errors
-    /// What the contender fails with.
+    /// The contender's.
     fn touch(&mut self, token: &str) -> Result<bool> {
         let _ = token;
-        Err("it can't touch".into())
+        Err("this contender can't touch".into())
     }
 
-    /// Overwrites data that is `current`, and says whether it did.
+    /// Overwrites the data, if it is `current`, and returns whether it was.
     ///
     /// # Errors
-    /// What the contender fails with.
+    /// The contender's.
     fn replace(&mut self, token: &str, current: &[u8], data: &[u8]) -> Result<bool> {
         let _ = (token, current, data);
-        Err("it can't replace".into())
+        Err("this contender can't replace".into())
     }
 
     /// Deletes.
     ///
     /// # Errors
-    /// What the contender fails with.
+    /// The contender's.
     fn delete(&mut self, token: &str) -> Result;
 
-    /// Gives a session whose data is `current` a new token, a user and other data, durably, and says
-    /// whether it did.
+    /// Changes token, user and data durably, if the data is `current`, and returns whether it was.
     ///
     /// # Errors
-    /// What the contender fails with.
+    /// The contender's.
     fn login(&mut self, login: &Login<'_>) -> Result<bool> {
         let _ = login;
-        Err("it can't log in".into())
+        Err("this contender can't log in".into())
     }
 }
 
 /// A session before and after a login.
 #[derive(Clone, Copy, Debug)]
 pub struct Login<'a> {
-    /// The token that it has.
+    /// The token before.
     pub token: &'a str,
-    /// The data that it has.
+    /// The data before.
     pub current: &'a [u8],
-    /// The token that it gets.
+    /// The token afterwards.
     pub new_token: &'a str,
-    /// The data that it gets.
+    /// The data afterwards.
     pub data: &'a [u8],
     /// The user who logs in.
     pub subject: &'a str,
 }
 
-/// Tokens of sessions that were logged in are those of keys from here on.
+/// Sessions get the tokens of keys from here on when they log in.
 const LOGGED_IN: u64 = 1 << 40;
 
-/// Does an order with a contender that is open.
+/// Carries out an order with a contender that is open.
 ///
 /// # Errors
-/// What the contender fails with.
+/// The contender's.
 pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measurement> {
     let scenario = &order.scenario;
     let mut token = String::new();
     keys::token(0, &mut token);
     contender.handle()?.find(&token)?;
     let idle = Process::idle();
-    let began = Instant::now();
+    let started = Instant::now();
     match scenario.operation {
         Operation::ForEach => {
             let mut bytes = 0;
@@ -126,11 +125,11 @@ pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measu
             if visited != expected {
                 return Err(format!("visited {visited} of {expected} sessions").into());
             }
-            return Ok(Load::at_once(idle, began, visited));
+            return Ok(Load::single(idle, started, visited));
         }
         Operation::Sweep => {
             let removed = contender.sweep()?;
-            return Ok(Load::at_once(idle, began, removed));
+            return Ok(Load::single(idle, started, removed));
         }
         _ => {}
     }
@@ -138,7 +137,7 @@ pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measu
     let start = Arc::new(Barrier::new(scenario.threads + usize::from(scenario.swept)));
     let sweep = scenario.swept.then(|| {
         let start = Arc::clone(&start);
-        // Nobody waits for its end but the end of the process.
+        // It is never joined: it ends with the process.
         thread::spawn(move || {
             start.wait();
             contender.sweep()
@@ -159,7 +158,7 @@ pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measu
     if sweep.is_some_and(|sweep| sweep.is_finished()) {
         return Err("the sweep was over before the measurement, or failed".into());
     }
-    Load::together(order, idle, &loads)
+    Load::merge(order, idle, &loads)
 }
 
 fn work(contender: &dyn Contender, order: &Order, thread: usize, start: &Barrier) -> Result<Load> {
@@ -172,7 +171,7 @@ fn work(contender: &dyn Contender, order: &Order, thread: usize, start: &Barrier
     let mut handle = handle?;
     let mut load = Load::new(order, thread)?;
     while let Some(step) = load.next(&mut token) {
-        let is_right = match step.kind {
+        let is_correct = match step.kind {
             Kind::Find => handle.find(&token)? == Some(data_len),
             Kind::Miss => handle.find(&token)?.is_none(),
             Kind::Commit => handle.commit(&token, &data).map(|()| true)?,
@@ -196,7 +195,7 @@ fn work(contender: &dyn Contender, order: &Order, thread: usize, start: &Barrier
                 })?
             }
         };
-        load.done(is_right)?;
+        load.done(is_correct)?;
     }
     Ok(load)
 }

@@ -53,7 +53,7 @@ const CENTRE: Scenario = Scenario {
 /// The most sessions of any point.
 pub(crate) const MILLION: u64 = 1_000_000;
 
-/// The operation at the centre, by so many threads.
+/// The operation at the centre, on this number of threads.
 pub(crate) const fn at(operation: Operation, threads: usize) -> Scenario {
     Scenario { operation, threads, ..CENTRE }
 }
@@ -88,7 +88,7 @@ const MYSQL: [&str; 5] = [
     "tower-sessions-sqlx-store-mysql",
 ];
 
-/// What is compared with each other.
+/// The contenders that are compared with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Family {
     Sqlite,
@@ -128,7 +128,7 @@ impl Family {
     }
 }
 
-/// All points, or those that the filter leaves, for the contenders that are there.
+/// The points of the plan that match the filter, with the contenders that are available.
 pub(crate) fn points(extent: Extent, programs: &Programs, filter: &str) -> Vec<Point> {
     let mut plan = Plan { points: Vec::new(), millis: extent.millis() };
     plan.sqlite(extent);
@@ -204,7 +204,7 @@ impl Plan {
             for swept in [false, true] {
                 self.add(&[STORE], half_expired(operation, swept));
                 if let Some(point) = self.points.last_mut() {
-                    // One operation in a hundred has to be many.
+                    // The 99th percentile needs many operations.
                     point.millis *= 3;
                 }
             }

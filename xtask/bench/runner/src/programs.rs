@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use bench_protocol::{Entry, Measurement, Order, Result};
 
-/// Who takes part, and by which program.
+/// The contenders, and the program of each.
 pub(crate) struct Programs {
     contenders: BTreeMap<String, (PathBuf, Entry)>,
 }
@@ -42,16 +42,16 @@ impl Programs {
         self.contenders.get(contender).is_some_and(|(_, entry)| entry.is_on_server)
     }
 
-    /// Makes a database, by the first program that fills this format.
+    /// Fills a database, by the first program that can for this format.
     pub(crate) fn fill(&self, order: &Order) -> Result {
         let format = self.format(&order.contender);
-        let mut problem = format!("nobody fills {format}").into();
+        let mut problem = format!("no program fills {format}").into();
         for (program, entry) in self.contenders.values() {
             if entry.format == format {
                 let order = Order { contender: entry.name.clone(), ..order.clone() };
                 match run(program, &["fill", &serde_json::to_string(&order)?]) {
                     Ok(_) => return Ok(()),
-                    // The Go program leaves this to others.
+                    // The Go program can't.
                     Err(error) => problem = error,
                 }
             }
@@ -59,7 +59,7 @@ impl Programs {
         Err(problem)
     }
 
-    /// Does an order in a process of its own.
+    /// Carries out an order in a process of its own.
     pub(crate) fn measure(&self, order: &Order) -> Result<Measurement> {
         let (program, _) = self.contenders.get(&order.contender).ok_or("no such contender")?;
         Ok(serde_json::from_slice(&run(program, &["measure", &serde_json::to_string(order)?])?)?)

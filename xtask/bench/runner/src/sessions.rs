@@ -7,9 +7,9 @@ use bench_protocol::{Operation, Order, Result, Scenario};
 
 use crate::programs::Programs;
 
-/// The database for one measurement. On a server it is a contender's own and isn't copied: what
-/// leaves the sessions as many and as large as they are can be measured again in it, and a login,
-/// which each session has once, fills a new one.
+/// The database for one measurement. A contender on a server has a database of its own, which isn't
+/// copied: most operations leave number and size of the sessions as they are, so that it can be used
+/// again; logins, of which each session has one, get a new one.
 pub(crate) struct Database {
     pub(crate) path: PathBuf,
     is_copy: bool,
@@ -17,7 +17,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// A filled database; a new one only where the scenario writes.
+    /// Returns a filled database, which is a copy if the scenario writes.
     pub(crate) fn open(
         scratch: &Path,
         programs: &Programs,
@@ -39,7 +39,7 @@ impl Database {
                 millis: 0,
             })?;
             if is_on_server && !is_used_up {
-                // Stands for it.
+                // This file stands for it.
                 File::create(&template)?;
             }
         }
@@ -49,13 +49,13 @@ impl Database {
         let path = if is_copy { scratch.join("copy.db") } else { template.clone() };
         if is_copy {
             fs::copy(&template, &path)?;
-            // What the system hasn't written yet would be written during the measurement.
+            // The system would write the rest during the measurement.
             File::open(&path)?.sync_all()?;
         }
         Ok(Self { size: size(&path), path, is_copy })
     }
 
-    /// How much longer its files are than at the beginning.
+    /// How much longer its files are than at the start.
     pub(crate) fn growth(&self) -> i64 {
         size(&self.path).cast_signed() - self.size.cast_signed()
     }
@@ -65,7 +65,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         if self.is_copy {
             for path in files(&self.path) {
-                // At the end of the plan the whole directory goes.
+                // If this fails, the directory is removed at the end anyway.
                 let _ = fs::remove_file(path);
             }
         }

@@ -11,7 +11,7 @@ use crate::{Tower, record};
 
 pub(crate) const NAME: &str = "tower-sessions-sqlx-store-mysql";
 
-/// How many rows a statement of the filling has; it may have 65,535 parameters.
+/// Rows per statement of `fill`, which may have 65,535 parameters.
 const BATCH: u64 = 500;
 
 pub(crate) fn entry(url: &str) -> Entry {
@@ -59,7 +59,7 @@ pub(crate) fn fill(order: &Order) -> Result {
             insert.build().execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
-        // Has the server write all of it now: it would do so for seconds, while commits are measured.
+        // Makes the server write all of it now, instead of during the measurement.
         let flush = format!("FLUSH TABLES {}.session FOR EXPORT", database(order)?);
         let mut connection = pool.acquire().await?;
         raw_sql(&flush).execute(&mut *connection).await?;
