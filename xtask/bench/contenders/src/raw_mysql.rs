@@ -35,8 +35,6 @@ const COMMIT: &str = "INSERT INTO sessions (token, data, expiry) VALUES (?, ?, ?
     ON DUPLICATE KEY UPDATE data = ?, expiry = ?, \
         token = IF(CAST(CONVERT(token USING utf8mb4) AS BINARY) = ?, token, \
             18446744073709551615 + CHAR_LENGTH(token))";
-const DELETE: &str =
-    "DELETE FROM sessions WHERE token = ? AND CAST(CONVERT(token USING utf8mb4) AS BINARY) = ?";
 
 /// Rows per statement of `fill`, which may have 65,535 parameters.
 const BATCH: u64 = 500;
@@ -127,9 +125,8 @@ struct Raw {
 impl Contender for Raw {
     fn handle(&self) -> Result<Box<dyn Handle + '_>> {
         let mut connection = connect(&self.database)?;
-        let [find, commit, delete] =
-            [connection.prep(FIND)?, connection.prep(COMMIT)?, connection.prep(DELETE)?];
-        Ok(Box::new(Dedicated { connection, find, commit, delete }))
+        let [find, commit] = [connection.prep(FIND)?, connection.prep(COMMIT)?];
+        Ok(Box::new(Dedicated { connection, find, commit }))
     }
 }
 
@@ -137,7 +134,6 @@ struct Dedicated {
     connection: Conn,
     find: Statement,
     commit: Statement,
-    delete: Statement,
 }
 
 impl Handle for Dedicated {
@@ -152,9 +148,5 @@ impl Handle for Dedicated {
         let expiry = date(expiry());
         let params = (token, data, &expiry, data, &expiry, token);
         Ok(self.connection.exec_drop(&self.commit, params)?)
-    }
-
-    fn delete(&mut self, token: &str) -> Result {
-        Ok(self.connection.exec_drop(&self.delete, (token, token))?)
     }
 }

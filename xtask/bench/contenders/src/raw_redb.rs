@@ -116,19 +116,4 @@ impl Handle for Shared<'_> {
         put(&transaction, token, instant(expiry()), data)?;
         Ok(transaction.commit()?)
     }
-
-    fn delete(&mut self, token: &str) -> Result {
-        let transaction = self.0.begin_write()?;
-        {
-            let token = token.as_bytes();
-            let mut sessions = transaction.open_table(SESSIONS)?;
-            let old = sessions.remove(token)?;
-            if let Some(old) = old {
-                let old =
-                    old.value().get(..INSTANT_LEN).ok_or("a row is shorter than its expiry")?;
-                transaction.open_table(EXPIRIES)?.remove(&*[old, token].concat())?;
-            }
-        }
-        Ok(transaction.commit()?)
-    }
 }

@@ -64,8 +64,4 @@ impl Peer for Tower {
     async fn commit(&self, key: u64, data: &str) -> Result {
         Ok(self.0.save(&record(key, data)).await?)
     }
-
-    async fn delete(&self, key: u64) -> Result {
-        Ok(self.0.delete(&record(key, "").id).await?)
-    }
 }

@@ -58,9 +58,6 @@ pub struct Load {
 
 impl Load {
     /// The load of thread number `thread`, from now on.
-    ///
-    /// # Errors
-    /// Never in practice: if the histogram were misconfigured.
     pub fn new(order: &Order, thread: usize) -> Result<Self> {
         let scenario = &order.scenario;
         let measured_from = Instant::now() + Duration::from_millis(order.millis / 5);
@@ -122,9 +119,6 @@ impl Load {
     }
 
     /// Stops the watch.
-    ///
-    /// # Errors
-    /// If the operation didn't do what it should, which would make its figure worthless.
     pub fn done(&mut self, is_correct: bool) -> Result {
         let ended = Instant::now();
         if !is_correct {
@@ -140,9 +134,6 @@ impl Load {
     }
 
     /// The measurement of all threads.
-    ///
-    /// # Errors
-    /// Never in practice: if the histograms differed in kind.
     pub fn merge(order: &Order, idle: Process, loads: &[Self]) -> Result<Measurement> {
         let mut latencies = Histogram::<u64>::new(3)?;
         let (mut done, mut in_time) = (0, 0);

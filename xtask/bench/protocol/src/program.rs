@@ -13,6 +13,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The result of whatever can fail in the benchmark.
 pub type Result<T = ()> = std::result::Result<T, BoxError>;
 
+/// What a contender fails with that the plan has for an operation that it doesn't implement.
+pub(crate) const UNSUPPORTED: &str = "this contender doesn't implement the operation";
+
 /// `list` prints the contenders, `fill` makes a database for an order, `measure` does the order.
 ///
 /// Nothing is waited for at the end, because no cleanup thread runs.

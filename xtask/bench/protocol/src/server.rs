@@ -13,9 +13,6 @@ pub fn url() -> Option<String> {
 
 /// The name of an order's database on the server. Every contender has databases of its own, so that
 /// the background work that one causes on the server doesn't slow down another.
-///
-/// # Errors
-/// If the path has no name.
 pub fn database(order: &Order) -> Result<String> {
     let name = order.path.file_stem().ok_or("the database has no name")?.to_string_lossy();
     Ok(name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_"))

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::load::{Kind, Load};
 use crate::order::{Measurement, Order};
 use crate::process::Process;
-use crate::program::Result;
+use crate::program::{Result, UNSUPPORTED};
 
 /// A store that is async.
 pub trait Peer: Send + Sync + 'static {
@@ -18,23 +18,14 @@ pub trait Peer: Send + Sync + 'static {
 
     /// Inserts or overwrites; `data` is text, because these stores keep values, not bytes.
     fn commit(&self, key: u64, data: &str) -> impl Future<Output = Result> + Send;
-
-    /// Deletes.
-    fn delete(&self, key: u64) -> impl Future<Output = Result> + Send;
 }
 
 /// The runtime that `#[tokio::main]` makes.
-///
-/// # Errors
-/// If the operating system can't start a thread.
 pub fn runtime() -> Result<Runtime> {
     Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
 /// Carries out an order, with a task for each of its threads.
-///
-/// # Errors
-/// The contender's.
 pub fn measure_tasks<P: Peer>(runtime: &Runtime, peer: P, order: &Order) -> Result<Measurement> {
     let peer = Arc::new(peer);
     runtime.block_on(async {
@@ -61,10 +52,7 @@ async fn work<P: Peer>(peer: Arc<P>, order: Order, task: usize) -> Result<Load> 
             Kind::Find => peer.find(step.key).await?,
             Kind::Miss => !peer.find(step.key).await?,
             Kind::Commit => peer.commit(step.key, &data).await.map(|()| true)?,
-            Kind::Delete => peer.delete(step.key).await.map(|()| true)?,
-            Kind::Touch | Kind::Replace | Kind::Login => {
-                return Err("this contender can't do that".into());
-            }
+            _ => return Err(UNSUPPORTED.into()),
         };
         load.done(is_correct)?;
     }

@@ -8,82 +8,53 @@ use crate::keys;
 use crate::load::{Kind, Load};
 use crate::order::{Measurement, Operation, Order};
 use crate::process::Process;
-use crate::program::Result;
+use crate::program::{Result, UNSUPPORTED};
 
 /// A store, or a driver that is used as one.
 ///
-/// It implements what the plan asks of it.
+/// It implements the operations for which the plan has it.
 pub trait Contender: Sync {
     /// Returns what a thread works with: a connection of its own, or the store that all share. Called
     /// on that thread.
-    ///
-    /// # Errors
-    /// The contender's.
     fn handle(&self) -> Result<Box<dyn Handle + '_>>;
 
     /// Visits all live sessions and returns their number.
-    ///
-    /// # Errors
-    /// The contender's.
-    fn for_each(&self, visit: &mut dyn FnMut(&str, &[u8])) -> Result<u64> {
-        let _ = visit;
-        Err("this contender can't walk".into())
+    fn for_each(&self, _visit: &mut dyn FnMut(&str, &[u8])) -> Result<u64> {
+        Err(UNSUPPORTED.into())
     }
 
     /// Removes all expired sessions and returns their number.
-    ///
-    /// # Errors
-    /// The contender's.
     fn sweep(&self) -> Result<u64> {
-        Err("this contender can't sweep".into())
+        Err(UNSUPPORTED.into())
     }
 }
 
 /// The operations of one thread. Expiries are a day ahead.
 pub trait Handle {
     /// Returns the length of the data, if the session exists.
-    ///
-    /// # Errors
-    /// The contender's.
     fn find(&mut self, token: &str) -> Result<Option<usize>>;
 
     /// Inserts or overwrites.
-    ///
-    /// # Errors
-    /// The contender's.
     fn commit(&mut self, token: &str, data: &[u8]) -> Result;
 
     /// Changes the expiry, if the session exists, and returns whether it does.
-    ///
-    /// # Errors
-    /// The contender's.
-    fn touch(&mut self, token: &str) -> Result<bool> {
-        let _ = token;
-        Err("this contender can't touch".into())
+    fn touch(&mut self, _token: &str) -> Result<bool> {
+        Err(UNSUPPORTED.into())
     }
 
     /// Overwrites the data, if it is `current`, and returns whether it was.
-    ///
-    /// # Errors
-    /// The contender's.
-    fn replace(&mut self, token: &str, current: &[u8], data: &[u8]) -> Result<bool> {
-        let _ = (token, current, data);
-        Err("this contender can't replace".into())
+    fn replace(&mut self, _token: &str, _current: &[u8], _data: &[u8]) -> Result<bool> {
+        Err(UNSUPPORTED.into())
     }
 
     /// Deletes.
-    ///
-    /// # Errors
-    /// The contender's.
-    fn delete(&mut self, token: &str) -> Result;
+    fn delete(&mut self, _token: &str) -> Result {
+        Err(UNSUPPORTED.into())
+    }
 
     /// Changes token, user and data durably, if the data is `current`, and returns whether it was.
-    ///
-    /// # Errors
-    /// The contender's.
-    fn login(&mut self, login: &Login<'_>) -> Result<bool> {
-        let _ = login;
-        Err("this contender can't log in".into())
+    fn login(&mut self, _login: &Login<'_>) -> Result<bool> {
+        Err(UNSUPPORTED.into())
     }
 }
 
@@ -106,9 +77,6 @@ pub struct Login<'a> {
 const LOGGED_IN: u64 = 1 << 40;
 
 /// Carries out an order with a contender that is open.
-///
-/// # Errors
-/// The contender's.
 pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measurement> {
     let scenario = &order.scenario;
     let mut token = String::new();

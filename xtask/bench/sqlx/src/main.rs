@@ -58,8 +58,4 @@ impl<S: SessionStore> Peer for Tower<S> {
     async fn commit(&self, key: u64, data: &str) -> Result {
         Ok(self.0.save(&record(key, data)).await?)
     }
-
-    async fn delete(&self, key: u64) -> Result {
-        Ok(self.0.delete(&record(key, "").id).await?)
-    }
 }
