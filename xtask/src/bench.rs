@@ -132,9 +132,9 @@ fn programs(shell: &Shell, target: &Path, absent: &mut Vec<String>) -> Result<Ve
 fn describe(server: &PrivateServer) -> Result<String> {
     let version = server.execute("SELECT VERSION()")?;
     Ok(format!(
-        "MariaDB {}, private, with `{}`, its data on the disk of the other databases. Durable commits are at \
-         `innodb_flush_log_at_trx_commit=1`, which is the default; other commits are at 2, which survives a crash of the \
-         server and leaves more of the time to drivers and stores.",
+        "MariaDB {}, private, with `{}`, its data on the disk of the other databases. Durable commits \
+         are at `innodb_flush_log_at_trx_commit=1`, which is the default; other commits are at 2, which \
+         survives a crash of the server and leaves more of the time to drivers and stores.",
         version.trim(),
         SERVER.join(" "),
     ))

@@ -46,8 +46,8 @@ pub(crate) fn engine() -> String {
     version().ok().flatten().unwrap_or_default()
 }
 
-/// Sets how durable commits are. This is a setting of the whole server, so that contenders can only be
-/// measured one after the other.
+/// Sets how durable commits are. This is a setting of the whole server, so that contenders can only
+/// be measured one after the other.
 pub(crate) fn set_durability(order: &Order) -> Result {
     let value = match order.scenario.durability {
         Durability::Full => 1,

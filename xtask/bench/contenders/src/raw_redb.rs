@@ -1,4 +1,5 @@
-//! The limit: redb with the tables of the store, a snapshot per find, a durable transaction per commit.
+//! The limit: redb with the tables of the store, a snapshot per find, a durable transaction per
+//! commit.
 
 use std::fs::File;
 

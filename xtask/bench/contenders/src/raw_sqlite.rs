@@ -1,5 +1,5 @@
-//! The limit: rusqlite, a connection and prepared statements for each thread, the SQL and settings of
-//! the store.
+//! The limit: rusqlite, a connection and prepared statements for each thread, the SQL and settings
+//! of the store.
 
 use std::fs::File;
 use std::path::Path;
@@ -92,7 +92,8 @@ pub(crate) fn fill(order: &Order) -> Result {
     bulk_fill(order, DDL, "INSERT INTO sessions VALUES (?1, ?2, ?3)", |insert, key| {
         let scenario = &order.scenario;
         let expiry = julian_day(expiry());
-        // Every expired session has an expiry of its own, as sessions that began one after the other do.
+        // Every expired session has an expiry of its own, as sessions that began one after the
+        // other do.
         let expired = 2_440_587.5 + f64::from(u32::try_from(key % 1_000_000)?) / 1e6;
         let is_live = !scenario.half_expired || is_live(key);
         let mut text = String::new();
@@ -190,7 +191,8 @@ impl Contender for Raw {
     }
 }
 
-/// A thread's connection. Its cache holds the prepared statements, because fields can't borrow from it.
+/// A thread's connection. Its cache holds the prepared statements, because fields can't borrow from
+/// it.
 struct Dedicated {
     connection: Connection,
     login_in_steps: bool,

@@ -1,5 +1,5 @@
-//! The sessions of the benchmark: session number `key` has the same token and data in every program,
-//! also the one in Go.
+//! The sessions of the benchmark: session number `key` has the same token and data in every
+//! program, also the one in Go.
 
 /// A pseudorandom generator, of which every thread has one.
 #[derive(Clone, Debug)]

@@ -1,8 +1,10 @@
 //! What the programs of the benchmark agree on: a program gets an [`Order`] in JSON, carries it out
-//! and prints a [`Measurement`] in JSON. A process for each measurement keeps memory, caches and locks
-//! of one contender out of the measurement of another, and allows several versions of `SQLite`, and Go.
+//! and prints a [`Measurement`] in JSON. A process for each measurement keeps memory, caches and
+//! locks of one contender out of the measurement of another, and allows several versions of
+//! `SQLite`, and Go.
 //!
-//! A contender on threads implements [`Contender`] and [`Handle`]; one that is async implements `Peer`.
+//! A contender on threads implements [`Contender`] and [`Handle`]; one that is async implements
+//! `Peer`.
 
 mod keys;
 

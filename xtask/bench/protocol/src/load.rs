@@ -78,8 +78,8 @@ impl Load {
         })
     }
 
-    /// Returns what to do next and writes the session's token into the buffer; the stopwatch runs from
-    /// here. `None` if the time is over.
+    /// Returns what to do next and writes the session's token into the buffer; the stopwatch runs
+    /// from here. `None` if the time is over.
     pub fn next(&mut self, token: &mut String) -> Option<Step> {
         let step = self.step();
         keys::token(step.key, token);

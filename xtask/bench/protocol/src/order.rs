@@ -121,8 +121,8 @@ pub struct Entry {
     pub engine: String,
     /// Its settings.
     pub settings: String,
-    /// Whether its databases are on the server at [`url`](crate::url), so that the runner has no files
-    /// of theirs.
+    /// Whether its databases are on the server at [`url`](crate::url), so that the runner has no
+    /// files of theirs.
     #[serde(default)]
     pub is_on_server: bool,
 }

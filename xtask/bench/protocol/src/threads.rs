@@ -14,8 +14,8 @@ use crate::program::{Result, UNSUPPORTED};
 ///
 /// It implements the operations for which the plan has it.
 pub trait Contender: Sync {
-    /// Returns what a thread works with: a connection of its own, or the store that all share. Called
-    /// on that thread.
+    /// Returns what a thread works with: a connection of its own, or the store that all share.
+    /// Called on that thread.
     fn handle(&self) -> Result<Box<dyn Handle + '_>>;
 
     /// Visits all live sessions and returns their number.

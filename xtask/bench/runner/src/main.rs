@@ -116,7 +116,8 @@ fn measure(flags: flags::Measure) -> Result {
     redraw(&flags.out)
 }
 
-/// Reads the results, so that what was just measured and what was measured long ago are shown alike.
+/// Reads the results, so that what was just measured and what was measured long ago are shown
+/// alike.
 fn redraw(out: &Path) -> Result {
     let results = Results::read(out)?;
     let charts = charts::draw(&results, out)?;

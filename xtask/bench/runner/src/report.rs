@@ -42,14 +42,16 @@ Each is the ratio of two medians, with the two in parentheses, or one figure.
 ## Machine and settings
 {machine}
 ## Everything that was measured
-[`results.csv`](results.csv) has a row for each contender at each point, [`run.json`](run.json) the
-rest. The figures of a row are medians over the rounds; `lowest` and `highest` are operations per
-second of the slowest and the fastest round. `p50_us` and `p99_us` are latencies in microseconds.
-`memory_kib` is the peak of resident memory above what the process had with the store open,
-`written_bytes` what the process wrote to disk per operation, and `growth_kib` how much longer the
-database's files were at the end; what a database server takes and writes isn't counted. At the
-points with `half_expired` every other session has expired, and at those with `swept` these are
-removed while the others are used.
+[`results.csv`](results.csv) has a row for each contender at each point of the plan,
+[`run.json`](run.json) the rest. In each of `threads` threads the contender did `operation` again and
+again, on `rows` sessions of `data_len` bytes. If `half_expired`, every other session had expired; if
+`swept`, these were removed concurrently.
+
+The figures are medians over the rounds, and `lowest` and `highest` the operations per second of the
+slowest and the fastest round. `p50_us` and `p99_us` are latencies in microseconds, `memory_kib` is
+the peak of resident memory above what the process had with the store open, `written_bytes` what the
+process wrote to disk per operation, and `growth_kib` how much longer the database's files were at
+the end. What a database server takes and writes isn't counted.
 {micro}",
         charts = charts.collect::<String>(),
         targets = targets(results),
@@ -61,8 +63,8 @@ removed while the others are used.
 /// What it was measured on, and with what.
 fn machine(run: &Run) -> String {
     let mut text = format!(
-        "{}, {} cores, {} GiB of memory; Linux {}; {}; {}. Revision {}. The load average was {:.2} at the beginning. \
-         {} rounds, in each of which each contender ran once, in a process of its own.\n\n",
+        "{}, {} cores, {} GiB of memory; Linux {}; {}; {}. Revision {}. The load average was {:.2} at \
+         the start. {} rounds, in each of which each contender ran once, in a process of its own.\n\n",
         run.processor,
         run.cores,
         run.memory_gib,
@@ -74,7 +76,8 @@ fn machine(run: &Run) -> String {
         run.rounds,
     );
     if run.load_before > 0.5 {
-        text += "**Other programs were running.** Latencies, and commits that wait for the disk, mean little here.\n\n";
+        text += "**Other programs were running.** Latencies, and commits that wait for the disk, mean \
+            little here.\n\n";
     }
     text.extend(run.absent.iter().map(|absent| format!("**{absent}**\n\n")));
     text.extend(run.server.iter().map(|server| format!("The server: {server}\n\n")));
@@ -90,7 +93,8 @@ fn micro(run: &Run) -> String {
         return String::new();
     }
     let rows = run.micro_ns.iter().map(|(name, ns)| format!("| {name} | {ns:.1} |\n"));
-    "\n## Micro-benchmarks\nWhat the session manager takes for a request, with the sessions in memory.\n\n| what | ns |\n|---|---|\n"
+    "\n## Micro-benchmarks\nWhat the session manager takes for a request, with the sessions in memory.\n
+| what | ns |\n|---|---|\n"
         .to_owned()
         + &rows.collect::<String>()
 }

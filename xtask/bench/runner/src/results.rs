@@ -82,8 +82,8 @@ pub(crate) struct Figures {
     pub(crate) p99_us: f64,
     /// The peak of resident memory above what the process had with the store open.
     pub(crate) memory_kib: u32,
-    /// Bytes written to disk per operation. `None` for contenders on a server, whose files and writes
-    /// aren't those of the process.
+    /// Bytes written to disk per operation. `None` for contenders on a server, whose files and
+    /// writes aren't those of the process.
     pub(crate) written_bytes: Option<u32>,
     /// How much longer the database's files were at the end.
     pub(crate) growth_kib: Option<i32>,

@@ -1,5 +1,5 @@
-//! Measures the points of the plan, one after the other. Every round measures each contender once, A,
-//! B, A, B, so that a change in the machine's speed affects all of them.
+//! Measures the points of the plan, one after the other. Every round measures each contender once,
+//! A, B, A, B, so that a change in the machine's speed affects all of them.
 
 use std::path::Path;
 

@@ -8,8 +8,8 @@ use bench_protocol::{Operation, Order, Result, Scenario};
 use crate::programs::Programs;
 
 /// The database for one measurement. A contender on a server has a database of its own, which isn't
-/// copied: most operations leave number and size of the sessions as they are, so that it can be used
-/// again; logins, of which each session has one, get a new one.
+/// copied: most operations leave number and size of the sessions as they are, so that it can be
+/// used again; logins, of which each session has one, get a new one.
 pub(crate) struct Database {
     pub(crate) path: PathBuf,
     is_copy: bool,
