@@ -1,10 +1,8 @@
 //! Moving the sessions of a genuine ql database into a store.
 //!
-//! `database.rs` opens the file and lays the commit of a crashed process over it (`companions.rs`, `wal.rs`,
+//! `database.rs` opens the file and lays the commit of a crashed process over it (`sidecar.rs`, `wal.rs`,
 //! `overlay.rs`, `file.rs`). `v1.rs` and `v2.rs` read its records, `scalars.rs` and `time.rs` what is in
-//! them, `table.rs` walks the rows, and `winners.rs` decides between rows of one token.
-
-mod companions;
+//! them, `table.rs` walks the rows, and `dedup.rs` decides between rows of one token.
 
 mod database;
 
@@ -20,6 +18,8 @@ mod report;
 
 mod scalars;
 
+mod sidecar;
+
 mod table;
 
 mod time;
@@ -30,7 +30,7 @@ mod v2;
 
 mod wal;
 
-mod winners;
+mod dedup;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ use chrono::{DateTime, Utc};
 use store_core::{Error, Store, TokenProblem};
 
 use self::database::Database;
+use self::dedup::{Shares, Winners};
 use self::table::{Column, Payload, Row, Table};
-use self::winners::{Shares, Winners};
 
 pub use error::ImportError;
 pub use options::{ExistingSessions, ImportOptions};

@@ -23,33 +23,13 @@
 
 mod store;
 
-mod options;
-
-mod format;
-
-mod rotations;
-
-mod write;
-
-mod engine;
-
-mod opening;
-
-mod flusher;
-
-mod fault;
-
-#[cfg(test)]
-mod disk_faults;
-
 mod import;
 
 pub use import::{
     ExistingSessions, ImportError, ImportOptions, ImportReport, QlFormat, Refusal, WalUse,
     check_ql, import_ql,
 };
-pub use options::{Durability, QlOptions};
-pub use store::QlStore;
+pub use store::{Durability, QlOptions, QlStore};
 
 /// The database engine, in the version of the `Database` that [`QlStore::new`] takes.
 pub use redb;
@@ -60,9 +40,9 @@ pub use store_core::{
 };
 
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/from-ql.md")]
+#[doc = include_str!("../docs/from-ql.md")]
 struct FromQl;
 
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/ql.md")]
+#[doc = include_str!("../docs/guide.md")]
 struct Ql;

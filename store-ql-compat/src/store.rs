@@ -1,5 +1,24 @@
 //! The store.
 
+mod options;
+
+mod format;
+
+mod rotations;
+
+mod write;
+
+mod engine;
+
+mod file;
+
+mod flusher;
+
+mod error;
+
+#[cfg(test)]
+mod disk_faults;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -18,13 +37,12 @@ use store_core::{
     OwnedRecord, Record, Store,
 };
 
-use crate::engine::{Engine, Failure, contain};
-use crate::fault;
-use crate::flusher;
-use crate::format::{INSTANT_LEN, Opened, Tables, find_live, instant, split, text, to_utc};
-use crate::options::{Durability, QlOptions};
-use crate::rotations::find_rotated;
-use crate::write::{Write, Written, tokens_of};
+use self::engine::{Engine, Failure, contain};
+use self::format::{INSTANT_LEN, Opened, Tables, find_live, instant, split, text, to_utc};
+use self::rotations::find_rotated;
+use self::write::{Write, Written, tokens_of};
+
+pub use self::options::{Durability, QlOptions};
 
 /// The store compacts its file by itself from this length on, in bytes.
 const MIN_COMPACTED_LEN: u64 = 64 * 1024 * 1024;
@@ -553,12 +571,12 @@ impl Backend {
         while let Some((token, value)) = contain(|| Ok(rows.next().transpose()?))? {
             // Where a row lies in its page is looked up only now, and may be damaged.
             let (token, value) = contain(|| Ok((token.value(), value.value())))?;
-            let (expiry, data) = split(value).map_err(fault::of_redb)?;
+            let (expiry, data) = split(value).map_err(error::of_redb)?;
             if expiry <= now {
                 continue;
             }
-            let token = text(token).map_err(fault::of_redb)?;
-            let record = Record::new(token, data, to_utc(expiry).map_err(fault::of_redb)?);
+            let token = text(token).map_err(error::of_redb)?;
+            let record = Record::new(token, data, to_utc(expiry).map_err(error::of_redb)?);
             if visit(record).is_break() {
                 break;
             }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::companions::Companions;
 use super::file::{Source, SourceFile, Stamp};
 use super::scalars::{Malformed, Values};
+use super::sidecar::Companions;
 use super::{ImportError, QlFormat, WalUse, looks_like_ql, v1, v2, wal};
 
 /// An open database. It was not locked, and must not have been locked or written to in between to be

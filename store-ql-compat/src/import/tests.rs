@@ -2,12 +2,12 @@
 //!
 //! What genuine ql wrote is imported in `tests/import.rs`; here stand the databases that it doesn't write.
 
-mod made;
+mod synthetic;
 
 use chrono::TimeDelta;
 use store_core::{ManualClock, MemoryOptions, MemoryStore};
 
-use self::made::{Cell, Ql, blob, handle_of, text, varint};
+use self::synthetic::{Cell, Ql, blob, handle_of, text, varint};
 use super::*;
 
 fn now() -> DateTime<Utc> {

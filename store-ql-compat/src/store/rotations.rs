@@ -5,7 +5,7 @@
 use redb::{Error as RedbError, ReadTransaction, ReadableTable, Table, WriteTransaction};
 use store_core::Loaded;
 
-use crate::format::{Bytes, Instant, Tables, find_live, join, split, text};
+use super::format::{Bytes, Instant, Tables, find_live, join, split, text};
 
 /// What is recorded of an old token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

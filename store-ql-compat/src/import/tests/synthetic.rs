@@ -163,7 +163,7 @@ impl Ql {
         let path = directory.path().join("made.db");
         std::fs::write(&path, &self.bytes).expect("written");
         // As ql leaves it: without it, all damage could be half of a commit.
-        let companions = companions::Companions::of(&path).expect("it has a name").remove(0);
+        let companions = sidecar::Companions::of(&path).expect("it has a name").remove(0);
         std::fs::write(companions.wal, "").expect("written");
         (directory, path)
     }

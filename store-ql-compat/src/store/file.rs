@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use redb::{Builder, Database, DatabaseError, Error as RedbError};
 use store_core::Error;
 
-use crate::fault;
+use super::error;
 use crate::import::{QlFormat, looks_like_ql};
 
 /// What every file of redb begins with.
@@ -23,7 +23,7 @@ pub(crate) fn open_or_create(path: &Path, builder: &Builder) -> Result<Database,
         Found::Nothing => match create(path, builder) {
             // Others have been quicker.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            outcome => outcome.map_err(fault::of_io)?,
+            outcome => outcome.map_err(error::of_io)?,
         },
     }
     open(path, builder)
@@ -35,7 +35,7 @@ pub(crate) fn reopen(path: &Path, builder: &Builder) -> Result<Database, Error> 
         Found::Redb => open(path, builder),
         Found::Empty | Found::Nothing => {
             let gone = io::Error::new(ErrorKind::NotFound, "the file is gone, or empty");
-            Err(fault::of_io(gone))
+            Err(error::of_io(gone))
         }
     }
 }
@@ -45,7 +45,7 @@ fn open(path: &Path, builder: &Builder) -> Result<Database, Error> {
 }
 
 fn of_database(error: DatabaseError) -> Error {
-    fault::of_redb(RedbError::from(error))
+    error::of_redb(RedbError::from(error))
 }
 
 enum Found {
@@ -66,7 +66,7 @@ fn examine(path: &Path) -> Result<Found, Error> {
     let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut first));
     match read {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return Err(fault::of_io(error)),
+        Err(error) => return Err(error::of_io(error)),
         Ok(0) => return Ok(Found::Empty),
         Ok(_) if first.starts_with(MAGIC) => {}
         Ok(_) => {
@@ -90,7 +90,7 @@ fn examine(path: &Path) -> Result<Found, Error> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             Err(Error::ReadOnly { source: error.into() })
         }
-        Err(error) => Err(fault::of_io(error)),
+        Err(error) => Err(error::of_io(error)),
         Ok(_) => Ok(Found::Redb),
     }
 }
@@ -125,13 +125,13 @@ fn replace_empty(path: &Path, builder: &Builder) -> Result<(), Error> {
     use std::fs::TryLockError;
 
     // A link stays one.
-    let path = &path.canonicalize().map_err(fault::of_io)?;
-    let empty = OpenOptions::new().read(true).write(true).open(path).map_err(fault::of_io)?;
+    let path = &path.canonicalize().map_err(error::of_io)?;
+    let empty = OpenOptions::new().read(true).write(true).open(path).map_err(error::of_io)?;
     // Of two processes that do this one has the lock. What the other finds then is another file.
     match empty.try_lock() {
-        Ok(()) => replace_locked(&empty, path, builder).map_err(fault::of_io),
-        Err(TryLockError::WouldBlock) => Err(fault::of_redb(RedbError::DatabaseAlreadyOpen)),
-        Err(TryLockError::Error(error)) => Err(fault::of_io(error)),
+        Ok(()) => replace_locked(&empty, path, builder).map_err(error::of_io),
+        Err(TryLockError::WouldBlock) => Err(error::of_redb(RedbError::DatabaseAlreadyOpen)),
+        Err(TryLockError::Error(error)) => Err(error::of_io(error)),
     }
 }
 

@@ -11,8 +11,8 @@ use redb::{
 };
 use store_core::Error;
 
-use crate::fault;
-use crate::rotations::Rotations;
+use super::error;
+use super::rotations::Rotations;
 
 pub(crate) type Bytes = &'static [u8];
 pub(crate) type Definition<'a, V> = TableDefinition<'a, Bytes, V>;
@@ -86,7 +86,7 @@ impl Tables {
         TableDefinition::new(&self.by_subject)
     }
 
-    /// Old token → what has become of it, see [`Rotated`](crate::rotations::Rotated).
+    /// Old token → what has become of it, see [`Rotated`](super::rotations::Rotated).
     pub(crate) fn rotations(&self) -> Definition<'_, Bytes> {
         TableDefinition::new(&self.rotations)
     }
@@ -142,7 +142,7 @@ impl Tables {
 
     /// Makes the tables where there are none, and refuses those that aren't ours or are newer.
     pub(crate) fn prepare(&self, database: &Database) -> Result<(), Error> {
-        let failed = |error: RedbError| fault::of_redb(error);
+        let failed = |error: RedbError| error::of_redb(error);
         let mut transaction = database.begin_write().map_err(|error| failed(error.into()))?;
         transaction.set_durability(Durability::Immediate).map_err(Error::backend)?;
         let is_new = {

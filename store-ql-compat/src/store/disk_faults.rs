@@ -12,9 +12,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use redb::{Builder, Database, StorageBackend};
 use store_core::{Change, CleanupOptions, Error, Loaded, OwnedRecord, Rotation, Store};
 
-use crate::engine::contain_opening;
-use crate::format::Tables;
-use crate::{Durability, QlOptions, QlStore, fault};
+use super::engine::contain_opening;
+use super::error;
+use super::format::Tables;
+use crate::{Durability, QlOptions, QlStore};
 
 /// How long a store may take to come back once its disk is well again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -150,7 +151,7 @@ fn open_disk(disk: &Arc<Disk>, builder: &Builder) -> Result<Database, Error> {
     assert!(!was_locked, "the database was closed before");
     contain_opening(|| {
         let database = builder.create_with_backend(Handle(Arc::clone(disk)));
-        database.map_err(|error| fault::of_redb(error.into()))
+        database.map_err(|error| error::of_redb(error.into()))
     })
 }
 

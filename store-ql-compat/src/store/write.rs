@@ -5,8 +5,8 @@ use redb::{Error as RedbError, ReadableTable};
 use store_core::backend::Operation;
 use store_core::{Change, Error, MAX_SUBJECT_LEN, Rotation};
 
-use crate::format::{Instant, Opened, instant, join, split, subject_prefix, text, to_utc};
-use crate::rotations::Rotated;
+use super::format::{Instant, Opened, instant, join, split, subject_prefix, text, to_utc};
+use super::rotations::Rotated;
 
 /// An operation of the application, or one of the store's own.
 pub(crate) enum Write<'a> {

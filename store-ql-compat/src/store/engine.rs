@@ -22,7 +22,7 @@ use redb::{
 };
 use store_core::Error;
 
-use crate::fault;
+use super::error;
 
 /// Opens the file, and checks what is in it.
 type Open = Box<dyn Fn() -> Result<Database, Error> + Send + Sync>;
@@ -98,8 +98,8 @@ impl From<RedbError> for Trouble {
 impl Trouble {
     fn into_error(self) -> Error {
         match self {
-            Self::Redb(error) | Self::Commit(error) => fault::of_redb(error),
-            Self::Panicked => fault::of_panic(),
+            Self::Redb(error) | Self::Commit(error) => error::of_redb(error),
+            Self::Panicked => error::of_panic(),
             Self::Ours(error) => error,
         }
     }
@@ -180,7 +180,7 @@ impl Engine {
         };
         outcome.map_err(|trouble| {
             let may_be_of_one = match &trouble {
-                Trouble::Redb(error) => !fault::ends_database(error),
+                Trouble::Redb(error) => !error::ends_database(error),
                 Trouble::Panicked => !reached_commit.load(Ordering::Relaxed),
                 Trouble::Commit(_) | Trouble::Ours(_) => false,
             };
@@ -203,7 +203,7 @@ impl Engine {
                 CompactionError::TransactionInProgress => Trouble::Ours(walked()),
                 CompactionError::Storage(error) => Trouble::Commit(error.into()),
                 // A savepoint of the application that made the file: nothing has been touched.
-                error => Trouble::Ours(fault::of_redb(error.into())),
+                error => Trouble::Ours(error::of_redb(error.into())),
             })
         });
         if let Err(Trouble::Commit(_) | Trouble::Panicked) = &outcome {
@@ -216,7 +216,7 @@ impl Engine {
     pub(crate) fn file_len(&self) -> Result<Option<u64>, Error> {
         match &self.place {
             Place::Owned(Owned { path: Some(path), .. }) => {
-                fs::metadata(path).map(|file| Some(file.len())).map_err(fault::of_io)
+                fs::metadata(path).map(|file| Some(file.len())).map_err(error::of_io)
             }
             _ => Ok(None),
         }
@@ -240,7 +240,7 @@ impl Engine {
                 let database = owned.usable(self.timeout).map_err(Trouble::Ours)?;
                 let outcome = catch(|| operation(&database));
                 let is_broken = match &outcome {
-                    Err(Trouble::Redb(error)) => fault::ends_database(error),
+                    Err(Trouble::Redb(error)) => error::ends_database(error),
                     Err(Trouble::Commit(_) | Trouble::Panicked) => true,
                     Ok(_) | Err(Trouble::Ours(_)) => false,
                 };
@@ -355,7 +355,7 @@ pub(crate) fn contain<T>(operation: impl FnOnce() -> Result<T, RedbError>) -> Re
 
 /// As [`contain`], for what opens a database.
 pub(crate) fn contain_opening<T>(open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(fault::of_panic()))
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(error::of_panic()))
 }
 
 /// What a panic of redb leaves behind is looked at by nobody: the caller throws the database away,

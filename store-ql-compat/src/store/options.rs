@@ -9,11 +9,11 @@ use redb::backends::InMemoryBackend;
 use redb::{Builder, Database};
 use store_core::{CleanupOptions, Clock, Error, Limits, SystemClock};
 
-use crate::engine::{Engine, contain_opening};
-use crate::flusher::FailureHook;
-use crate::format::Tables;
-use crate::store::QlStore;
-use crate::{fault, opening};
+use super::QlStore;
+use super::engine::{Engine, contain_opening};
+use super::flusher::FailureHook;
+use super::format::Tables;
+use super::{error, file};
 
 /// Far less than the 3 GiB at which redb ends.
 const MAX_DATA_LEN: usize = 1 << 30;
@@ -171,14 +171,13 @@ impl QlOptions {
             return Err(Error::InvalidOption { option: "path", problem });
         }
         let tables = self.check()?;
-        let database =
-            contain_opening(|| opening::open_or_create(path, &builder(self.cache_size)))?;
+        let database = contain_opening(|| file::open_or_create(path, &builder(self.cache_size)))?;
         // The file is opened again after faults, which must not depend on the working directory of
         // that moment.
-        let path: PathBuf = path.canonicalize().map_err(fault::of_io)?;
+        let path: PathBuf = path.canonicalize().map_err(error::of_io)?;
         let reopen = {
             let path = path.clone();
-            move |builder: &Builder| opening::reopen(&path, builder)
+            move |builder: &Builder| file::reopen(&path, builder)
         };
         self.own(tables, database, Some(path), reopen)
     }
@@ -208,7 +207,7 @@ impl QlOptions {
     pub fn in_memory(self) -> Result<QlStore, Error> {
         let tables = self.check()?;
         let database = builder(self.cache_size).create_with_backend(InMemoryBackend::new());
-        let database = database.map_err(|error| fault::of_redb(error.into()))?;
+        let database = database.map_err(|error| error::of_redb(error.into()))?;
         tables.prepare(&database)?;
         let engine = Engine::owned(database, None, None, self.contention_timeout);
         QlStore::with_options(engine, tables, self)
