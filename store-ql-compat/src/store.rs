@@ -24,7 +24,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -33,27 +33,16 @@ use store_core::backend::{
     BackgroundThread, Batch, CleanupThread, GroupCommit, Operation, delete_in_batches,
 };
 use store_core::{
-    Change, CleanupFailure, CleanupOptions, CleanupStatistics, Clock, Error, Limits, Loaded,
-    OwnedRecord, Record, Store,
+    Change, CleanupOptions, CleanupStatistics, Clock, Error, Limits, Loaded, OwnedRecord, Record,
+    Store,
 };
 
 use self::engine::{Engine, Failure, contain};
-use self::format::{INSTANT_LEN, Opened, Tables, find_live, instant, split, text, to_utc};
+use self::format::{Opened, Tables, find_live, instant, split, text, to_utc};
 use self::rotations::find_rotated;
 use self::write::{Write, Written, tokens_of};
 
 pub use self::options::{Durability, QlOptions};
-
-/// The store compacts its file by itself from this length on, in bytes.
-const MIN_COMPACTED_LEN: u64 = 64 * 1024 * 1024;
-
-/// It does so only where the rows have no more than this, in bytes: requests wait while pages are
-/// moved, and for so many that takes less than a second.
-const MAX_COMPACTED_BYTES: u64 = 16 * 1024 * 1024;
-
-/// How many times as long as the rows the file must be. Pages are about half full, and redb doubles a
-/// file that has to grow, so below four times nothing would be gained for long.
-const MIN_FILE_TO_DATA: u64 = 8;
 
 /// A session store in one file, in pure Rust, on the embedded database redb.
 ///
@@ -207,7 +196,6 @@ impl QlStore {
             batch_size: options.cleanup.batch_size().get(),
             is_flushed_later: Arc::default(),
             is_flush_due: AtomicBool::new(false),
-            compacted_len: AtomicU64::new(0),
             line: GroupCommit::new(),
         });
         let flusher = match options.durability {
@@ -223,17 +211,7 @@ impl QlStore {
         };
         let cleanup = CleanupThread::start(options.cleanup, {
             let backend = Arc::clone(&backend);
-            move || {
-                let batch = backend.remove_batch()?;
-                if !batch.has_more
-                    && let Err(error) = backend.compact_if_it_pays()
-                {
-                    // The sweep has done its work all the same.
-                    let failure = CleanupFailure::Failed(error);
-                    log::warn!("the sessions' file could not be compacted: {failure}");
-                }
-                Ok(batch)
-            }
+            move || backend.remove_batch()
         })?;
         Ok(Self { cleanup, flusher, backend })
     }
@@ -247,9 +225,9 @@ impl QlStore {
     /// or requests get [`Error::Contended`] meanwhile. A process that is killed meanwhile loses
     /// nothing.
     ///
-    /// It is seldom needed: free pages are used again, and after a sweep the store does it by itself
-    /// where the file has 64 MiB or more, 8 times as much as the sessions in it, and these 16 MiB at
-    /// the most, which takes less than a second. A file with tables of others is left to you.
+    /// It is seldom needed, and never called by the store itself: pages of deleted sessions are used
+    /// again, so under a steady load the file doesn't grow. It returns what is left of a peak to the
+    /// file system.
     ///
     /// # Errors
     /// [`Error::Contended`] while somebody walks through the sessions, or where readers and writers
@@ -388,8 +366,6 @@ struct Backend {
     /// Whether something was committed that way since the last flush: a store that nobody writes to
     /// lets the disk rest.
     is_flush_due: AtomicBool,
-    /// How long the file was after it was compacted by itself.
-    compacted_len: AtomicU64,
     /// redb has one writer at a time; those of the store, the sweeps among them, line up and share
     /// transactions.
     line: GroupCommit<Write<'static>, Written>,
@@ -493,71 +469,6 @@ impl Backend {
         Ok(Batch { removed: done.sessions, has_more: done.has_more })
     }
 
-    /// After a peak the file is mostly free pages. They are used again, so nothing has to be done
-    /// about them in general; but where little is left of much, the file is cut.
-    fn compact_if_it_pays(&self) -> Result<(), Error> {
-        let Some(len) = self.engine.file_len()? else { return Ok(()) };
-        let compacted = self.compacted_len.load(Ordering::Relaxed);
-        // What can't be cut, because one session is as large as the rest, isn't tried again and again.
-        if len < MIN_COMPACTED_LEN || len < compacted.saturating_mul(2) {
-            return Ok(());
-        }
-        let limit = MAX_COMPACTED_BYTES.min(len / MIN_FILE_TO_DATA);
-        if self.stored_bytes(limit)?.is_none_or(|bytes| bytes > limit) {
-            return Ok(());
-        }
-        match self.engine.compact() {
-            Ok(_) => {
-                let compacted = self.engine.file_len()?.unwrap_or_default();
-                self.compacted_len.store(compacted, Ordering::Relaxed);
-                log::debug!("compacted the sessions' file from {len} to {compacted} bytes");
-                Ok(())
-            }
-            // Somebody walks through the sessions. The next sweep comes.
-            Err(Error::Contended { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// How much the rows have, in bytes; counted until the limit is passed. `None` where the file has
-    /// tables of others: they would be moved as well, and nobody has counted them.
-    fn stored_bytes(&self, limit: u64) -> Result<Option<u64>, Error> {
-        self.engine.read(|snapshot| {
-            if self.tables.have_company(snapshot)? {
-                return Ok(None);
-            }
-            let sessions = snapshot.open_table(self.tables.sessions())?;
-            let by_subject = snapshot.open_table(self.tables.by_subject())?;
-            let rotations = snapshot.open_table(self.tables.rotations())?;
-            let mut bytes = 0;
-            for row in sessions.iter()? {
-                let (token, value) = row?;
-                // The token is a key of two tables, and so is the expiry.
-                bytes +=
-                    2 * (token.value().len() + INSTANT_LEN) as u64 + value.value().len() as u64;
-                if bytes > limit {
-                    return Ok(Some(bytes));
-                }
-            }
-            for row in by_subject.iter()? {
-                // The other table of subjects has the same bytes.
-                bytes += 2 * row?.0.value().len() as u64;
-                if bytes > limit {
-                    return Ok(Some(bytes));
-                }
-            }
-            for row in rotations.iter()? {
-                let (old, value) = row?;
-                // The other tables of rotations repeat the old token, and one the newest.
-                bytes += 3 * old.value().len() as u64 + 2 * value.value().len() as u64;
-                if bytes > limit {
-                    break;
-                }
-            }
-            Ok(Some(bytes))
-        })
-    }
-
     /// On one snapshot, because tokens are the only order that the table has: a walk page by page
     /// would miss a session that is rotated to a token behind it, and meet one twice that is rotated
     /// ahead.
@@ -613,53 +524,5 @@ impl Backend {
             }
             Ok(live)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use redb::TableDefinition;
-    use store_core::Rotation;
-
-    use super::*;
-
-    #[test]
-    fn stored_bytes_are_those_of_all_tables() -> Result<(), Error> {
-        let store = QlStore::in_memory()?;
-        let backend = &store.backend;
-        let stored = || {
-            let tables = ["_subject", "_rotation", ""].map(|end| format!("sessions{end}"));
-            let indexes = ["_expiry", "_by_subject", "_rotated", "_rotation_end"]
-                .map(|end| format!("sessions{end}"));
-            backend.engine.read(|snapshot| {
-                let mut bytes = 0;
-                for table in &tables {
-                    let table = TableDefinition::<&[u8], &[u8]>::new(table);
-                    for row in snapshot.open_table(table)?.iter()? {
-                        let (key, value) = row?;
-                        bytes += (key.value().len() + value.value().len()) as u64;
-                    }
-                }
-                for index in &indexes {
-                    let index = TableDefinition::<&[u8], ()>::new(index);
-                    for row in snapshot.open_table(index)?.iter()? {
-                        bytes += row?.0.value().len() as u64;
-                    }
-                }
-                Ok(bytes)
-            })
-        };
-        let expiry = DateTime::<Utc>::MAX_UTC;
-        for n in 0..10_u64 {
-            let (old, new) = (format!("old-{n:0100}"), format!("new-{n:0200}"));
-            store.create(&old, b"data", expiry, Some("somebody"))?;
-            let rotation = Change::new(b"data", expiry).with_rotation(Rotation::new(&new));
-            assert!(store.update(&old, b"data", &rotation)?);
-            let (stored, counted) = (stored()?, backend.stored_bytes(u64::MAX)?);
-            // A few more for each row, for what isn't looked at.
-            let expected = stored..=stored + 30 * (n + 1);
-            assert!(counted.is_some_and(|counted| expected.contains(&counted)), "{counted:?}");
-        }
-        Ok(())
     }
 }

@@ -165,7 +165,7 @@ fn open(disk: &Arc<Disk>, options: QlOptions) -> Result<QlStore, Error> {
     let database = open_disk(disk, &builder)?;
     let disk = Arc::clone(disk);
     let reopen = move |builder: &Builder| open_disk(&disk, builder);
-    options.own(Tables::new("sessions")?, database, None, reopen)
+    options.own(Tables::new("sessions")?, database, reopen)
 }
 
 /// Asks until the store has an answer again.

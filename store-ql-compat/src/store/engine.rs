@@ -8,9 +8,7 @@
 //! thrown away with the database, which is opened again, so nobody sees it.
 
 use std::fmt;
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -46,8 +44,6 @@ struct Owned {
     is_broken: AtomicBool,
     /// A database in memory can't be opened again.
     open: Option<Open>,
-    /// Where the file is, if it is one.
-    path: Option<PathBuf>,
 }
 
 struct Slot {
@@ -112,15 +108,10 @@ impl Engine {
     }
 
     /// On a database of its own, and the way to open it again.
-    pub(crate) fn owned(
-        database: Database,
-        open: Option<Open>,
-        path: Option<PathBuf>,
-        timeout: Duration,
-    ) -> Self {
+    pub(crate) fn owned(database: Database, open: Option<Open>, timeout: Duration) -> Self {
         let slot = RwLock::new(Slot { database: Some(database), failed: None });
         Self {
-            place: Place::Owned(Owned { slot, is_broken: AtomicBool::new(false), open, path }),
+            place: Place::Owned(Owned { slot, is_broken: AtomicBool::new(false), open }),
             timeout,
         }
     }
@@ -210,16 +201,6 @@ impl Engine {
             owned.is_broken.store(true, Ordering::Release);
         }
         outcome.map_err(Trouble::into_error)
-    }
-
-    /// How long the file is, in bytes; `None` where there is none, or it isn't the store's to compact.
-    pub(crate) fn file_len(&self) -> Result<Option<u64>, Error> {
-        match &self.place {
-            Place::Owned(Owned { path: Some(path), .. }) => {
-                fs::metadata(path).map(|file| Some(file.len())).map_err(error::of_io)
-            }
-            _ => Ok(None),
-        }
     }
 
     fn run<T>(

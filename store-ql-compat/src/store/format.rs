@@ -105,13 +105,6 @@ impl Tables {
         TableDefinition::new(&self.meta)
     }
 
-    /// Whether there are tables of others beside them.
-    pub(crate) fn have_company(&self, snapshot: &ReadTransaction) -> Result<bool, RedbError> {
-        let is_foreign = |name: &str| name != self.meta && !self.names().contains(&name);
-        Ok(snapshot.list_tables()?.any(|table| is_foreign(table.name()))
-            || snapshot.list_multimap_tables()?.next().is_some())
-    }
-
     /// The tables that have values.
     fn of_bytes(&self) -> [Definition<'_, Bytes>; 3] {
         [self.sessions(), self.subjects(), self.rotations()]

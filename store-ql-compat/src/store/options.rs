@@ -1,7 +1,7 @@
 //! The options of a store, and how it is made.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,12 +174,9 @@ impl QlOptions {
         let database = contain_opening(|| file::open_or_create(path, &builder(self.cache_size)))?;
         // The file is opened again after faults, which must not depend on the working directory of
         // that moment.
-        let path: PathBuf = path.canonicalize().map_err(error::of_io)?;
-        let reopen = {
-            let path = path.clone();
-            move |builder: &Builder| file::reopen(&path, builder)
-        };
-        self.own(tables, database, Some(path), reopen)
+        let path = path.canonicalize().map_err(error::of_io)?;
+        let reopen = move |builder: &Builder| file::reopen(&path, builder);
+        self.own(tables, database, reopen)
     }
 
     /// A store on a database of its own, and the way to open that again.
@@ -187,7 +184,6 @@ impl QlOptions {
         self,
         tables: Tables,
         database: Database,
-        path: Option<PathBuf>,
         reopen: impl Fn(&Builder) -> Result<Database, Error> + Send + Sync + 'static,
     ) -> Result<QlStore, Error> {
         let database = prepare(&tables, database)?;
@@ -196,7 +192,7 @@ impl QlOptions {
             let (tables, cache_size) = (tables.clone(), self.cache_size);
             move || prepare(&tables, reopen(&builder(cache_size))?)
         };
-        let engine = Engine::owned(database, Some(Box::new(again)), path, self.contention_timeout);
+        let engine = Engine::owned(database, Some(Box::new(again)), self.contention_timeout);
         QlStore::with_options(engine, tables, self)
     }
 
@@ -209,7 +205,7 @@ impl QlOptions {
         let database = builder(self.cache_size).create_with_backend(InMemoryBackend::new());
         let database = database.map_err(|error| error::of_redb(error.into()))?;
         tables.prepare(&database)?;
-        let engine = Engine::owned(database, None, None, self.contention_timeout);
+        let engine = Engine::owned(database, None, self.contention_timeout);
         QlStore::with_options(engine, tables, self)
     }
 
