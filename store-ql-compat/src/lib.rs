@@ -18,17 +18,20 @@
 //!
 //! # Coming from ql
 //! [`import_ql`] reads the table that `qlstore` kept in a genuine ql file, and commits the live
-//! sessions to any [`Store`]; [`check_ql`] reads as much and writes nothing. The ql file is never
+//! sessions to any [`Store`]; [`import_ql_dry_run`] reads as much and writes nothing. The ql file is never
 //! changed.
 
 mod store;
 
 mod import;
 
+mod ql_format;
+
 pub use import::{
-    ExistingSessions, ImportError, ImportOptions, ImportReport, QlFormat, Refusal, WalUse,
-    check_ql, import_ql,
+    ExistingSessions, ImportError, ImportOptions, ImportReport, Rejection, WalStatus, import_ql,
+    import_ql_dry_run,
 };
+pub use ql_format::QlFormat;
 pub use store::{Durability, QlOptions, QlStore};
 
 /// The database engine, in the version of the `Database` that [`QlStore::new`] takes.

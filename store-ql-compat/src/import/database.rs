@@ -2,35 +2,39 @@
 
 use std::path::Path;
 
+use super::error::ImportError;
 use super::file::{Source, SourceFile, Stamp};
-use super::scalars::{Malformed, Values};
-use super::sidecar::Companions;
-use super::{ImportError, QlFormat, WalUse, looks_like_ql, v1, v2, wal};
+use super::report::WalStatus;
+use super::scalars::Malformed;
+use super::sidecar::SidecarFiles;
+use super::values::Values;
+use super::{v1, v2, wal};
+use crate::ql_format::QlFormat;
 
-/// An open database. It was not locked, and must not have been locked or written to in between to be
-/// believed: [`verify_unchanged`](Self::verify_unchanged).
+/// An open database. It isn't locked, so what was read is valid only if it wasn't locked or written
+/// to by others since: [`verify_unchanged`](Self::verify_unchanged).
 #[derive(Debug)]
 pub(super) struct Database {
     pub(super) format: QlFormat,
-    pub(super) wal_use: WalUse,
+    pub(super) wal_status: WalStatus,
     pub(super) source: Source,
     pub(super) max_row_len: usize,
-    companions: Vec<Companions>,
+    sidecars: Vec<SidecarFiles>,
     stamp: Stamp,
 }
 
-/// What a handle leads to.
+/// A record, before it is decoded.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct RawRecord {
     format: QlFormat,
     /// Where it is in the file.
     pub(super) offset: u64,
     pub(super) content: Vec<u8>,
 }
 
-impl Stored {
+impl RawRecord {
     pub(super) fn values(&self) -> Values<'_> {
-        Values::of(self.format, &self.content)
+        Values::from_bytes(self.format, &self.content)
     }
 
     /// The error for content that doesn't decode.
@@ -46,36 +50,36 @@ impl Database {
         let len = file.len.min(16);
         let first = &mut first[..usize::try_from(len).expect("at most 16")];
         file.read_at(0, first)?;
-        let format = looks_like_ql(first)
+        let format = QlFormat::from_first_bytes(first)
             .ok_or_else(|| ImportError::NotQl { looks_like: looks_like(first) })?;
 
-        let companions = Companions::of(path)?;
-        companions.iter().try_for_each(Companions::refuse_if_locked)?;
+        let sidecars = SidecarFiles::find(path)?;
+        sidecars.iter().try_for_each(SidecarFiles::refuse_if_locked)?;
         let stamp = file.stamp()?;
-        let mut wal_use = WalUse::Absent;
+        let mut wal_status = WalStatus::Absent;
         let mut replay = None;
-        for Companions { wal, .. } in &companions {
+        for SidecarFiles { wal, .. } in &sidecars {
             if !wal.try_exists().map_err(|source| ImportError::Io { path: wal.clone(), source })? {
                 continue;
             }
             let (examined, found) = wal::examine(format, SourceFile::open(wal.clone())?, &file)?;
             if replay.is_some() && found.is_some() {
                 return Err(ImportError::Unsupported {
-                    what: "the symbolic link and the file behind it each have a write-ahead log with a \
-                           commit: let ql open the one that was used last",
+                    what: "the symbolic link and the file behind it each have a write-ahead log \
+                           with a commit: let ql open the one that was used last",
                 });
             }
             if found.is_some() || replay.is_none() {
-                wal_use = examined;
+                wal_status = examined;
             }
             replay = found.or(replay);
         }
         let source = Source::new(file, replay);
-        Ok(Self { format, wal_use, source, max_row_len, companions, stamp })
+        Ok(Self { format, wal_status, source, max_row_len, sidecars, stamp })
     }
 
-    /// What this handle leads to. `at` is where the handle was found.
-    pub(super) fn read(&mut self, handle: i64, at: u64) -> Result<Stored, ImportError> {
+    /// Reads the record that a handle leads to. `at` is where the handle was found.
+    pub(super) fn read(&mut self, handle: i64, at: u64) -> Result<RawRecord, ImportError> {
         let offset = match self.format {
             QlFormat::V1 => v1::offset_of(handle),
             QlFormat::V2 => v2::offset_of(handle),
@@ -86,30 +90,30 @@ impl Database {
             QlFormat::V1 => v1::read(&mut self.source, offset)?,
             QlFormat::V2 => v2::read(&mut self.source, offset, self.max_row_len)?,
         };
-        Ok(Stored { format: self.format, offset, content })
+        Ok(RawRecord { format: self.format, offset, content })
     }
 
-    /// Refuses what was read if a process has opened the database, or changed it, in the meantime.
+    /// Fails if a process has opened the database since, or changed it.
     pub(super) fn verify_unchanged(&self) -> Result<(), ImportError> {
-        self.companions.iter().try_for_each(Companions::refuse_if_locked)?;
+        self.sidecars.iter().try_for_each(SidecarFiles::refuse_if_locked)?;
         if self.source.file().stamp()? == self.stamp { Ok(()) } else { Err(ImportError::Changed) }
     }
 
-    /// What to say of damage: without the log that ql leaves beside every database, it may be half of a
-    /// commit.
+    /// Returns the error for damage. Without the log that ql leaves next to every database, it may
+    /// be half of a commit.
     pub(super) fn explain(&self, error: ImportError) -> ImportError {
-        match (error, self.companions.first()) {
-            (ImportError::Damaged { offset, what }, Some(companions))
-                if self.wal_use == WalUse::Absent =>
+        match (error, self.sidecars.first()) {
+            (ImportError::Damaged { offset, what }, Some(sidecars))
+                if self.wal_status == WalStatus::Absent =>
             {
-                ImportError::WalMissing { wal: companions.wal.clone(), offset, what }
+                ImportError::WalMissing { wal: sidecars.wal.clone(), offset, what }
             }
             (error, _) => error,
         }
     }
 }
 
-/// What a file is that isn't a ql database, as far as its first bytes tell.
+/// Describes a file that isn't a ql database, by its first bytes.
 fn looks_like(first: &[u8]) -> &'static str {
     const KINDS: [(&[u8], &str); 7] = [
         (b"SQLite format 3\0", "a SQLite database"),
@@ -129,7 +133,7 @@ fn looks_like(first: &[u8]) -> &'static str {
     let (_, kind) = KINDS
         .into_iter()
         .find(|(magic, _)| first.starts_with(magic))
-        .expect("everything begins with nothing");
+        .expect("the last one matches all");
     kind
 }
 

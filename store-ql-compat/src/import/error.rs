@@ -1,4 +1,4 @@
-//! Why an import could not be done, or not be finished.
+//! Why an import failed.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,13 +7,13 @@ use std::path::PathBuf;
 
 /// Why a ql database could not be imported.
 ///
-/// The message says where and what; what the operating system or the store said is the
-/// [`source`](StdError::source). Descriptions of damage are fixed texts, so no message contains a token or
-/// data of a session.
+/// The message says where and what; the error of the operating system or the store is the
+/// [`source`](StdError::source). Descriptions of damage are fixed texts, so no message contains a
+/// token or data of a session.
 ///
-/// Sessions that were committed before the error stay in the target. Until the application has
-/// started, importing again once the cause is mended is safe:
-/// [`ExistingSessions`](crate::ExistingSessions) says what becomes of them.
+/// Sessions that were committed before the error stay in the store. Until the application has
+/// started, it is safe to import again once the cause is removed:
+/// [`ExistingSessions`](crate::ExistingSessions) says what happens to those sessions then.
 ///
 /// # Examples
 /// ```
@@ -35,7 +35,7 @@ pub enum ImportError {
     Io {
         /// The database, its log or its lock file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The file isn't a ql database.
@@ -45,9 +45,9 @@ pub enum ImportError {
     },
     /// A process has the database open, so what is read could be half written.
     InUse {
-        /// The process, where it is known.
+        /// The id of the process, if it is known.
         pid: Option<u32>,
-        /// The lock file that tells so.
+        /// The lock file that the process holds.
         lock: PathBuf,
     },
     /// The database was written to while it was read: what was imported may be incomplete.
@@ -59,18 +59,19 @@ pub enum ImportError {
         /// What is wrong there.
         what: &'static str,
     },
-    /// The database can't be read as it stands, and its write-ahead log isn't beside it. A process that died
-    /// in the middle of a commit leaves both, and neither is whole without the other.
+    /// The database can't be read as it is, and its write-ahead log isn't next to it. A process
+    /// that died in the middle of a commit leaves both, and neither is complete without the other.
     WalMissing {
-        /// Where the log was looked for. Its name comes from the database's: a database that was renamed
-        /// or copied alone has lost it.
+        /// Where the log was looked for. Its name comes from the database's: a database that was
+        /// renamed or copied alone has lost it.
         wal: PathBuf,
         /// Where in the database the reading failed, in bytes.
         offset: u64,
         /// What is wrong there.
         what: &'static str,
     },
-    /// The write-ahead log is damaged, so nobody can tell whether the database is whole without it.
+    /// The write-ahead log is damaged, so it is unknown whether the database is complete without
+    /// it.
     WalDamaged {
         /// The log.
         wal: PathBuf,
@@ -79,7 +80,7 @@ pub enum ImportError {
         /// What is wrong there.
         what: &'static str,
     },
-    /// The database, or what stands beside it, is of a kind that can't be imported.
+    /// The database, or a file next to it, is of a kind that can't be imported.
     Unsupported {
         /// What kind, and what to do.
         what: &'static str,
@@ -88,28 +89,28 @@ pub enum ImportError {
     NoTable {
         /// The table that was looked for.
         table: String,
-        /// The tables that are there; of very many, the first.
+        /// The tables that exist; of very many, the first.
         present: Vec<String>,
     },
-    /// The table isn't one of sessions: it needs `token string`, `data blob` and `expiry time`, in any order
-    /// and among others.
+    /// The table isn't one of sessions: it needs `token string`, `data blob` and `expiry time`, in
+    /// any order and among others.
     WrongColumns {
         /// The table.
         table: String,
         /// The column that is missing or of another type.
         expected: &'static str,
-        /// The columns that are there, with their types.
+        /// The columns that exist, with their types.
         present: Vec<String>,
     },
-    /// A row is larger than [`ImportOptions::with_max_row_len`](crate::ImportOptions::with_max_row_len)
-    /// allows.
+    /// A row is larger than
+    /// [`ImportOptions::with_max_row_len`](crate::ImportOptions::with_max_row_len) allows.
     RowTooLarge {
         /// Where the row is in the file, in bytes.
         offset: u64,
         /// The limit, in bytes.
         max: usize,
     },
-    /// The target store failed.
+    /// The store failed.
     Store(store_core::Error),
 }
 
@@ -131,15 +132,17 @@ impl fmt::Display for ImportError {
                 lock.display()
             ),
             Self::Changed => f.write_str(
-                "the database was written to while it was read: stop what uses it, and import again",
+                "the database was written to while it was read: stop what uses it, and import \
+                 again",
             ),
             Self::Damaged { offset, what } => {
                 write!(f, "the database is damaged at offset {offset}: {what}")
             }
             Self::WalMissing { wal, offset, what } => write!(
                 f,
-                "the database is damaged at offset {offset} ({what}), or half of a commit: its write-ahead \
-                 log would be {}, and isn't there; a database must not be renamed or copied without its log",
+                "the database is damaged at offset {offset} ({what}), or half of a commit: its \
+                 write-ahead log would be {}, which doesn't exist; a database must not be renamed \
+                 or copied without its log",
                 wal.display()
             ),
             Self::WalDamaged { wal, offset, what } => write!(
@@ -160,7 +163,7 @@ impl fmt::Display for ImportError {
             Self::RowTooLarge { offset, max } => {
                 write!(f, "the row at offset {offset} is over the limit of {max} bytes: raise it")
             }
-            Self::Store(_) => f.write_str("the target store failed"),
+            Self::Store(_) => f.write_str("the store failed"),
         }
     }
 }

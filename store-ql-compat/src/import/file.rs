@@ -1,10 +1,11 @@
-//! A database file as its readers see it: bounded, read at any place, with the commit of a log laid over.
+//! A database file as its readers see it: bounded, read at any offset, overlaid by the commit of a
+//! log.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use super::ImportError;
+use super::error::ImportError;
 use super::overlay::{Origin, Overlay};
 
 /// Reads go through pages, so that the small records of a database don't cost a system call each.
@@ -22,7 +23,8 @@ pub(super) struct SourceFile {
 }
 
 impl SourceFile {
-    /// Opens a file, and nothing else that a path can name: opening a pipe would wait for its writer.
+    /// Opens a file, and nothing else that a path can name: opening a pipe would wait for its
+    /// writer.
     pub(super) fn open(path: PathBuf) -> Result<Self, ImportError> {
         let opened = std::fs::metadata(&path).and_then(|metadata| {
             if !metadata.is_file() {
@@ -60,24 +62,25 @@ impl SourceFile {
 /// Length and time of the last change of a file.
 pub(super) type Stamp = (u64, Option<std::time::SystemTime>);
 
-/// What the log of a crashed process makes of the file.
+/// How the log of a crashed process changes the file.
 #[derive(Debug)]
 pub(super) struct Replay {
     pub(super) wal: SourceFile,
     pub(super) overlay: Overlay,
-    /// How much of the file itself still counts; what follows is zeros, where nothing is laid over it.
-    pub(super) kept: u64,
+    /// How much of the file itself is still valid; what follows is zeros, unless the log overlays
+    /// it.
+    pub(super) valid_len: u64,
     /// How long the file is after the commit.
     pub(super) len: u64,
 }
 
-/// A database file, with the commit of its log where that has to be replayed.
+/// A database file, with the commit of its log if that has to be replayed.
 #[derive(Debug)]
 pub(super) struct Source {
     file: SourceFile,
     replay: Option<Replay>,
     len: u64,
-    /// A page stands where its number says, modulo their count.
+    /// A page is at the index that is its number modulo their count.
     pages: Vec<Option<(u64, Box<[u8]>)>>,
     /// Bytes that records may still take up; see [`charge`](Self::charge).
     budget: u64,
@@ -96,15 +99,16 @@ impl Source {
         &self.file
     }
 
-    /// Begins a walk that meets every record once at the most.
+    /// Begins a walk that meets every record at most once.
     pub(super) fn begin_pass(&mut self) {
         // A file may be sparse after a commit, but no record is.
         let stored = self.replay.as_ref().map_or(0, |replay| replay.wal.len);
         self.budget = self.len.min(self.file.len.saturating_add(stored));
     }
 
-    /// Counts the room that a record takes up. Records don't overlap, so those met in one walk can't take
-    /// more room than there is: this ends what would otherwise read the same bytes again and again.
+    /// Counts the room that a record takes up. Records don't overlap, so those met in one walk
+    /// can't take more room than there is: this ends what would otherwise read the same bytes again
+    /// and again.
     pub(super) fn charge(&mut self, offset: u64, len: u64) -> Result<(), ImportError> {
         match self.budget.checked_sub(len) {
             Some(rest) => {
@@ -159,8 +163,8 @@ impl Source {
 
     /// Fills a page that is all zeros, as far as there is something to fill it with.
     fn load(&mut self, start: u64, page: &mut [u8]) -> Result<(), ImportError> {
-        let kept = self.replay.as_ref().map_or(self.file.len, |replay| replay.kept);
-        let stored = index(kept.saturating_sub(start).min(page.len() as u64));
+        let valid_len = self.replay.as_ref().map_or(self.file.len, |replay| replay.valid_len);
+        let stored = index(valid_len.saturating_sub(start).min(page.len() as u64));
         self.file.read_at(start, &mut page[..stored])?;
         if let Some(replay) = &mut self.replay {
             for (from, len, origin) in replay.overlay.within(start, start + page.len() as u64) {

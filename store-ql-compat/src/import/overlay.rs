@@ -1,6 +1,6 @@
-//! What a write-ahead log puts over a file: ranges of it, which are read from the log instead.
+//! The ranges of a file that a write-ahead log overwrites, and that are read from the log instead.
 //!
-//! Only the places are kept in memory, and the bytes are left in the log.
+//! Only the ranges are kept in memory, and the bytes are left in the log.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    /// Overwrites a range, as a later write does an earlier one. The caller has checked that start and
+    /// Overwrites a range, also those of earlier writes. The caller has checked that start and
     /// length, and the offset in the log and length, add up.
     pub(super) fn write(&mut self, start: u64, len: u64, origin: Origin) {
         if len == 0 {

@@ -1,57 +1,53 @@
-//! What an import did, row by row accounted for.
+//! What an import did, with every row accounted for.
 
-use std::fmt;
 use std::sync::Arc;
 
-/// Which of ql's two file formats a database has.
+use crate::ql_format::QlFormat;
+
+/// The state of the write-ahead log next to the database. The log itself is never changed.
+///
+/// # Examples
+/// ```
+/// use store_ql_compat::{ImportOptions, WalStatus, import_ql_dry_run};
+///
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/v1-small.db");
+/// let report = import_ql_dry_run(path, &ImportOptions::new())?;
+/// match report.wal {
+///     WalStatus::Absent => println!("was the database copied without its log?"),
+///     WalStatus::Replayed => println!("the last commit is in the log, and was read from there"),
+///     _ => println!("the database was closed properly, or a commit was never finished"),
+/// }
+/// # Ok::<(), store_ql_compat::ImportError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum QlFormat {
-    /// What `sql.Open("ql", …)` made.
-    V1,
-    /// What came with `sql.Open("ql2", …)`.
-    V2,
-}
-
-impl fmt::Display for QlFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V1 => "ql format 1",
-            Self::V2 => "ql format 2",
-        })
-    }
-}
-
-/// What was made of the write-ahead log beside the database. The log itself is never changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WalUse {
-    /// There is none. ql leaves an empty one behind, unless told to remove it, so this can also mean that
+pub enum WalStatus {
+    /// There is none. ql leaves an empty one, unless told to remove it, so this can also mean that
     /// the database was copied or renamed without it.
     Absent,
-    /// It is empty: the database was closed in order.
+    /// It is empty: the database was closed properly.
     Empty,
-    /// It holds a commit that was never finished, and that the database knows nothing of.
+    /// It has a commit that was never finished, of which nothing is in the database.
     Unfinished,
-    /// It holds a finished commit, and the sessions were read as they are after it.
+    /// It has a finished commit, and the sessions were read as they are after it.
     Replayed,
 }
 
-/// What became of the rows of a ql table. Each row is counted once:
-/// `rows = imported + expired + null + wrong_type + superseded + kept + refused`.
+/// What became of the rows of a ql table. Each row is counted exactly once:
+/// `rows = imported + expired + null + wrong_type + duplicates + already_present + rejected`.
 ///
 /// # Examples
 /// ```
 /// use store_core::MemoryStore;
 /// use store_ql_compat::{ImportOptions, import_ql};
 ///
-/// # let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1-altered.db");
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/v1-altered.db");
 /// let store = MemoryStore::new()?;
 /// let report = import_ql(path, &store, &ImportOptions::new())?;
 /// if report.imported < report.rows {
 ///     println!(
-///         "left behind: {} expired, {} with NULLs, {} older rows of the same token, {} refused",
-///         report.expired, report.null, report.superseded, report.refused,
+///         "skipped: {} expired, {} with NULLs, {} older rows of the same token, {} rejected",
+///         report.expired, report.null, report.duplicates, report.rejected,
 ///     );
 /// }
 /// # assert_eq!(report.null, 1);
@@ -62,33 +58,34 @@ pub enum WalUse {
 pub struct ImportReport {
     /// The format of the database.
     pub format: QlFormat,
-    /// What was made of its write-ahead log.
-    pub wal: WalUse,
+    /// The state of its write-ahead log.
+    pub wal: WalStatus,
     /// Rows of the table.
     pub rows: u64,
-    /// Sessions committed to the target; by [`check_ql`](crate::check_ql), those that would be.
+    /// Sessions committed to the store; in a [dry run](crate::import_ql_dry_run), those that would
+    /// be.
     pub imported: u64,
-    /// Rows left behind because they had expired when the import began.
+    /// Rows skipped because they had expired when the import began.
     pub expired: u64,
-    /// Rows left behind because token, data or expiry is NULL.
+    /// Rows skipped because token, data or expiry is NULL.
     pub null: u64,
-    /// Rows left behind because the value of token, data or expiry isn't of the column's type.
+    /// Rows skipped because the value of token, data or expiry isn't of the column's type.
     pub wrong_type: u64,
-    /// Live rows left behind because a live row of the same token has a higher id. The Go store saved over
-    /// an expired session by inserting another row, and the next save made both the same; only the rows of
-    /// first saves that raced can differ.
-    pub superseded: u64,
-    /// Sessions left behind because the target has a live one under their token. See
+    /// Live rows skipped because a live row of the same token has a higher id. The Go store saved
+    /// over an expired session by inserting another row, and the next save made both equal; only
+    /// the rows of concurrent first saves can differ.
+    pub duplicates: u64,
+    /// Sessions skipped because the store has a live one under their token. See
     /// [`ExistingSessions`](crate::ExistingSessions).
-    pub kept: u64,
-    /// Live sessions left behind because the target can't hold their token, data or expiry.
-    pub refused: u64,
-    /// The first of these.
-    pub first_refusal: Option<Refusal>,
+    pub already_present: u64,
+    /// Live sessions skipped because the store rejected their token, data or expiry.
+    pub rejected: u64,
+    /// The first of the rejected sessions.
+    pub first_rejection: Option<Rejection>,
 }
 
 impl ImportReport {
-    pub(super) fn new(format: QlFormat, wal: WalUse) -> Self {
+    pub(super) fn new(format: QlFormat, wal: WalStatus) -> Self {
         Self {
             format,
             wal,
@@ -97,20 +94,36 @@ impl ImportReport {
             expired: 0,
             null: 0,
             wrong_type: 0,
-            superseded: 0,
-            kept: 0,
-            refused: 0,
-            first_refusal: None,
+            duplicates: 0,
+            already_present: 0,
+            rejected: 0,
+            first_rejection: None,
         }
     }
 }
 
-/// A live session that the target can't hold.
+/// A live session that the store rejected, because its token, data or expiry is out of the store's
+/// limits.
+///
+/// # Examples
+/// ```
+/// use store_core::{Limits, MemoryOptions};
+/// use store_ql_compat::{Error, ImportOptions, import_ql};
+///
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/v1-small.db");
+/// let limits = Limits { max_data_len: 5, ..Limits::DEFAULT };
+/// let store = MemoryOptions::new().with_limits(limits).build()?;
+/// let report = import_ql(path, &store, &ImportOptions::new())?;
+/// let first = report.first_rejection.expect("there are larger sessions");
+/// println!("row {}: {}", first.id, first.error);
+/// assert!(matches!(*first.error, Error::DataTooLarge { max: 5, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Refusal {
-    /// The row's id, by which ql finds it: `SELECT * FROM sessions WHERE id() == …`.
+pub struct Rejection {
+    /// The row's id in ql: `SELECT * FROM sessions WHERE id() == …`.
     pub id: i64,
-    /// What the target said; as every error of a store, without token and data.
+    /// The store's error, which contains neither token nor data, as no error of a store does.
     pub error: Arc<store_core::Error>,
 }

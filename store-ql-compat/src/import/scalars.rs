@@ -1,9 +1,6 @@
-//! The values that both formats put into records, and the numbers that they are made of.
+//! Values, and how both formats encode numbers.
 
-use super::QlFormat;
-use super::{v1, v2};
-
-/// A value, as far as it matters here.
+/// A value of a record, as far as an import reads it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     Null,
@@ -12,61 +9,14 @@ pub(super) enum Value<'a> {
     Text(&'a [u8]),
     /// Bytes: in format 1 what every blob-like column holds, in format 2 a blob.
     Bytes(&'a [u8]),
-    /// A time of format 2, as Go's `Time.MarshalBinary` gives it; empty for the zero time.
+    /// A time of format 2, as Go's `Time.MarshalBinary` returns it; empty for the zero time.
     Time(&'a [u8]),
-    /// A value of a type that no column of ours has.
+    /// A value of a type that no column of a session has.
     Other,
 }
 
 /// Bytes that don't decode, and why.
 pub(super) type Malformed = &'static str;
-
-/// The values of a record, one after the other; after malformed ones nothing follows.
-#[derive(Clone, Debug)]
-pub(super) struct Values<'a> {
-    format: QlFormat,
-    rest: &'a [u8],
-}
-
-impl<'a> Values<'a> {
-    pub(super) fn of(format: QlFormat, content: &'a [u8]) -> Self {
-        Self { format, rest: content }
-    }
-
-    /// How many bytes follow the value that was given last.
-    pub(super) fn remaining(&self) -> usize {
-        self.rest.len()
-    }
-
-    /// The values, where there are exactly `N`.
-    pub(super) fn exactly<const N: usize>(self) -> Result<[Value<'a>; N], Malformed> {
-        const MISCOUNTED: Malformed = "a record has too few or too many values";
-        let mut values = [Value::Null; N];
-        let mut count = 0;
-        for value in self {
-            *values.get_mut(count).ok_or(MISCOUNTED)? = value?;
-            count += 1;
-        }
-        if count == N { Ok(values) } else { Err(MISCOUNTED) }
-    }
-}
-
-impl<'a> Iterator for Values<'a> {
-    type Item = Result<Value<'a>, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (&tag, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        let value = match self.format {
-            QlFormat::V1 => v1::scalar(tag, &mut self.rest),
-            QlFormat::V2 => v2::value(tag, &mut self.rest),
-        };
-        if value.is_err() {
-            self.rest = &[];
-        }
-        Some(value)
-    }
-}
 
 /// Takes this many bytes off the front.
 pub(super) fn take<'a>(rest: &mut &'a [u8], count: u64) -> Result<&'a [u8], Malformed> {
@@ -131,13 +81,5 @@ mod tests {
         ] {
             assert!(uvarint(&mut &*malformed).is_err(), "{malformed:?}");
         }
-    }
-
-    #[test]
-    fn exactly_counts() {
-        let values = Values::of(QlFormat::V1, &[0x00, 0x55 + 7]);
-        assert_eq!(values.clone().exactly(), Ok([Value::Null, Value::Int(7)]));
-        assert!(values.clone().exactly::<1>().is_err());
-        assert!(values.exactly::<3>().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The hidden files that ql keeps beside a database: its write-ahead log and its lock.
+//! The hidden files that ql keeps next to a database: its write-ahead log and its lock.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,25 +6,26 @@ use std::path::{Path, PathBuf};
 
 use sha1_smol::Sha1;
 
-use super::ImportError;
+use super::error::ImportError;
 
-/// Where ql has the log and the lock of a database.
+/// The paths of the log and the lock of a database. The files need not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Companions {
+pub(super) struct SidecarFiles {
     pub(super) wal: PathBuf,
     pub(super) lock: PathBuf,
 }
 
-impl Companions {
-    /// The companions of a database. ql names them after the path by which it opened the database, so those
-    /// of a symbolic link and of the file behind it differ, and both count.
-    pub(super) fn of(path: &Path) -> Result<Vec<Self>, ImportError> {
+impl SidecarFiles {
+    /// Returns the sidecar files of a database. ql names them after the path by which it opened the
+    /// database, so those of a symbolic link and of the file behind it differ, and both count.
+    pub(super) fn find(path: &Path) -> Result<Vec<Self>, ImportError> {
         let canonical = path
             .canonicalize()
             .map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
-        let mut all: Vec<_> = [path, &canonical].into_iter().filter_map(Self::beside).collect();
+        let mut all: Vec<_> = [path, &canonical].into_iter().filter_map(Self::next_to).collect();
         all.dedup_by(|other, one| {
-            // The same directory has many names, so where the files are called alike it is compared.
+            // A directory can have several paths, so it is compared if the names of the files are
+            // equal.
             let directories = [one.lock.parent(), other.lock.parent()]
                 .map(|directory| directory.and_then(|path| path.join(".").canonicalize().ok()));
             one.lock.file_name() == other.lock.file_name() && directories[0] == directories[1]
@@ -32,7 +33,7 @@ impl Companions {
         Ok(all)
     }
 
-    fn beside(path: &Path) -> Option<Self> {
+    fn next_to(path: &Path) -> Option<Self> {
         let name = path.file_name()?.as_encoded_bytes();
         let hidden = |suffix: &[u8]| {
             let mut sum = Sha1::new();
@@ -43,9 +44,9 @@ impl Companions {
         Some(Self { wal: hidden(b""), lock: hidden(b"lockfile") })
     }
 
-    /// Refuses a database that a process has open.
+    /// Fails if a process has the database open.
     ///
-    /// The lock is only asked about: it isn't taken, and no file is made.
+    /// The lock is only queried: it isn't taken, and no file is created.
     pub(super) fn refuse_if_locked(&self) -> Result<(), ImportError> {
         let lock = || self.lock.clone();
         match holder(&self.lock) {
@@ -63,24 +64,26 @@ enum Holder {
     Process(Option<u32>),
 }
 
-/// Who holds a lock, by either of the ways of `camlistore/go4/lock`, which ql contains.
+/// Returns the holder of a lock, taken in either of the ways of `camlistore/go4/lock`, which ql
+/// contains.
 fn holder(lock: &Path) -> io::Result<Holder> {
     if !std::fs::metadata(lock)?.is_file() {
         return Ok(Holder::Process(None));
     }
     let mut file = File::open(lock)?;
     let mut content = String::new();
-    // What isn't text isn't the portable way's, and then ql wouldn't open the database either.
+    // The portable way writes text. If something else did, ql wouldn't open the database either.
     let read = file.by_ref().take(1_000).read_to_string(&mut content);
     match read {
-        Ok(0) => ask_for_lock(&file),
+        Ok(0) => query_lock(&file),
         Ok(_) => Ok(owner(&content)),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Holder::Process(None)),
         Err(error) => Err(error),
     }
 }
 
-/// The portable way: the file exists, and holds `{"OwnerPID":123}`. A process that was killed leaves it.
+/// The portable way: the file exists, and holds `{"OwnerPID":123}`. A process that was killed
+/// leaves it.
 fn owner(content: &str) -> Holder {
     let pid = content
         .split_once("\"OwnerPID\":")
@@ -94,7 +97,7 @@ fn owner(content: &str) -> Holder {
 
 /// The usual way: `fcntl` locks the empty file.
 #[cfg(unix)]
-fn ask_for_lock(file: &File) -> io::Result<Holder> {
+fn query_lock(file: &File) -> io::Result<Holder> {
     use rustix::process::{Flock, FlockType, fcntl_getlk};
 
     let conflict = fcntl_getlk(file, &Flock::from(FlockType::WriteLock))?;
@@ -104,9 +107,9 @@ fn ask_for_lock(file: &File) -> io::Result<Holder> {
     }))
 }
 
-/// Elsewhere there is no such lock; an empty file is one that is about to become a portable lock.
+/// Other systems have no such lock. An empty file is about to become a portable lock.
 #[cfg(not(unix))]
-fn ask_for_lock(_file: &File) -> io::Result<Holder> {
+fn query_lock(_file: &File) -> io::Result<Holder> {
     Ok(Holder::Nobody)
 }
 
@@ -116,11 +119,11 @@ fn is_running(pid: u32) -> bool {
     use rustix::process::{Pid, test_kill_process};
 
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    // Another user's process may not be signalled, and runs all the same.
+    // Another user's process may not be signalled, and runs nevertheless.
     pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// Without a way to ask, a lock file that names a process counts.
+/// The process is assumed to run.
 #[cfg(not(unix))]
 fn is_running(_pid: u32) -> bool {
     true
@@ -132,9 +135,9 @@ mod tests {
 
     #[test]
     fn names_are_qls() {
-        let companions = Companions::beside(Path::new("a/v1-small.db")).expect("it has a name");
-        assert_eq!(companions.wal, Path::new("a/.6ef7cac89d2b0e45267832f1ac0738211397f8e7"));
-        assert_eq!(Companions::beside(Path::new("..")), None);
+        let sidecars = SidecarFiles::next_to(Path::new("a/v1-small.db")).expect("it has a name");
+        assert_eq!(sidecars.wal, Path::new("a/.6ef7cac89d2b0e45267832f1ac0738211397f8e7"));
+        assert_eq!(SidecarFiles::next_to(Path::new("..")), None);
     }
 
     #[test]
@@ -142,14 +145,14 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("a.db");
         std::fs::write(&path, "")?;
-        assert_eq!(Companions::of(&path)?.len(), 1);
+        assert_eq!(SidecarFiles::find(&path)?.len(), 1);
         let roundabout = directory.path().join(".").join("a.db");
-        assert_eq!(Companions::of(&roundabout)?.len(), 1);
+        assert_eq!(SidecarFiles::find(&roundabout)?.len(), 1);
         #[cfg(unix)]
         {
             let link = directory.path().join("b.db");
             std::os::unix::fs::symlink(&path, &link)?;
-            assert_eq!(Companions::of(&link)?.len(), 2);
+            assert_eq!(SidecarFiles::find(&link)?.len(), 2);
         }
         Ok(())
     }
@@ -159,8 +162,8 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("a.db");
         std::fs::write(&path, "")?;
-        let companions = Companions::of(&path)?.remove(0);
-        companions.refuse_if_locked()?;
+        let sidecars = SidecarFiles::find(&path)?.remove(0);
+        sidecars.refuse_if_locked()?;
 
         for (content, in_use) in [
             (String::new(), false),
@@ -169,8 +172,8 @@ mod tests {
             ("{\"OwnerPID\":2000000000}\n".to_owned(), cfg!(not(unix))),
             ("something else".to_owned(), true),
         ] {
-            std::fs::write(&companions.lock, &content)?;
-            let refused = companions.refuse_if_locked();
+            std::fs::write(&sidecars.lock, &content)?;
+            let refused = sidecars.refuse_if_locked();
             assert_eq!(matches!(refused, Err(ImportError::InUse { .. })), in_use, "{content}");
         }
         Ok(())

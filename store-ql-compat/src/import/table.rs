@@ -1,30 +1,33 @@
 //! Tables and their rows, which are lists linked by handles.
 //!
-//! ql's `storage.go` has the records of tables, its `file.go` those of rows and, in format 1, the chunks of
-//! large values.
+//! ql's `storage.go` has the records of tables, its `file.go` those of rows and, in format 1, the
+//! chunks of large values.
 
 use chrono::{DateTime, Utc};
 
-use super::database::{Database, Stored};
-use super::scalars::{Malformed, Value, Values};
-use super::{ImportError, QlFormat, time};
+use super::database::{Database, RawRecord};
+use super::error::ImportError;
+use super::scalars::{Malformed, Value};
+use super::time::{from_binary, from_gob};
+use super::values::Values;
+use crate::ql_format::QlFormat;
 
 /// The record that leads to the first table.
 const ROOT: i64 = 1;
 
-/// The letters by which ql knows its types, in tables and, in format 1, in blob-like values.
+/// The letters that ql has for its types, in tables and, in format 1, in blob-like values.
 const STRING: u8 = b's';
 const BLOB: u8 = b'B';
 const TIME: u8 = b'T';
 
-/// Names that a message lists, and how long each may be.
+/// The most names that a message lists, and the longest of them.
 const MAX_LISTED: usize = 32;
 const MAX_LISTED_LEN: usize = 100;
 
-/// Where a table's rows and columns are.
+/// A table of sessions: where its rows are, and which of its columns are which.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// The newest row, and where that handle was found.
+    /// The handle of the newest row, and where that handle was found.
     first: (i64, u64),
     token: usize,
     data: usize,
@@ -36,10 +39,10 @@ pub(super) struct Table {
 pub(super) enum Column<T> {
     Null,
     WrongType,
-    Of(T),
+    Value(T),
 }
 
-/// A row, as far as it was read: of large data only the beginning.
+/// A row. Of large data only the beginning was read.
 #[derive(Debug)]
 pub(super) struct Row<'a> {
     pub(super) id: i64,
@@ -57,7 +60,7 @@ pub(super) struct Payload<'a> {
 }
 
 impl Table {
-    /// Looks a table of sessions up.
+    /// Looks up a table of sessions.
     pub(super) fn find(db: &mut Database, name: &str) -> Result<Self, ImportError> {
         let root = db.read(ROOT, 0)?;
         let mut next = match root.values().exactly() {
@@ -69,15 +72,15 @@ impl Table {
         };
         let mut at = root.offset;
         let mut present = Vec::new();
-        let mut circle = Circle::default();
+        let mut cycles = CycleDetector::default();
         while next != 0 {
-            circle.check(next, at)?;
+            cycles.check(next, at)?;
             let stored = db.read(next, at)?;
-            let record = TableRecord::of(&stored).map_err(|what| stored.damaged(what))?;
+            let record = TableRecord::from_values(&stored).map_err(|what| stored.damaged(what))?;
             if record.name == name.as_bytes() {
-                return Self::of(db, &stored, &record, name);
+                return Self::from_record(db, &stored, &record, name);
             }
-            // ql's own tables of indexes and columns begin like this.
+            // The names of ql's own tables of indexes and columns begin like this.
             if !record.name.starts_with(b"__") && present.len() < MAX_LISTED {
                 present.push(listed(record.name));
             }
@@ -86,9 +89,10 @@ impl Table {
         Err(ImportError::NoTable { table: name.to_owned(), present })
     }
 
-    fn of(
+    /// Returns the table, if it has the columns of sessions.
+    fn from_record(
         db: &mut Database,
-        stored: &Stored,
+        stored: &RawRecord,
         record: &TableRecord<'_>,
         name: &str,
     ) -> Result<Self, ImportError> {
@@ -124,9 +128,9 @@ impl Table {
     ) -> Result<(), ImportError> {
         db.source.begin_pass();
         let (mut next, mut at) = self.first;
-        let mut circle = Circle::default();
+        let mut cycles = CycleDetector::default();
         while next != 0 {
-            circle.check(next, at)?;
+            cycles.check(next, at)?;
             let stored = db.read(next, at)?;
             let (older, row) = self.row(db, &stored)?;
             visit(db, &row)?;
@@ -135,11 +139,11 @@ impl Table {
         Ok(())
     }
 
-    /// Takes a row apart: the handle of the next older one, and what matters here.
+    /// Decodes a row, and returns the handle of the next older one with it.
     fn row<'a>(
         &self,
         db: &mut Database,
-        stored: &'a Stored,
+        stored: &'a RawRecord,
     ) -> Result<(i64, Row<'a>), ImportError> {
         let damaged = |what| stored.damaged(what);
         let (mut next, mut id) = (None, None);
@@ -163,29 +167,29 @@ impl Table {
         };
         let token = match token {
             Value::Null => Column::Null,
-            Value::Text(token) => Column::Of(token),
+            Value::Text(token) => Column::Value(token),
             _ => Column::WrongType,
         };
         let data = match (db.format, data) {
             (_, Value::Null) => Column::Null,
             (QlFormat::V1, Value::Bytes(encoded)) => payload(encoded, BLOB).map_err(damaged)?,
-            (QlFormat::V2, Value::Bytes(first)) => Column::Of(Payload { first, next: 0 }),
+            (QlFormat::V2, Value::Bytes(first)) => Column::Value(Payload { first, next: 0 }),
             _ => Column::WrongType,
         };
         let expiry = match (db.format, expiry) {
             (_, Value::Null) => Column::Null,
             (QlFormat::V1, Value::Bytes(encoded)) => {
                 match payload(encoded, TIME).map_err(damaged)? {
-                    Column::Of(message) => {
+                    Column::Value(message) => {
                         let message = message.collect(db, stored.offset)?;
-                        Column::Of(time::of_gob(&message).map_err(damaged)?)
+                        Column::Value(from_gob(&message).map_err(damaged)?)
                     }
                     Column::Null => Column::Null,
                     Column::WrongType => Column::WrongType,
                 }
             }
             (QlFormat::V2, Value::Time(binary)) => {
-                Column::Of(time::of_binary(binary).map_err(damaged)?)
+                Column::Value(from_binary(binary).map_err(damaged)?)
             }
             _ => Column::WrongType,
         };
@@ -194,7 +198,7 @@ impl Table {
 }
 
 impl Row<'_> {
-    /// All the bytes of the data.
+    /// Reads all bytes of the data.
     pub(super) fn read_data(
         &self,
         db: &mut Database,
@@ -209,9 +213,9 @@ impl Payload<'_> {
     fn collect(&self, db: &mut Database, row: u64) -> Result<Vec<u8>, ImportError> {
         let mut bytes = self.first.to_vec();
         let (mut next, mut at) = (self.next, row);
-        let mut circle = Circle::default();
+        let mut cycles = CycleDetector::default();
         while next != 0 {
-            circle.check(next, at)?;
+            cycles.check(next, at)?;
             let stored = db.read(next, at)?;
             let (older, part) = chunk(stored.values()).map_err(|what| stored.damaged(what))?;
             bytes.extend_from_slice(part);
@@ -224,9 +228,10 @@ impl Payload<'_> {
     }
 }
 
-/// A blob-like value of format 1: its type, the handle of the next chunk if there is one, and bytes.
+/// Decodes a blob-like value of format 1: its type, the handle of the next chunk if there is one,
+/// and bytes.
 fn payload(encoded: &[u8], kind: u8) -> Result<Column<Payload<'_>>, Malformed> {
-    let values = Values::of(QlFormat::V1, encoded);
+    let values = Values::from_bytes(QlFormat::V1, encoded);
     let (found, payload) = match values.clone().exactly() {
         Ok([Value::Int(found), Value::Bytes(first)]) => (found, Payload { first, next: 0 }),
         _ => match values.exactly()? {
@@ -236,10 +241,10 @@ fn payload(encoded: &[u8], kind: u8) -> Result<Column<Payload<'_>>, Malformed> {
             _ => return Err("a value has no type or no bytes"),
         },
     };
-    Ok(if found == i64::from(kind) { Column::Of(payload) } else { Column::WrongType })
+    Ok(if found == i64::from(kind) { Column::Value(payload) } else { Column::WrongType })
 }
 
-/// A chunk of format 1: the handle of the next one, or 0, and bytes.
+/// Decodes a chunk of format 1: the handle of the next one, or 0, and bytes.
 fn chunk(values: Values<'_>) -> Result<(i64, &[u8]), Malformed> {
     if let Ok([Value::Bytes(part)]) = values.clone().exactly() {
         return Ok((0, part));
@@ -250,7 +255,7 @@ fn chunk(values: Values<'_>) -> Result<(i64, &[u8]), Malformed> {
     }
 }
 
-/// The record of a table. Those with indexes have two values more, which don't matter here.
+/// The record of a table. Those with indexes have two more values, which an import doesn't need.
 struct TableRecord<'a> {
     next: i64,
     columns: &'a [u8],
@@ -259,7 +264,7 @@ struct TableRecord<'a> {
 }
 
 impl<'a> TableRecord<'a> {
-    fn of(stored: &'a Stored) -> Result<Self, Malformed> {
+    fn from_values(stored: &'a RawRecord) -> Result<Self, Malformed> {
         let (table, indexes) = if let Ok(table) = stored.values().exactly() {
             (table, [Value::Text(&[]), Value::Int(0)])
         } else {
@@ -281,19 +286,19 @@ impl<'a> TableRecord<'a> {
     }
 }
 
-/// Recognizes lists that run in a circle, by remembering one handle at a time (Brent's algorithm).
+/// Detects cycles in a list, by remembering one handle at a time (Brent's algorithm).
 #[derive(Debug, Default)]
-struct Circle {
+struct CycleDetector {
     remembered: i64,
     steps: u64,
     steps_until_next: u64,
 }
 
-impl Circle {
-    /// Takes note of a handle, which isn't 0, and refuses the one that is remembered.
+impl CycleDetector {
+    /// Takes note of a handle, which isn't 0. Fails if it is the remembered one.
     fn check(&mut self, handle: i64, at: u64) -> Result<(), ImportError> {
         if handle == self.remembered {
-            return Err(ImportError::Damaged { offset: at, what: "a list runs in a circle" });
+            return Err(ImportError::Damaged { offset: at, what: "a list has a cycle" });
         }
         if self.steps == self.steps_until_next {
             self.remembered = handle;
@@ -305,12 +310,13 @@ impl Circle {
     }
 }
 
-/// A name for a message; names are no secrets, but a damaged file may have anything in their place.
+/// Returns a name for a message. Names are no secrets, but a damaged file may have anything in
+/// their place, so they are cut.
 fn listed(name: &[u8]) -> String {
     String::from_utf8_lossy(&name[..name.len().min(MAX_LISTED_LEN)]).into_owned()
 }
 
-/// A column for a message, unless it was dropped.
+/// Returns a column for a message, unless it was dropped.
 fn described(declared: &[u8]) -> Option<String> {
     let (kind, name) = declared.split_first()?;
     let kind = match *kind {
@@ -330,26 +336,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn circles_are_noticed_within_three_rounds() {
+    fn cycles_are_detected_within_three_rounds() {
         for (before, round) in [(0, 1), (0, 2), (1, 1), (5, 7), (100, 3), (3, 100)] {
-            let mut circle = Circle::default();
+            let mut cycles = CycleDetector::default();
             let handles = (1..=before).chain((before + 1..=before + round).cycle());
-            let met = handles.take_while(|handle| circle.check(*handle, 0).is_ok()).count();
+            let met = handles.take_while(|handle| cycles.check(*handle, 0).is_ok()).count();
             assert!(met >= usize::try_from(before + round).expect("small"), "{before} {round}");
             assert!(met <= usize::try_from(3 * (before + round) + 3).expect("small"), "{met}");
         }
-        let mut circle = Circle::default();
-        assert!((1..10_000).all(|handle| circle.check(handle, 0).is_ok()));
+        let mut cycles = CycleDetector::default();
+        assert!((1..10_000).all(|handle| cycles.check(handle, 0).is_ok()));
     }
 
     #[test]
     fn payloads_have_types() -> Result<(), Malformed> {
-        // 66 is 'B'; small numbers are tags from 0x55 on, and bytes of length n have the tag 0x15 + n.
+        // 66 is 'B'; small numbers are tags from 0x55 on, and bytes of length n have the tag 0x15 +
+        // n.
         let blob = [0x55 + 66, 0x17, 1, 2];
-        assert!(matches!(payload(&blob, BLOB)?, Column::Of(Payload { first: [1, 2], next: 0 })));
+        assert!(matches!(payload(&blob, BLOB)?, Column::Value(Payload { first: [1, 2], next: 0 })));
         assert!(matches!(payload(&blob, TIME)?, Column::WrongType));
         let chunked = [0x55 + 66, 0x55 + 9, 0x16, 1];
-        assert!(matches!(payload(&chunked, BLOB)?, Column::Of(Payload { first: [1], next: 9 })));
+        assert!(matches!(payload(&chunked, BLOB)?, Column::Value(Payload { first: [1], next: 9 })));
         for malformed in [&[][..], &[0x55], &[0x55 + 66, 0x55, 0x16, 1], &[0x16, 1], &[0x16]] {
             assert!(payload(malformed, BLOB).is_err(), "{malformed:?}");
         }

@@ -1,14 +1,17 @@
-//! Imports of databases that are made for one question each, byte by byte.
+//! Imports of synthetic databases, each made byte by byte for one question.
 //!
-//! What genuine ql wrote is imported in `tests/import.rs`; here stand the databases that it doesn't write.
+//! What genuine ql wrote is imported in `tests/import`; these are databases that it doesn't write.
 
 mod synthetic;
 
-use chrono::TimeDelta;
-use store_core::{ManualClock, MemoryOptions, MemoryStore};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use store_core::{ManualClock, MemoryOptions, MemoryStore, Store};
 
 use self::synthetic::{Cell, Ql, blob, handle_of, text, varint};
-use super::*;
+use super::{ExistingSessions, ImportError, ImportOptions, import_ql};
+use crate::ql_format::QlFormat;
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600, 0).expect("the first of January 2026")
@@ -45,15 +48,15 @@ fn rows_are_accounted_for_by_what_is_wrong_with_them() -> Result<(), Box<dyn std
         ];
         let refused = Arc::new(std::sync::Mutex::new(Vec::new()));
         let ids = refused.clone();
-        let options = options().with_on_refusal(move |refusal| {
-            ids.lock().expect("nobody panics").push(refusal.id);
+        let options = options().with_rejection_hook(move |rejection| {
+            ids.lock().expect("nobody panics").push(rejection.id);
         });
         let (report, store) = Ql::with_rows(format, &rows).import(&options)?;
-        let counts = [report.null, report.wrong_type, report.expired, report.refused];
+        let counts = [report.null, report.wrong_type, report.expired, report.rejected];
         assert_eq!(counts, [3, 3, 2, 3], "{format}: {report:?}");
-        assert_eq!([report.rows, report.imported, report.superseded], [13, 1, 1]);
+        assert_eq!([report.rows, report.imported, report.duplicates], [13, 1, 1]);
         assert_eq!(*refused.lock().expect("nobody panics"), [11, 10, 9]);
-        assert_eq!(report.first_refusal.map(|refusal| refusal.id), Some(11));
+        assert_eq!(report.first_rejection.map(|rejection| rejection.id), Some(11));
         assert_eq!(
             store.all()?.into_iter().collect::<Vec<_>>(),
             [("live".to_owned(), b"data".to_vec())]
@@ -67,14 +70,14 @@ fn highest_id_wins_whatever_the_order_of_rows() -> Result<(), Box<dyn std::error
     for format in FORMATS {
         let rows = [3, 9, 5].map(|id| (id, [text("token"), blob(&id.to_string()), Cell::Time(1)]));
         let (report, store) = Ql::with_rows(format, &rows).import(&options())?;
-        assert_eq!([report.imported, report.superseded], [1, 2]);
+        assert_eq!([report.imported, report.duplicates], [1, 2]);
         assert_eq!(store.find("token")?.as_deref(), Some(&b"9"[..]));
 
-        // An expired row supersedes nothing, as Go's Find passed over it.
+        // An expired row makes no other a duplicate, as Go's Find ignored it.
         let mut rows = rows;
         rows[1].1[2] = Cell::Time(-1);
         let (report, store) = Ql::with_rows(format, &rows).import(&options())?;
-        assert_eq!([report.imported, report.superseded, report.expired], [1, 1, 1]);
+        assert_eq!([report.imported, report.duplicates, report.expired], [1, 1, 1]);
         assert_eq!(store.find("token")?.as_deref(), Some(&b"5"[..]));
     }
     Ok(())
@@ -89,10 +92,10 @@ fn remembering_fewer_tokens_changes_nothing() -> Result<(), Box<dyn std::error::
             .collect();
         let ql = Ql::with_rows(format, &rows);
         let (report, store) = ql.import(&options())?;
-        assert_eq!([report.rows, report.imported, report.superseded], [90, 60, 30]);
+        assert_eq!([report.rows, report.imported, report.duplicates], [90, 60, 30]);
         for max_remembered in [1, 7, 59, 60] {
             let (again, same) = ql.import(&options().with_max_remembered(max_remembered))?;
-            assert_eq!([again.rows, again.imported, again.superseded], [90, 60, 30]);
+            assert_eq!([again.rows, again.imported, again.duplicates], [90, 60, 30]);
             assert_eq!(same.all()?, store.all()?, "{max_remembered}");
         }
     }
@@ -119,7 +122,7 @@ fn columns_are_found_by_name_and_late_ones_are_null() -> Result<(), Box<dyn std:
             }
             other => panic!("{other:?}"),
         }
-        match ql.import(&options().with_table("Sessions")).map(|(report, _)| report) {
+        match ql.import(&options().with_table_name("Sessions")).map(|(report, _)| report) {
             Err(ImportError::NoTable { present, .. }) => assert_eq!(present, ["sessions"]),
             other => panic!("{other:?}"),
         }
@@ -139,7 +142,7 @@ fn sessions_of_the_target_are_kept_or_replaced() -> Result<(), Box<dyn std::erro
         store.commit("a", b"own", now() + TimeDelta::hours(2))?;
         store.commit("b", b"own, expired", now() - TimeDelta::hours(2))?;
         let report = import_ql(&path, &store, &options().with_existing(existing))?;
-        assert_eq!([report.imported, report.kept], [2 - kept, kept]);
+        assert_eq!([report.imported, report.already_present], [2 - kept, kept]);
         assert_eq!(store.find("a")?.as_deref(), Some(expected));
         assert_eq!(store.find("b")?.as_deref(), Some(&b"ql"[..]));
     }
@@ -147,25 +150,25 @@ fn sessions_of_the_target_are_kept_or_replaced() -> Result<(), Box<dyn std::erro
 }
 
 #[test]
-fn lists_that_run_in_a_circle_are_refused() {
+fn lists_with_cycles_are_refused() {
     let cells = [text("token"), blob("data"), Cell::Time(1)];
     for format in FORMATS {
         let mut rows = Ql::with_rows(format, &[(2, cells.clone()), (1, cells.clone())]);
         rows.put_row(handle_of(1), 100, 1, &cells);
-        rows.assert_damaged("a list runs in a circle");
+        rows.assert_damaged("a list has a cycle");
         rows.put_row(handle_of(1), handle_of(1), 1, &cells);
-        rows.assert_damaged("a list runs in a circle");
+        rows.assert_damaged("a list has a cycle");
 
         let mut tables = Ql::new(format, "stoken", 0);
         tables.put(20, &[Cell::Int(60), text("x"), Cell::Int(40), text("another")]);
         tables.put(60, &[Cell::Int(20), text("x"), Cell::Int(40), text("yet another")]);
-        tables.assert_damaged("a list runs in a circle");
+        tables.assert_damaged("a list has a cycle");
     }
     let mut chunks =
         Ql::with_rows(QlFormat::V1, &[(1, [text("token"), Cell::Chunked(200), Cell::Time(1)])]);
     chunks.put(200, &[Cell::Int(220), Cell::Bytes(b"second ".to_vec())]);
     chunks.put(220, &[Cell::Int(200), Cell::Bytes(b"third".to_vec())]);
-    chunks.assert_damaged("a list runs in a circle");
+    chunks.assert_damaged("a list has a cycle");
 }
 
 #[test]
@@ -215,8 +218,8 @@ fn records_that_have_moved_are_followed_once() -> Result<(), Box<dyn std::error:
 
 #[test]
 fn many_rows_in_one_place_are_refused() {
-    // Each row has moved to the same large record, which is no circle: the list would have to be followed
-    // to its end, reading megabytes for every 16 bytes.
+    // Each row has moved to the same large record, which is no circle: the list would have to be
+    // followed to its end, reading megabytes for every 16 bytes.
     let mut ql = Ql::new(QlFormat::V2, "stoken|Bdata|Texpiry", 100);
     let to_itself = |next: i64| vec![Cell::Int(next), Cell::Int(1), Cell::Blob(vec![7; 9_000])];
     ql.put(200, &to_itself(101));

@@ -9,11 +9,11 @@ const TO_UNIX_EPOCH: i64 = 62_135_596_800;
 
 const MALFORMED: Malformed = "a time doesn't decode";
 
-/// The instant of a time as `MarshalBinary` gives it; no bytes stand for the zero time.
+/// Decodes what `MarshalBinary` returns; no bytes stand for the zero time.
 ///
-/// The offset from UTC at the end says only how Go would print it. Instants beyond those of `chrono`, more
-/// than 260,000 years away, become the nearest of those.
-pub(super) fn of_binary(bytes: &[u8]) -> Result<DateTime<Utc>, Malformed> {
+/// The offset from UTC at the end says only how Go would print it. Instants beyond those of
+/// `chrono`, more than 260,000 years away, become the nearest of those.
+pub(super) fn from_binary(bytes: &[u8]) -> Result<DateTime<Utc>, Malformed> {
     let seconds = match (bytes.first(), bytes.len()) {
         (None, _) => return Ok(instant(0, 0)),
         // The second version tells the offset to the second.
@@ -36,11 +36,12 @@ fn instant(seconds: i64, nanoseconds: u32) -> DateTime<Utc> {
     })
 }
 
-/// The instant of a time in a gob message (package `encoding/gob`, "Encoding Details").
+/// Decodes a time in a gob message (package `encoding/gob`, "Encoding Details").
 ///
-/// The message begins with a number that stands for the type. It depends on the types that the writing
-/// program had registered before, so it is skipped. Since ql 1.6 the zone's name follows the message.
-pub(super) fn of_gob(mut bytes: &[u8]) -> Result<DateTime<Utc>, Malformed> {
+/// The message begins with a number that stands for the type. It depends on the types that the
+/// writing program had registered before, so it is skipped. Since ql 1.6 the zone's name follows
+/// the message.
+pub(super) fn from_gob(mut bytes: &[u8]) -> Result<DateTime<Utc>, Malformed> {
     let len = gob_number(&mut bytes)?;
     let mut message = take(&mut bytes, len)?;
     gob_number(&mut message)?;
@@ -52,10 +53,11 @@ pub(super) fn of_gob(mut bytes: &[u8]) -> Result<DateTime<Utc>, Malformed> {
     if len != message.len() as u64 || message.is_empty() {
         return Err(MALFORMED);
     }
-    of_binary(message)
+    from_binary(message)
 }
 
-/// An unsigned number of gob: below 128 a byte, otherwise the count of its bytes, negated, and these.
+/// Decodes an unsigned number of gob: below 128 a byte, otherwise the count of its bytes, negated,
+/// and these.
 fn gob_number(rest: &mut &[u8]) -> Result<u64, Malformed> {
     let first = take(rest, 1)?[0];
     if first < 0x80 {
@@ -85,22 +87,22 @@ mod tests {
     #[test]
     fn binary_form() -> Result<(), Malformed> {
         let expected = "2035-01-02T03:04:05.123456789+00:00";
-        assert_eq!(of_binary(&BINARY)?.to_rfc3339(), expected);
+        assert_eq!(from_binary(&BINARY)?.to_rfc3339(), expected);
         // The same with an offset of a day, which changes nothing, and in the second version.
         let mut offset = BINARY;
         offset[13..].copy_from_slice(&1440_i16.to_be_bytes());
-        assert_eq!(of_binary(&offset)?.to_rfc3339(), expected);
+        assert_eq!(from_binary(&offset)?.to_rfc3339(), expected);
         let mut second = [&BINARY[..], &[30]].concat();
         second[0] = 2;
-        assert_eq!(of_binary(&second)?.to_rfc3339(), expected);
-        assert_eq!(of_binary(&[])?.to_rfc3339(), "0001-01-01T00:00:00+00:00");
+        assert_eq!(from_binary(&second)?.to_rfc3339(), expected);
+        assert_eq!(from_binary(&[])?.to_rfc3339(), "0001-01-01T00:00:00+00:00");
 
         let mut billion = BINARY;
         billion[9..13].copy_from_slice(&1_000_000_000_u32.to_be_bytes());
         let mut version = BINARY;
         version[0] = 3;
         for malformed in [&billion[..], &version, &BINARY[..14], &second[..15], &[1]] {
-            assert!(of_binary(malformed).is_err(), "{malformed:?}");
+            assert!(from_binary(malformed).is_err(), "{malformed:?}");
         }
         Ok(())
     }
@@ -112,25 +114,25 @@ mod tests {
         {
             let mut binary = BINARY;
             binary[1..9].copy_from_slice(&seconds.to_be_bytes());
-            assert_eq!(of_binary(&binary)?, nearest);
+            assert_eq!(from_binary(&binary)?, nearest);
         }
         Ok(())
     }
 
     #[test]
     fn gob_ignores_the_type_and_what_follows() -> Result<(), Malformed> {
-        let expected = of_binary(&BINARY)?;
+        let expected = from_binary(&BINARY)?;
         for type_id in [&[0xFF, 0x88][..], &[0x22], &[0xFE, 0x01, 0x02]] {
-            assert_eq!(of_gob(&gob(type_id, &BINARY))?, expected);
+            assert_eq!(from_gob(&gob(type_id, &BINARY))?, expected);
         }
         let zoned = [&gob(&[0x22], &BINARY)[..], b"Europe/Berlin"].concat();
-        assert_eq!(of_gob(&zoned)?, expected);
+        assert_eq!(from_gob(&zoned)?, expected);
 
         let whole = gob(&[0xFF, 0x88], &BINARY);
         for cut in 0..whole.len() {
-            assert!(of_gob(&whole[..cut]).is_err(), "{cut}");
+            assert!(from_gob(&whole[..cut]).is_err(), "{cut}");
         }
-        assert!(of_gob(&gob(&[0x22], &[])).is_err());
+        assert!(from_gob(&gob(&[0x22], &[])).is_err());
         Ok(())
     }
 }

@@ -1,12 +1,16 @@
-//! Write-ahead logs that a killed process left: whether they hold a finished commit, and what it writes.
+//! Write-ahead logs that a killed process left: whether they hold a finished commit, and what it
+//! writes.
 
+use super::error::ImportError;
 use super::file::{Replay, SourceFile};
 use super::overlay::{Origin, Overlay};
-use super::scalars::{Value, Values};
-use super::{ImportError, QlFormat, WalUse};
+use super::report::WalStatus;
+use super::scalars::Value;
+use super::values::Values;
+use crate::ql_format::QlFormat;
 
-/// The most writes that a log may consist of. Each is remembered in some 50 bytes, so this is 200 MiB of
-/// memory, for logs of some 16 GiB.
+/// The most writes that a log may consist of. Each is remembered in some 50 bytes, so this is 200
+/// MiB of memory, for logs of some 16 GiB.
 const MAX_WRITES: usize = 1 << 22;
 
 /// Finds out what a log means for its database.
@@ -14,9 +18,9 @@ pub(super) fn examine(
     format: QlFormat,
     wal: SourceFile,
     database: &SourceFile,
-) -> Result<(WalUse, Option<Replay>), ImportError> {
+) -> Result<(WalStatus, Option<Replay>), ImportError> {
     if wal.len == 0 {
-        return Ok((WalUse::Empty, None));
+        return Ok((WalStatus::Empty, None));
     }
     match format {
         QlFormat::V1 => Packets { wal, offset: 0 }.examine(database.len),
@@ -24,8 +28,8 @@ pub(super) fn examine(
     }
 }
 
-/// The packets of format 1 (lldb's `2pc.go`): a length of 4 bytes, so many bytes of scalars, and zeros up to
-/// a multiple of 16.
+/// The packets of format 1 (lldb's `2pc.go`): a length of 4 bytes, scalars of that length, and
+/// zeros up to a multiple of 16.
 struct Packets {
     wal: SourceFile,
     offset: u64,
@@ -51,10 +55,10 @@ enum Packet {
 }
 
 impl Packets {
-    fn examine(mut self, database_len: u64) -> Result<(WalUse, Option<Replay>), ImportError> {
+    fn examine(mut self, database_len: u64) -> Result<(WalStatus, Option<Replay>), ImportError> {
         match self.read_packet()? {
             Packet::Begin => {}
-            Packet::Emptied => return Ok((WalUse::Empty, None)),
+            Packet::Emptied => return Ok((WalStatus::Empty, None)),
             Packet::End => return self.unfinished(),
             _ => return Err(self.damaged("it doesn't begin as a log does")),
         }
@@ -67,16 +71,18 @@ impl Packets {
                 }
                 Packet::Commit { len } if self.offset == self.wal.len => {
                     let replay =
-                        Replay { wal: self.wal, overlay, kept: database_len.min(len), len };
-                    return Ok((WalUse::Replayed, Some(replay)));
+                        Replay { wal: self.wal, overlay, valid_len: database_len.min(len), len };
+                    return Ok((WalStatus::Replayed, Some(replay)));
                 }
-                // With `?headroom=` a log begins over an earlier one. Whether this is the end of the later
-                // one, or it was never finished and this is the end of the earlier, can't be told.
+                // With `?headroom=` a log begins over an earlier one. Whether this is the end of
+                // the later one, or it was never finished and this is the end of the earlier, can't
+                // be told.
                 Packet::Commit { .. } => {
                     return Err(ImportError::Unsupported {
-                        what: "the write-ahead log goes on after the end of a commit, so it can't be told \
-                               which commit that was; ql refuses it too. Copy the database without its log, \
-                               under another name, to import what is there without the last commit",
+                        what: "the write-ahead log goes on after the end of a commit, so which \
+                               commit that was is unknown; ql refuses it too. Copy the database \
+                               without its log, under another name, to import what it has \
+                               without the last commit",
                     });
                 }
                 Packet::End => return self.unfinished(),
@@ -111,7 +117,7 @@ impl Packets {
         // Where each value ends, counted from the end.
         let mut left = [0; 3];
         let mut count = 0;
-        let mut values = Values::of(QlFormat::V1, &content);
+        let mut values = Values::from_bytes(QlFormat::V1, &content);
         while let Some(value) = values.next() {
             if count == packet.len() {
                 return Err(self.damaged("a packet has too many values"));
@@ -139,7 +145,8 @@ impl Packets {
         Ok(packet)
     }
 
-    /// After a packet of no length there can only be zeros: the room of a log that was never filled.
+    /// After a packet of no length there can only be zeros: the room of a log that was never
+    /// filled.
     fn end_of_zeros(&mut self) -> Result<Packet, ImportError> {
         match last_nonzero(&mut self.wal, self.offset)? {
             None => Ok(Packet::End),
@@ -147,9 +154,9 @@ impl Packets {
         }
     }
 
-    /// The log ends without a commit. If its last packet is one all the same, a length in between is wrong,
-    /// and the database may be half of that commit.
-    fn unfinished(&mut self) -> Result<(WalUse, Option<Replay>), ImportError> {
+    /// The log ends without a commit. If its last packet is a commit nevertheless, a length in
+    /// between is wrong, and the database may be half of that commit.
+    fn unfinished(&mut self) -> Result<(WalStatus, Option<Replay>), ImportError> {
         if let Some(last) = self.wal.len.checked_sub(16).filter(|last| *last > self.offset) {
             let at = std::mem::replace(&mut self.offset, last);
             if matches!(self.read_packet(), Ok(Packet::Commit { .. })) {
@@ -157,7 +164,7 @@ impl Packets {
                 return Err(self.damaged("a packet is longer than what is left of the log"));
             }
         }
-        Ok((WalUse::Unfinished, None))
+        Ok((WalStatus::Unfinished, None))
     }
 
     fn damaged(&self, what: &'static str) -> ImportError {
@@ -165,8 +172,8 @@ impl Packets {
     }
 }
 
-/// The ends of format 2's logs (`wal.go` of `modernc.org/file`): numbers of 8 bytes, then a tag. The later
-/// ones have a number more.
+/// The ends of format 2's logs (`wal.go` of `modernc.org/file`): numbers of 8 bytes, then a tag.
+/// The later ones have a number more.
 const V2_TAG: [u8; 16] = *b"\x80\x19\xCB\x57\xA7\xFD\x1A\xB4\xDA\xCD\xC4\x4D\x1A\x63\xFC\x37";
 const V2_LATER_TAG: [u8; 16] = *b"\x57\x41\x4C\x32\x9E\x2B\x6D\xF1\x0A\xC4\x83\x55\xE7\x19\xBD\x42";
 
@@ -176,10 +183,11 @@ const V2_PAGE_SIZES: std::ops::RangeInclusive<u64> = 2..=1 << 30;
 fn examine_v2(
     mut wal: SourceFile,
     database_len: u64,
-) -> Result<(WalUse, Option<Replay>), ImportError> {
-    let unfinished = Ok((WalUse::Unfinished, None));
-    // The file was mapped and grew in steps, so zeros follow what was written. No tag ends with a zero.
-    let Some(last) = last_nonzero(&mut wal, 0)? else { return Ok((WalUse::Empty, None)) };
+) -> Result<(WalStatus, Option<Replay>), ImportError> {
+    let unfinished = Ok((WalStatus::Unfinished, None));
+    // The file was mapped and grew in steps, so zeros follow what was written. No tag ends with a
+    // zero.
+    let Some(last) = last_nonzero(&mut wal, 0)? else { return Ok((WalStatus::Empty, None)) };
     let end = last + 1;
     let mut tag = [0; 16];
     let Some(tag_start) = end.checked_sub(16) else { return unfinished };
@@ -196,7 +204,7 @@ fn examine_v2(
         Ok(u64::from_be_bytes(trailer))
     };
     let (page_size, pages, len, skip) = (number(0)?, number(1)?, number(2)?, number(3)?);
-    // What the file was cut to on the way; before that was written down, it wasn't heeded.
+    // What the file was cut to on the way; before that was written down, it wasn't obeyed.
     let cut = if numbers == 5 { number(4)? } else { len };
 
     let damaged = |wal: &SourceFile, offset, what| {
@@ -222,14 +230,15 @@ fn examine_v2(
         overlay.write(to, page_size.min(len.saturating_sub(to)), origin);
         check_writes(&overlay)?;
     }
-    let kept = database_len.min(len).min(cut);
-    Ok((WalUse::Replayed, Some(Replay { wal, overlay, kept, len })))
+    let valid_len = database_len.min(len).min(cut);
+    Ok((WalStatus::Replayed, Some(Replay { wal, overlay, valid_len, len })))
 }
 
 fn check_writes(overlay: &Overlay) -> Result<(), ImportError> {
     if overlay.len() > MAX_WRITES {
         return Err(ImportError::Unsupported {
-            what: "the write-ahead log has more than 4 million writes; let ql itself recover the database",
+            what: "the write-ahead log has more than 4 million writes; let ql itself recover \
+                   the database",
         });
     }
     Ok(())

@@ -9,7 +9,7 @@ use redb::{Builder, Database, DatabaseError, Error as RedbError};
 use store_core::Error;
 
 use super::error;
-use crate::import::{QlFormat, looks_like_ql};
+use crate::ql_format::QlFormat;
 
 /// What every file of redb begins with.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -70,7 +70,7 @@ fn examine(path: &Path) -> Result<Found, Error> {
         Ok(0) => return Ok(Found::Empty),
         Ok(_) if first.starts_with(MAGIC) => {}
         Ok(_) => {
-            let what = match looks_like_ql(&first) {
+            let what = match QlFormat::from_first_bytes(&first) {
                 Some(QlFormat::V1) => {
                     "it is a database of ql, format 1: import_ql takes the sessions out of it"
                 }

@@ -12,7 +12,8 @@ use store_core::{ManualClock, MemoryOptions, MemoryStore};
 use store_ql_compat::ImportOptions;
 use tempfile::TempDir;
 
-/// When the tests take place: the sessions of the fixtures have expired before, or will years later.
+/// When the tests take place: the sessions of the fixtures have expired before, or will years
+/// later.
 pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600, 0).expect("the first of January 2026")
 }

@@ -16,8 +16,8 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// Names the file that a child process is to lock.
 const LOCK: &str = "STORE_QL_COMPAT_LOCK";
 
-/// Not a test of its own: the child process that [`Holder`] starts. Locks of `fcntl` belong to processes, so
-/// a process can't see its own.
+/// Not a test of its own: the child process that [`Holder`] starts. Locks of `fcntl` belong to
+/// processes, so a process can't see its own.
 #[test]
 fn child_that_holds_a_lock() -> Result {
     let Some(path) = env::var_os(LOCK) else { return Ok(()) };
@@ -102,12 +102,12 @@ fn locked_database_is_refused_until_it_is_free() -> Result {
 }
 
 #[test]
-fn database_that_is_opened_meanwhile_is_reported() {
+fn database_that_is_opened_during_it_is_reported() {
     let genuine = Genuine::copy("v1-small.db");
     let lock = lock_of(&genuine);
     let holder = std::sync::Arc::new(std::sync::Mutex::new(None));
     let started = holder.clone();
-    let options = options().with_progress(7, move |_| {
+    let options = options().with_progress_hook(7, move |_| {
         let mut holder = started.lock().expect("nobody panics");
         holder.get_or_insert_with(|| Holder::of(&lock).expect("a child locks it"));
     });
@@ -116,10 +116,10 @@ fn database_that_is_opened_meanwhile_is_reported() {
 }
 
 #[test]
-fn database_that_is_written_to_meanwhile_is_reported() {
+fn database_that_is_written_to_during_it_is_reported() {
     let genuine = Genuine::copy("v1-small.db");
     let path = genuine.path.clone();
-    let options = options().with_progress(7, move |_| {
+    let options = options().with_progress_hook(7, move |_| {
         let mut content = fs::read(&path).expect("readable");
         content.extend([0; 16]);
         fs::write(&path, content).expect("writable");

@@ -1,4 +1,4 @@
-//! Imports of databases that genuine ql wrote, and of files that nobody wrote.
+//! Imports of databases that genuine ql wrote, and of files that no ql ever wrote.
 
 mod genuine;
 

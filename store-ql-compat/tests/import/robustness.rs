@@ -1,5 +1,5 @@
-//! Files that no ql ever wrote: whatever their bytes, an import ends, with a report or an error, without a
-//! panic and within bounded memory.
+//! Files that no ql ever wrote: whatever their bytes, an import ends, with a report or an error,
+//! without a panic and within bounded memory.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::genuine::{Genuine, options};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use store_ql_compat::{ImportError, ImportReport, check_ql};
+use store_ql_compat::{ImportError, ImportReport, import_ql_dry_run};
 
 /// Peak memory that all tests of this process together may need. The largest fixture has 1.5 MiB.
 #[cfg(target_os = "linux")]
@@ -92,16 +92,16 @@ impl Mutation {
 
 /// Reads a file, and asserts what holds for all.
 fn check(path: &Path) -> Result<ImportReport, ImportError> {
-    let result = check_ql(path, &options().with_max_row_len(4 << 20));
+    let result = import_ql_dry_run(path, &options().with_max_row_len(4 << 20));
     match &result {
         Ok(report) => {
             let counted = report.imported
                 + report.expired
                 + report.null
                 + report.wrong_type
-                + report.superseded
-                + report.kept
-                + report.refused;
+                + report.duplicates
+                + report.already_present
+                + report.rejected;
             assert_eq!(counted, report.rows, "{report:?}");
         }
         Err(error) => assert!(!error.to_string().contains("tok-"), "{error}"),
@@ -187,7 +187,7 @@ fn random_bytes_behind_the_magic() {
     assert_memory();
 }
 
-/// A database that is changed where it lies, which is faster than to write it anew.
+/// A database that is changed in place, which is faster than to write it again.
 struct Changing {
     genuine: Genuine,
     file: File,
@@ -244,7 +244,7 @@ fn every_truncation_of_small_databases() {
 fn links_to_everywhere() {
     for name in ["v1-reopened.db", "v1-gobshift.db"] {
         let mut changing = Changing::copy(name);
-        let mut circles = 0;
+        let mut cycles = 0;
         for place in 128..changing.content.len() {
             // Handle 0, 1, and so on; there are some 90.
             let links = 0x55..0xB0;
@@ -253,11 +253,11 @@ fn links_to_everywhere() {
             }
             for link in links.skip(place % 4).step_by(4) {
                 let result = changing.check_with(place, link);
-                let is_circle = |error: ImportError| error.to_string().contains("in a circle");
-                circles += u32::from(result.is_err_and(is_circle));
+                let is_cycle = |error: ImportError| error.to_string().contains("has a cycle");
+                cycles += u32::from(result.is_err_and(is_cycle));
             }
         }
-        assert!(circles > 0, "{name}");
+        assert!(cycles > 0, "{name}");
     }
     assert_memory();
 }

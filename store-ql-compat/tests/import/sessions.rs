@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::genuine::{Expected, Genuine, now, options, target};
 use store_core::{Limits, MemoryOptions, MemoryStore, Store};
-use store_ql_compat::{ImportError, ImportReport, QlFormat, WalUse, check_ql, import_ql};
+use store_ql_compat::{
+    ImportError, ImportReport, QlFormat, WalStatus, import_ql, import_ql_dry_run,
+};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -42,13 +44,13 @@ fn every_session_of_every_database_is_imported_exactly() -> Result {
         let expired = |row: &_| Genuine::expiry(row) <= now() && !Genuine::is_null(row);
         assert_eq!(report.expired, count(&expired), "{name}");
         assert_eq!(report.imported, genuine.sessions().len() as u64, "{name}");
-        assert_eq!([report.refused, report.wrong_type, report.kept], [0; 3], "{name}");
+        assert_eq!([report.rejected, report.wrong_type, report.already_present], [0; 3], "{name}");
         let left = report.rows - report.imported - report.null - report.expired;
-        assert_eq!(report.superseded, left, "{name}");
+        assert_eq!(report.duplicates, left, "{name}");
         let format = if genuine.format() == 1 { QlFormat::V1 } else { QlFormat::V2 };
         assert_eq!(report.format, format, "{name}");
 
-        let checked = check_ql(&genuine.path, &options())?;
+        let checked = import_ql_dry_run(&genuine.path, &options())?;
         assert_eq!(format!("{checked:?}"), format!("{report:?}"), "{name}");
     }
     Ok(())
@@ -66,10 +68,10 @@ fn nothing_is_changed_or_created() -> Result {
 }
 
 #[test]
-fn superseded_rows_stay_behind() -> Result {
+fn duplicate_rows_are_skipped() -> Result {
     let genuine = Genuine::copy("v1-churn.db");
     let (report, store) = import(&genuine)?;
-    assert_eq!(report.superseded + report.expired, 1, "{report:?}");
+    assert_eq!(report.duplicates + report.expired, 1, "{report:?}");
     assert!(store.find("dup-token")?.is_some());
     Ok(())
 }
@@ -79,25 +81,26 @@ fn finished_commits_are_replayed_and_others_ignored() -> Result {
     for name in ["v1-crash-full.db", "v1-crash-torn.db"] {
         let genuine = Genuine::copy(name);
         let (report, store) = import(&genuine)?;
-        assert_eq!(report.wal, WalUse::Replayed);
+        assert_eq!(report.wal, WalStatus::Replayed);
         assert_eq!(store.find("base-00")?.as_deref(), Some(&b"updated in the WAL"[..]));
     }
-    // Every log that ends before its commit was never finished, and the database was not yet touched.
+    // Every log that ends before its commit was never finished, and the database was not yet
+    // touched.
     let genuine = Genuine::copy("v1-crash-full.db");
     let log = fs::read(&genuine.wal)?;
     let mut old = None;
     for len in (1..log.len()).rev().step_by(701).chain([16, 3]) {
         fs::write(&genuine.wal, &log[..len])?;
         let (report, store) = import(&genuine)?;
-        assert_eq!(report.wal, WalUse::Unfinished, "{len}");
+        assert_eq!(report.wal, WalStatus::Unfinished, "{len}");
         let sessions = sessions_of(&store)?;
         assert_ne!(sessions, genuine.sessions());
         assert_eq!(*old.get_or_insert_with(|| sessions_of(&store).expect("memory")), sessions);
     }
     fs::write(&genuine.wal, "")?;
-    assert_eq!(import(&genuine)?.0.wal, WalUse::Empty);
+    assert_eq!(import(&genuine)?.0.wal, WalStatus::Empty);
     fs::remove_file(&genuine.wal)?;
-    assert_eq!(import(&genuine)?.0.wal, WalUse::Absent);
+    assert_eq!(import(&genuine)?.0.wal, WalStatus::Absent);
     Ok(())
 }
 
@@ -111,14 +114,17 @@ fn commits_of_format_2_are_replayed_if_they_are_whole() -> Result {
         for log in [&log, &log[..end], &[&log[..], &vec![0; 70_000]].concat()] {
             fs::write(&genuine.wal, log)?;
             let (report, store) = import(&genuine)?;
-            assert_eq!(report.wal, WalUse::Replayed, "{name}");
+            assert_eq!(report.wal, WalStatus::Replayed, "{name}");
             assert_eq!(sessions_of(&store)?, genuine.sessions(), "{name}");
         }
         // Without the last byte of the tag it was never finished.
         for len in [end - 1, end - 16, end - 40, end - 100, 4_000, 1] {
             fs::write(&genuine.wal, [&log[..len], &[0; 100]].concat())?;
             let (report, store) = import(&genuine)?;
-            assert!([WalUse::Unfinished, WalUse::Empty].contains(&report.wal), "{name}: {len}");
+            assert!(
+                [WalStatus::Unfinished, WalStatus::Empty].contains(&report.wal),
+                "{name}: {len}"
+            );
             assert_eq!(store.all()?.len(), 12, "{name}: {len}");
             assert!(store.find("wal-02")?.is_none());
         }
@@ -192,10 +198,10 @@ fn sessions_that_the_target_cannot_hold_are_named() -> Result {
     let large = genuine.sessions().values().filter(|session| session.len > 1_000).count() as u64;
     assert!(large > 0);
     assert_eq!(
-        [report.imported + report.refused, report.refused],
+        [report.imported + report.rejected, report.rejected],
         [genuine.sessions().len() as u64, large]
     );
-    let first = report.first_refusal.ok_or("it is kept")?;
+    let first = report.first_rejection.ok_or("it is kept")?;
     assert!(matches!(*first.error, store_core::Error::DataTooLarge { max: 1_000, .. }));
     Ok(())
 }
@@ -205,7 +211,7 @@ fn importing_again_changes_nothing() -> Result {
     let genuine = Genuine::copy("v1-churn.db");
     let (first, store) = import(&genuine)?;
     let again = import_ql(&genuine.path, &store, &options())?;
-    assert_eq!([again.imported, again.kept], [0, first.imported]);
+    assert_eq!([again.imported, again.already_present], [0, first.imported]);
     assert_eq!(sessions_of(&store)?, genuine.sessions());
     Ok(())
 }
@@ -215,10 +221,10 @@ fn progress_is_told_in_steps() -> Result {
     let genuine = Genuine::copy("v1-churn.db");
     let told = Arc::new(Mutex::new(Vec::new()));
     let telling = told.clone();
-    let options = options().with_progress(50, move |report| {
+    let options = options().with_progress_hook(50, move |report| {
         telling.lock().expect("nobody panics").push((report.rows, report.imported));
     });
-    check_ql(&genuine.path, &options)?;
+    import_ql_dry_run(&genuine.path, &options)?;
     let told = told.lock().expect("nobody panics");
     assert_eq!(told.len(), 240 / 50);
     assert_eq!(told[..2], [(50, 0), (100, 0)]);
@@ -240,15 +246,18 @@ fn what_is_no_database_is_named() -> Result {
         (directory, "a directory or a device"),
         (&genuine.wal, "the write-ahead log of a ql database"),
     ] {
-        match check_ql(path, &options()) {
+        match import_ql_dry_run(path, &options()) {
             Err(ImportError::NotQl { looks_like }) => assert_eq!(looks_like, expected),
             other => panic!("{expected}: {other:?}"),
         }
     }
-    let missing = check_ql(directory.join("missing.db"), &options());
+    let missing = import_ql_dry_run(directory.join("missing.db"), &options());
     assert!(matches!(missing, Err(ImportError::Io { .. })));
 
-    let other = check_ql(Genuine::copy("v1-churn.db").path, &options().with_table("Sessions"));
+    let other = import_ql_dry_run(
+        Genuine::copy("v1-churn.db").path,
+        &options().with_table_name("Sessions"),
+    );
     match other {
         Err(ImportError::NoTable { present, .. }) => assert_eq!(present, ["other", "sessions"]),
         other => panic!("{other:?}"),

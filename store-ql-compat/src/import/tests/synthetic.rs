@@ -1,4 +1,4 @@
-//! Makes databases byte by byte, in both formats.
+//! Databases made byte by byte, in both formats.
 
 use std::path::PathBuf;
 
@@ -6,8 +6,10 @@ use chrono::TimeDelta;
 use store_core::MemoryStore;
 use tempfile::TempDir;
 
-use super::super::*;
+use super::super::sidecar::SidecarFiles;
+use super::super::{ImportError, ImportOptions, ImportReport, import_ql, v1, v2};
 use super::{now, options, target};
+use crate::ql_format::QlFormat;
 
 /// A value to be encoded.
 #[derive(Clone)]
@@ -96,7 +98,8 @@ pub(super) fn varint(number: i64) -> Vec<u8> {
     uvarint(((number << 1) ^ (number >> 63)).cast_unsigned())
 }
 
-/// A database under construction. Handle 1 is the root, 20 the table, 40 its head; rows begin at 100.
+/// A database under construction. Handle 1 is the root, 20 the table, 40 its head; rows begin at
+/// 100.
 pub(super) struct Ql {
     format: QlFormat,
     bytes: Vec<u8>,
@@ -160,11 +163,11 @@ impl Ql {
 
     pub(super) fn save(&self) -> (TempDir, PathBuf) {
         let directory = tempfile::tempdir().expect("temporary directories can be made");
-        let path = directory.path().join("made.db");
+        let path = directory.path().join("synthetic.db");
         std::fs::write(&path, &self.bytes).expect("written");
-        // As ql leaves it: without it, all damage could be half of a commit.
-        let companions = sidecar::Companions::of(&path).expect("it has a name").remove(0);
-        std::fs::write(companions.wal, "").expect("written");
+        // As ql leaves it: without a log, all damage could be half of a commit.
+        let sidecars = SidecarFiles::find(&path).expect("it has a name").remove(0);
+        std::fs::write(sidecars.wal, "").expect("written");
         (directory, path)
     }
 
