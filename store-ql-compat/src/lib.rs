@@ -1,8 +1,9 @@
-//! A synchronous session store in one file and in pure Rust, and the way to it from the Go store `qlstore`.
+//! A synchronous session store on redb: in one file, in pure Rust; and an importer of the sessions
+//! of the Go store `qlstore`.
 //!
-//! [`QlStore`] is for Rust what ql was for Go: embedded, no server, no C compiler, one file,
-//! transactions. The engine is redb. It suits static binaries and cross-compiling; one process at a
-//! time can use a file.
+//! [`QlStore`] is for Rust what ql was for Go: embedded, without a server or a C compiler, one
+//! file, transactions. The engine is [redb](https://docs.rs/redb). It suits static binaries and
+//! cross-compiling; one process at a time can use a file.
 //!
 //! ```
 //! use chrono::{TimeDelta, Utc};
@@ -16,10 +17,14 @@
 //! # Ok::<(), store_ql_compat::Error>(())
 //! ```
 //!
-//! # Coming from ql
+//! # Leaving ql
 //! [`import_ql`] reads the table that `qlstore` kept in a genuine ql file, and commits the live
-//! sessions to any [`Store`]; [`import_ql_dry_run`] reads as much and writes nothing. The ql file is never
-//! changed.
+//! sessions to any [`Store`]; [`import_ql_dry_run`] reads as much and writes nothing. The ql file
+//! is never changed.
+//!
+//! # Guides
+//! - [`guide`]: durability, one process, the size of the file, errors, and the format byte by byte.
+//! - [`from_ql`]: leaving ql without losing a session.
 
 mod store;
 
@@ -42,10 +47,10 @@ pub use store_core::{
     Limits, Loaded, ManualClock, OwnedRecord, Record, Rotation, Store, SystemClock, TokenProblem,
 };
 
-#[cfg(doctest)]
-#[doc = include_str!("../docs/from-ql.md")]
-struct FromQl;
-
-#[cfg(doctest)]
+#[cfg(doc)]
 #[doc = include_str!("../docs/guide.md")]
-struct Ql;
+pub mod guide {}
+
+#[cfg(doc)]
+#[doc = include_str!("../docs/from-ql.md")]
+pub mod from_ql {}

@@ -1,5 +1,5 @@
-//! The demo on this store: through a crash, and beside a second process. What its pages do is tested
-//! in `store-sqlite`, whose application it is.
+//! The demo on this store: through a crash, and with a second process. What its pages do is
+//! tested in `store-sqlite`, whose application it is.
 
 use std::env;
 use std::error::Error;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Cargo builds examples beside the directory of the tests.
+/// Cargo builds examples next to the directory of the tests.
 fn example() -> TestResult<PathBuf> {
     let mut binary = env::current_exe()?;
     binary.pop();
@@ -40,7 +40,7 @@ impl Demo {
         Ok(Self { process, url })
     }
 
-    /// Visits the page, and gives the number of visits that it shows.
+    /// Visits the page, and returns the number of visits that it shows.
     fn visit(&self, cookie: &mut String) -> TestResult<String> {
         let config = ureq::Agent::config_builder()
             .proxy(None)

@@ -1,4 +1,4 @@
-//! A process that is killed in relaxed mode: what is lost are the last commits, and nobody comes back.
+//! A process that is killed in relaxed mode loses its last commits, and brings back no session.
 
 use std::env;
 use std::error::Error as StdError;
@@ -15,7 +15,7 @@ type TestResult = Result<(), Box<dyn StdError>>;
 
 const PATH_VARIABLE: &str = "RELAXED_CRASH_PATH";
 
-/// A session is deleted after so many commits.
+/// After this many commits, a session is deleted.
 const DELETE_AFTER: usize = 40;
 
 fn in_an_hour() -> DateTime<Utc> {
@@ -30,20 +30,20 @@ fn open(path: &Path, interval: Duration) -> Result<QlStore, store_ql_compat::Err
 }
 
 /// What the child does until it is killed.
-fn write_for_ever(path: &Path) -> TestResult {
+fn write_forever(path: &Path) -> TestResult {
     let store = open(path, Duration::from_millis(20))?;
     for n in 0.. {
         store.commit(&format!("token-{n}"), b"data", in_an_hour())?;
         if n % DELETE_AFTER == 0 {
             store.delete(&format!("token-{n}"))?;
         }
-        tell(n)?;
+        report(n)?;
     }
     Ok(())
 }
 
-/// As [`write_for_ever`], with all that one update can do.
-fn log_in_for_ever(path: &Path) -> TestResult {
+/// As [`write_forever`], with all that one update can do.
+fn log_in_forever(path: &Path) -> TestResult {
     let store = open(path, Duration::from_millis(20))?;
     for n in 0.. {
         let [visitor, other, user] = ["visitor", "other", "user"].map(|name| format!("{name}-{n}"));
@@ -54,21 +54,21 @@ fn log_in_for_ever(path: &Path) -> TestResult {
             .with_subject(Some("user"))
             .absorbing(&other, b"more");
         assert!(store.update(&visitor, b"cart", &login)?);
-        tell(n)?;
+        report(n)?;
     }
     Ok(())
 }
 
 /// Unlike `println!`, this passes the test runner's capture.
-fn tell(n: usize) -> io::Result<()> {
+fn report(n: usize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "\n@{n}")?;
     out.flush()
 }
 
-/// Runs a test again as another process, kills that once it has told this many numbers, and returns
+/// Runs a test again as another process, kills it once it has reported this many numbers, and returns
 /// the last one.
-fn kill_after(told: usize, test: &str, path: &Path) -> Result<usize, Box<dyn StdError>> {
+fn kill_after(reported: usize, test: &str, path: &Path) -> Result<usize, Box<dyn StdError>> {
     let mut child = Command::new(env::current_exe()?)
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(PATH_VARIABLE, path)
@@ -79,7 +79,7 @@ fn kill_after(told: usize, test: &str, path: &Path) -> Result<usize, Box<dyn Std
     let mut last = 0;
     let numbers =
         lines.map_while(Result::ok).filter_map(|line| line.strip_prefix('@')?.parse().ok());
-    for n in numbers.take(told) {
+    for n in numbers.take(reported) {
         last = n;
     }
     child.kill()?;
@@ -90,13 +90,13 @@ fn kill_after(told: usize, test: &str, path: &Path) -> Result<usize, Box<dyn Std
 #[test]
 fn killed_process_loses_the_last_commits_alone_and_revives_nobody() -> TestResult {
     if let Some(path) = env::var_os(PATH_VARIABLE) {
-        return write_for_ever(Path::new(&path));
+        return write_forever(Path::new(&path));
     }
-    for told in [1, 30, 300, 1_000] {
+    for reported in [1, 30, 300, 1_000] {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("sessions.redb");
         let test = "killed_process_loses_the_last_commits_alone_and_revives_nobody";
-        let last = kill_after(told, test, &path)?;
+        let last = kill_after(reported, test, &path)?;
         let store = open(&path, Duration::from_secs(3_600))?;
         let is_there = |n: usize| store.find(&format!("token-{n}")).map(|found| found.is_some());
         // Deletions are durable, and so is all that was committed before them.
@@ -118,17 +118,17 @@ fn killed_process_loses_the_last_commits_alone_and_revives_nobody() -> TestResul
 #[test]
 fn killed_process_has_done_each_login_as_a_whole_or_not_at_all() -> TestResult {
     if let Some(path) = env::var_os(PATH_VARIABLE) {
-        return log_in_for_ever(Path::new(&path));
+        return log_in_forever(Path::new(&path));
     }
-    for told in [1, 10, 50, 51, 52] {
+    for reported in [1, 10, 50, 51, 52] {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("sessions.redb");
         let test = "killed_process_has_done_each_login_as_a_whole_or_not_at_all";
-        let last = kill_after(told, test, &path)?;
+        let last = kill_after(reported, test, &path)?;
 
         let store = open(&path, Duration::from_secs(3_600))?;
         let mut logged_in = 0;
-        // Some come after the last one that was told.
+        // Some come after the last one that was reported.
         for n in 0..last + 1_000 {
             let [visitor, other, user] =
                 ["visitor", "other", "user"].map(|name| format!("{name}-{n}"));

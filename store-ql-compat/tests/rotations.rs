@@ -1,5 +1,5 @@
-//! What the store keeps of rotations: its bytes, its end, and that it behaves as the store in memory
-//! does, which is the model.
+//! What the store keeps of rotations: its bytes, its end, and that it behaves as the store in
+//! memory does, which is the model.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -78,7 +78,7 @@ impl Opened {
         self.store.update(old, b"data", &change)
     }
 
-    /// Whether each row has exactly what belongs to it in the tables beside it.
+    /// Asserts that each row has exactly what belongs to it in the other tables.
     fn verify(&self) -> TestResult {
         let rows = |table| self.rows(table);
         let sessions = rows("sessions")?;
@@ -237,7 +237,7 @@ fn session_that_is_rotated_inside_a_load_is_not_missing() -> TestResult {
 }
 
 #[test]
-fn ended_rotations_are_swept_after_the_sessions_in_bounded_batches() -> TestResult {
+fn ended_rotations_are_removed_after_the_sessions_in_bounded_batches() -> TestResult {
     let batch_size = NonZeroUsize::new(4).expect("not zero");
     let cleanup = CleanupOptions::new().with_batch_size(batch_size);
     let (cleanup, manual) = cleanup.with_manual_cleanup();
@@ -263,10 +263,10 @@ fn ended_rotations_are_swept_after_the_sessions_in_bounded_batches() -> TestResu
     // Each batch has four: sessions, then what belongs to none any more.
     let (done, batches) = mpsc::channel();
     thread::spawn(move || {
-        let is_swept =
+        let is_removed =
             manual.run() && (0..3).all(|_| manual.next_batch()) && manual.wait_until_idle();
         // Nobody receives once the patience has ended.
-        let _ = done.send(is_swept);
+        let _ = done.send(is_removed);
     });
     assert_eq!(batches.recv_timeout(PATIENCE), Ok(true), "there are four batches");
     assert_eq!(left()?, (3, 1));
@@ -332,8 +332,8 @@ fn indexes_that_lead_nowhere_take_nothing_with_them() -> TestResult {
     assert!(opened.rotate("older of another", Rotation::new("another"))?);
     let transaction = opened.database.begin_write()?;
     let index = |table| TableDefinition::<&[u8], ()>::new(table);
-    // One that ends now, though the rotation doesn't, one that leads to another session, and two of a
-    // token that was never rotated.
+    // One that ends now, though the rotation doesn't, one that leads to another session, and two of
+    // a token that was never rotated.
     let mut ends = transaction.open_table(index("sessions_rotation_end"))?;
     ends.insert(&*[&[0; 12][..], b"old"].concat(), ())?;
     ends.insert(&*[&[0; 12][..], b"never"].concat(), ())?;

@@ -1,11 +1,11 @@
-//! redb, and what becomes of it when something goes wrong.
+//! redb, opened again after it has failed.
 //!
-//! After an I/O error redb does nothing more until its file was closed and opened again. A store that
-//! opened the file itself does that at the next request; what had been committed durably is there
-//! again. A database that the application opened is the application's to open again.
+//! After an I/O error redb does nothing more until its file is closed and opened again. A store
+//! that opened the file itself does that at the next request, and what had been committed durably
+//! is there again. A database that the application opened is the application's to open again.
 //!
-//! redb panics over some damaged files. The panics are caught: what the panic left half done is
-//! thrown away with the database, which is opened again, so nobody sees it.
+//! redb panics over some damaged files. The panics are caught: what a panic left half done is
+//! dropped with the database, which is opened again, so no later operation sees it.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,27 +20,30 @@ use redb::{
 };
 use store_core::Error;
 
-use super::error;
+use super::error::{catch_panic_in_open, ends_database, from_panic, from_redb};
 
 /// Opens the file, and checks what is in it.
 type Open = Box<dyn Fn() -> Result<Database, Error> + Send + Sync>;
 
 /// The database, wherever it comes from.
-pub(crate) struct Engine {
-    place: Place,
-    /// How long an operation waits while the database is closed, for a compaction or to be opened again.
+pub(super) struct Engine {
+    handle: Handle,
+    /// How long an operation waits while the database is compacted or opened again.
     timeout: Duration,
 }
 
-enum Place {
-    /// Other parts of the application use it, too.
+enum Handle {
+    /// The application opened it and uses it, too.
     Shared(Arc<Database>),
+    /// The store opened it.
     Owned(Owned),
 }
 
 struct Owned {
-    /// Operations hold it for reading; it is written to for what needs the database for itself.
+    /// Operations hold the lock for reading; what needs the database for itself holds it for
+    /// writing.
     slot: RwLock<Slot>,
+    /// Whether the database has to be opened again.
     is_broken: AtomicBool,
     /// A database in memory can't be opened again.
     open: Option<Open>,
@@ -48,12 +51,12 @@ struct Owned {
 
 struct Slot {
     database: Option<Database>,
-    /// Why it couldn't be opened again, and when to try the next time.
+    /// Why it couldn't be opened again, and when to try again.
     failed: Option<(Error, Instant)>,
 }
 
 impl Slot {
-    /// Closing writes what can be written. What can't be is what the next opening repairs.
+    /// Closing writes what can be written. What can't is repaired when the file is opened again.
     fn close(&mut self) {
         let database = self.database.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
@@ -67,57 +70,55 @@ impl Drop for Slot {
 }
 
 /// Why a transaction failed.
-pub(crate) struct Failure {
-    pub(crate) error: Error,
-    /// Whether nothing has changed and the cause may be one of the changes, so that others may fare
-    /// better alone. After an I/O error they wouldn't, and after a failed commit nobody knows what
-    /// has changed.
-    pub(crate) may_be_of_one: bool,
+pub(super) struct TransactionError {
+    pub(super) error: Error,
+    /// Whether nothing was changed and one of several writes may be the cause, so that the others
+    /// may succeed in transactions of their own. After an I/O error they wouldn't, and after a
+    /// failed commit it is unknown what was changed.
+    pub(super) retry_singly: bool,
 }
 
 /// Why an operation on redb failed.
-enum Trouble {
+enum EngineError {
     Redb(RedbError),
-    /// Whether the commit is in the file, only opening it again can tell.
+    /// The commit failed. Whether it is in the file is unknown until the file is opened again.
     Commit(RedbError),
     Panicked,
-    /// The database wasn't to be had.
-    Ours(Error),
+    /// The database wasn't available.
+    Unavailable(Error),
 }
 
-impl From<RedbError> for Trouble {
+impl From<RedbError> for EngineError {
     fn from(error: RedbError) -> Self {
         Self::Redb(error)
     }
 }
 
-impl Trouble {
+impl EngineError {
     fn into_error(self) -> Error {
         match self {
-            Self::Redb(error) | Self::Commit(error) => error::of_redb(error),
-            Self::Panicked => error::of_panic(),
-            Self::Ours(error) => error,
+            Self::Redb(error) | Self::Commit(error) => from_redb(error),
+            Self::Panicked => from_panic(),
+            Self::Unavailable(error) => error,
         }
     }
 }
 
 impl Engine {
-    /// On a database of the application.
-    pub(crate) fn shared(database: Arc<Database>, timeout: Duration) -> Self {
-        Self { place: Place::Shared(database), timeout }
+    /// Returns the engine on a database of the application.
+    pub(super) fn shared(database: Arc<Database>, timeout: Duration) -> Self {
+        Self { handle: Handle::Shared(database), timeout }
     }
 
-    /// On a database of its own, and the way to open it again.
-    pub(crate) fn owned(database: Database, open: Option<Open>, timeout: Duration) -> Self {
+    /// Returns the engine on a database that the store opened. `open` opens it again.
+    pub(super) fn owned(database: Database, open: Option<Open>, timeout: Duration) -> Self {
         let slot = RwLock::new(Slot { database: Some(database), failed: None });
-        Self {
-            place: Place::Owned(Owned { slot, is_broken: AtomicBool::new(false), open }),
-            timeout,
-        }
+        let owned = Owned { slot, is_broken: AtomicBool::new(false), open };
+        Self { handle: Handle::Owned(owned), timeout }
     }
 
-    /// Runs something that reads, on a snapshot.
-    pub(crate) fn read<T>(
+    /// Runs an operation that reads, on a snapshot.
+    pub(super) fn read<T>(
         &self,
         operation: impl Fn(&ReadTransaction) -> Result<T, RedbError>,
     ) -> Result<T, Error> {
@@ -128,62 +129,65 @@ impl Engine {
         let mut deadline = None;
         loop {
             match attempt() {
-                // Somebody else's write has broken the database meanwhile; that is no reason to fail
-                // a reader, nor is that it happens again, as it does on a full disk.
-                Err(Trouble::Redb(RedbError::PreviousIo | RedbError::DatabaseClosed))
+                // A concurrent write has broken the database. That is no reason to fail a reader,
+                // nor is that it happens again, as it does on a full disk.
+                Err(EngineError::Redb(RedbError::PreviousIo | RedbError::DatabaseClosed))
                     if Instant::now()
                         < *deadline.get_or_insert_with(|| Instant::now() + self.timeout) => {}
-                outcome => return outcome.map_err(Trouble::into_error),
+                outcome => return outcome.map_err(EngineError::into_error),
             }
         }
     }
 
-    /// A snapshot that holds no lock. It ends where the database has to be opened again.
-    pub(crate) fn snapshot(&self) -> Result<ReadTransaction, Error> {
+    /// Returns a snapshot that holds no lock. It is unusable once the database is opened again.
+    pub(super) fn snapshot(&self) -> Result<ReadTransaction, Error> {
         let snapshot = self.run(|database| Ok(database.begin_read().map_err(RedbError::from)?));
-        snapshot.map_err(Trouble::into_error)
+        snapshot.map_err(EngineError::into_error)
     }
 
-    /// Runs something that writes, in a transaction. Nobody else of the store may be writing.
+    /// Runs an operation in a write transaction, and commits it. The caller is the store's only
+    /// writer at the time.
     ///
-    /// The operation says how durable the commit must be.
-    pub(crate) fn write<T>(
+    /// The operation decides how durable the commit must be.
+    pub(super) fn write<T>(
         &self,
         operation: impl Fn(&mut WriteTransaction) -> Result<T, RedbError>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, TransactionError> {
         let reached_commit = AtomicBool::new(false);
         let attempt = || {
             self.run(|database| {
                 let mut transaction = begin_write(database)?;
                 let outcome = operation(&mut transaction)?;
                 reached_commit.store(true, Ordering::Relaxed);
-                transaction.commit().map_err(|error| Trouble::Commit(error.into()))?;
+                transaction.commit().map_err(|error| EngineError::Commit(error.into()))?;
                 Ok(outcome)
             })
         };
         let outcome = match attempt() {
-            Err(Trouble::Redb(RedbError::PreviousIo | RedbError::DatabaseClosed))
+            // An earlier write had broken the database, and this one has changed nothing yet.
+            Err(EngineError::Redb(RedbError::PreviousIo | RedbError::DatabaseClosed))
                 if !reached_commit.load(Ordering::Relaxed) =>
             {
                 attempt()
             }
             outcome => outcome,
         };
-        outcome.map_err(|trouble| {
-            let may_be_of_one = match &trouble {
-                Trouble::Redb(error) => !error::ends_database(error),
-                Trouble::Panicked => !reached_commit.load(Ordering::Relaxed),
-                Trouble::Commit(_) | Trouble::Ours(_) => false,
+        outcome.map_err(|error| {
+            let retry_singly = match &error {
+                EngineError::Redb(error) => !ends_database(error),
+                EngineError::Panicked => !reached_commit.load(Ordering::Relaxed),
+                EngineError::Commit(_) | EngineError::Unavailable(_) => false,
             };
-            Failure { error: trouble.into_error(), may_be_of_one }
+            TransactionError { error: error.into_error(), retry_singly }
         })
     }
 
-    /// Moves what is in the file to its beginning and cuts the rest off. Everybody waits meanwhile.
-    pub(crate) fn compact(&self) -> Result<bool, Error> {
-        let Place::Owned(owned) = &self.place else {
-            let problem = "the application opened this database and shares it: it alone can compact it, with \
-                           redb::Database::compact, while nobody else has a handle";
+    /// Moves what is in the file to its beginning and truncates it. All other operations wait.
+    pub(super) fn compact(&self) -> Result<bool, Error> {
+        let Handle::Owned(owned) = &self.handle else {
+            let problem = "the application opened this database and shares it: it alone can \
+                           compact it, with redb::Database::compact, while nothing else has a \
+                           handle";
             return Err(Error::backend(problem));
         };
         drop(owned.usable(self.timeout)?);
@@ -191,42 +195,46 @@ impl Engine {
         let Some(database) = &mut slot.database else { return Err(busy()) };
         let outcome = catch(|| {
             database.compact().map_err(|error| match error {
-                CompactionError::TransactionInProgress => Trouble::Ours(walked()),
-                CompactionError::Storage(error) => Trouble::Commit(error.into()),
-                // A savepoint of the application that made the file: nothing has been touched.
-                error => Trouble::Ours(error::of_redb(error.into())),
+                CompactionError::TransactionInProgress => {
+                    EngineError::Unavailable(walk_in_progress())
+                }
+                CompactionError::Storage(error) => EngineError::Commit(error.into()),
+                // A savepoint of the application that created the file: nothing has been changed.
+                error => EngineError::Unavailable(from_redb(error.into())),
             })
         });
-        if let Err(Trouble::Commit(_) | Trouble::Panicked) = &outcome {
+        if let Err(EngineError::Commit(_) | EngineError::Panicked) = &outcome {
             owned.is_broken.store(true, Ordering::Release);
         }
-        outcome.map_err(Trouble::into_error)
+        outcome.map_err(EngineError::into_error)
     }
 
+    /// Runs an operation on the database, and remembers if that has broken it.
     fn run<T>(
         &self,
-        operation: impl FnOnce(&Database) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
-        match &self.place {
-            Place::Shared(database) => {
-                catch(|| operation(database)).map_err(|trouble| match trouble {
-                    // It stays so until the application does something, and no repetition helps.
-                    Trouble::Redb(error @ (RedbError::PreviousIo | RedbError::DatabaseClosed)) => {
-                        Trouble::Ours(Error::backend(error))
-                    }
-                    trouble => trouble,
+        operation: impl FnOnce(&Database) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        match &self.handle {
+            Handle::Shared(database) => {
+                catch(|| operation(database)).map_err(|error| match error {
+                    // It stays broken until the application opens it again: retrying doesn't help.
+                    EngineError::Redb(
+                        error @ (RedbError::PreviousIo | RedbError::DatabaseClosed),
+                    ) => EngineError::Unavailable(Error::backend(error)),
+                    error => error,
                 })
             }
-            Place::Owned(owned) => {
-                let database = owned.usable(self.timeout).map_err(Trouble::Ours)?;
+            Handle::Owned(owned) => {
+                let database = owned.usable(self.timeout).map_err(EngineError::Unavailable)?;
                 let outcome = catch(|| operation(&database));
                 let is_broken = match &outcome {
-                    Err(Trouble::Redb(error)) => error::ends_database(error),
-                    Err(Trouble::Commit(_) | Trouble::Panicked) => true,
-                    Ok(_) | Err(Trouble::Ours(_)) => false,
+                    Err(EngineError::Redb(error)) => ends_database(error),
+                    Err(EngineError::Commit(_) | EngineError::Panicked) => true,
+                    Ok(_) | Err(EngineError::Unavailable(_)) => false,
                 };
                 if is_broken {
-                    // While the database can't be exchanged: a later one must not be taken for broken.
+                    // The read lock is still held, so it is this database that is marked and not
+                    // one that has replaced it.
                     owned.is_broken.store(true, Ordering::Release);
                 }
                 outcome
@@ -237,35 +245,35 @@ impl Engine {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.place {
-            Place::Shared(_) => "Shared",
-            Place::Owned(_) => "Owned",
+        f.write_str(match &self.handle {
+            Handle::Shared(_) => "Shared",
+            Handle::Owned(_) => "Owned",
         })
     }
 }
 
 impl Owned {
-    /// The database, opened again where it has to be.
+    /// Returns the database, opened again if it has to be.
     fn usable(&self, timeout: Duration) -> Result<MappedRwLockReadGuard<'_, Database>, Error> {
-        // Nearly always it is there at once, and that needs no clock.
-        if let Some(database) = self.slot.try_read().and_then(|slot| self.unbroken(slot)) {
+        // Nearly always it is available at once, and that needs no clock.
+        if let Some(database) = self.slot.try_read().and_then(|slot| self.healthy(slot)) {
             return Ok(database);
         }
         let deadline = Instant::now() + timeout;
-        // As long as there is time, because somebody may break it between its opening and here: on a
-        // full disk each writer does.
+        // A concurrent write may break it again after it was opened, as each does on a full disk,
+        // so this is repeated until the deadline.
         loop {
             let slot = self.slot.try_read_until(deadline).ok_or_else(busy)?;
-            if let Some(database) = self.unbroken(slot) {
+            if let Some(database) = self.healthy(slot) {
                 return Ok(database);
             }
             self.open_again(deadline)?;
         }
     }
 
-    /// The database in its place. Where it can't be used, the place is given back, because the
-    /// opening needs it for itself.
-    fn unbroken<'a>(
+    /// Returns the database if it can be used. If it can't, the lock is released, because opening
+    /// it again needs the lock for writing.
+    fn healthy<'a>(
         &self,
         slot: RwLockReadGuard<'a, Slot>,
     ) -> Option<MappedRwLockReadGuard<'a, Database>> {
@@ -292,18 +300,19 @@ impl Owned {
         }
         slot.close();
         let started = Instant::now();
-        match contain_opening(open) {
+        match catch_panic_in_open(open) {
             Ok(database) => {
                 slot.database = Some(database);
                 slot.failed = None;
                 self.is_broken.store(false, Ordering::Release);
                 log::warn!(
-                    "the session database had failed and was opened again; what was not durable yet is lost"
+                    "the session database had failed and was opened again; what was not durable \
+                     yet is lost"
                 );
                 Ok(())
             }
             Err(error) => {
-                // Opening a large file takes a while; half of the time it isn't tried.
+                // Opening a large file takes a while. At most half of the time is spent on it.
                 let next_try = Instant::now() + started.elapsed();
                 slot.failed = Some((error.clone(), next_try));
                 Err(error)
@@ -314,33 +323,23 @@ impl Owned {
 
 fn begin_write(database: &Database) -> Result<WriteTransaction, RedbError> {
     database.begin_write().map_err(|error| match error.into() {
-        // Nothing was read yet: redb says so where a transaction that failed has left its books in
-        // disorder, which opening the file again puts right, as after an I/O error.
+        // Nothing was read yet. redb returns this if a failed transaction has left its allocator's
+        // state inconsistent, which opening the file again repairs, as after an I/O error.
         RedbError::Corrupted(_) => RedbError::PreviousIo,
         error => error,
     })
 }
 
-fn walked() -> Error {
-    Error::Contended { source: "somebody is walking through the sessions".into() }
+fn walk_in_progress() -> Error {
+    Error::Contended { source: "a walk through the sessions is in progress".into() }
 }
 
 fn busy() -> Error {
     Error::Contended { source: "the database is being compacted or opened again".into() }
 }
 
-/// Turns a panic of redb into an error.
-pub(crate) fn contain<T>(operation: impl FnOnce() -> Result<T, RedbError>) -> Result<T, Error> {
-    catch(|| Ok(operation()?)).map_err(Trouble::into_error)
-}
-
-/// As [`contain`], for what opens a database.
-pub(crate) fn contain_opening<T>(open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(error::of_panic()))
-}
-
-/// What a panic of redb leaves behind is looked at by nobody: the caller throws the database away,
-/// or, where that is the application's, redb itself refuses to go on with poisoned locks.
-fn catch<T>(operation: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    catch_unwind(AssertUnwindSafe(operation)).unwrap_or(Err(Trouble::Panicked))
+/// What a panic of redb leaves behind is not used again: the caller drops the database, or, if that
+/// is the application's, redb itself refuses to go on with poisoned locks.
+fn catch<T>(operation: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(operation)).unwrap_or(Err(EngineError::Panicked))
 }

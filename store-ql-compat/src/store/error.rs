@@ -1,17 +1,19 @@
-//! What a failure of redb means, in the terms that all stores share.
+//! What errors of redb and of the operating system mean, as errors of a store.
 
 use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::Error as RedbError;
 use store_core::Error;
 
-/// The error of an operation, with what redb said as its cause.
-pub(crate) fn of_redb(error: RedbError) -> Error {
+/// Returns the error of an operation, with redb's as its source.
+pub(super) fn from_redb(error: RedbError) -> Error {
     match error {
-        RedbError::Io(error) => of_io(error),
+        RedbError::Io(error) => from_io(error),
         RedbError::TableTypeMismatch { ref table, ref key, ref value } => {
             let problem = format!(
-                "it has keys of the type {} and values of the type {}: it isn't this store's, so choose another table name",
+                "it has keys of the type {} and values of the type {}: it isn't this store's, so \
+                 choose another table name",
                 key.name(),
                 value.name()
             );
@@ -24,7 +26,9 @@ pub(crate) fn of_redb(error: RedbError) -> Error {
             Error::TableMismatch { table, problem }
         }
         RedbError::TableDoesNotExist(table) => {
-            let problem = "it is gone, though it was made together with the others: restore the file, or delete them, too".to_owned();
+            let problem = "it is missing, though it was created together with the others: restore \
+                           the file, or delete them, too"
+                .to_owned();
             Error::TableMismatch { table, problem }
         }
         error @ RedbError::DatabaseAlreadyOpen => Error::InUse { source: error.into() },
@@ -37,8 +41,8 @@ pub(crate) fn of_redb(error: RedbError) -> Error {
     }
 }
 
-/// The error of a file that can't be used.
-pub(crate) fn of_io(error: io::Error) -> Error {
+/// Returns the error of a file that can't be used.
+pub(super) fn from_io(error: io::Error) -> Error {
     let kind = error.kind();
     let source = error.into();
     match kind {
@@ -55,8 +59,8 @@ pub(crate) fn of_io(error: io::Error) -> Error {
     }
 }
 
-/// Whether redb does nothing more until its file was closed and opened again.
-pub(crate) fn ends_database(error: &RedbError) -> bool {
+/// Whether redb does nothing more until its file is closed and opened again.
+pub(super) fn ends_database(error: &RedbError) -> bool {
     matches!(
         error,
         RedbError::Io(_)
@@ -66,8 +70,18 @@ pub(crate) fn ends_database(error: &RedbError) -> bool {
     )
 }
 
-/// redb panicked, which it does where a damaged file contradicts itself.
-pub(crate) fn of_panic() -> Error {
+/// Returns the error of a panic in redb, which happens if a damaged file contradicts itself.
+pub(super) fn from_panic() -> Error {
     // The panic's own text could quote what it read; it went to the panic hook.
     Error::Corrupt { source: "redb panicked over what it read".into() }
+}
+
+/// Runs an operation on redb, and turns a panic into an error.
+pub(super) fn catch_panic<T>(operation: impl FnOnce() -> Result<T, RedbError>) -> Result<T, Error> {
+    catch_panic_in_open(|| operation().map_err(from_redb))
+}
+
+/// As [`catch_panic`], for what opens a database.
+pub(super) fn catch_panic_in_open<T>(open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(from_panic()))
 }

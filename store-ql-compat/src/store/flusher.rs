@@ -10,14 +10,14 @@ use store_core::{Error, ErrorChain};
 
 const THREAD_NAME: &str = "session-flush";
 
-/// Who hears of failures; they are logged as well.
-pub(crate) type FailureHook = Arc<dyn Fn(&Error) + Send + Sync>;
+/// Called for each failure, after it was logged.
+pub(super) type FailureHook = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// Calls `flush` after each interval and once more at the end. `is_running` tells writers whether
-/// they may leave the durability of their commits to the thread.
+/// Starts a thread that calls `flush` after each interval and once more at the end. `is_running`
+/// tells writers whether they may leave the durability of their commits to the thread.
 ///
-/// Once the thread was stopped, everything that was committed before is durable.
-pub(crate) fn start(
+/// When the thread has stopped, everything that was committed before is durable.
+pub(super) fn start(
     interval: Duration,
     is_running: &Arc<AtomicBool>,
     on_failure: Option<FailureHook>,
@@ -30,8 +30,8 @@ pub(crate) fn start(
             while !stop.wait_timeout(interval) {
                 report(&flush, on_failure.as_ref());
             }
-            // What is committed from now on is durable by itself, so nothing is left behind by the
-            // last flush.
+            // What is committed from now on is durable by itself, so the last flush leaves nothing
+            // behind.
             is_running.store(false, Ordering::Release);
             report(&flush, on_failure.as_ref());
         }

@@ -1,46 +1,56 @@
-//! The options of a store, and how it is made.
+//! The options of a store.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::backends::InMemoryBackend;
-use redb::{Builder, Database};
+use store_core::backend::TableName;
 use store_core::{CleanupOptions, Clock, Error, Limits, SystemClock};
 
-use super::QlStore;
-use super::engine::{Engine, contain_opening};
 use super::flusher::FailureHook;
-use super::format::Tables;
-use super::{error, file};
 
-/// Far less than the 3 GiB at which redb ends.
+/// Far less than the 3 GiB that redb can store as one value.
 const MAX_DATA_LEN: usize = 1 << 30;
 
-/// A token is a key of two tables; beyond this, pages would hold hardly anything else.
+/// A token is a key of two tables. With longer ones, pages would hold hardly anything else.
 const MAX_TOKEN_LEN: usize = 4_096;
 
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a commit survives: see [`QlOptions::with_durability`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use store_ql_compat::{Durability, QlOptions};
+///
+/// # let directory = tempfile::tempdir().map_err(store_ql_compat::Error::backend)?;
+/// # let path = directory.path().join("sessions.redb");
+/// // A crash may lose the writes of the last second, but brings back nobody who has logged out.
+/// let relaxed = Durability::Relaxed(Duration::from_secs(1));
+/// let store = QlOptions::new().with_durability(relaxed).open(path)?;
+/// # drop(store);
+/// # Ok::<(), store_ql_compat::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// A commit that has returned survives a crash of the process, of the operating system and a loss
-    /// of power.
+    /// A commit that has returned survives a crash of the process, of the operating system and a
+    /// loss of power.
     Full,
-    /// A crash, also one of the process alone, loses what was committed since the last flush, of
-    /// which there is one after each interval: at the most what was committed in one interval and the
-    /// duration of a flush. Nothing is damaged. Commits are several times as fast.
+    /// The store commits without waiting for the disk, and flushes after each interval. A crash,
+    /// also one of the process alone, loses what was committed since the last flush: at most what
+    /// was committed in one interval and the duration of a flush. Nothing is damaged. Commits are
+    /// several times as fast.
     ///
     /// What ends a session, a token or a login, or lets a session end sooner, is durable anyway:
     /// `delete`, `delete_by_subject`, an `update` with a new token, a subject or absorbed sessions,
-    /// and writes with an earlier expiry than the session had. So no crash brings back a session that
-    /// was logged out, or the token from before a login. `stop_cleanup` and dropping the store flush.
+    /// and writes with an earlier expiry than the session had. So no crash brings back a session
+    /// that was logged out, or the token from before a login. `stop_cleanup` and dropping the store
+    /// flush.
     Relaxed(Duration),
 }
 
-/// How a [`QlStore`] is made.
+/// The options of a [`QlStore`](crate::QlStore), and how it is made.
 ///
 /// # Examples
 /// ```
@@ -59,24 +69,41 @@ pub enum Durability {
 #[derive(Clone)]
 #[must_use]
 pub struct QlOptions {
-    table: String,
-    pub(crate) limits: Limits,
-    pub(crate) cleanup: CleanupOptions,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) contention_timeout: Duration,
-    pub(crate) durability: Durability,
-    pub(crate) on_flush_failure: Option<FailureHook>,
-    cache_size: usize,
+    table_name: String,
+    pub(super) limits: Limits,
+    pub(super) cleanup: CleanupOptions,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) contention_timeout: Duration,
+    pub(super) durability: Durability,
+    pub(super) on_flush_failure: Option<FailureHook>,
+    pub(super) cache_size: usize,
 }
 
 impl QlOptions {
-    /// How much of the file a store keeps in memory unless it is told otherwise: 32 MiB.
+    /// The default of [`with_cache_size`](Self::with_cache_size), in bytes: 32 MiB.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_ql_compat::QlOptions;
+    ///
+    /// let options = QlOptions::new().with_cache_size(2 * QlOptions::DEFAULT_CACHE_SIZE);
+    /// # drop(options);
+    /// ```
     pub const DEFAULT_CACHE_SIZE: usize = 32 * 1024 * 1024;
 
-    /// The defaults, which each method names.
+    /// Returns the defaults, which each method names.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_ql_compat::QlOptions;
+    ///
+    /// let store = QlOptions::new().in_memory()?;
+    /// # drop(store);
+    /// # Ok::<(), store_ql_compat::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self {
-            table: "sessions".to_owned(),
+            table_name: "sessions".to_owned(),
             limits: Limits::DEFAULT,
             cleanup: CleanupOptions::new(),
             clock: Arc::new(SystemClock),
@@ -87,53 +114,134 @@ impl QlOptions {
         }
     }
 
-    /// The name of the table of sessions, and what the names of the seven others begin with: at most
-    /// 64 ASCII letters, digits and underscores. Default: `sessions`.
+    /// The name of the table of sessions, with which the names of the seven others begin: see
+    /// [`TableName`]. Default: `sessions`.
     ///
-    /// A name with anything else is refused with [`Error::InvalidOption`] when the store is made.
+    /// A name that isn't one is refused with [`Error::InvalidOption`] when the store is made.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_ql_compat::{Error, QlOptions};
+    ///
+    /// let store = QlOptions::new().with_table_name("web_sessions").in_memory()?;
+    /// # drop(store);
+    /// let refused = QlOptions::new().with_table_name("web sessions").in_memory();
+    /// assert!(matches!(refused, Err(Error::InvalidOption { option: "table name", .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn with_table_name(mut self, name: impl Into<String>) -> Self {
-        self.table = name.into();
+        self.table_name = name.into();
         self
     }
 
-    /// The largest token and data that the store takes. Default: [`Limits::DEFAULT`]; this store's
-    /// own limits are 4,096 bytes of token and 1 GiB of data.
+    /// The longest token and data that the store takes, in bytes. Default: [`Limits::DEFAULT`];
+    /// this store's own limits are 4,096 bytes of token and 1 GiB of data.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_ql_compat::{Error, Limits, QlOptions, Store};
+    ///
+    /// let limits = Limits { max_data_len: 4_096, ..Limits::DEFAULT };
+    /// let store = QlOptions::new().with_limits(limits).in_memory()?;
+    /// let refused = store.commit("token", &[0; 5_000], chrono::DateTime::<chrono::Utc>::MAX_UTC);
+    /// assert!(matches!(refused, Err(Error::DataTooLarge { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// When and how expired sessions are removed, and who hears of failures. Default:
+    /// When and how expired sessions are removed, and what is called when that fails. Default:
     /// [`CleanupOptions::new`], every five minutes.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_ql_compat::{CleanupOptions, QlOptions, Store};
+    ///
+    /// // Another job removes them.
+    /// let store = QlOptions::new().with_cleanup(CleanupOptions::disabled()).in_memory()?;
+    /// assert_eq!(store.delete_expired()?, 0);
+    /// # Ok::<(), store_ql_compat::Error>(())
+    /// ```
     pub fn with_cleanup(mut self, cleanup: CleanupOptions) -> Self {
         self.cleanup = cleanup;
         self
     }
 
     /// The clock that decides whether a session is live. Default: [`SystemClock`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use store_ql_compat::{ManualClock, QlOptions};
+    ///
+    /// let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
+    /// let store = QlOptions::new().with_clock(clock).in_memory()?;
+    /// # drop(store);
+    /// # Ok::<(), store_ql_compat::Error>(())
+    /// ```
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// How long an operation waits for the store's other writers, or while the database is closed for
-    /// a compaction, before it gives [`Error::Contended`]. Default: 5 seconds.
+    /// How long an operation waits for the store's other writers, or while the database is
+    /// compacted or opened again, before it returns [`Error::Contended`]. At most a day. Default: 5
+    /// seconds.
     ///
-    /// The wait for write transactions of the application on a database that it shares has no limit,
-    /// because redb has none.
+    /// The wait for write transactions of the application on a database that it shares has no
+    /// limit, because redb has none.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_ql_compat::QlOptions;
+    ///
+    /// let store = QlOptions::new().with_contention_timeout(Duration::from_secs(1)).in_memory()?;
+    /// # drop(store);
+    /// # Ok::<(), store_ql_compat::Error>(())
+    /// ```
+    #[doc(alias = "busy_timeout")]
+    #[doc(alias = "lock_timeout")]
     pub fn with_contention_timeout(mut self, timeout: Duration) -> Self {
         self.contention_timeout = timeout;
         self
     }
 
     /// What a commit survives. Default: [`Durability::Full`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_ql_compat::{Durability, QlOptions};
+    ///
+    /// let relaxed = Durability::Relaxed(Duration::from_millis(500));
+    /// let options = QlOptions::new().with_durability(relaxed);
+    /// # drop(options);
+    /// ```
+    #[doc(alias = "fsync")]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Calls `hook` for each flush of [`Durability::Relaxed`] that fails, after it was logged. A hook
-    /// that panics harms nothing.
+    /// Calls `hook` for each flush of [`Durability::Relaxed`] that fails, after it was logged. A
+    /// hook that panics harms nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use store_ql_compat::QlOptions;
+    ///
+    /// let failures = Arc::new(AtomicU64::new(0));
+    /// let counted = Arc::clone(&failures);
+    /// let options = QlOptions::new().with_flush_failure_hook(move |_error| {
+    ///     counted.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// # drop(options);
+    /// ```
     pub fn with_flush_failure_hook(
         mut self,
         hook: impl Fn(&Error) + Send + Sync + 'static,
@@ -145,87 +253,22 @@ impl QlOptions {
     /// How much of the file [`open`](Self::open) keeps in memory, in bytes. Default:
     /// [`DEFAULT_CACHE_SIZE`](Self::DEFAULT_CACHE_SIZE).
     ///
-    /// What isn't there comes from the operating system's own cache, which is a little slower.
+    /// The rest is read through the operating system's own cache, which is a little slower.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_ql_compat::QlOptions;
+    ///
+    /// let options = QlOptions::new().with_cache_size(256 * 1024 * 1024);
+    /// # drop(options);
+    /// ```
     pub fn with_cache_size(mut self, bytes: usize) -> Self {
         self.cache_size = bytes;
         self
     }
 
-    /// Opens a database file, and makes the file and the tables where they are missing. A database of
-    /// redb that has other tables only gets the store's beside them.
-    ///
-    /// The file is locked: one process at a time can have it open, and one store in it. It must be on
-    /// a local disk.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`]; [`Error::InUse`] where the file is open already; [`Error::Unreachable`] where it can't be
-    /// opened or made; [`Error::Corrupt`] where it isn't a database of redb, or is damaged: a
-    /// database of ql is told to be imported; [`Error::ReadOnly`]; [`Error::TableMismatch`] where a
-    /// table of such a name isn't the store's, or where the format is newer than this crate; and
-    /// other faults of the system.
-    pub fn open(self, path: impl AsRef<Path>) -> Result<QlStore, Error> {
-        let path = path.as_ref();
-        if path.as_os_str().is_empty() || path == Path::new(":memory:") {
-            let problem =
-                "it names no file; for a database in memory there is in_memory()".to_owned();
-            return Err(Error::InvalidOption { option: "path", problem });
-        }
-        let tables = self.check()?;
-        let database = contain_opening(|| file::open_or_create(path, &builder(self.cache_size)))?;
-        // The file is opened again after faults, which must not depend on the working directory of
-        // that moment.
-        let path = path.canonicalize().map_err(error::of_io)?;
-        let reopen = move |builder: &Builder| file::reopen(&path, builder);
-        self.own(tables, database, reopen)
-    }
-
-    /// A store on a database of its own, and the way to open that again.
-    pub(crate) fn own(
-        self,
-        tables: Tables,
-        database: Database,
-        reopen: impl Fn(&Builder) -> Result<Database, Error> + Send + Sync + 'static,
-    ) -> Result<QlStore, Error> {
-        let database = prepare(&tables, database)?;
-        let again = {
-            // No more than these: the cleanup's hook, for one, may hold the store.
-            let (tables, cache_size) = (tables.clone(), self.cache_size);
-            move || prepare(&tables, reopen(&builder(cache_size))?)
-        };
-        let engine = Engine::owned(database, Some(Box::new(again)), self.contention_timeout);
-        QlStore::with_options(engine, tables, self)
-    }
-
-    /// A database in memory, gone with the store: for tests.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`], and faults of the system.
-    pub fn in_memory(self) -> Result<QlStore, Error> {
-        let tables = self.check()?;
-        let database = builder(self.cache_size).create_with_backend(InMemoryBackend::new());
-        let database = database.map_err(|error| error::of_redb(error.into()))?;
-        tables.prepare(&database)?;
-        let engine = Engine::owned(database, None, self.contention_timeout);
-        QlStore::with_options(engine, tables, self)
-    }
-
-    /// A store in a database that the application has opened and keeps other tables in. The store's
-    /// own are made where they are missing.
-    ///
-    /// The cache is the database's. After a fault of the disk the application has to open the
-    /// database again and to make a new store, and it alone can compact the file.
-    ///
-    /// # Errors
-    /// [`Error::TableMismatch`] where a table of such a name isn't the store's, or where the format
-    /// is newer than this crate; [`Error::InvalidOption`]; and faults of the system.
-    pub fn build(self, database: Arc<Database>) -> Result<QlStore, Error> {
-        let tables = self.check()?;
-        contain_opening(|| tables.prepare(&database))?;
-        let engine = Engine::shared(database, self.contention_timeout);
-        QlStore::with_options(engine, tables, self)
-    }
-
-    fn check(&self) -> Result<Tables, Error> {
+    /// Checks the options, and returns the name of the table.
+    pub(super) fn validate(&self) -> Result<TableName, Error> {
         let invalid = |option, problem: &str| {
             Err(Error::InvalidOption { option, problem: problem.to_owned() })
         };
@@ -246,23 +289,8 @@ impl QlOptions {
                 "the interval must be longer than zero and at most a day",
             );
         }
-        Tables::new(&self.table)
+        TableName::new(&*self.table_name)
     }
-}
-
-/// Checks a database of the store's own.
-fn prepare(tables: &Tables, database: Database) -> Result<Database, Error> {
-    // Closing it may panic as well.
-    contain_opening(move || {
-        tables.prepare(&database)?;
-        Ok(database)
-    })
-}
-
-fn builder(cache_size: usize) -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(cache_size);
-    builder
 }
 
 impl Default for QlOptions {
@@ -274,7 +302,7 @@ impl Default for QlOptions {
 impl fmt::Debug for QlOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QlOptions")
-            .field("table", &self.table)
+            .field("table", &self.table_name)
             .field("limits", &self.limits)
             .field("cleanup", &self.cleanup)
             .field("clock", &self.clock)

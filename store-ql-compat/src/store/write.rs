@@ -1,49 +1,51 @@
-//! What a store writes, as pieces of work that any thread can do: so that writers who come at the
-//! same time share a transaction.
+//! Writes, as values that any thread can execute, so that concurrent writers share a transaction.
 
 use redb::{Error as RedbError, ReadableTable};
 use store_core::backend::Operation;
-use store_core::{Change, Error, MAX_SUBJECT_LEN, Rotation};
+use store_core::{Change, Error, Rotation};
 
-use super::format::{Instant, Opened, instant, join, split, subject_prefix, text, to_utc};
+use super::format::{Instant, split, to_instant, to_text, to_utc};
+use super::open_tables::OpenTables;
+use super::read::tokens_of;
 use super::rotations::Rotated;
 
 /// An operation of the application, or one of the store's own.
-pub(crate) enum Write<'a> {
+pub(super) enum Write<'a> {
     Operation(Operation<'a>),
-    /// Removes this many expired sessions and ended rotations at most.
-    Sweep {
+    /// Removes at most `batch_size` expired sessions and ended rotations.
+    RemoveExpired {
         batch_size: usize,
     },
-    /// Changes nothing, durably: with it, all that was written before is.
+    /// Changes nothing, durably: with it, everything that was written before becomes durable.
     Flush,
 }
 
-/// What a write did. A token can be taken.
-pub(crate) type Written = Result<Done, Error>;
+/// What a write did, or the error that is its own and doesn't fail the transaction: a token is
+/// taken.
+pub(super) type WriteResult = Result<Done, Error>;
 
-/// What a write did that was possible.
-pub(crate) struct Done {
+/// What a write did.
+pub(super) struct Done {
     /// How many sessions it changed.
-    pub(crate) sessions: u64,
-    /// Whether a sweep has left something.
-    pub(crate) has_more: bool,
+    pub(super) sessions: u64,
+    /// Whether expired sessions or ended rotations may be left.
+    pub(super) has_more: bool,
 }
 
 impl Write<'_> {
-    /// The same for another thread.
-    pub(crate) fn to_static(&self) -> Write<'static> {
+    /// Returns the same write for another thread.
+    pub(super) fn to_static(&self) -> Write<'static> {
         match self {
             Self::Operation(operation) => Write::Operation(operation.to_static()),
-            Self::Sweep { batch_size } => Write::Sweep { batch_size: *batch_size },
+            Self::RemoveExpired { batch_size } => Write::RemoveExpired { batch_size: *batch_size },
             Self::Flush => Write::Flush,
         }
     }
 
-    /// Whether it ends a session, a token or a login that a crash must not bring back, or is asked
-    /// for the sake of the disk. A sweep removes only what nobody finds anyway. What other writes do
-    /// to the end of a session shows when they are made, in [`Opened::has_shortened`].
-    pub(crate) fn must_be_durable(&self) -> bool {
+    /// Whether it ends a session, a token or a login that a crash must not bring back, or is a
+    /// flush. What cleanup removes isn't found anyway. Whether another write lets a session end
+    /// sooner is known once it is executed: [`OpenTables::has_shortened`].
+    pub(super) fn must_be_durable(&self) -> bool {
         match self {
             Self::Operation(Operation::Update { change, .. }) => {
                 change.rotation.is_some() || change.subject.is_some() || !change.absorbed.is_empty()
@@ -53,27 +55,27 @@ impl Write<'_> {
             Self::Operation(
                 Operation::Commit { .. } | Operation::Create { .. } | Operation::Touch { .. },
             )
-            | Self::Sweep { .. } => false,
+            | Self::RemoveExpired { .. } => false,
         }
     }
 
-    /// Does it, in a transaction. `now` is from when the transaction had begun.
-    pub(crate) fn execute(
+    /// Executes it in a transaction. `now` is from after the transaction began.
+    pub(super) fn execute(
         &self,
-        tables: &mut Opened<'_>,
+        tables: &mut OpenTables<'_>,
         now: Instant,
-    ) -> Result<Written, RedbError> {
+    ) -> Result<WriteResult, RedbError> {
         let done = |sessions| Done { sessions, has_more: false };
         match self {
             Self::Operation(operation) => Ok(tables.execute(operation, now)?.map(done)),
-            Self::Sweep { batch_size } => tables.sweep(*batch_size, now).map(Ok),
+            Self::RemoveExpired { batch_size } => tables.remove_expired(*batch_size, now).map(Ok),
             Self::Flush => Ok(Ok(done(0))),
         }
     }
 }
 
-/// Each of these leaves the tables true to each other.
-impl Opened<'_> {
+/// Each of these leaves the tables consistent with each other.
+impl OpenTables<'_> {
     /// Returns how many sessions were changed.
     fn execute(
         &mut self,
@@ -82,7 +84,7 @@ impl Opened<'_> {
     ) -> Result<Result<u64, Error>, RedbError> {
         let changed = match operation {
             Operation::Commit { token, data, expiry } => {
-                self.put(token.as_bytes(), instant(*expiry), data, now)?;
+                self.put(token.as_bytes(), to_instant(*expiry), data, now)?;
                 1
             }
             Operation::Create { token, data, expiry, subject } => {
@@ -90,9 +92,9 @@ impl Opened<'_> {
                 if self.is_live(token, now)? {
                     return Ok(Err(Error::TokenTaken));
                 }
-                self.put(token, instant(*expiry), data, now)?;
+                self.put(token, to_instant(*expiry), data, now)?;
                 if let Some(subject) = subject {
-                    self.tie(token, subject.as_bytes())?;
+                    self.link(token, subject.as_bytes())?;
                 }
                 1
             }
@@ -103,7 +105,7 @@ impl Opened<'_> {
                 let token = token.as_bytes();
                 let data = self.live(token, now, |_, data| data.to_vec())?;
                 if let Some(data) = &data {
-                    self.put(token, instant(*expiry), data, now)?;
+                    self.put(token, to_instant(*expiry), data, now)?;
                 }
                 u64::from(data.is_some())
             }
@@ -122,7 +124,7 @@ impl Opened<'_> {
         Ok(Ok(changed))
     }
 
-    /// Does all of a change, or nothing, and returns how many sessions were changed.
+    /// Makes all of a change, or none of it, and returns how many sessions were changed.
     fn update(
         &mut self,
         token: &[u8],
@@ -130,8 +132,8 @@ impl Opened<'_> {
         change: &Change<'_>,
         now: Instant,
     ) -> Result<Result<u64, Error>, RedbError> {
-        // The transaction is shared with other writes, so nothing is written before all is known to
-        // be possible.
+        // The transaction is shared with other writes and can't be rolled back for this one alone,
+        // so nothing is written before all of the change is known to be possible.
         if !self.has_data(token, current, now)? {
             return Ok(Ok(0));
         }
@@ -149,8 +151,10 @@ impl Opened<'_> {
             return Ok(Err(Error::TokenTaken));
         }
 
+        // From here on nothing but a failure of redb stops the change, and that ends the
+        // transaction.
         if !change.absorbed.is_empty() {
-            let text = text(token)?;
+            let text = to_text(token)?;
             for absorbed in &change.absorbed {
                 let absorbed = absorbed.token.as_bytes();
                 self.delete(absorbed)?;
@@ -163,23 +167,14 @@ impl Opened<'_> {
             self.rotate(token, newest)?;
             self.record(token, rotation, now)?;
         }
-        self.put(newest, instant(change.expiry), &change.data, now)?;
+        self.put(newest, to_instant(change.expiry), &change.data, now)?;
         if let Some(subject) = &change.subject {
             self.set_subject(newest, subject.as_deref())?;
         }
         Ok(Ok(1))
     }
 
-    fn is_live(&self, token: &[u8], now: Instant) -> Result<bool, RedbError> {
-        Ok(self.live(token, now, |_, _| ())?.is_some())
-    }
-
-    /// Whether a session is live and has exactly this data.
-    fn has_data(&self, token: &[u8], data: &[u8], now: Instant) -> Result<bool, RedbError> {
-        Ok(self.live(token, now, |_, its| its == data)? == Some(true))
-    }
-
-    /// The token under which the session is live that this token names, or named until a moment ago.
+    /// Returns the token of the live session that this token names, or named until a moment ago.
     fn live_or_rotated(
         &mut self,
         token: &[u8],
@@ -192,72 +187,7 @@ impl Opened<'_> {
         Ok(self.is_live(&newest, now)?.then_some(newest))
     }
 
-    /// What is in a live session.
-    fn live<T>(
-        &self,
-        token: &[u8],
-        now: Instant,
-        get: impl FnOnce(Instant, &[u8]) -> T,
-    ) -> Result<Option<T>, RedbError> {
-        let Some(value) = self.sessions.get(token)? else { return Ok(None) };
-        let (expiry, data) = split(value.value())?;
-        Ok((now < expiry).then(|| get(expiry, data)))
-    }
-
-    /// Creates the session, or overwrites its data and expiry.
-    fn put(
-        &mut self,
-        token: &[u8],
-        expiry: Instant,
-        data: &[u8],
-        now: Instant,
-    ) -> Result<(), RedbError> {
-        let value = join(expiry, data);
-        let old = match self.sessions.insert(token, &*value)? {
-            Some(old) => Some(split(old.value())?.0),
-            None => None,
-        };
-        if old == Some(expiry) && now < expiry {
-            return Ok(());
-        }
-        if let Some(old) = old {
-            self.expiries.remove(&*join(old, token))?;
-            if old <= now {
-                // A new session, which isn't of the expired one's subject.
-                self.untie(token)?;
-            } else if expiry < old {
-                self.has_shortened = true;
-            }
-        }
-        self.expiries.insert(&*join(expiry, token), ())?;
-        Ok(())
-    }
-
-    /// Removes a session, live or not, and says whether there was one.
-    fn delete(&mut self, token: &[u8]) -> Result<bool, RedbError> {
-        let expiry = match self.sessions.remove(token)? {
-            Some(value) => split(value.value())?.0,
-            None => return Ok(false),
-        };
-        self.expiries.remove(&*join(expiry, token))?;
-        self.untie(token)?;
-        Ok(true)
-    }
-
-    /// Removes a session's row, so that it can be put under a token that no live session has. Its
-    /// subject is there already.
-    fn rotate(&mut self, token: &[u8], newest: &[u8]) -> Result<(), RedbError> {
-        // An expired session may still have the new token.
-        self.delete(newest)?;
-        let subject = self.subjects.get(token)?.map(|subject| subject.value().to_vec());
-        self.delete(token)?;
-        match subject {
-            Some(subject) => self.tie(newest, &subject),
-            None => Ok(()),
-        }
-    }
-
-    /// Records what becomes of an old token.
+    /// Records what has become of an old token.
     fn record(
         &mut self,
         token: &[u8],
@@ -265,14 +195,14 @@ impl Opened<'_> {
         now: Instant,
     ) -> Result<(), RedbError> {
         let (from, until) = rotation.window(to_utc(now)?);
-        let (from, until) = (instant(from), instant(until));
+        let (from, until) = (to_instant(from), to_instant(until));
         let newest = rotation.new_token.as_bytes();
         let rotated = Rotated { from, until, opens: rotation.old_token_opens, newest };
         self.rotations()?.record(token, rotated)
     }
 
-    /// Removes what has come to its end, the earliest first.
-    fn sweep(&mut self, batch_size: usize, now: Instant) -> Result<Done, RedbError> {
+    /// Removes expired sessions, then ended rotations, the earliest first.
+    fn remove_expired(&mut self, batch_size: usize, now: Instant) -> Result<Done, RedbError> {
         let sessions = self.delete_expired(batch_size, now)?;
         let mut removed = sessions;
         if removed < batch_size {
@@ -294,45 +224,22 @@ impl Opened<'_> {
         for key in &expired {
             let (expiry, token) = split(key)?;
             self.expiries.remove(&**key)?;
-            // The index is true; where a damaged one isn't, no live session may go with it.
+            // The index agrees with the sessions. If a damaged one doesn't, no live session may be
+            // removed.
             let is_it = match self.sessions.get(token)? {
                 Some(value) => split(value.value())?.0 == expiry,
                 None => false,
             };
             if is_it {
                 self.sessions.remove(token)?;
-                self.untie(token)?;
+                self.unlink(token)?;
             }
         }
         Ok(expired.len())
     }
 
-    /// Replaces a session's subject, or removes it.
-    fn set_subject(&mut self, token: &[u8], subject: Option<&str>) -> Result<(), RedbError> {
-        self.untie(token)?;
-        match subject {
-            Some(subject) => self.tie(token, subject.as_bytes()),
-            None => Ok(()),
-        }
-    }
-
-    fn tie(&mut self, token: &[u8], subject: &[u8]) -> Result<(), RedbError> {
-        self.subjects.insert(token, subject)?;
-        self.by_subject.insert(&*[&subject_prefix(subject), token].concat(), ())?;
-        Ok(())
-    }
-
-    fn untie(&mut self, token: &[u8]) -> Result<(), RedbError> {
-        let subject = match self.subjects.remove(token)? {
-            Some(subject) => subject.value().to_vec(),
-            None => return Ok(()),
-        };
-        self.by_subject.remove(&*[&subject_prefix(&subject), token].concat())?;
-        Ok(())
-    }
-
-    /// Removes the live sessions of a subject but one, and gives how many. Expired ones are left to
-    /// the sweep.
+    /// Removes the live sessions of a subject except one, and returns how many. Expired ones are
+    /// left to the cleanup.
     fn delete_by_subject(
         &mut self,
         subject: &[u8],
@@ -348,24 +255,4 @@ impl Opened<'_> {
         }
         Ok(deleted)
     }
-}
-
-/// The tokens that are tied to a subject, of live sessions and others.
-pub(crate) fn tokens_of(
-    by_subject: &impl ReadableTable<&'static [u8], ()>,
-    subject: &[u8],
-) -> Result<Vec<Vec<u8>>, RedbError> {
-    let mut tokens = Vec::new();
-    // A longer one has no sessions, and no length in one byte: it would meet the keys of the subject
-    // that it begins with, and take parts of their tokens for others' tokens.
-    if subject.len() > MAX_SUBJECT_LEN {
-        return Ok(tokens);
-    }
-    let prefix = subject_prefix(subject);
-    for row in by_subject.range(&*prefix..)? {
-        let key = row?.0;
-        let Some(token) = key.value().strip_prefix(&*prefix) else { break };
-        tokens.push(token.to_vec());
-    }
-    Ok(tokens)
 }

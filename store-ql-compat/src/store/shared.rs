@@ -1,0 +1,166 @@
+//! What a store and its threads share.
+
+use std::ops::ControlFlow;
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redb::Durability;
+use store_core::backend::{Batch, GroupCommit, Operation};
+use store_core::{Clock, Error, Limits, Loaded, OwnedRecord, Record};
+
+use super::engine::{Engine, TransactionError};
+use super::format::{Instant, to_instant};
+use super::open_tables::OpenTables;
+use super::read;
+use super::tables::Tables;
+use super::write::{Write, WriteResult};
+
+/// What a store and its threads share. The threads hold this and never the store.
+pub(super) struct Shared {
+    pub(super) engine: Engine,
+    pub(super) tables: Tables,
+    pub(super) limits: Limits,
+    pub(super) clock: Arc<dyn Clock>,
+    /// How long a write waits for those of other threads.
+    pub(super) contention_timeout: Duration,
+    /// How much the cleanup removes in one transaction.
+    pub(super) batch_size: usize,
+    /// Whether a thread makes durable what was committed without waiting for the disk.
+    pub(super) is_flushed_later: Arc<AtomicBool>,
+    /// Whether something was committed that way since the last flush. Without writes nothing is
+    /// flushed.
+    pub(super) is_flush_due: AtomicBool,
+    /// redb has one writer at a time. All writes of the store, the cleanup's among them, queue here
+    /// and share transactions.
+    pub(super) group_commit: GroupCommit<Write<'static>, WriteResult>,
+}
+
+impl Shared {
+    /// The time, as the tables have it.
+    fn now(&self) -> Instant {
+        to_instant(self.clock.now())
+    }
+
+    pub(super) fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.engine.read(|snapshot| {
+            // The time is from after the wait for a database that is compacted or opened again.
+            let (token, now) = (token.as_bytes(), self.now());
+            read::find_live(&self.tables, snapshot, token, now, |_, data| data.to_vec())
+        })
+    }
+
+    /// On one snapshot: a rotation between two would show the token neither live nor rotated.
+    pub(super) fn load(&self, token: &str) -> Result<Loaded, Error> {
+        self.engine
+            .read(|snapshot| read::load(&self.tables, snapshot, token.as_bytes(), self.now()))
+    }
+
+    pub(super) fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error> {
+        self.engine
+            .read(|snapshot| read::find_by_subject(&self.tables, snapshot, subject, self.now()))
+    }
+
+    pub(super) fn count(&self) -> Result<u64, Error> {
+        self.engine.read(|snapshot| read::count(&self.tables, snapshot, self.now()))
+    }
+
+    /// On one snapshot, because tokens are the only order that the table has: a walk page by page
+    /// would miss a session that is rotated to a token behind it, and meet one twice that is
+    /// rotated ahead.
+    pub(super) fn for_each(
+        &self,
+        visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        // Once, and before the snapshot: a session that is given a later expiry while the walk goes
+        // on is live all the time, though the snapshot has its earlier expiry.
+        let now = self.now();
+        let snapshot = self.engine.snapshot()?;
+        read::for_each(&self.tables, &snapshot, now, visit)
+    }
+
+    /// Does an operation, and returns how many sessions it changed.
+    pub(super) fn execute(&self, operation: Operation<'_>) -> Result<u64, Error> {
+        self.write(&Write::Operation(operation)).map(|done| done.sessions)
+    }
+
+    /// Removes a batch of expired sessions and ended rotations.
+    pub(super) fn remove_batch(&self) -> Result<Batch, Error> {
+        let done = self.write(&Write::RemoveExpired { batch_size: self.batch_size })?;
+        Ok(Batch { removed: done.sessions, has_more: done.has_more })
+    }
+
+    /// Makes durable what was committed without waiting for the disk.
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        // Reset before the flush: what is committed while the flush is queued may come after it,
+        // and sets it again.
+        if !self.is_flush_due.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let flushed = self.write(&Write::Flush).map(drop);
+        if flushed.is_err() {
+            self.is_flush_due.store(true, Ordering::Release);
+        }
+        flushed
+    }
+
+    pub(super) fn compact(&self) -> Result<bool, Error> {
+        self.engine.compact()
+    }
+
+    /// Executes a write, in one transaction with those of concurrent threads.
+    fn write(&self, write: &Write<'_>) -> WriteResult {
+        let run_batch = |writes: Vec<Write<'static>>| self.write_batch(&writes);
+        self.group_commit
+            .submit(
+                self.contention_timeout,
+                || self.write_one(write),
+                || write.to_static(),
+                run_batch,
+            )
+            .unwrap_or_else(|error| Err(error.into()))
+    }
+
+    fn write_one(&self, write: &Write<'_>) -> WriteResult {
+        self.transact(slice::from_ref(write))
+            .map_err(|failed| failed.error)?
+            .pop()
+            .expect("each write has one result")
+    }
+
+    /// Executes the writes in one transaction. If it fails and one of them may be the cause, each
+    /// is executed in a transaction of its own, so that none fails because of another.
+    fn write_batch(&self, writes: &[Write<'static>]) -> Vec<WriteResult> {
+        match self.transact(writes) {
+            Ok(results) => results,
+            Err(failed) if failed.retry_singly => {
+                writes.iter().map(|write| self.write_one(write)).collect()
+            }
+            Err(failed) => writes.iter().map(|_| Err(failed.error.clone())).collect(),
+        }
+    }
+
+    /// Executes the writes in one transaction.
+    fn transact(&self, writes: &[Write<'_>]) -> Result<Vec<WriteResult>, TransactionError> {
+        self.engine.write(|transaction| {
+            // The time is from after the wait for the write transaction. An earlier one could take
+            // a session for live that has expired during the wait.
+            let now = self.now();
+            let mut tables = OpenTables::new(&self.tables, transaction)?;
+            let results = writes.iter().map(|write| write.execute(&mut tables, now));
+            let results = results.collect::<Result<_, _>>()?;
+            let is_durable = !self.is_flushed_later.load(Ordering::Acquire)
+                || writes.iter().any(Write::must_be_durable)
+                || tables.has_shortened;
+            drop(tables);
+            if !is_durable {
+                transaction
+                    .set_durability(Durability::None)
+                    .expect("only savepoints forbid it, and the store makes none");
+                self.is_flush_due.store(true, Ordering::Release);
+            }
+            Ok(results)
+        })
+    }
+}

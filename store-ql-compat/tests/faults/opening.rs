@@ -1,0 +1,196 @@
+//! Opening a file: whatever its path names, and whichever process has it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
+
+use store_core::Store;
+use store_ql_compat::Error;
+
+use crate::{TestResult, causes, in_an_hour, options};
+
+#[test]
+fn second_opener_is_refused_and_gets_the_file_when_the_first_is_gone() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("sessions.redb");
+    let first = options().open(&path)?;
+    first.commit("token", b"data", in_an_hour())?;
+    match options().open(&path) {
+        Err(error @ Error::InUse { .. }) => {
+            assert!(error.to_string().contains("open already"), "{error}");
+            assert!(error.is_retryable());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(first.find("token")?.is_some(), "the first isn't disturbed");
+    drop(first);
+    assert!(options().open(&path)?.find("token")?.is_some());
+    Ok(())
+}
+
+#[test]
+fn files_of_others_are_named_and_left_alone() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("sessions.redb");
+    let ql = |name: &str| {
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name))
+    };
+    for (content, named) in [
+        (ql("v1-small.db")?, "import_ql"),
+        (ql("v2-small.db")?, "import_ql"),
+        (b"SQLite format 3\0 and so on".to_vec(), "SQLite"),
+        (b"some text".to_vec(), "no database of redb"),
+        (b"redb".to_vec(), "no database of redb"),
+        (vec![0; 100_000], "no database of redb"),
+    ] {
+        fs::write(&path, &content)?;
+        match options().open(&path) {
+            Err(error @ Error::Corrupt { .. }) => {
+                assert!(causes(&error).contains(named), "{}", causes(&error));
+            }
+            other => panic!("{named}: {other:?}"),
+        }
+        assert!(fs::read(&path)? == content, "{named}: it was changed");
+    }
+    let entries = fs::read_dir(directory.path())?.count();
+    assert_eq!(entries, 1, "nothing is left next to it");
+    Ok(())
+}
+
+#[test]
+fn paths_that_cannot_be_opened_are_unreachable() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    for path in [directory.path(), &directory.path().join("missing/sessions.redb")] {
+        match options().open(path) {
+            Err(error @ Error::Unreachable { .. }) => drop(causes(&error)),
+            other => panic!("{}: {other:?}", path.display()),
+        }
+    }
+    for path in ["", ":memory:"] {
+        match options().open(path) {
+            Err(Error::InvalidOption { option: "path", problem }) => {
+                assert!(problem.contains("in_memory()"), "{problem}");
+            }
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_named_and_not_waited_for() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let pipe = directory.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status()?.success());
+    for path in [&*pipe, Path::new("/dev/null")] {
+        match options().open(path) {
+            Err(error @ Error::Corrupt { .. }) => assert!(causes(&error).contains("pipe")),
+            other => panic!("{}: {other:?}", path.display()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn files_without_permission_are_named() -> TestResult {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("sessions.redb");
+    drop(options().open(&path)?);
+    let permit = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode));
+    permit(0o444)?;
+    if fs::OpenOptions::new().write(true).open(&path).is_ok() {
+        // Root may do everything, so there is nothing to test.
+        return Ok(());
+    }
+    let refused = options().open(&path);
+    assert!(matches!(refused, Err(Error::ReadOnly { .. })), "{refused:?}");
+    permit(0)?;
+    let refused = options().open(&path);
+    assert!(matches!(refused, Err(Error::Unreachable { .. })), "{refused:?}");
+    permit(0o600)?;
+    options().open(&path)?.commit("token", b"data", in_an_hour())?;
+    Ok(())
+}
+
+/// An empty file is replaced by a complete database: what would be written into it step by step
+/// could never be opened again after a crash in between.
+#[cfg(unix)]
+#[test]
+fn empty_file_keeps_its_name_its_permissions_and_links_to_it() -> TestResult {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let directory = tempfile::tempdir()?;
+    let (path, link) = (directory.path().join("sessions.redb"), directory.path().join("link"));
+    fs::write(&path, b"")?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640))?;
+    symlink(&path, &link)?;
+    // Another process that creates the database at this moment.
+    let other = fs::OpenOptions::new().write(true).open(&path)?;
+    other.lock()?;
+    let refused = options().open(&link);
+    assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
+    drop(other);
+
+    options().open(&link)?.commit("token", b"data", in_an_hour())?;
+    assert!(fs::symlink_metadata(&link)?.is_symlink());
+    assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o640);
+    assert_eq!(fs::read_dir(directory.path())?.count(), 2, "nothing is left next to it");
+    assert!(options().open(&path)?.find("token")?.is_some());
+    Ok(())
+}
+
+#[test]
+fn file_that_is_removed_is_not_created_again() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("sessions.redb");
+    let store = options().open(&path)?;
+    store.commit("token", b"data", in_an_hour())?;
+    fs::remove_file(&path)?;
+    // The open file goes on as it is; what matters is that no other one appears.
+    assert!(store.find("token")?.is_some());
+    store.commit("token", b"new", in_an_hour())?;
+    drop(store);
+    assert!(!path.exists());
+    Ok(())
+}
+
+#[test]
+fn new_file_is_created_once() -> TestResult {
+    const THREADS: usize = 8;
+    for _ in 0..5 {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("sessions.redb");
+        let start = Barrier::new(THREADS);
+        let opened = thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        match options().open(&path) {
+                            Ok(store) => {
+                                // Each that opens it finds what those before it have written.
+                                let count = store.all().map(|sessions| sessions.len());
+                                let count = count.expect("all succeeds");
+                                let token = format!("token-{count}");
+                                store.commit(&token, b"data", in_an_hour()).expect("it succeeds");
+                                1
+                            }
+                            Err(Error::InUse { .. }) => 0,
+                            Err(other) => panic!("{other:?}"),
+                        }
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).sum::<usize>()
+        });
+        assert!(opened > 0);
+        assert_eq!(options().open(&path)?.all()?.len(), opened, "no file was replaced");
+        assert_eq!(fs::read_dir(directory.path())?.count(), 1, "nothing is left next to it");
+    }
+    Ok(())
+}
