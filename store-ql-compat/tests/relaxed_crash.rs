@@ -66,8 +66,8 @@ fn report(n: usize) -> io::Result<()> {
     out.flush()
 }
 
-/// Runs a test again as another process, kills it once it has reported this many numbers, and returns
-/// the last one.
+/// Runs a test again as another process, kills it once it has reported this many numbers, and
+/// returns the last one.
 fn kill_after(reported: usize, test: &str, path: &Path) -> Result<usize, Box<dyn StdError>> {
     let mut child = Command::new(env::current_exe()?)
         .args([test, "--exact", "--nocapture", "--test-threads=1"])

@@ -6,25 +6,12 @@ mod synthetic;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use store_core::{ManualClock, MemoryOptions, MemoryStore, Store};
+use chrono::TimeDelta;
+use store_core::Store;
 
-use self::synthetic::{Cell, Ql, blob, handle_of, text, varint};
-use super::{ExistingSessions, ImportError, ImportOptions, import_ql};
+use self::synthetic::{Cell, Ql, blob, handle_of, now, options, target, text, varint};
+use super::{ExistingSessions, ImportError, import_ql};
 use crate::ql_format::QlFormat;
-
-fn now() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_767_225_600, 0).expect("the first of January 2026")
-}
-
-fn options() -> ImportOptions {
-    ImportOptions::new().with_clock(Arc::new(ManualClock::new(now())))
-}
-
-fn target() -> MemoryStore {
-    let clock = Arc::new(ManualClock::new(now()));
-    MemoryOptions::new().with_clock(clock).build().expect("memory needs nothing")
-}
 
 const FORMATS: [QlFormat; 2] = [QlFormat::V1, QlFormat::V2];
 

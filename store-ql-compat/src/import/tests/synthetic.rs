@@ -1,15 +1,29 @@
 //! Databases made byte by byte, in both formats.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use chrono::TimeDelta;
-use store_core::MemoryStore;
+use chrono::{DateTime, TimeDelta, Utc};
+use store_core::{ManualClock, MemoryOptions, MemoryStore};
 use tempfile::TempDir;
 
 use super::super::sidecar::SidecarFiles;
 use super::super::{ImportError, ImportOptions, ImportReport, import_ql, v1, v2};
-use super::{now, options, target};
 use crate::ql_format::QlFormat;
+
+/// When the tests take place.
+pub(super) fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_767_225_600, 0).expect("the first of January 2026")
+}
+
+pub(super) fn options() -> ImportOptions {
+    ImportOptions::new().with_clock(Arc::new(ManualClock::new(now())))
+}
+
+pub(super) fn target() -> MemoryStore {
+    let clock = Arc::new(ManualClock::new(now()));
+    MemoryOptions::new().with_clock(clock).build().expect("memory needs nothing")
+}
 
 /// A value to be encoded.
 #[derive(Clone)]
