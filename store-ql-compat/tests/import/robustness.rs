@@ -44,7 +44,7 @@ impl Mutation {
         let place = any::<prop::sample::Index>;
         let bytes = || prop::collection::vec(any::<u8>(), 1..24);
         // Bytes that mean something: tags, small handles, lengths that are too large.
-        let telling = prop::sample::select(vec![
+        let meaningful = prop::sample::select(vec![
             vec![0xFF; 8],
             vec![0; 16],
             vec![0xFD, 0, 0, 0, 0, 0, 0, 3],
@@ -58,7 +58,7 @@ impl Mutation {
         prop_oneof![
             4 => (place(), 0..8_u8).prop_map(|(place, bit)| Self::Flip { place, bit }),
             2 => (place(), bytes()).prop_map(|(place, bytes)| Self::Set { place, bytes }),
-            3 => (place(), telling).prop_map(|(place, bytes)| Self::Set { place, bytes }),
+            3 => (place(), meaningful).prop_map(|(place, bytes)| Self::Set { place, bytes }),
             1 => place().prop_map(|place| Self::Truncate { place }),
             2 => (place(), place(), 1..600_usize)
                 .prop_map(|(from, to, len)| Self::Splice { from, to, len }),

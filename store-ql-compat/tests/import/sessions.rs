@@ -217,18 +217,18 @@ fn importing_again_changes_nothing() -> Result {
 }
 
 #[test]
-fn progress_is_told_in_steps() -> Result {
+fn progress_is_reported_in_steps() -> Result {
     let genuine = Genuine::copy("v1-churn.db");
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let telling = told.clone();
+    let reports = Arc::new(Mutex::new(Vec::new()));
+    let recorded = reports.clone();
     let options = options().with_progress_hook(50, move |report| {
-        telling.lock().expect("nobody panics").push((report.rows, report.imported));
+        recorded.lock().expect("nobody panics").push((report.rows, report.imported));
     });
     import_ql_dry_run(&genuine.path, &options)?;
-    let told = told.lock().expect("nobody panics");
-    assert_eq!(told.len(), 240 / 50);
-    assert_eq!(told[..2], [(50, 0), (100, 0)]);
-    assert!(told.is_sorted());
+    let reports = reports.lock().expect("nobody panics");
+    assert_eq!(reports.len(), 240 / 50);
+    assert_eq!(reports[..2], [(50, 0), (100, 0)]);
+    assert!(reports.is_sorted());
     Ok(())
 }
 
