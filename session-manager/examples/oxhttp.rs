@@ -1,7 +1,7 @@
 //! Counts a visitor's visits, with oxhttp: a server on the types of the `http` crate.
 //!
 //! ```text
-//! cargo run --package session-manager --example oxhttp --features http -- 127.0.0.1:4000
+//! cargo run --package sync-session-manager --example oxhttp --features http -- 127.0.0.1:4000
 //! ```
 
 use std::io::Write as _;

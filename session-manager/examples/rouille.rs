@@ -1,7 +1,7 @@
 //! Counts a visitor's visits, with rouille.
 //!
 //! ```text
-//! cargo run --package session-manager --example rouille --features rouille -- 127.0.0.1:4000
+//! cargo run --package sync-session-manager --example rouille --features rouille -- 127.0.0.1:4000
 //! ```
 
 use std::io::Write as _;

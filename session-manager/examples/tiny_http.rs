@@ -2,7 +2,7 @@
 //! server can be served with.
 //!
 //! ```text
-//! cargo run --package session-manager --example tiny_http -- 127.0.0.1:4000
+//! cargo run --package sync-session-manager --example tiny_http -- 127.0.0.1:4000
 //! ```
 
 use std::io::Write as _;

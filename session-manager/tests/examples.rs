@@ -25,7 +25,7 @@ impl Example {
         binary.push(format!("examples/{name}{}", env::consts::EXE_SUFFIX));
         assert!(
             binary.exists(),
-            "build it first: cargo build --package session-manager --examples --all-features"
+            "build it first: cargo build --package sync-session-manager --examples --all-features"
         );
         // Not every server can say which port it was given, so it is told a free one. Where another program
         // takes that first, another one is tried.

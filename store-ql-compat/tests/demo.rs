@@ -16,7 +16,10 @@ fn example() -> TestResult<PathBuf> {
     binary.pop();
     binary.pop();
     binary.push(format!("examples/demo-ql{}", env::consts::EXE_SUFFIX));
-    assert!(binary.exists(), "build it first: cargo build --package store-ql-compat --examples");
+    assert!(
+        binary.exists(),
+        "build it first: cargo build --package sync-session-store-ql-compat --examples"
+    );
     Ok(binary)
 }
 

@@ -23,7 +23,10 @@ impl Demo {
         binary.pop();
         binary.pop();
         binary.push(format!("examples/demo{}", env::consts::EXE_SUFFIX));
-        assert!(binary.exists(), "build it first: cargo build --package store-sqlite --examples");
+        assert!(
+            binary.exists(),
+            "build it first: cargo build --package sync-session-store-sqlite --examples"
+        );
         let mut process =
             Command::new(binary).arg("127.0.0.1:0").arg(database).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();

@@ -32,7 +32,9 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Browser) -> Result 
         None if env::var_os("CI").is_some() => install(shell)?,
         None => return Err(HOW_TO_GET_IT.into()),
     };
-    cmd!(shell, "cargo build --quiet --package store-sqlite --example demo").quiet().run()?;
+    cmd!(shell, "cargo build --quiet --package sync-session-store-sqlite --example demo")
+        .quiet()
+        .run()?;
     let screenshot = flags.screenshot.map(|path| start.join(path));
     check(shell, &chromium, screenshot.as_deref())
 }

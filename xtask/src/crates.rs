@@ -13,8 +13,8 @@ pub(crate) fn of_an_application(shell: &Shell) -> Result<BTreeSet<String>> {
     let format = "/{p}";
     let tree = cmd!(
         shell,
-        "cargo tree --locked --package store-sqlite --package session-manager
-            --features session-manager/rouille --edges normal --prefix depth --no-dedupe
+        "cargo tree --locked --package sync-session-store-sqlite --package sync-session-manager
+            --features sync-session-manager/rouille --edges normal --prefix depth --no-dedupe
             --format {format}"
     )
     .quiet()

@@ -19,9 +19,19 @@ struct Store {
 
 /// The first is the default.
 const STORES: [Store; 3] = [
-    Store { name: "sqlite", package: "store-sqlite", example: "demo", file: Some("demo.db") },
-    Store { name: "mysql", package: "store-mysql", example: "demo-mysql", file: None },
-    Store { name: "ql", package: "store-ql-compat", example: "demo-ql", file: Some("demo.redb") },
+    Store {
+        name: "sqlite",
+        package: "sync-session-store-sqlite",
+        example: "demo",
+        file: Some("demo.db"),
+    },
+    Store { name: "mysql", package: "sync-session-store-mysql", example: "demo-mysql", file: None },
+    Store {
+        name: "ql",
+        package: "sync-session-store-ql-compat",
+        example: "demo-ql",
+        file: Some("demo.redb"),
+    },
 ];
 
 /// Builds the demo and runs it; `start` is where the person is.

@@ -27,7 +27,7 @@ pub(crate) fn run_galera(shell: &Shell) -> Result {
         .run()?;
     cmd!(
         shell,
-        "cargo test --locked --package store-mysql --all-features --test server -- --ignored {one} galera::"
+        "cargo test --locked --package sync-session-store-mysql --all-features --test server -- --ignored {one} galera::"
     )
     .quiet()
     .run()?;
@@ -44,10 +44,11 @@ pub(crate) fn obtain(product: Product) -> Result {
 /// The commands that run all tests on a product. Without a server they fail.
 pub(crate) fn tests(shell: &Shell, product: Product) -> Vec<Cmd<'_>> {
     let server = cmd!(shell, "cargo test --locked --package xtask --test mysql_server");
-    let store = cmd!(shell, "cargo test --locked --package store-mysql --all-features");
+    let store =
+        cmd!(shell, "cargo test --locked --package sync-session-store-mysql --all-features");
     let manager = cmd!(
         shell,
-        "cargo test --locked --package session-manager --all-features --test races --test subjects --test scheduler -- mysql"
+        "cargo test --locked --package sync-session-manager --all-features --test races --test subjects --test scheduler -- mysql"
     );
     [server, store, manager]
         .map(|test| test.env(PRODUCT_VARIABLE, product.name()).env(REQUIRED_VARIABLE, "1"))

@@ -24,10 +24,10 @@ pub(crate) fn run(shell: &Shell) -> Result {
         "cargo clippy --workspace --all-targets --all-features --locked -- -D warnings"
     ))?;
     // The crates as applications take them: without the kit, and with the system's SQLite.
-    step(cmd!(shell, "cargo clippy --package store-core --locked -- -D warnings"))?;
+    step(cmd!(shell, "cargo clippy --package sync-session-store-core --locked -- -D warnings"))?;
     step(cmd!(
         shell,
-        "cargo clippy --package store-sqlite --no-default-features --locked -- -D warnings"
+        "cargo clippy --package sync-session-store-sqlite --no-default-features --locked -- -D warnings"
     ))?;
     step(cmd!(shell, "cargo doc --workspace --all-features --no-deps --locked"))?;
     step(cmd!(shell, "cargo build --workspace --examples --all-features --locked"))?;

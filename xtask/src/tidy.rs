@@ -128,7 +128,7 @@ fn check_go_codec(root: &Path, problems: &mut Vec<String>) -> Result {
 fn check_pure_rust(root: &Path, problems: &mut Vec<String>) -> Result {
     // The dependencies on all systems, where Windows has bindings of its own that need no compiler either.
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--package", "store-ql-compat", "--edges", "normal,build"])
+        .args(["tree", "--package", "sync-session-store-ql-compat", "--edges", "normal,build"])
         .args(["--target", "all", "--prefix", "none", "--locked"])
         .current_dir(root)
         .output()?;

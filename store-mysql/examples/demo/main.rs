@@ -1,7 +1,7 @@
 //! A small rouille application that keeps its sessions in MySQL or MariaDB.
 //!
 //! ```text
-//! DATABASE_URL=mysql://app:secret@localhost/app cargo run --package store-mysql --example demo-mysql -- 127.0.0.1:4000
+//! DATABASE_URL=mysql://app:secret@localhost/app cargo run --package sync-session-store-mysql --example demo-mysql -- 127.0.0.1:4000
 //! ```
 //!
 //! `cargo xtask demo --store mysql` starts a server for it. Count your visits, leave a note, log in from two browsers, and

@@ -1,7 +1,7 @@
 //! A small rouille application that keeps its sessions in a file of redb, without a line of C.
 //!
 //! ```text
-//! cargo run --package store-ql-compat --example demo-ql -- 127.0.0.1:4000 target/demo.redb
+//! cargo run --package sync-session-store-ql-compat --example demo-ql -- 127.0.0.1:4000 target/demo.redb
 //! ```
 //!
 //! Count your visits, leave a note, log in from two browsers, and log one of them out from the other. Stop it

@@ -1,7 +1,7 @@
 //! A small rouille application that keeps its sessions in a SQLite file.
 //!
 //! ```text
-//! cargo run --package store-sqlite --example demo -- 127.0.0.1:4000 target/demo.db
+//! cargo run --package sync-session-store-sqlite --example demo -- 127.0.0.1:4000 target/demo.db
 //! ```
 //!
 //! Count your visits, leave a note, log in from two browsers, and log one of them out from the other. Stop it
