@@ -59,12 +59,19 @@ fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result {
         for line in manifest.lines() {
             if line.starts_with('[') {
                 in_dependencies = line.ends_with("dependencies]");
-            } else if in_dependencies && line.contains('=') && !line.contains("workspace = true") {
+            } else if in_dependencies && line.contains('=') && !is_inherited(line) {
                 problems.push(format!("{member}: {line:?} has a version of its own"));
             }
         }
     }
     Ok(())
+}
+
+/// Whether a dependency's version is the workspace's, or it has none: development dependencies on
+/// each other are given by path alone.
+fn is_inherited(dependency: &str) -> bool {
+    dependency.contains("workspace = true")
+        || dependency.contains("path = \"../") && !dependency.contains("version =")
 }
 
 /// The changelog has an entry for the version of the workspace.
