@@ -149,7 +149,7 @@ fn server(scratch: &Path) -> Result<PrivateServer> {
 }
 
 /// Where this very program was built.
-fn target_directory(root: &Path) -> Result<PathBuf> {
+pub(crate) fn target_directory(root: &Path) -> Result<PathBuf> {
     let program = env::current_exe()?;
     Ok(program.ancestors().nth(2).map_or_else(|| root.join("target"), Path::to_path_buf))
 }

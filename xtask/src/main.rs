@@ -12,6 +12,8 @@ mod interop;
 
 mod mysql;
 
+mod packages;
+
 mod test_all;
 
 mod tidy;
@@ -55,6 +57,8 @@ mod flags {
             }
             /// Runs the tests that need a cluster on one of MariaDB, which it gets where it is missing.
             cmd test-galera {}
+            /// Makes the packages, and checks what an application gets that depends on them.
+            cmd test-packages {}
             /// Measures the stores, the drivers under them and their peers, for some minutes.
             cmd bench {
                 /// One short round, to see that everything works; the report goes to target/bench/report.
@@ -104,6 +108,9 @@ fn run() -> Result {
         flags::XtaskCmd::Interop(_) => interop::run(&shell),
         flags::XtaskCmd::TestMysql(flags) => mysql::run(&shell, &flags),
         flags::XtaskCmd::TestGalera(_) => mysql::run_galera(&shell),
+        flags::XtaskCmd::TestPackages(_) => packages::run(&shell, &root).map(|unchecked| {
+            unchecked.as_deref().map(test_all::skip);
+        }),
         flags::XtaskCmd::Tidy(_) => tidy::run(&shell, &root),
     }
 }

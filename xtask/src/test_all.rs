@@ -5,7 +5,7 @@ use std::time::Instant;
 use xshell::{Shell, cmd};
 use xtask::mysql_server::{PRODUCT_VARIABLE, Product, REQUIRED_VARIABLE};
 
-use crate::{Result, bench, browser, interop, mysql, say};
+use crate::{Result, bench, browser, interop, mysql, packages, say};
 
 /// Runs every gate. Each step is a command that can be repeated by hand.
 pub(crate) fn run(shell: &Shell) -> Result {
@@ -31,6 +31,10 @@ pub(crate) fn run(shell: &Shell) -> Result {
     ))?;
     step(cmd!(shell, "cargo doc --workspace --all-features --no-deps --locked"))?;
     step(cmd!(shell, "cargo build --workspace --examples --all-features --locked"))?;
+    say("--- cargo xtask test-packages");
+    if let Some(what) = packages::run(shell, &shell.current_dir())? {
+        skipped.push(skip(&what));
+    }
     mysql::obtain(Product::MariaDb)?;
     step(
         cmd!(shell, "cargo test --workspace --all-features --locked")
@@ -76,7 +80,7 @@ fn step(command: xshell::Cmd<'_>) -> Result {
 
 /// Says at once what wasn't run and why, in lines that stand out, and gives them to be said again at
 /// the very end.
-fn skip(what: &str) -> String {
+pub(crate) fn skip(what: &str) -> String {
     let lines = format!("!!! SKIPPED: {}", what.trim_end().replace('\n', "\n!!! "));
     say(&lines);
     lines

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use xshell::Shell;
 
-use crate::{Result, crates};
+use crate::{Result, crates, packages};
 
 /// More than this is too many crates for an application.
 const MAX_CRATES: usize = 60;
@@ -22,6 +22,7 @@ pub(crate) fn run(shell: &Shell, root: &Path) -> Result {
     check_go_codec(root, &mut problems)?;
     check_pure_rust(root, &mut problems)?;
     check_crates(shell, &mut problems)?;
+    packages::check(shell, root, &mut problems)?;
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
 }
 
@@ -68,7 +69,7 @@ fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result {
 }
 
 /// Whether a dependency's version is the workspace's, or it has none: development dependencies on
-/// each other are given by path alone.
+/// each other are given by path alone, which [`packages::check`] requires of them.
 fn is_inherited(dependency: &str) -> bool {
     dependency.contains("workspace = true")
         || dependency.contains("path = \"../") && !dependency.contains("version =")

@@ -1,0 +1,85 @@
+//! The published packages as they reach an application: packed and unpacked again.
+
+use std::path::{Path, PathBuf};
+
+use xshell::{Shell, cmd};
+
+use super::{Metadata, Package};
+use crate::Result;
+
+/// The unpacked packages, and crates that depend on them.
+pub(super) struct Packages<'a> {
+    directory: PathBuf,
+    published: Vec<Package<'a>>,
+}
+
+impl<'a> Packages<'a> {
+    /// Packs all packages of the workspace and unpacks the published ones.
+    ///
+    /// Cargo would build them, too, but it keeps those that others depend on unpacked and compiled
+    /// by version, and builds on the old ones when their sources have changed.
+    pub(super) fn make(shell: &Shell, target: &Path, workspace: &'a Metadata) -> Result<Self> {
+        // A tree with changes is tested like any other.
+        let flags = ["--allow-dirty", "--no-verify", "--locked", "--offline", "--quiet"];
+        cmd!(shell, "cargo package --workspace --target-dir {target} {flags...}").quiet().run()?;
+        let directory = target.join("packages");
+        shell.remove_path(&directory)?;
+        shell.create_dir(&directory)?;
+        let packages = Self { directory, published: workspace.published().collect() };
+        for package in &packages.published {
+            let archive = format!("{}-{}.crate", package.name(), package.version());
+            let archive = target.join("package").join(archive);
+            let directory = &packages.directory;
+            // The files are new, because those in the archive are dated as in 2006, which cargo
+            // takes for compiled.
+            cmd!(shell, "tar -x -z -m -f {archive} -C {directory}").quiet().run()?;
+        }
+        Ok(packages)
+    }
+
+    /// An application that depends on all packages, with all their features, and states their
+    /// oldest Rust.
+    pub(super) fn make_application(&self, shell: &Shell) -> Result<PathBuf> {
+        let dependencies: Vec<_> = self
+            .published
+            .iter()
+            .map(|package| {
+                let features: Vec<_> = package.features().collect();
+                let (name, version) = (package.name(), package.version());
+                format!("{name} = {{ version = {version:?}, features = {features:?} }}\n")
+            })
+            .collect();
+        let manifest = format!("[dependencies]\n{}", dependencies.concat());
+        self.make_crate(shell, "application", &manifest, "//! It only depends.\n\nfn main() {}\n")
+    }
+
+    /// A crate outside the workspace with these dependencies and this program. The packages aren't
+    /// taken from the registry, which doesn't have them before the release.
+    pub(super) fn make_crate(
+        &self,
+        shell: &Shell,
+        name: &str,
+        dependencies: &str,
+        program: &str,
+    ) -> Result<PathBuf> {
+        let replaced: Vec<_> = self
+            .published
+            .iter()
+            .map(|package| {
+                let (name, version) = (package.name(), package.version());
+                format!("{name} = {{ path = \"../{name}-{version}\" }}\n")
+            })
+            .collect();
+        let oldest = self.published.first().and_then(|package| package.rust_version());
+        let manifest = format!(
+            "[package]\nname = {name:?}\nedition = \"2024\"\nrust-version = {:?}\n\n\
+             {dependencies}\n[workspace]\n\n[patch.crates-io]\n{}",
+            oldest.unwrap_or_default(),
+            replaced.concat()
+        );
+        let directory = self.directory.join(name);
+        shell.write_file(directory.join("Cargo.toml"), manifest)?;
+        shell.write_file(directory.join("src/main.rs"), program)?;
+        Ok(directory)
+    }
+}
