@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: what the tree promises of itself and no other tool checks.
 
 mod changelog;
+mod comments;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub(crate) fn run(shell: &Shell, root: &Path) -> Result {
     let mut problems = Vec::new();
     check_dependencies(root, &mut problems)?;
     changelog::check(root, &mut problems)?;
+    comments::check(root, &mut problems)?;
     check_absences(root, &mut problems)?;
     check_links(root, &mut problems)?;
     check_named_tests(root, &mut problems)?;
