@@ -34,13 +34,13 @@ pub(crate) fn run(shell: &Shell, root: &Path) -> Result {
 /// versions and lints from the workspace.
 fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result {
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
-    let mut members = Vec::new();
+    // One a line or all on one.
+    let list = manifest.split_once("\nmembers = [").and_then(|(_, rest)| rest.split_once(']'));
+    let members: Vec<&str> =
+        list.map_or(Vec::new(), |(list, _)| list.split('"').skip(1).step_by(2).collect());
     let mut section = "";
     let mut explained = false;
     for line in manifest.lines() {
-        if let Some(list) = line.strip_prefix("members = ") {
-            members = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
-        }
         if line.starts_with('[') {
             section = line;
         } else if section == "[workspace.dependencies]" && line.contains('=') {
@@ -56,7 +56,7 @@ fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result {
         problems.push("Cargo.toml: no members found".to_owned());
     }
     for member in members {
-        let manifest = fs::read_to_string(root.join(&member).join("Cargo.toml"))?;
+        let manifest = fs::read_to_string(root.join(member).join("Cargo.toml"))?;
         if !manifest.contains("[lints]\nworkspace = true") {
             problems.push(format!("{member}: its lints aren't the workspace's"));
         }
