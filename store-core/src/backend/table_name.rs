@@ -17,7 +17,7 @@ use crate::Error;
 /// use store_core::backend::TableName;
 ///
 /// let name = TableName::new("web_sessions")?;
-/// assert_eq!(format!("SELECT * FROM \"{name}\""), "SELECT * FROM \"web_sessions\"");
+/// assert_eq!(format!("\"{name}_subjects\""), "\"web_sessions_subjects\"");
 /// assert!(matches!(TableName::new("a b"), Err(Error::InvalidOption { .. })));
 /// # Ok::<(), Error>(())
 /// ```
