@@ -3,17 +3,15 @@
 use mysql::{Result as DriverResult, Value};
 use store_core::{Error, TokenProblem};
 
-use crate::attempts::{Attempts, Repetition};
+use crate::attempts::Repetition;
 use crate::backend::Backend;
 use crate::connection::{Connection, End};
-use crate::time;
-use crate::verified::{Answer, Seen};
+use crate::verified::Answer;
 
 /// A session that must be new, checked.
 pub(crate) struct NewSession<'a> {
     pub(crate) token: &'a str,
     pub(crate) data: &'a [u8],
-    /// With the imprint by which its own write is known.
     pub(crate) expiry: Value,
     pub(crate) subject: Option<&'a str>,
 }
@@ -34,7 +32,7 @@ impl Backend {
                 }
                 connection.write(progress, |connection| self.create_cleared(connection, session))
             },
-            |attempts| self.look_for_created(attempts, session),
+            |attempts| Ok(self.find(attempts, session.token)?.is_none()),
         )
         .map(drop)
     }
@@ -93,26 +91,6 @@ impl Backend {
     pub(crate) fn clear_alone(&self, token: &str) -> Result<Option<Error>, Error> {
         self.run(Repetition::Idempotent, |connection| {
             connection.transact(|connection| Ok(End::Commit(self.clear(connection, token)?)))
-        })
-    }
-
-    /// What became of a session whose creation wasn't answered.
-    fn look_for_created(
-        &self,
-        attempts: &mut Attempts<'_>,
-        session: &NewSession<'_>,
-    ) -> Result<Seen, Error> {
-        Ok(match self.find(attempts, session.token)? {
-            None => Seen::NotDone,
-            Some((data, expiry))
-                if data == session.data
-                    && Some(expiry) == time::to_instant(&session.expiry)
-                    && self.table.range.has_room() =>
-            {
-                Seen::Done
-            }
-            // Another's, or this one after others have changed it.
-            Some(_) => Seen::Hidden,
         })
     }
 }

@@ -35,8 +35,7 @@ const MAX_BATCH: usize = 10_000;
 /// # What it keeps, and how
 /// The server's clock decides what is live, and counts the grace of rotations. An expiry is a date
 /// and time in UTC, rounded down to the digits of the column (microseconds in the documented
-/// tables); `create` and `update` make it up to a millisecond earlier, to know their own write
-/// again. Neither the time zone nor the `sql_mode` of the server plays a part, because each
+/// tables). Neither the time zone nor the `sql_mode` of the server plays a part, because each
 /// connection sets its own. What the columns can't hold unchanged is refused: see
 /// [`limits`](Self::limits) and [`TableVariant`]. Tokens are visible ASCII characters without
 /// spaces (as every session manager makes them); any other is
@@ -69,8 +68,9 @@ const MAX_BATCH: usize = 10_000;
 /// A deadlock, a lock that is waited for too long, a server that restarts and a connection that the
 /// server closed are tried again, until the [operation
 /// timeout](MysqlOptions::with_operation_timeout). A write whose reply was lost is made again only
-/// where twice is the same as once; `create` and `update` look first, and return an error if they
-/// can't know. A connection whose reply didn't come in time is never used again.
+/// where twice is the same as once. `create` and `update` are made again only if a read shows that
+/// the session is as it was before; else they return [`Error::Unreachable`], and whether the write
+/// was done is unknown. A connection whose reply didn't come in time is never used again.
 ///
 /// # Examples
 /// ```no_run
@@ -272,7 +272,7 @@ impl Store for MysqlStore {
         backend.check_token(token)?;
         backend.table.limits.check_data(data)?;
         subject.map_or(Ok(()), Limits::check_subject)?;
-        let expiry = backend.table.range.imprinted(expiry)?;
+        let expiry = backend.table.range.expiry(expiry)?;
         if subject.is_some() && backend.subjects.is_none() {
             return Err(backend.no_subjects());
         }

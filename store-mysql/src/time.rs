@@ -1,9 +1,5 @@
 //! Instants as MySQL keeps them: dates and times of day in UTC, with up to six digits of a second.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Utc};
 use mysql::Value;
 use store_core::Error;
@@ -35,30 +31,6 @@ impl InstantRange {
     /// `TIMESTAMP` as an unsigned one, in MariaDB from 11.5: until 7 February 2106.
     pub(crate) fn of_unsigned_timestamp(digits: u8) -> Self {
         Self { latest: end_of_second(seconds(i64::from(u32::MAX))), ..Self::of_timestamp(digits) }
-    }
-
-    /// Whether there is room for what [`imprinted`](Self::imprinted) does to an expiry.
-    pub(crate) fn has_room(&self) -> bool {
-        self.digits == 6
-    }
-
-    /// An expiry for a statement, up to a millisecond earlier, which no other of this process was
-    /// lately, and hardly one of another's: by it a write can be told from another's of the same data
-    /// for the same instant.
-    ///
-    /// # Errors
-    /// [`Error::ExpiryOutOfRange`].
-    pub(crate) fn imprinted(&self, expiry: DateTime<Utc>) -> Result<Value, Error> {
-        static NEXT: LazyLock<AtomicU64> =
-            LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(0)));
-        let whole = self.expiry(expiry)?;
-        if !self.has_room() {
-            return Ok(whole);
-        }
-        let micros = NEXT.fetch_add(1, Ordering::Relaxed) % 1_000;
-        let earlier = expiry - TimeDelta::microseconds(micros.cast_signed());
-        // At the beginning of the range there is no room, and no session that could still be found.
-        Ok(self.expiry(earlier).unwrap_or(whole))
     }
 
     /// An expiry for a statement, rounded down: MySQL would round it up, MariaDB cut it off.
@@ -139,29 +111,6 @@ mod tests {
                 assert!(matches!(range.expiry(out), Err(Error::ExpiryOutOfRange { .. })), "{out}");
             }
         }
-    }
-
-    #[test]
-    fn imprints_differ_and_take_less_than_a_millisecond() {
-        let given = seconds(1_900_000_000) + TimeDelta::nanoseconds(999);
-        let range = InstantRange::of_datetime(6);
-        let mut instants: Vec<_> = (0..1_000)
-            .map(|_| to_instant(&range.imprinted(given).expect("in range")).expect("an instant"))
-            .collect();
-        assert!(
-            instants.iter().all(|&instant| {
-                instant <= given && given - instant < TimeDelta::milliseconds(1)
-            })
-        );
-        instants.sort();
-        instants.dedup();
-        assert_eq!(instants.len(), 1_000);
-
-        let range = InstantRange::of_datetime(3);
-        assert!(!range.has_room());
-        assert_eq!(range.imprinted(given).ok(), range.expiry(given).ok());
-        let range = InstantRange::of_timestamp(6);
-        assert!(range.imprinted(range.earliest).is_ok());
     }
 
     #[test]

@@ -3,19 +3,16 @@
 use mysql::{Result as DriverResult, Value};
 use store_core::{Absorbed, Change, Error, Rotation};
 
-use crate::attempts::Attempts;
 use crate::backend::Backend;
 use crate::connection::Connection;
 use crate::create::is_duplicate;
-use crate::time;
-use crate::verified::{Answer, Seen};
+use crate::verified::Answer;
 
 /// A change of a session, checked.
 pub(crate) struct Update<'a> {
     token: &'a str,
     current: &'a [u8],
     data: &'a [u8],
-    /// With the imprint by which its own write is known.
     expiry: Value,
     /// The token that the session has afterwards.
     new_token: &'a str,
@@ -50,7 +47,7 @@ impl<'a> Update<'a> {
         if rotation.is_some() {
             backend.check_token(new_token)?;
         }
-        let expiry = backend.table.range.imprinted(change.expiry)?;
+        let expiry = backend.table.range.expiry(change.expiry)?;
         let subject = match &change.subject {
             Some(Some(_)) if backend.subjects.is_none() => return Err(backend.no_subjects()),
             Some(Some(subject)) => Subject::Set(subject),
@@ -113,7 +110,10 @@ impl Backend {
                 }
                 connection.write(progress, |connection| self.change(connection, update))
             },
-            |attempts| self.look_for_update(attempts, update),
+            |attempts| {
+                let session = self.find(attempts, update.token)?;
+                Ok(session.is_some_and(|(data, _)| data == update.current))
+            },
         )
     }
 
@@ -208,34 +208,5 @@ impl Backend {
                 if is_rotated { subjects.untie(connection, token.as_bytes()) } else { Ok(()) }
             }
         }
-    }
-
-    /// What became of a change that wasn't answered.
-    fn look_for_update(
-        &self,
-        attempts: &mut Attempts<'_>,
-        update: &Update<'_>,
-    ) -> Result<Seen, Error> {
-        // In this order: if the change is done between the two, it is seen under the new token.
-        let own = self.find(attempts, update.token)?;
-        let new = match update.rotation {
-            Some(_) => self.find(attempts, update.new_token)?,
-            None => own.clone(),
-        };
-        // The same data alone could be another's, who counted as well; or be there from before, and
-        // soon expire. Without room for an imprint only a new token tells them apart, which no
-        // other request has.
-        let is_known = self.table.range.has_room() || (update.rotation.is_some() && own.is_none());
-        if let Some((data, expiry)) = new
-            && data == update.data
-            && Some(expiry) == time::to_instant(&update.expiry)
-            && is_known
-        {
-            return Ok(Seen::Done);
-        }
-        Ok(match own {
-            Some((data, _)) if data == update.current => Seen::NotDone,
-            _ => Seen::Hidden,
-        })
     }
 }

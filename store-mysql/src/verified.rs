@@ -11,15 +11,6 @@ use crate::fault::Outcome;
 /// What the server answered: whether the write was done, or why it can't be.
 pub(crate) type Answer = Result<bool, Error>;
 
-/// What a look at the session shows of a write whose reply was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
-    Done,
-    NotDone,
-    /// Others have written since, so it can't be known any more.
-    Hidden,
-}
-
 /// How far an attempt has come.
 #[derive(Default)]
 pub(crate) struct Progress {
@@ -59,7 +50,10 @@ impl Connection {
 }
 
 impl Backend {
-    /// Makes attempts at a write that mustn't be made twice, until what became of it is known.
+    /// Makes attempts at a write that mustn't be made twice, until what became of it is known, or
+    /// can't be.
+    ///
+    /// `is_unchanged` reads whether the session is as it must be for the write to be made.
     ///
     /// # Errors
     /// What the server refused, and faults of the system; then it is unknown whether the write was
@@ -67,40 +61,50 @@ impl Backend {
     pub(crate) fn write(
         &self,
         mut attempt: impl FnMut(&mut Connection, &mut Progress) -> DriverResult<Answer>,
-        mut look: impl FnMut(&mut Attempts<'_>) -> Result<Seen, Error>,
+        mut is_unchanged: impl FnMut(&mut Attempts<'_>) -> Result<bool, Error>,
     ) -> Answer {
         let mut attempts = self.attempts();
-        // Why it isn't known what became of an earlier attempt.
-        let mut unknown = None;
+        // The last attempt of which the server may have done the write without an answer.
+        let mut unanswered = None;
         loop {
             let mut progress = Progress::default();
             let answer = attempts.run(Repetition::AfterALook, |connection| {
                 progress = Progress::default();
                 attempt(connection, &mut progress)
             });
-            let (ended, may_repeat) = match (answer, unknown.take()) {
-                (Ok(Ok(true)), _) => return Ok(true),
-                (Ok(answer), None) => return answer,
-                // The attempt that was lost may have been what has changed the session meanwhile.
-                (Ok(_), Some(ended)) => (ended, false),
-                // The server rolls back a transaction whose connection is lost.
-                (Err(ended), before) if ended.is_lost() && !progress.is_sent => {
-                    if !attempts.may_go_on(Outcome::Lost) {
-                        return Err(self.explain(ended));
-                    }
-                    unknown = before;
-                    continue;
+            let lost = match answer {
+                // The write is done. An earlier attempt that wasn't answered is not: this one has
+                // found the session as it was before.
+                Ok(Ok(true)) => return Ok(true),
+                Ok(answer) => {
+                    return match unanswered {
+                        // Every attempt was answered, or rolled back: nothing has been done.
+                        None => answer,
+                        // What has changed the session is the attempt that wasn't answered, or
+                        // another request: nothing tells which.
+                        Some(lost) => Err(self.explain(lost)),
+                    };
                 }
-                (Err(ended), _) if ended.is_lost() => (ended, attempts.may_go_on(Outcome::Lost)),
-                (Err(ended), _) => return Err(self.explain(ended)),
+                Err(ended) if !ended.is_lost() => return Err(self.explain(ended)),
+                Err(lost) => lost,
             };
-            match look(&mut attempts)? {
-                Seen::Done => return Ok(true),
-                // If the lost attempt is still under way, it has the row locked, and the next one
-                // waits for it, finds other data, and looks again.
-                Seen::NotDone if may_repeat => unknown = Some(ended),
-                Seen::NotDone | Seen::Hidden => return Err(self.explain(ended)),
+            if !attempts.may_go_on(Outcome::Lost) {
+                return Err(self.explain(lost));
             }
+            if !progress.is_sent {
+                // The server rolls back a transaction whose connection is lost, so this attempt has
+                // done nothing, and the next one is as safe as this one was.
+                continue;
+            }
+            // The server may have done the write. If the session has changed, this attempt or
+            // another request did that: nothing tells which.
+            if !is_unchanged(&mut attempts)? {
+                return Err(self.explain(lost));
+            }
+            // It has done nothing so far. If it is still under way, it has the row locked, and the
+            // next attempt waits for it and finds the session changed; or it gets to the row after
+            // the next attempt, and itself finds the session changed.
+            unanswered = Some(lost);
         }
     }
 }

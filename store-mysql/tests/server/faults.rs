@@ -182,6 +182,13 @@ fn frozen_server_gives_errors_in_time_and_is_used_again() -> Result<(), Error> {
     Ok(())
 }
 
+/// A write to a session that nobody else writes has been done, and fails only if the reply to it was
+/// lost.
+fn is_done(outcome: &Result<bool, Error>, is_in_the_store: bool) {
+    assert!(is_in_the_store, "{outcome:?}");
+    assert!(matches!(outcome, Ok(true) | Err(Error::Unreachable { .. })), "{outcome:?}");
+}
+
 #[test]
 fn connections_that_the_server_kills_fail_no_request() {
     const THREADS: u64 = 8;
@@ -207,15 +214,16 @@ fn connections_that_the_server_kills_fail_no_request() {
                         assert_eq!(found.as_deref(), Some(&data[..]));
                         assert!(store.touch(&token, in_an_hour()).expect("it is repeated"));
                         n += 1;
-                        // Nobody else writes this session, so the look tells what became of it.
-                        assert!(
-                            set(store, &token, &data, &n.to_le_bytes(), in_an_hour())
-                                .expect("it looks and is repeated")
+                        let next = n.to_le_bytes();
+                        is_done(
+                            &set(store, &token, &data, &next, in_an_hour()),
+                            store.find(&token).expect("it is repeated").as_deref()
+                                == Some(&next[..]),
                         );
                         let renamed = format!("renamed-{thread}");
-                        assert!(
-                            rotate(store, &token, &renamed, &n.to_le_bytes(), in_an_hour())
-                                .expect("it looks and is repeated")
+                        is_done(
+                            &rotate(store, &token, &renamed, &next, in_an_hour()),
+                            store.find(&renamed).expect("it is repeated").is_some(),
                         );
                         assert_eq!(store.find(&token).expect("it is repeated"), None);
                         store.delete(&renamed).expect("it is repeated");
