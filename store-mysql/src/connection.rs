@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use mysql::prelude::Queryable;
 use mysql::{Binary, Conn, Params, QueryResult, Result as DriverResult, Row, Statement, Value};
 
-use crate::fault::{self, Outcome};
+use crate::error::{self, Outcome};
 use crate::galera;
 use crate::manager::{Server, Servers};
 
@@ -104,7 +104,7 @@ impl Connection {
             }
             error => error,
         });
-        match result.as_ref().err().map(fault::outcome) {
+        match result.as_ref().err().map(error::outcome) {
             None => self.is_settled = true,
             Some(outcome) => {
                 self.is_settled = outcome.keeps_connection();
@@ -139,7 +139,7 @@ impl Connection {
                 Ok(value)
             }
             Err(error) => {
-                if fault::outcome(&error).keeps_connection() {
+                if error::outcome(&error).keeps_connection() {
                     // A deadlock has ended the transaction, a lock that was waited for too long
                     // only the statement.
                     self.driver.query_drop("ROLLBACK")?;

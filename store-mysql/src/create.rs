@@ -3,10 +3,10 @@
 use mysql::{Result as DriverResult, Value};
 use store_core::{Error, TokenProblem};
 
-use crate::attempts::Repetition;
-use crate::backend::Backend;
 use crate::connection::{Connection, End};
-use crate::verified::Answer;
+use crate::lost_reply::Answer;
+use crate::retry::Repetition;
+use crate::shared::Backend;
 
 /// A session that must be new, checked.
 pub(crate) struct NewSession<'a> {

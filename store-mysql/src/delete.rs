@@ -3,10 +3,10 @@
 use mysql::{Result as DriverResult, Value};
 use store_core::{Error, Loaded};
 
-use crate::attempts::Repetition;
-use crate::backend::Backend;
 use crate::connection::{Connection, End};
-use crate::fault::Outcome;
+use crate::error::Outcome;
+use crate::retry::Repetition;
+use crate::shared::Backend;
 
 impl Backend {
     /// Deletes the live session that a token names, or had named until a moment ago.

@@ -15,7 +15,7 @@
 
 mod store;
 
-mod backend;
+mod shared;
 
 mod statements;
 
@@ -25,9 +25,9 @@ mod update;
 
 mod delete;
 
-mod verified;
+mod lost_reply;
 
-mod attempts;
+mod retry;
 
 mod rotations;
 
@@ -35,7 +35,7 @@ mod subjects;
 
 mod walk;
 
-mod sweep;
+mod cleanup;
 
 mod options;
 
@@ -56,7 +56,7 @@ mod connection;
 #[cfg(feature = "rustls")]
 mod tls;
 
-mod fault;
+mod error;
 
 pub use connection::Connection;
 pub use manager::{ConnectError, MysqlConnectionManager};
@@ -75,5 +75,5 @@ pub use store_core::{
 };
 
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/mysql.md")]
+#[doc = include_str!("../docs/guide.md")]
 struct Documentation;

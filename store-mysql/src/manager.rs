@@ -13,7 +13,7 @@ use r2d2::{HandleError, ManageConnection};
 use store_core::Error;
 
 use crate::connection::Connection;
-use crate::{address, fault, galera};
+use crate::{address, error, galera};
 
 /// How long making a TCP connection may take, unless the options say otherwise.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -315,7 +315,7 @@ enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Driver(error) => fmt::Display::fmt(&fault::cause(error), f),
+            Self::Driver(error) => fmt::Display::fmt(&error::cause(error), f),
             Self::ReadOnly => f.write_str("it is read-only"),
             Self::NoMajority => f.write_str("it isn't in the majority of its cluster"),
         }

@@ -7,8 +7,8 @@ use mysql::{Opts, OptsBuilder};
 use r2d2::{ManageConnection, Pool};
 use store_core::{CleanupOptions, Error, Limits};
 
-use crate::attempts::checkout;
 use crate::manager::{CONNECT_TIMEOUT, MysqlConnectionManager, NETWORK_TIMEOUT};
+use crate::retry::checkout;
 use crate::store::MysqlStore;
 use crate::table::{self, TableVariant};
 use crate::{address, manager};

@@ -3,9 +3,9 @@
 use mysql::{Result as DriverResult, Value};
 use store_core::{Error, Loaded, Rotation};
 
-use crate::attempts::Repetition;
-use crate::backend::{Backend, Session};
 use crate::connection::{Connection, Sql};
+use crate::retry::Repetition;
+use crate::shared::{Backend, Session};
 use crate::side_tables;
 use crate::statements::{bytes, is_token, is_true, padded, placeholders, quoted};
 use crate::table::Table;

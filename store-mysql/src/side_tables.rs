@@ -4,10 +4,10 @@ use mysql::Result as DriverResult;
 use r2d2::Pool;
 use store_core::Error;
 
-use crate::attempts::checkout;
 use crate::connection::Connection;
-use crate::fault::{self, Outcome};
+use crate::error::{self, Outcome};
 use crate::manager::MysqlConnectionManager;
+use crate::retry::checkout;
 use crate::table::{create_missing, kind};
 
 /// The index of subjects, for the default name.
@@ -90,16 +90,16 @@ fn has_or_creates(
         Err(error) if is_refusal(&error) => {
             log::warn!(
                 "table {side_table:?} is missing and can't be created, so sessions go without it: {}",
-                fault::cause(&error)
+                error::cause(&error)
             );
             Ok(false)
         }
-        Err(error) => Err(fault::of_driver(&error, side_table)),
+        Err(error) => Err(error::of_driver(&error, side_table)),
     }
 }
 
 /// Whether the server has answered that it won't, as opposed to that it can't at the moment.
 fn is_refusal(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::MySqlError(_))
-        && matches!(fault::outcome(error), Outcome::Final | Outcome::ReadOnly)
+        && matches!(error::outcome(error), Outcome::Final | Outcome::ReadOnly)
 }

@@ -14,12 +14,12 @@ use store_core::{
     TokenProblem,
 };
 
-use crate::attempts::{Repetition, checkout};
-use crate::backend::Backend;
 use crate::create::NewSession;
 use crate::manager::MysqlConnectionManager;
 use crate::options::MysqlOptions;
+use crate::retry::{Repetition, checkout};
 use crate::rotations::Rotations;
+use crate::shared::Backend;
 use crate::side_tables::{self, SideTables};
 use crate::statements::Statements;
 use crate::subjects::SubjectIndex;

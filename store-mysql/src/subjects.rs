@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use mysql::Result as DriverResult;
 use store_core::{Error, OwnedRecord};
 
-use crate::attempts::Repetition;
-use crate::backend::{Backend, Session};
 use crate::connection::{Connection, End, Sql};
 use crate::create::is_duplicate;
+use crate::retry::Repetition;
+use crate::shared::{Backend, Session};
 use crate::side_tables;
 use crate::statements::{bytes, padded, placeholders, quoted};
 use crate::table::Table;

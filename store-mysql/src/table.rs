@@ -5,7 +5,7 @@ use mysql::{Result as DriverResult, Row, Value, from_value_opt};
 use store_core::{Error, Limits};
 
 use crate::connection::Connection;
-use crate::fault;
+use crate::error;
 use crate::side_tables::{
     CREATE_ROTATIONS_TABLE, CREATE_SUBJECTS_TABLE, rotations_name, subjects_name,
 };
@@ -94,7 +94,7 @@ pub(crate) fn create(connection: &mut Connection, name: &str) -> Result<(), Erro
     ] {
         connection
             .attempt(|connection| create_missing(connection, name, &own_name, ddl))
-            .map_err(|error| fault::of_driver(&error, &own_name))?;
+            .map_err(|error| error::of_driver(&error, &own_name))?;
     }
     Ok(())
 }
@@ -123,7 +123,7 @@ pub(crate) fn inspect(
 ) -> Result<Table, Error> {
     let facts = connection
         .attempt(|connection| Facts::gather(connection, name))
-        .map_err(|error| fault::of_driver(&error, name))?
+        .map_err(|error| error::of_driver(&error, name))?
         .ok_or_else(|| Error::TableMissing { table: name.to_owned() })?;
     let table = facts.judge(name, limits).map_err(|problem| {
         let expected = ddl_for(name, CREATE_TABLE);

@@ -3,10 +3,10 @@
 use mysql::{Result as DriverResult, Value};
 use store_core::{Absorbed, Change, Error, Rotation};
 
-use crate::backend::Backend;
 use crate::connection::Connection;
 use crate::create::is_duplicate;
-use crate::verified::Answer;
+use crate::lost_reply::Answer;
+use crate::shared::Backend;
 
 /// A change of a session, checked.
 pub(crate) struct Update<'a> {

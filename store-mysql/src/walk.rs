@@ -6,8 +6,8 @@ use mysql::prelude::Queryable;
 use mysql::{Result as DriverResult, Value};
 use store_core::Record;
 
-use crate::backend::{Backend, Session};
 use crate::connection::Connection;
+use crate::shared::{Backend, Session};
 
 impl Backend {
     /// Visits the sessions that are live in a snapshot, which the connection keeps.

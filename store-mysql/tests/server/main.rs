@@ -22,7 +22,7 @@ mod settings;
 
 mod faults;
 
-mod sweeping;
+mod cleanup;
 
 mod galera;
 

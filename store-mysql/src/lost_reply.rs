@@ -3,10 +3,10 @@
 use mysql::Result as DriverResult;
 use store_core::Error;
 
-use crate::attempts::{Attempts, Repetition};
-use crate::backend::Backend;
 use crate::connection::{Connection, End};
-use crate::fault::Outcome;
+use crate::error::Outcome;
+use crate::retry::{Attempts, Repetition};
+use crate::shared::Backend;
 
 /// What the server answered: whether the write was done, or why it can't be.
 pub(crate) type Answer = Result<bool, Error>;

@@ -9,7 +9,7 @@ use r2d2::{Pool, PooledConnection};
 use store_core::Error;
 
 use crate::connection::Connection;
-use crate::fault::{self, Outcome};
+use crate::error::{self, Outcome};
 use crate::manager::{MysqlConnectionManager, Servers};
 
 /// When an attempt whose reply was lost may be made again.
@@ -35,7 +35,7 @@ pub(crate) enum Ended {
 impl Ended {
     /// Whether its outcome is unknown, because the connection was lost.
     pub(crate) fn is_lost(&self) -> bool {
-        matches!(self, Self::Failed(error) if fault::outcome(error) == Outcome::Lost)
+        matches!(self, Self::Failed(error) if error::outcome(error) == Outcome::Lost)
     }
 }
 
@@ -80,7 +80,7 @@ impl<'a> Attempts<'a> {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let outcome = fault::outcome(&error);
+            let outcome = error::outcome(&error);
             let is_safe = match outcome {
                 Outcome::Contention | Outcome::NotServed | Outcome::Away => true,
                 Outcome::ReadOnly => self.servers.has_alternatives(),

@@ -3,9 +3,9 @@
 use store_core::Error;
 use store_core::backend::Batch;
 
-use crate::attempts::Repetition;
-use crate::backend::Backend;
 use crate::connection::End;
+use crate::retry::Repetition;
+use crate::shared::Backend;
 use crate::statements::{bytes, padded};
 
 impl Backend {

@@ -8,10 +8,10 @@ use mysql::{Result as DriverResult, Row, Value};
 use r2d2::Pool;
 use store_core::{Error, Limits, TokenProblem};
 
-use crate::attempts::{Attempts, Ended, Repetition, checkout};
 use crate::connection::Connection;
-use crate::fault;
+use crate::error;
 use crate::manager::{MysqlConnectionManager, Servers};
+use crate::retry::{Attempts, Ended, Repetition, checkout};
 use crate::rotations::Rotations;
 use crate::side_tables::{self, SideTables};
 use crate::statements::{Statements, bytes, is_true};
@@ -145,13 +145,13 @@ impl Backend {
 
     /// Where the server found another table than this store did, says what has become of it.
     pub(crate) fn explain_driver(&self, error: &mysql::Error) -> Error {
-        if fault::is_about_the_table(error)
+        if error::is_about_the_table(error)
             && let Ok(mut connection) = checkout(&self.pool, self.pool.connection_timeout())
             && let Some(explanation) = self.explain_table(&mut connection)
         {
             return explanation;
         }
-        fault::of_driver(error, &self.table.name)
+        error::of_driver(error, &self.table.name)
     }
 
     fn explain_table(&self, connection: &mut Connection) -> Option<Error> {
