@@ -64,7 +64,7 @@ pub use options::MysqlOptions;
 pub use store::MysqlStore;
 pub use table::TableVariant;
 
-/// The driver underneath, whose options [`MysqlConnectionManager::with_servers`] takes.
+/// The driver underneath, whose options [`MysqlConnectionManager::from_opts`] takes.
 pub use mysql;
 /// The pool that [`MysqlStore::new`] takes, in the version that it takes.
 pub use r2d2;

@@ -97,7 +97,7 @@ impl MysqlConnectionManager {
     /// # Errors
     /// [`Error::InvalidOption`], which says what is wrong with the URL and never shows the password.
     pub fn new(url: &str) -> Result<Self, Error> {
-        Self::with_servers(address::servers(url)?)
+        Self::from_opts(address::servers(url)?)
     }
 
     /// Takes the driver's own options of a server, or of several that hold the same data, in order of
@@ -106,7 +106,7 @@ impl MysqlConnectionManager {
     /// # Errors
     /// [`Error::InvalidOption`] where there is no server, where one has no database, or where TLS is
     /// asked for without the feature `rustls`.
-    pub fn with_servers<O: Into<Opts>>(
+    pub fn from_opts<O: Into<Opts>>(
         servers: impl IntoIterator<Item = O>,
     ) -> Result<Self, Error> {
         let list = servers

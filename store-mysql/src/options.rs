@@ -41,7 +41,7 @@ pub struct MysqlOptions {
     pub(crate) limits: Limits,
     pub(crate) cleanup: CleanupOptions,
     pub(crate) operation_timeout: Duration,
-    connection_timeout: Duration,
+    checkout_timeout: Duration,
     max_connections: NonZeroU32,
     connect_timeout: Duration,
     network_timeout: Duration,
@@ -55,7 +55,7 @@ impl MysqlOptions {
             limits: Limits::DEFAULT,
             cleanup: CleanupOptions::new(),
             operation_timeout: Duration::from_secs(10),
-            connection_timeout: Duration::from_secs(5),
+            checkout_timeout: Duration::from_secs(5),
             max_connections: MAX_CONNECTIONS,
             connect_timeout: CONNECT_TIMEOUT,
             network_timeout: NETWORK_TIMEOUT,
@@ -99,8 +99,8 @@ impl MysqlOptions {
     /// How long an operation waits for a connection of the pool that [`connect`](Self::connect)
     /// makes before it gives
     /// [`Error::PoolExhausted`] or [`Error::Unreachable`]. Default: 5 seconds.
-    pub fn with_connection_timeout(mut self, timeout: Duration) -> Self {
-        self.connection_timeout = timeout;
+    pub fn with_checkout_timeout(mut self, timeout: Duration) -> Self {
+        self.checkout_timeout = timeout;
         self
     }
 
@@ -146,7 +146,7 @@ impl MysqlOptions {
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
-    pub fn connect_to<O: Into<Opts>>(
+    pub fn connect_with_opts<O: Into<Opts>>(
         self,
         servers: impl IntoIterator<Item = O>,
     ) -> Result<MysqlStore, Error> {
@@ -214,7 +214,7 @@ impl MysqlOptions {
                 .write_timeout(write)
                 .tcp_connect_timeout(connect)
         };
-        let manager = MysqlConnectionManager::with_servers(servers.into_iter().map(with_timeouts))?;
+        let manager = MysqlConnectionManager::from_opts(servers.into_iter().map(with_timeouts))?;
         // A first connection of its own, because the pool would only give the text of its errors,
         // late.
         let first =
@@ -223,7 +223,7 @@ impl MysqlOptions {
         Ok(Pool::builder()
             .max_size(self.max_connections.get())
             .min_idle(Some(0))
-            .connection_timeout(self.connection_timeout)
+            .connection_timeout(self.checkout_timeout)
             .error_handler(Box::new(manager::LogFailures))
             .build_unchecked(manager))
     }
@@ -237,7 +237,7 @@ impl MysqlOptions {
             return invalid("limits", "no token has at most 0 bytes");
         }
         for (option, timeout) in [
-            ("connection timeout", self.connection_timeout),
+            ("checkout timeout", self.checkout_timeout),
             ("connect timeout", self.connect_timeout),
             ("network timeout", self.network_timeout),
         ] {

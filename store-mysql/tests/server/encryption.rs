@@ -57,7 +57,7 @@ fn encrypted_connections_are_made_to_the_right_server_alone() -> Result<(), Erro
     let opts = Opts::from_url(&url).map_err(Error::backend)?;
     let tls = SslOpts::default().with_root_cert_path(Some(directory.path().join("ca.pem")));
     let opts = OptsBuilder::from_opts(opts).prefer_socket(false).ssl_opts(Some(tls));
-    assert_eq!(MysqlOptions::new().connect_to([opts.clone()])?.all()?.len(), 1);
+    assert_eq!(MysqlOptions::new().connect_with_opts([opts.clone()])?.all()?.len(), 1);
     let mut connection = Conn::new(opts).map_err(Error::backend)?;
     let cipher: Option<(String, String)> =
         connection.query_first("SHOW STATUS LIKE 'Ssl_cipher'").map_err(Error::backend)?;

@@ -49,7 +49,7 @@ fn killed_server_loses_no_commit_and_fails_no_request() {
     let database = database_on(&server);
     let store = store(
         &database,
-        options().with_operation_timeout(PATIENCE).with_connection_timeout(PATIENCE),
+        options().with_operation_timeout(PATIENCE).with_checkout_timeout(PATIENCE),
     );
     let committed = Mutex::new(HashSet::new());
     let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -104,7 +104,7 @@ fn server_that_is_away_is_named_and_the_cleanup_goes_on() -> Result<(), Error> {
     let options = options()
         .with_cleanup(cleanup)
         .with_operation_timeout(short)
-        .with_connection_timeout(short);
+        .with_checkout_timeout(short);
     let store = store(&database, options.clone());
     store.commit("token", b"data", in_an_hour())?;
     server.kill().expect("it can be killed");
@@ -150,7 +150,7 @@ fn frozen_server_gives_errors_in_time_and_is_used_again() -> Result<(), Error> {
     let options = options()
         .with_network_timeout(short)
         .with_operation_timeout(short)
-        .with_connection_timeout(short)
+        .with_checkout_timeout(short)
         .with_max_connections(NonZeroU32::new(3).expect("not zero"));
     let store = store(&database, options);
     store.commit("token", b"data", in_an_hour())?;

@@ -29,7 +29,7 @@ fn options() -> MysqlOptions {
         .with_cleanup(CleanupOptions::disabled())
         .with_network_timeout(PATIENCE)
         .with_operation_timeout(PATIENCE)
-        .with_connection_timeout(PATIENCE)
+        .with_checkout_timeout(PATIENCE)
 }
 
 fn start() -> GaleraCluster {
@@ -190,7 +190,7 @@ fn node_without_a_majority_is_named_and_used_again() -> Result<(), Error> {
     let store = options()
         .with_network_timeout(short)
         .with_operation_timeout(short)
-        .with_connection_timeout(short)
+        .with_checkout_timeout(short)
         .connect(&list(&cluster, &[0]))?;
     store.commit("token", b"data", in_an_hour())?;
     for node in [1, 2] {

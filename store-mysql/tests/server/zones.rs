@@ -135,7 +135,7 @@ fn zone_and_mode_that_an_application_sets_are_overruled() -> Result<(), Error> {
         "SET time_zone = '-08:00', sql_mode = '', autocommit = 0",
         "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED",
     ]);
-    let manager = MysqlConnectionManager::with_servers([opts])?;
+    let manager = MysqlConnectionManager::from_opts([opts])?;
     let pool = Pool::builder().max_size(2).build(manager).map_err(Error::backend)?;
     let store = MysqlStore::with_cleanup_interval(pool, std::time::Duration::ZERO)?;
     expiries_are_exact(&store, &database, "an application's pool")?;
