@@ -17,11 +17,11 @@ pub(crate) fn servers(url: &str) -> Result<Vec<Opts>, Error> {
     };
     hosts
         .split(',')
-        .map(|host| Opts::from_url(&format!("{scheme}://{user}{host}{tail}")).map_err(of_url))
+        .map(|host| Opts::from_url(&format!("{scheme}://{user}{host}{tail}")).map_err(from_url))
         .collect()
 }
 
-fn of_url(error: UrlError) -> Error {
+fn from_url(error: UrlError) -> Error {
     match error {
         // Only the name of a parameter: its value may be a secret.
         UrlError::InvalidValue(parameter, _) => {

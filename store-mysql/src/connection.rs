@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use mysql::prelude::Queryable;
 use mysql::{Binary, Conn, Params, QueryResult, Result as DriverResult, Row, Statement, Value};
 
-use crate::error::{self, Outcome};
+use crate::error::{self, ErrorClass};
 use crate::galera;
 use crate::manager::{Server, Servers};
 
@@ -23,11 +23,11 @@ pub struct Connection {
     is_galera: bool,
     server: Arc<Server>,
     servers: Arc<Servers>,
-    /// The server's epoch when this connection was made.
-    epoch: u64,
+    /// The server's generation when this connection was made.
+    generation: u64,
     /// Everything that was asked has been answered. It is false during an attempt, so that it stays
     /// false if that panics.
-    is_settled: bool,
+    is_clean: bool,
 }
 
 /// A statement that is prepared once on each connection.
@@ -39,15 +39,15 @@ pub(crate) struct Sql {
 
 /// What a change came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Changed {
+pub(crate) struct Affected {
     pub(crate) affected: u64,
-    /// The statement met [`MARK`].
-    pub(crate) is_marked: bool,
+    /// The statement met [`MATCH_SENTINEL`].
+    pub(crate) is_match_reported: bool,
 }
 
-impl Changed {
+impl Affected {
     pub(crate) fn has_matched(self) -> bool {
-        self.is_marked || self.affected > 0
+        self.is_match_reported || self.affected > 0
     }
 }
 
@@ -61,7 +61,7 @@ pub(crate) enum End<T> {
 /// servers to count the rows that match, but proxies may ask for those that change; this says it
 /// all the same, in the same reply. A trigger hides it, so neither is enough by itself. The number
 /// is out of the way of real ones.
-pub(crate) const MARK: u64 = 8_674_665_223_082_153_551;
+pub(crate) const MATCH_SENTINEL: u64 = 8_674_665_223_082_153_551;
 
 impl Sql {
     pub(crate) fn new(text: String) -> Self {
@@ -77,8 +77,8 @@ impl Connection {
         server: Arc<Server>,
         servers: Arc<Servers>,
     ) -> Self {
-        let (epoch, statements) = (server.epoch(), HashMap::new());
-        Self { driver, statements, is_galera, server, servers, epoch, is_settled: true }
+        let (generation, statements) = (server.generation(), HashMap::new());
+        Self { driver, statements, is_galera, server, servers, generation, is_clean: true }
     }
 
     /// The servers that this connection is to one of.
@@ -86,8 +86,8 @@ impl Connection {
         &self.servers
     }
 
-    pub(crate) fn is_trusted(&self) -> bool {
-        self.is_settled && self.epoch == self.server.epoch()
+    pub(crate) fn is_usable(&self) -> bool {
+        self.is_clean && self.generation == self.server.generation()
     }
 
     /// Makes one attempt at an operation. Whatever fails for another reason than that the server
@@ -97,26 +97,28 @@ impl Connection {
         &mut self,
         operation: impl FnOnce(&mut Self) -> DriverResult<T>,
     ) -> DriverResult<T> {
-        self.is_settled = false;
+        self.is_clean = false;
         let result = operation(self).map_err(|error| match error {
             mysql::Error::MySqlError(timeout) if timeout.code == 1205 && self.is_galera => {
                 galera::explain_timeout(&mut self.driver, timeout)
             }
             error => error,
         });
-        match result.as_ref().err().map(error::outcome) {
-            None => self.is_settled = true,
-            Some(outcome) => {
-                self.is_settled = outcome.keeps_connection();
-                match outcome {
+        match result.as_ref().err().map(error::classify) {
+            None => self.is_clean = true,
+            Some(class) => {
+                self.is_clean = class.keeps_connection();
+                match class {
                     // The server went away, and with it the other connections.
-                    Outcome::Lost => self.server.note_lost(self.epoch),
-                    Outcome::Away | Outcome::ReadOnly => {
-                        self.server.note_lost(self.epoch);
-                        self.server.note_failure();
+                    ErrorClass::ConnectionLost => {
+                        self.server.invalidate_connections(self.generation);
                     }
-                    Outcome::TimedOut => self.server.note_failure(),
-                    Outcome::NotServed | Outcome::Contention | Outcome::Final => {}
+                    ErrorClass::ServerUnavailable | ErrorClass::ReadOnly => {
+                        self.server.invalidate_connections(self.generation);
+                        self.server.record_failure();
+                    }
+                    ErrorClass::TimedOut => self.server.record_failure(),
+                    ErrorClass::Transient | ErrorClass::Contention | ErrorClass::Permanent => {}
                 }
             }
         }
@@ -139,7 +141,7 @@ impl Connection {
                 Ok(value)
             }
             Err(error) => {
-                if error::outcome(&error).keeps_connection() {
+                if error::classify(&error).keeps_connection() {
                     // A deadlock has ended the transaction, a lock that was waited for too long
                     // only the statement.
                     self.driver.query_drop("ROLLBACK")?;
@@ -149,15 +151,19 @@ impl Connection {
         }
     }
 
-    pub(crate) fn change(&mut self, sql: &Sql, params: Vec<Value>) -> DriverResult<Changed> {
-        let result = self.execute(sql, params)?;
+    pub(crate) fn execute(&mut self, sql: &Sql, params: Vec<Value>) -> DriverResult<Affected> {
+        let result = self.query_iter(sql, params)?;
         let (affected, id) = (result.affected_rows(), result.last_insert_id());
         drop(result);
-        Ok(Changed { affected, is_marked: id == Some(MARK) })
+        Ok(Affected { affected, is_match_reported: id == Some(MATCH_SENTINEL) })
     }
 
-    pub(crate) fn first(&mut self, sql: &Sql, params: Vec<Value>) -> DriverResult<Option<Row>> {
-        let mut rows = self.execute(sql, params)?;
+    pub(crate) fn query_first(
+        &mut self,
+        sql: &Sql,
+        params: Vec<Value>,
+    ) -> DriverResult<Option<Row>> {
+        let mut rows = self.query_iter(sql, params)?;
         let first = rows.next().transpose()?;
         // What the statement says after its last row belongs to its reply.
         for rest in rows {
@@ -166,12 +172,12 @@ impl Connection {
         Ok(first)
     }
 
-    pub(crate) fn all(&mut self, sql: &Sql, params: Vec<Value>) -> DriverResult<Vec<Row>> {
-        self.execute(sql, params)?.collect()
+    pub(crate) fn query(&mut self, sql: &Sql, params: Vec<Value>) -> DriverResult<Vec<Row>> {
+        self.query_iter(sql, params)?.collect()
     }
 
     /// The rows as they come.
-    pub(crate) fn execute(
+    pub(crate) fn query_iter(
         &mut self,
         sql: &Sql,
         params: Vec<Value>,
@@ -198,7 +204,7 @@ impl Drop for Connection {
         // The driver takes leave of the server, which on a connection with a statement under way
         // could wait for the timeout; after this there is nothing to wait for.
         #[cfg(unix)]
-        if !self.is_settled {
+        if !self.is_clean {
             use std::os::fd::AsRawFd;
             let _ = nix::sys::socket::shutdown(
                 self.driver.as_raw_fd(),
@@ -210,6 +216,6 @@ impl Drop for Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("is_trusted", &self.is_trusted()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("is_usable", &self.is_usable()).finish_non_exhaustive()
     }
 }

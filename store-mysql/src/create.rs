@@ -4,9 +4,9 @@ use mysql::{Result as DriverResult, Value};
 use store_core::{Error, TokenProblem};
 
 use crate::connection::{Connection, End};
-use crate::lost_reply::Answer;
-use crate::retry::Repetition;
-use crate::shared::Backend;
+use crate::lost_reply::WriteResult;
+use crate::retry::RetrySafety;
+use crate::shared::Shared;
 
 /// A session that must be new, checked.
 pub(crate) struct NewSession<'a> {
@@ -16,41 +16,42 @@ pub(crate) struct NewSession<'a> {
     pub(crate) subject: Option<&'a str>,
 }
 
-impl Backend {
+impl Shared {
     /// Creates a session, and its subject with it.
     pub(crate) fn create(&self, session: &NewSession<'_>) -> Result<(), Error> {
         self.write(
             |connection, progress| {
                 if session.subject.is_none() {
                     // One statement, unless something is in the way.
-                    progress.sends_the_last();
+                    progress.begin_final_statement();
                     match self.insert(connection, session) {
                         Ok(()) => return Ok(Ok(true)),
-                        Err(error) if is_duplicate(&error) => progress.is_refused(),
+                        Err(error) if is_duplicate(&error) => progress.reset(),
                         Err(error) => return Err(error),
                     }
                 }
-                connection.write(progress, |connection| self.create_cleared(connection, session))
+                connection
+                    .write(progress, |connection| self.create_in_transaction(connection, session))
             },
-            |attempts| Ok(self.find(attempts, session.token)?.is_none()),
+            |retry| Ok(self.find(retry, session.token)?.is_none()),
         )
         .map(drop)
     }
 
     fn insert(&self, connection: &mut Connection, session: &NewSession<'_>) -> DriverResult<()> {
         let params = vec![session.token.into(), session.data.into(), session.expiry.clone()];
-        connection.change(&self.statements.insert, params).map(drop)
+        connection.execute(&self.statements.insert, params).map(drop)
     }
 
     /// Creates a session in a transaction, in place of an expired one if need be.
-    fn create_cleared(
+    fn create_in_transaction(
         &self,
         connection: &mut Connection,
         session: &NewSession<'_>,
-    ) -> DriverResult<Answer> {
+    ) -> DriverResult<WriteResult> {
         match self.insert(connection, session) {
             Err(error) if is_duplicate(&error) => {
-                if let Some(refusal) = self.clear(connection, session.token)? {
+                if let Some(refusal) = self.free_token(connection, session.token)? {
                     return Ok(Err(refusal));
                 }
                 self.insert(connection, session)?;
@@ -58,14 +59,14 @@ impl Backend {
             inserted => inserted?,
         }
         if let (Some(subjects), Some(subject)) = (&self.subjects, session.subject) {
-            subjects.tie(connection, session.token, subject)?;
+            subjects.link(connection, session.token, subject)?;
         }
         Ok(Ok(true))
     }
 
     /// Removes a session that is in a new one's way, with its subject, if it has expired, and locks
     /// its place until the transaction ends. Returns why it can't be removed.
-    pub(crate) fn clear(
+    pub(crate) fn free_token(
         &self,
         connection: &mut Connection,
         token: &str,
@@ -80,17 +81,17 @@ impl Backend {
                 Error::InvalidToken(TokenProblem::Unrepresentable)
             }));
         }
-        connection.change(&self.statements.delete_row, vec![token.into()])?;
+        connection.execute(&self.statements.delete_row, vec![token.into()])?;
         if let Some(subjects) = &self.subjects {
-            subjects.untie(connection, &row.token)?;
+            subjects.unlink(connection, &row.token)?;
         }
         Ok(None)
     }
 
     /// Removes a session that is in a new one's way if it has expired, by itself.
-    pub(crate) fn clear_alone(&self, token: &str) -> Result<Option<Error>, Error> {
-        self.run(Repetition::Idempotent, |connection| {
-            connection.transact(|connection| Ok(End::Commit(self.clear(connection, token)?)))
+    pub(crate) fn free_token_in_transaction(&self, token: &str) -> Result<Option<Error>, Error> {
+        self.run(RetrySafety::Idempotent, |connection| {
+            connection.transact(|connection| Ok(End::Commit(self.free_token(connection, token)?)))
         })
     }
 }

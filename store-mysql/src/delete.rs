@@ -4,22 +4,22 @@ use mysql::{Result as DriverResult, Value};
 use store_core::{Error, Loaded};
 
 use crate::connection::{Connection, End};
-use crate::error::Outcome;
-use crate::retry::Repetition;
-use crate::shared::Backend;
+use crate::error::ErrorClass;
+use crate::retry::RetrySafety;
+use crate::shared::Shared;
 
-impl Backend {
+impl Shared {
     /// Deletes the live session that a token names, or had named until a moment ago.
     pub(crate) fn delete(&self, token: &str) -> Result<(), Error> {
-        let mut attempts = self.attempts();
+        let mut retry = self.retry();
         loop {
-            let is_done = attempts
-                .run(Repetition::Idempotent, |connection| self.try_delete(connection, token))
+            let is_done = retry
+                .run(RetrySafety::Idempotent, |connection| self.try_delete(connection, token))
                 .map_err(|ended| self.explain(ended))?;
             if is_done {
                 return Ok(());
             }
-            if !attempts.may_go_on(Outcome::Contention) {
+            if !retry.should_retry(ErrorClass::Contention) {
                 let source = "a session began under the token each time that it was deleted".into();
                 return Err(Error::Contended { source });
             }
@@ -86,7 +86,7 @@ impl Backend {
         token: &str,
     ) -> DriverResult<bool> {
         let params = self.session_and_subject(token);
-        Ok(connection.change(&self.statements.delete_live, params)?.affected > 0)
+        Ok(connection.execute(&self.statements.delete_live, params)?.affected > 0)
     }
 
     /// As [`delete_live`](Self::delete_live), if the session has this data.
@@ -98,7 +98,7 @@ impl Backend {
     ) -> DriverResult<bool> {
         let mut params = self.session_and_subject(token);
         params.push(data.into());
-        Ok(connection.change(&self.statements.delete_matching, params)?.affected > 0)
+        Ok(connection.execute(&self.statements.delete_matching, params)?.affected > 0)
     }
 
     fn session_and_subject(&self, token: &str) -> Vec<Value> {

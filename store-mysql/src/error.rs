@@ -9,35 +9,35 @@ use store_core::{Error, ErrorSource};
 
 /// What has become of an attempt that failed, which decides whether it may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ErrorClass {
     /// Others were in the way and the server rolled it back.
     Contention,
     /// It isn't served on this connection any more, and had no effect.
-    NotServed,
+    Transient,
     /// The server doesn't serve anybody at the moment; it had no effect.
-    Away,
+    ServerUnavailable,
     /// The server takes no changes. Another one may, or this one after a fail-over.
     ReadOnly,
     /// The connection was lost. Whether it had an effect is unknown.
-    Lost,
+    ConnectionLost,
     /// No reply came in time. It may have its effect even later, so that making it again could undo
     /// what others do meanwhile.
     TimedOut,
     /// Making it again would give the same.
-    Final,
+    Permanent,
 }
 
-impl Outcome {
+impl ErrorClass {
     /// Whether the connection can be used again: all that was sent was answered, and it is served here.
     pub(crate) fn keeps_connection(self) -> bool {
-        matches!(self, Self::Contention | Self::Final)
+        matches!(self, Self::Contention | Self::Permanent)
     }
 }
 
 /// Reads the codes of the [server][1]; MariaDB and Galera have some of their own.
 ///
 /// [1]: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
-pub(crate) fn outcome(error: &DriverError) -> Outcome {
+pub(crate) fn classify(error: &DriverError) -> ErrorClass {
     match error {
         DriverError::MySqlError(error) => match error.code {
             // Lock wait timeout, deadlock (which is also what a failed certification in Galera is
@@ -46,64 +46,69 @@ pub(crate) fn outcome(error: &DriverError) -> Outcome {
             // statement.
             1205 | 1213 | 1020 | 1412 | 1180 | 1317 | 1969 | 3024
             // Galera: an earlier failed certification has ended the transaction.
-            | 1689 => Outcome::Contention,
+            | 1689 => ErrorClass::Contention,
             // Killed, network trouble that the server saw, statements that it has forgotten,
             // disconnected for being idle.
-            1927 | 1158..=1161 | 1243 | 1615 | 4031 => Outcome::NotServed,
+            1927 | 1158..=1161 | 1243 | 1615 | 4031 => ErrorClass::Transient,
             // Not ready for queries (Galera), shutting down, too many connections.
-            1047 | 1053 | 1040 | 1203 => Outcome::Away,
-            1290 | 1792 | 1836 | 3100 => Outcome::ReadOnly,
-            _ => Outcome::Final,
+            1047 | 1053 | 1040 | 1203 => ErrorClass::ServerUnavailable,
+            1290 | 1792 | 1836 | 3100 => ErrorClass::ReadOnly,
+            _ => ErrorClass::Permanent,
         },
-        DriverError::IoError(error) => of_io(error),
-        DriverError::CodecError(error) => {
-            error.source().and_then(|cause| cause.downcast_ref()).map_or(Outcome::Lost, of_io)
-        }
-        _ => Outcome::Lost,
+        DriverError::IoError(error) => from_io(error),
+        DriverError::CodecError(error) => error
+            .source()
+            .and_then(|cause| cause.downcast_ref())
+            .map_or(ErrorClass::ConnectionLost, from_io),
+        _ => ErrorClass::ConnectionLost,
     }
 }
 
-fn of_io(error: &io::Error) -> Outcome {
+fn from_io(error: &io::Error) -> ErrorClass {
     match error.kind() {
         // What the operating system calls a timeout of a read differs.
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::TimedOut,
-        _ => Outcome::Lost,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ErrorClass::TimedOut,
+        _ => ErrorClass::ConnectionLost,
     }
 }
 
 /// The error of an operation that isn't tried any further.
-pub(crate) fn of_driver(error: &DriverError, table: &str) -> Error {
-    let outcome = outcome(error);
+pub(crate) fn from_driver(error: &DriverError, table: &str) -> Error {
+    let class = classify(error);
     let code = match error {
         DriverError::MySqlError(error) => error.code,
         _ => 0,
     };
-    let source = cause(error);
-    match (code, outcome) {
+    let source = redacted(error);
+    match (code, class) {
         (1021 | 1030 | 1114, _) => Error::StorageFull { source },
         (126 | 127 | 145 | 1034 | 1194 | 1195 | 1712 | 1877, _) => Error::Corrupt { source },
         (1146 | 1051 | 1932, _) => Error::TableMissing { table: table.to_owned() },
-        (_, Outcome::ReadOnly) => Error::ReadOnly { source },
-        (_, Outcome::Contention) => Error::Contended { source },
-        (_, Outcome::NotServed | Outcome::Away | Outcome::Lost | Outcome::TimedOut) => {
-            Error::Unreachable { source }
-        }
-        (_, Outcome::Final) => Error::Backend { source },
+        (_, ErrorClass::ReadOnly) => Error::ReadOnly { source },
+        (_, ErrorClass::Contention) => Error::Contended { source },
+        (
+            _,
+            ErrorClass::Transient
+            | ErrorClass::ServerUnavailable
+            | ErrorClass::ConnectionLost
+            | ErrorClass::TimedOut,
+        ) => Error::Unreachable { source },
+        (_, ErrorClass::Permanent) => Error::Backend { source },
     }
 }
 
 /// Whether the server found something else in the table than when the store was made: an unknown
 /// column or index, too many or too few of them, values that don't fit any more, a missing default.
-pub(crate) fn is_about_the_table(error: &DriverError) -> bool {
+pub(crate) fn indicates_table_change(error: &DriverError) -> bool {
     matches!(error, DriverError::MySqlError(error)
         if matches!(error.code, 1054 | 1136 | 1146 | 1176 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1048))
 }
 
 /// What the driver said, without what could be a token or data.
-pub(crate) fn cause(error: &DriverError) -> ErrorSource {
+pub(crate) fn redacted(error: &DriverError) -> ErrorSource {
     match error {
         DriverError::MySqlError(error) => ServerError::new(error).into(),
-        error if outcome(error) == Outcome::TimedOut => {
+        error if classify(error) == ErrorClass::TimedOut => {
             "the server didn't reply within the network timeout; whether it did what was asked is unknown".into()
         }
         // Values of another type than expected, too, come without their contents.
@@ -183,30 +188,30 @@ mod tests {
             (1146, "Table 'app.sessions' doesn't exist", "Table 'app.sessions' doesn't exist"),
         ] {
             let shown = format!("server error {code} (HY000): {shown}");
-            assert_eq!(cause(&server_error(code, message)).to_string(), shown);
+            assert_eq!(redacted(&server_error(code, message)).to_string(), shown);
         }
     }
 
     #[test]
     fn only_what_had_no_effect_counts_as_contention_or_not_served() {
         for (code, expected) in [
-            (1213, Outcome::Contention),
-            (1205, Outcome::Contention),
-            (1047, Outcome::Away),
-            (1927, Outcome::NotServed),
-            (1062, Outcome::Final),
+            (1213, ErrorClass::Contention),
+            (1205, ErrorClass::Contention),
+            (1047, ErrorClass::ServerUnavailable),
+            (1927, ErrorClass::Transient),
+            (1062, ErrorClass::Permanent),
         ] {
-            assert_eq!(outcome(&server_error(code, "")), expected, "{code}");
+            assert_eq!(classify(&server_error(code, "")), expected, "{code}");
         }
-        let io = |kind: io::ErrorKind| outcome(&DriverError::IoError(kind.into()));
-        assert_eq!(io(io::ErrorKind::WouldBlock), Outcome::TimedOut);
-        assert_eq!(io(io::ErrorKind::ConnectionReset), Outcome::Lost);
+        let io = |kind: io::ErrorKind| classify(&DriverError::IoError(kind.into()));
+        assert_eq!(io(io::ErrorKind::WouldBlock), ErrorClass::TimedOut);
+        assert_eq!(io(io::ErrorKind::ConnectionReset), ErrorClass::ConnectionLost);
         let codec =
-            |kind: io::ErrorKind| outcome(&DriverError::CodecError(io::Error::from(kind).into()));
-        assert_eq!(codec(io::ErrorKind::WouldBlock), Outcome::TimedOut);
-        assert_eq!(codec(io::ErrorKind::BrokenPipe), Outcome::Lost);
+            |kind: io::ErrorKind| classify(&DriverError::CodecError(io::Error::from(kind).into()));
+        assert_eq!(codec(io::ErrorKind::WouldBlock), ErrorClass::TimedOut);
+        assert_eq!(codec(io::ErrorKind::BrokenPipe), ErrorClass::ConnectionLost);
         assert!(
-            !outcome(&DriverError::DriverError(mysql::DriverError::PacketOutOfSync))
+            !classify(&DriverError::DriverError(mysql::DriverError::PacketOutOfSync))
                 .keeps_connection()
         );
     }

@@ -13,17 +13,17 @@ pub(crate) fn is_ready(connection: &mut Conn) -> DriverResult<bool> {
 
 /// Has each statement wait for what other nodes have acknowledged: bit 1 for reads, 2 for UPDATE and
 /// DELETE, which would otherwise not find a session, and 4 for INSERT.
-pub(crate) fn see_everything(connection: &mut Conn) -> DriverResult<()> {
+pub(crate) fn enable_causal_reads(connection: &mut Conn) -> DriverResult<()> {
     connection.query_drop("SET SESSION wsrep_sync_wait = 7")
 }
 
-/// What a lock wait timeout means on a node. Without the majority the wait of [`see_everything`] ends
+/// What a lock wait timeout means on a node. Without the majority the wait of [`enable_causal_reads`] ends
 /// in the same error, for as long as it lasts, where others of the cluster would serve.
 pub(crate) fn explain_timeout(connection: &mut Conn, timeout: MySqlError) -> mysql::Error {
     let is_ready = connection
         .query_drop("SET SESSION wsrep_sync_wait = 0")
         .and_then(|()| is_ready(connection))
-        .and_then(|is_ready| see_everything(connection).map(|()| is_ready));
+        .and_then(|is_ready| enable_causal_reads(connection).map(|()| is_ready));
     match is_ready {
         Ok(true) => mysql::Error::MySqlError(timeout),
         // What the node says where nothing has to be waited for.

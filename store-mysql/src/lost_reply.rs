@@ -4,12 +4,12 @@ use mysql::Result as DriverResult;
 use store_core::Error;
 
 use crate::connection::{Connection, End};
-use crate::error::Outcome;
-use crate::retry::{Attempts, Repetition};
-use crate::shared::Backend;
+use crate::error::ErrorClass;
+use crate::retry::{Retry, RetrySafety};
+use crate::shared::Shared;
 
 /// What the server answered: whether the write was done, or why it can't be.
-pub(crate) type Answer = Result<bool, Error>;
+pub(crate) type WriteResult = Result<bool, Error>;
 
 /// How far an attempt has come.
 #[derive(Default)]
@@ -20,12 +20,12 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// What is sent next makes the write permanent: a statement by itself, or COMMIT.
-    pub(crate) fn sends_the_last(&mut self) {
+    pub(crate) fn begin_final_statement(&mut self) {
         self.is_sent = true;
     }
 
     /// The server has answered that it did nothing.
-    pub(crate) fn is_refused(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.is_sent = false;
     }
 }
@@ -35,12 +35,12 @@ impl Connection {
     pub(crate) fn write(
         &mut self,
         progress: &mut Progress,
-        operation: impl FnOnce(&mut Self) -> DriverResult<Answer>,
-    ) -> DriverResult<Answer> {
+        operation: impl FnOnce(&mut Self) -> DriverResult<WriteResult>,
+    ) -> DriverResult<WriteResult> {
         self.transact(|connection| {
             let answer = operation(connection)?;
             if matches!(answer, Ok(true)) {
-                progress.sends_the_last();
+                progress.begin_final_statement();
                 Ok(End::Commit(answer))
             } else {
                 Ok(End::Rollback(answer))
@@ -49,7 +49,7 @@ impl Connection {
     }
 }
 
-impl Backend {
+impl Shared {
     /// Makes attempts at a write that mustn't be made twice, until what became of it is known, or
     /// can't be.
     ///
@@ -60,15 +60,15 @@ impl Backend {
     /// done if the connection was lost or no reply came.
     pub(crate) fn write(
         &self,
-        mut attempt: impl FnMut(&mut Connection, &mut Progress) -> DriverResult<Answer>,
-        mut is_unchanged: impl FnMut(&mut Attempts<'_>) -> Result<bool, Error>,
-    ) -> Answer {
-        let mut attempts = self.attempts();
+        mut attempt: impl FnMut(&mut Connection, &mut Progress) -> DriverResult<WriteResult>,
+        mut is_unchanged: impl FnMut(&mut Retry<'_>) -> Result<bool, Error>,
+    ) -> WriteResult {
+        let mut retry = self.retry();
         // The last attempt of which the server may have done the write without an answer.
         let mut unanswered = None;
         loop {
             let mut progress = Progress::default();
-            let answer = attempts.run(Repetition::AfterALook, |connection| {
+            let answer = retry.run(RetrySafety::VerifyFirst, |connection| {
                 progress = Progress::default();
                 attempt(connection, &mut progress)
             });
@@ -88,7 +88,7 @@ impl Backend {
                 Err(ended) if !ended.is_lost() => return Err(self.explain(ended)),
                 Err(lost) => lost,
             };
-            if !attempts.may_go_on(Outcome::Lost) {
+            if !retry.should_retry(ErrorClass::ConnectionLost) {
                 return Err(self.explain(lost));
             }
             if !progress.is_sent {
@@ -98,7 +98,7 @@ impl Backend {
             }
             // The server may have done the write. If the session has changed, this attempt or
             // another request did that: nothing tells which.
-            if !is_unchanged(&mut attempts)? {
+            if !is_unchanged(&mut retry)? {
                 return Err(self.explain(lost));
             }
             // It has done nothing so far. If it is still under way, it has the row locked, and the

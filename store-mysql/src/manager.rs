@@ -27,7 +27,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often all connections are distrusted because one was lost, at the most.
-const DISTRUST_INTERVAL: Duration = Duration::from_secs(1);
+const INVALIDATION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Results larger than any that a server sends: what may be written is checked against the server's
 /// own limit.
@@ -76,8 +76,8 @@ pub(crate) struct Server {
     /// Host and port, or the socket.
     name: String,
     /// Grows each time a connection turns out to be lost: those made before are then not trusted either.
-    epoch: AtomicU64,
-    distrusted_at: Mutex<Option<Instant>>,
+    generation: AtomicU64,
+    invalidated_at: Mutex<Option<Instant>>,
     pause: Mutex<Pause>,
 }
 
@@ -106,9 +106,7 @@ impl MysqlConnectionManager {
     /// # Errors
     /// [`Error::InvalidOption`] where there is no server, where one has no database, or where TLS is
     /// asked for without the feature `rustls`.
-    pub fn from_opts<O: Into<Opts>>(
-        servers: impl IntoIterator<Item = O>,
-    ) -> Result<Self, Error> {
+    pub fn from_opts<O: Into<Opts>>(servers: impl IntoIterator<Item = O>) -> Result<Self, Error> {
         let list = servers
             .into_iter()
             .map(|opts| Server::new(opts.into()).map(Arc::new))
@@ -117,7 +115,7 @@ impl MysqlConnectionManager {
             return Err(address::invalid("it names no server"));
         }
         #[cfg(feature = "rustls")]
-        crate::tls::choose_provider();
+        crate::tls::install_default_provider();
         Ok(Self { servers: Arc::new(Servers { list, last_failure: Mutex::default() }) })
     }
 }
@@ -139,7 +137,7 @@ impl ManageConnection for MysqlConnectionManager {
 
     /// Asks the server nothing: a lost connection is found out by using it.
     fn is_valid(&self, connection: &mut Connection) -> Result<(), ConnectError> {
-        if connection.is_trusted() {
+        if connection.is_usable() {
             Ok(())
         } else {
             Err(ConnectError(
@@ -149,7 +147,7 @@ impl ManageConnection for MysqlConnectionManager {
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        !connection.is_trusted()
+        !connection.is_usable()
     }
 }
 
@@ -181,12 +179,12 @@ impl Servers {
     pub(crate) fn connect(self: &Arc<Self>) -> Result<Connection, ConnectError> {
         let now = Instant::now();
         let (passed_over, first): (Vec<_>, Vec<_>) =
-            self.list.iter().partition(|server| server.is_passed_over(now));
+            self.list.iter().partition(|server| server.is_backing_off(now));
         let mut failures = Vec::new();
         for server in first.into_iter().chain(passed_over) {
             match server.connect(self.has_alternatives()) {
                 Ok((driver, is_galera)) => {
-                    server.note_success();
+                    server.record_success();
                     *lock(&self.last_failure) = None;
                     return Ok(Connection::new(
                         driver,
@@ -196,7 +194,7 @@ impl Servers {
                     ));
                 }
                 Err(failure) => {
-                    server.note_failure();
+                    server.record_failure();
                     failures.push(format!("{}: {failure}", server.name));
                 }
             }
@@ -238,8 +236,8 @@ impl Server {
         Ok(Self {
             opts: set_up(opts),
             name,
-            epoch: AtomicU64::new(0),
-            distrusted_at: Mutex::default(),
+            generation: AtomicU64::new(0),
+            invalidated_at: Mutex::default(),
             pause: Mutex::default(),
         })
     }
@@ -257,7 +255,7 @@ impl Server {
             if !galera::is_ready(&mut connection).map_err(Failure::Driver)? {
                 return Err(Failure::NoMajority);
             }
-            galera::see_everything(&mut connection).map_err(Failure::Driver)?;
+            galera::enable_causal_reads(&mut connection).map_err(Failure::Driver)?;
         }
         if has_alternatives {
             // A replica would be read from, out of date, for as long as the primary is away.
@@ -274,34 +272,34 @@ impl Server {
         Ok((connection, is_galera))
     }
 
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Distrusts the connections that were made before or at the same time as the one that was lost:
     /// usually the server has restarted. Where it hasn't, and connections are lost one by one, making
     /// all of them anew each time would be too much.
-    pub(crate) fn note_lost(&self, epoch: u64) {
-        let mut distrusted_at = lock(&self.distrusted_at);
-        let is_recent = distrusted_at.is_some_and(|at| at.elapsed() < DISTRUST_INTERVAL);
-        if epoch == self.epoch() && !is_recent {
-            self.epoch.store(epoch + 1, Ordering::Release);
-            *distrusted_at = Some(Instant::now());
+    pub(crate) fn invalidate_connections(&self, generation: u64) {
+        let mut invalidated_at = lock(&self.invalidated_at);
+        let is_recent = invalidated_at.is_some_and(|at| at.elapsed() < INVALIDATION_INTERVAL);
+        if generation == self.generation() && !is_recent {
+            self.generation.store(generation + 1, Ordering::Release);
+            *invalidated_at = Some(Instant::now());
         }
     }
 
     /// Passes the server over for a while, and for longer each time.
-    pub(crate) fn note_failure(&self) {
+    pub(crate) fn record_failure(&self) {
         let mut pause = lock(&self.pause);
         pause.length = (pause.length * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         pause.until = Some(Instant::now() + pause.length);
     }
 
-    fn note_success(&self) {
+    fn record_success(&self) {
         *lock(&self.pause) = Pause::default();
     }
 
-    fn is_passed_over(&self, now: Instant) -> bool {
+    fn is_backing_off(&self, now: Instant) -> bool {
         lock(&self.pause).until.is_some_and(|until| now < until)
     }
 }
@@ -315,7 +313,7 @@ enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Driver(error) => fmt::Display::fmt(&error::cause(error), f),
+            Self::Driver(error) => fmt::Display::fmt(&error::redacted(error), f),
             Self::ReadOnly => f.write_str("it is read-only"),
             Self::NoMajority => f.write_str("it isn't in the majority of its cluster"),
         }

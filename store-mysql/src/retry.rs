@@ -1,4 +1,4 @@
-//! Attempts at an operation, made again where that is safe, until its time is over.
+//! Retry at an operation, made again where that is safe, until its time is over.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,33 +9,33 @@ use r2d2::{Pool, PooledConnection};
 use store_core::Error;
 
 use crate::connection::Connection;
-use crate::error::{self, Outcome};
+use crate::error::{self, ErrorClass};
 use crate::manager::{MysqlConnectionManager, Servers};
 
 /// When an attempt whose reply was lost may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repetition {
+pub(crate) enum RetrySafety {
     /// It changes nothing, so always.
-    Read,
+    ReadOnly,
     /// Having done it twice is the same as having done it once. Not where it may still be under way
     /// on a server that is slow: then it could come after what others did meanwhile. (That of a lost
     /// connection has ended, unless something between here and the server cut it; then the row's lock
     /// keeps the order of those that wait for it.)
     Idempotent,
     /// The caller has to look first.
-    AfterALook,
+    VerifyFirst,
 }
 
 /// Why an operation ended: by the driver's error, or because there was no connection.
-pub(crate) enum Ended {
+pub(crate) enum AttemptError {
     Failed(DriverError),
     NoConnection(Error),
 }
 
-impl Ended {
+impl AttemptError {
     /// Whether its outcome is unknown, because the connection was lost.
     pub(crate) fn is_lost(&self) -> bool {
-        matches!(self, Self::Failed(error) if error::outcome(error) == Outcome::Lost)
+        matches!(self, Self::Failed(error) if error::classify(error) == ErrorClass::ConnectionLost)
     }
 }
 
@@ -43,7 +43,7 @@ impl Ended {
 const MAX_CONTENTION_PAUSE: Duration = Duration::from_millis(20);
 
 /// The attempts at one operation.
-pub(crate) struct Attempts<'a> {
+pub(crate) struct Retry<'a> {
     pool: &'a Pool<MysqlConnectionManager>,
     servers: &'a Servers,
     deadline: Instant,
@@ -52,7 +52,7 @@ pub(crate) struct Attempts<'a> {
     has_lost: bool,
 }
 
-impl<'a> Attempts<'a> {
+impl<'a> Retry<'a> {
     /// No attempt is begun after the timeout.
     pub(crate) fn new(
         pool: &'a Pool<MysqlConnectionManager>,
@@ -71,26 +71,28 @@ impl<'a> Attempts<'a> {
     /// Makes attempts until one succeeds, time is over, or another one wouldn't be safe or of use.
     pub(crate) fn run<T>(
         &mut self,
-        repetition: Repetition,
+        safety: RetrySafety,
         mut operation: impl FnMut(&mut Connection) -> DriverResult<T>,
-    ) -> Result<T, Ended> {
+    ) -> Result<T, AttemptError> {
         loop {
-            let mut connection = self.checkout().map_err(Ended::NoConnection)?;
+            let mut connection = self.checkout().map_err(AttemptError::NoConnection)?;
             let error = match connection.attempt(&mut operation) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let outcome = error::outcome(&error);
-            let is_safe = match outcome {
-                Outcome::Contention | Outcome::NotServed | Outcome::Away => true,
-                Outcome::ReadOnly => self.servers.has_alternatives(),
-                Outcome::Lost => repetition != Repetition::AfterALook,
-                Outcome::TimedOut => repetition == Repetition::Read,
-                Outcome::Final => false,
+            let class = error::classify(&error);
+            let is_safe = match class {
+                ErrorClass::Contention | ErrorClass::Transient | ErrorClass::ServerUnavailable => {
+                    true
+                }
+                ErrorClass::ReadOnly => self.servers.has_alternatives(),
+                ErrorClass::ConnectionLost => safety != RetrySafety::VerifyFirst,
+                ErrorClass::TimedOut => safety == RetrySafety::ReadOnly,
+                ErrorClass::Permanent => false,
             };
             drop(connection);
-            if !is_safe || !self.may_go_on(outcome) {
-                return Err(Ended::Failed(error));
+            if !is_safe || !self.should_retry(class) {
+                return Err(AttemptError::Failed(error));
             }
         }
     }
@@ -101,9 +103,9 @@ impl<'a> Attempts<'a> {
     }
 
     /// Waits a moment, if there is time for another attempt.
-    pub(crate) fn may_go_on(&mut self, outcome: Outcome) -> bool {
-        let is_first_loss = outcome == Outcome::Lost && !self.has_lost;
-        self.has_lost |= outcome == Outcome::Lost;
+    pub(crate) fn should_retry(&mut self, class: ErrorClass) -> bool {
+        let is_first_loss = class == ErrorClass::ConnectionLost && !self.has_lost;
+        self.has_lost |= class == ErrorClass::ConnectionLost;
         let pause = if is_first_loss {
             Duration::ZERO
         } else {
@@ -112,7 +114,7 @@ impl<'a> Attempts<'a> {
         // Who has lost a deadlock gets through by trying: a server rolls back the one that has written
         // less, so a deletion of many sessions that are written all the time loses nearly each.
         let pause =
-            if outcome == Outcome::Contention { pause.min(MAX_CONTENTION_PAUSE) } else { pause };
+            if class == ErrorClass::Contention { pause.min(MAX_CONTENTION_PAUSE) } else { pause };
         if Instant::now() + pause >= self.deadline {
             return false;
         }

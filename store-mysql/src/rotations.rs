@@ -4,8 +4,8 @@ use mysql::{Result as DriverResult, Value};
 use store_core::{Error, Loaded, Rotation};
 
 use crate::connection::{Connection, Sql};
-use crate::retry::Repetition;
-use crate::shared::{Backend, Session};
+use crate::retry::RetrySafety;
+use crate::shared::{Session, Shared};
 use crate::side_tables;
 use crate::statements::{bytes, is_token, is_true, padded, placeholders, quoted};
 use crate::table::Table;
@@ -40,7 +40,7 @@ const LOCK: &str = "SELECT record.newest \
 // writes a record with this newest token has the session's row locked, as this transaction has now.
 const HAS_OLDER: &str = "SELECT token FROM {rotations} WHERE newest = ? LIMIT 1";
 
-const LEAD_ON: &str = "UPDATE {rotations} SET newest = ?, opens = opens AND ? WHERE newest = ?";
+const REDIRECT: &str = "UPDATE {rotations} SET newest = ?, opens = opens AND ? WHERE newest = ?";
 
 const RECORD: &str = "INSERT INTO {rotations} (token, newest, opens, valid_from, valid_until) \
     VALUES (?, ?, ?, UTC_TIMESTAMP(6) - INTERVAL ? MICROSECOND, \
@@ -60,7 +60,7 @@ pub(crate) struct Rotations {
     load: Sql,
     lock: Sql,
     has_older: Sql,
-    lead_on: Sql,
+    redirect: Sql,
     record: Sql,
     expired: Sql,
     delete_expired: Sql,
@@ -84,7 +84,7 @@ impl Rotations {
             load: on_tables(LOAD),
             lock: on_tables(LOCK),
             has_older: on_tables(HAS_OLDER),
-            lead_on: on_tables(LEAD_ON),
+            redirect: on_tables(REDIRECT),
             record: on_tables(RECORD),
             expired: on_tables(EXPIRED),
             delete_expired: on_tables(DELETE_EXPIRED),
@@ -96,7 +96,7 @@ impl Rotations {
     pub(crate) fn load(&self, connection: &mut Connection, token: &str) -> DriverResult<Loaded> {
         let params = vec![token.into(), token.into(), token.into()];
         let mut rotated = Loaded::Missing;
-        for mut row in connection.all(&self.load, params)? {
+        for mut row in connection.query(&self.load, params)? {
             let (is_rotated, opens) = (is_true(&mut row, 0), is_true(&mut row, 1));
             let Some(Session { token, data, expiry }) = Session::read_from(&mut row, 2) else {
                 continue;
@@ -116,7 +116,7 @@ impl Rotations {
         connection: &mut Connection,
         token: &str,
     ) -> DriverResult<Option<String>> {
-        let row = connection.first(&self.lock, vec![token.into()])?;
+        let row = connection.query_first(&self.lock, vec![token.into()])?;
         Ok(row.and_then(|mut row| String::from_utf8(bytes(&mut row, 0)?).ok()))
     }
 
@@ -129,27 +129,27 @@ impl Rotations {
     ) -> DriverResult<()> {
         let (newest, opens) = (Value::from(&*rotation.new_token), rotation.old_token_opens);
         // Tokens from before that one lead to the newest as well.
-        if connection.first(&self.has_older, vec![old.into()])?.is_some() {
+        if connection.query_first(&self.has_older, vec![old.into()])?.is_some() {
             let params = vec![newest.clone(), opens.into(), old.into()];
-            connection.change(&self.lead_on, params)?;
+            connection.execute(&self.redirect, params)?;
         }
         let grace = rotation.grace.min(Rotation::MAX_GRACE).as_micros();
         let grace = Value::from(u64::try_from(grace).unwrap_or(u64::MAX));
         let values = [newest, opens.into(), grace.clone(), grace];
         let params = [Value::from(old)].into_iter().chain(values.clone()).chain(values).collect();
-        connection.change(&self.record, params).map(drop)
+        connection.execute(&self.record, params).map(drop)
     }
 
     /// Removes a batch of records that are past their window, and returns whether there may be
     /// more.
-    pub(crate) fn sweep(&self, backend: &Backend) -> Result<bool, Error> {
-        let page = backend.run(Repetition::Read, |connection| {
-            connection.all(&self.expired, vec![self.batch_size.into()])
+    pub(crate) fn sweep(&self, shared: &Shared) -> Result<bool, Error> {
+        let page = shared.run(RetrySafety::ReadOnly, |connection| {
+            connection.query(&self.expired, vec![self.batch_size.into()])
         })?;
         let tokens: Vec<_> = page.into_iter().filter_map(|mut row| bytes(&mut row, 0)).collect();
         if !tokens.is_empty() {
-            backend.run(Repetition::Idempotent, |connection| {
-                connection.change(&self.delete_expired, padded(&tokens, self.batch_size))
+            shared.run(RetrySafety::Idempotent, |connection| {
+                connection.execute(&self.delete_expired, padded(&tokens, self.batch_size))
             })?;
         }
         Ok(tokens.len() >= self.batch_size)

@@ -11,7 +11,7 @@ use store_core::{Error, Limits, TokenProblem};
 use crate::connection::Connection;
 use crate::error;
 use crate::manager::{MysqlConnectionManager, Servers};
-use crate::retry::{Attempts, Ended, Repetition, checkout};
+use crate::retry::{AttemptError, Retry, RetrySafety, checkout};
 use crate::rotations::Rotations;
 use crate::side_tables::{self, SideTables};
 use crate::statements::{Statements, bytes, is_true};
@@ -20,7 +20,7 @@ use crate::table::{self, Table};
 use crate::time;
 
 /// What the store and its cleanup thread share. The thread holds this and never the store.
-pub(crate) struct Backend {
+pub(crate) struct Shared {
     pub(crate) pool: Pool<MysqlConnectionManager>,
     pub(crate) servers: Arc<Servers>,
     pub(crate) table: Table,
@@ -55,14 +55,14 @@ impl Session {
     }
 }
 
-/// A row that [`Backend::lock`] has locked.
+/// A row that [`Shared::lock`] has locked.
 pub(crate) struct LockedRow {
     /// Its token, which may be another one that the column takes for the same.
     pub(crate) token: Vec<u8>,
     pub(crate) is_live: bool,
 }
 
-impl Backend {
+impl Shared {
     /// Refuses what the column couldn't hold unchanged, or would confuse with another.
     pub(crate) fn check_token(&self, token: &str) -> Result<(), Error> {
         self.table.limits.check_token(token)?;
@@ -81,26 +81,26 @@ impl Backend {
     }
 
     /// What an operation that needs the index of subjects says if it isn't there.
-    pub(crate) fn no_subjects(&self) -> Error {
+    pub(crate) fn subjects_missing(&self) -> Error {
         Error::TableMissing { table: side_tables::subjects_name(&self.table.name) }
     }
 
-    pub(crate) fn attempts(&self) -> Attempts<'_> {
-        Attempts::new(&self.pool, &self.servers, self.operation_timeout)
+    pub(crate) fn retry(&self) -> Retry<'_> {
+        Retry::new(&self.pool, &self.servers, self.operation_timeout)
     }
 
     /// Finds a session with what is left of an operation's attempts.
     pub(crate) fn find(
         &self,
-        attempts: &mut Attempts<'_>,
+        retry: &mut Retry<'_>,
         token: &str,
     ) -> Result<Option<(Vec<u8>, DateTime<Utc>)>, Error> {
         if self.check_token(token).is_err() {
             return Ok(None);
         }
-        let row = attempts
-            .run(Repetition::Read, |connection| {
-                connection.first(&self.statements.find, vec![token.into()])
+        let row = retry
+            .run(RetrySafety::ReadOnly, |connection| {
+                connection.query_first(&self.statements.find, vec![token.into()])
             })
             .map_err(|ended| self.explain(ended))?;
         // The column may take another token for the same.
@@ -116,7 +116,7 @@ impl Backend {
         connection: &mut Connection,
         token: &str,
     ) -> DriverResult<Option<LockedRow>> {
-        let row = connection.first(&self.statements.lock, vec![token.into()])?;
+        let row = connection.query_first(&self.statements.lock, vec![token.into()])?;
         Ok(row.and_then(|mut row| {
             Some(LockedRow { token: bytes(&mut row, 0)?, is_live: is_true(&mut row, 1) })
         }))
@@ -130,28 +130,28 @@ impl Backend {
 
     pub(crate) fn run<T>(
         &self,
-        repetition: Repetition,
+        safety: RetrySafety,
         operation: impl FnMut(&mut Connection) -> DriverResult<T>,
     ) -> Result<T, Error> {
-        self.attempts().run(repetition, operation).map_err(|ended| self.explain(ended))
+        self.retry().run(safety, operation).map_err(|ended| self.explain(ended))
     }
 
-    pub(crate) fn explain(&self, ended: Ended) -> Error {
+    pub(crate) fn explain(&self, ended: AttemptError) -> Error {
         match ended {
-            Ended::Failed(error) => self.explain_driver(&error),
-            Ended::NoConnection(error) => error,
+            AttemptError::Failed(error) => self.explain_driver(&error),
+            AttemptError::NoConnection(error) => error,
         }
     }
 
     /// Where the server found another table than this store did, says what has become of it.
     pub(crate) fn explain_driver(&self, error: &mysql::Error) -> Error {
-        if error::is_about_the_table(error)
+        if error::indicates_table_change(error)
             && let Ok(mut connection) = checkout(&self.pool, self.pool.connection_timeout())
             && let Some(explanation) = self.explain_table(&mut connection)
         {
             return explanation;
         }
-        error::of_driver(error, &self.table.name)
+        error::from_driver(error, &self.table.name)
     }
 
     fn explain_table(&self, connection: &mut Connection) -> Option<Error> {

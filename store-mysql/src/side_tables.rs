@@ -5,7 +5,7 @@ use r2d2::Pool;
 use store_core::Error;
 
 use crate::connection::Connection;
-use crate::error::{self, Outcome};
+use crate::error::{self, ErrorClass};
 use crate::manager::MysqlConnectionManager;
 use crate::retry::checkout;
 use crate::table::{create_missing, kind};
@@ -90,16 +90,16 @@ fn has_or_creates(
         Err(error) if is_refusal(&error) => {
             log::warn!(
                 "table {side_table:?} is missing and can't be created, so sessions go without it: {}",
-                error::cause(&error)
+                error::redacted(&error)
             );
             Ok(false)
         }
-        Err(error) => Err(error::of_driver(&error, side_table)),
+        Err(error) => Err(error::from_driver(&error, side_table)),
     }
 }
 
 /// Whether the server has answered that it won't, as opposed to that it can't at the moment.
 fn is_refusal(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::MySqlError(_))
-        && matches!(error::outcome(error), Outcome::Final | Outcome::ReadOnly)
+        && matches!(error::classify(error), ErrorClass::Permanent | ErrorClass::ReadOnly)
 }

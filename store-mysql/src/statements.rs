@@ -2,7 +2,7 @@
 
 use mysql::{Row, Value};
 
-use crate::connection::{MARK, Sql};
+use crate::connection::{MATCH_SENTINEL, Sql};
 use crate::side_tables;
 use crate::table::Table;
 
@@ -10,8 +10,8 @@ use crate::table::Table;
 // decides what is live: `expiry > UTC_TIMESTAMP(6)`. All of them run in the time zone +00:00.
 //
 // `{is_token}` compares bytes, which the column itself may not: on the classic table `a`, `A` and
-// `á` are the same token. `{mark}` is true, and says in the server's reply that a row was matched;
-// see `MARK`. It stands in an assignment, which is computed for such rows alone, while the parts of
+// `á` are the same token. `{report_match}` is true, and says in the server's reply that a row was matched;
+// see `MATCH_SENTINEL`. It stands in an assignment, which is computed for such rows alone, while the parts of
 // a WHERE are computed in any order.
 
 const FIND: &str =
@@ -27,10 +27,10 @@ const COMMIT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?, ?, ?)
 const INSERT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?, ?, ?)";
 
 // The expiry is always set, because old MariaDB sets a TIMESTAMP to the present wherever it isn't.
-const UPDATE: &str = "UPDATE {table} SET data = ?, expiry = ?, token = IF({mark}, ?, token) \
+const UPDATE: &str = "UPDATE {table} SET data = ?, expiry = ?, token = IF({report_match}, ?, token) \
     WHERE token = ? AND {is_token} AND data = ? AND expiry > UTC_TIMESTAMP(6)";
 
-const TOUCH: &str = "UPDATE {table} SET expiry = ?, token = IF({mark}, token, token) \
+const TOUCH: &str = "UPDATE {table} SET expiry = ?, token = IF({report_match}, token, token) \
     WHERE token = ? AND {is_token} AND data IS NOT NULL AND expiry > UTC_TIMESTAMP(6)";
 
 // Locks the row of this token, or of another one that the column takes for the same. Without a row
@@ -46,8 +46,8 @@ const DELETE_LIVE: &str = "DELETE session FROM {table} AS session \
     WHERE session.token = ? AND {is_session} AND session.data IS NOT NULL \
     AND session.expiry > UTC_TIMESTAMP(6)";
 
-const DELETE_LIVE_WITH_SUBJECT: &str = "DELETE session, tie FROM {table} AS session \
-    LEFT JOIN {subjects} AS tie ON tie.token = ? \
+const DELETE_LIVE_WITH_SUBJECT: &str = "DELETE session, link FROM {table} AS session \
+    LEFT JOIN {subjects} AS link ON link.token = ? \
     WHERE session.token = ? AND {is_session} AND session.data IS NOT NULL \
     AND session.expiry > UTC_TIMESTAMP(6)";
 
@@ -94,7 +94,7 @@ impl Statements {
                 .replace("{subjects}", &quoted(&side_tables::subjects_name(&table.name)))
                 .replace("{is_token}", &is_token("token"))
                 .replace("{is_session}", &is_token("session.token"))
-                .replace("{mark}", &mark("token"))
+                .replace("{report_match}", &report_match("token"))
                 .replace("{token_index}", &table.token_index)
                 .replace("{tokens}", &placeholders(batch_size));
             Sql::new(sql)
@@ -131,8 +131,8 @@ pub(crate) fn is_token(column: &str) -> String {
 
 /// It names the column so that no server computes it before a row is there, and compares so that
 /// none leaves it out.
-fn mark(column: &str) -> String {
-    format!("LAST_INSERT_ID(CHAR_LENGTH({column}) * 0 + {MARK}) = {MARK}")
+fn report_match(column: &str) -> String {
+    format!("LAST_INSERT_ID(CHAR_LENGTH({column}) * 0 + {MATCH_SENTINEL}) = {MATCH_SENTINEL}")
 }
 
 pub(crate) fn placeholders(count: usize) -> String {

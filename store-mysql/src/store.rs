@@ -17,9 +17,9 @@ use store_core::{
 use crate::create::NewSession;
 use crate::manager::MysqlConnectionManager;
 use crate::options::MysqlOptions;
-use crate::retry::{Repetition, checkout};
+use crate::retry::{RetrySafety, checkout};
 use crate::rotations::Rotations;
-use crate::shared::Backend;
+use crate::shared::Shared;
 use crate::side_tables::{self, SideTables};
 use crate::statements::Statements;
 use crate::subjects::SubjectIndex;
@@ -85,7 +85,7 @@ const MAX_BATCH: usize = 10_000;
 #[doc(alias = "MySQLStore")]
 #[doc(alias = "mysqlstore")]
 pub struct MysqlStore {
-    backend: Arc<Backend>,
+    shared: Arc<Shared>,
     cleanup: CleanupThread,
 }
 
@@ -157,14 +157,14 @@ impl MysqlStore {
     /// Which table the store has found.
     #[must_use]
     pub fn table_variant(&self) -> TableVariant {
-        self.backend.table.variant
+        self.shared.table.variant
     }
 
     /// The largest token and data that the store takes: what the options allow, the columns hold,
     /// and the server's `max_allowed_packet` lets through.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.backend.table.limits
+        self.shared.table.limits
     }
 
     /// A store with options that were checked.
@@ -185,7 +185,7 @@ impl MysqlStore {
             table.limits
         );
         let batch_size = cleanup.batch_size().get().min(MAX_BATCH).min(table.max_batch);
-        let backend = Arc::new(Backend {
+        let shared = Arc::new(Shared {
             statements: Statements::new(&table, side_tables.subjects, batch_size),
             subjects: side_tables.subjects.then(|| SubjectIndex::new(&table, batch_size)),
             rotations: side_tables.rotations.then(|| Rotations::new(&table, batch_size)),
@@ -197,20 +197,20 @@ impl MysqlStore {
             batch_size,
         });
         let cleanup = CleanupThread::start(cleanup, {
-            let backend = Arc::clone(&backend);
-            move || backend.remove_batch()
+            let shared = Arc::clone(&shared);
+            move || shared.remove_batch()
         })?;
-        Ok(Self { backend, cleanup })
+        Ok(Self { shared, cleanup })
     }
 }
 
 impl fmt::Debug for MysqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MysqlStore")
-            .field("table", &self.backend.table.name)
-            .field("variant", &self.backend.table.variant)
-            .field("limits", &self.backend.table.limits)
-            .field("pool", &self.backend.pool.state())
+            .field("table", &self.shared.table.name)
+            .field("variant", &self.shared.table.variant)
+            .field("limits", &self.shared.table.limits)
+            .field("pool", &self.shared.pool.state())
             .field("cleanup", &self.cleanup)
             .finish_non_exhaustive()
     }
@@ -218,45 +218,45 @@ impl fmt::Debug for MysqlStore {
 
 impl Store for MysqlStore {
     fn find(&self, token: &str) -> Result<Option<Vec<u8>>, Error> {
-        let found = self.backend.find(&mut self.backend.attempts(), token)?;
+        let found = self.shared.find(&mut self.shared.retry(), token)?;
         Ok(found.map(|(data, _)| data))
     }
 
     fn load(&self, token: &str) -> Result<Loaded, Error> {
-        let backend = &self.backend;
-        let mut attempts = backend.attempts();
-        if let Some((data, expiry)) = backend.find(&mut attempts, token)? {
+        let shared = &self.shared;
+        let mut retry = shared.retry();
+        if let Some((data, expiry)) = shared.find(&mut retry, token)? {
             return Ok(Loaded::Live { data, expiry });
         }
-        let Some(rotations) = &backend.rotations else { return Ok(Loaded::Missing) };
-        if backend.check_token(token).is_err() {
+        let Some(rotations) = &shared.rotations else { return Ok(Loaded::Missing) };
+        if shared.check_token(token).is_err() {
             return Ok(Loaded::Missing);
         }
-        attempts
-            .run(Repetition::Read, |connection| rotations.load(connection, token))
-            .map_err(|ended| backend.explain(ended))
+        retry
+            .run(RetrySafety::ReadOnly, |connection| rotations.load(connection, token))
+            .map_err(|ended| shared.explain(ended))
     }
 
     fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
-        let backend = &self.backend;
-        backend.check_token(token)?;
-        backend.table.limits.check_data(data)?;
-        let expiry = backend.table.range.expiry(expiry)?;
+        let shared = &self.shared;
+        shared.check_token(token)?;
+        shared.table.limits.check_data(data)?;
+        let expiry = shared.table.range.expiry(expiry)?;
         for _ in 0..2 {
-            let is_in_the_way = backend.run(Repetition::Idempotent, |connection| {
+            let conflicts = shared.run(RetrySafety::Idempotent, |connection| {
                 let (token, data, expiry) = (Value::from(token), Value::from(data), expiry.clone());
                 let params = vec![token.clone(), data.clone(), expiry.clone(), data, expiry, token];
-                match connection.change(&backend.statements.commit, params) {
+                match connection.execute(&shared.statements.commit, params) {
                     Ok(_) => Ok(false),
                     Err(error) if is_out_of_range(&error) => Ok(true),
                     Err(error) => Err(error),
                 }
             })?;
-            if !is_in_the_way {
+            if !conflicts {
                 return Ok(());
             }
             // The row of another token is in the way, which doesn't matter where it has expired.
-            backend.clear_alone(token)?;
+            shared.free_token_in_transaction(token)?;
         }
         Err(Error::InvalidToken(TokenProblem::Unrepresentable))
     }
@@ -268,38 +268,38 @@ impl Store for MysqlStore {
         expiry: DateTime<Utc>,
         subject: Option<&str>,
     ) -> Result<(), Error> {
-        let backend = &self.backend;
-        backend.check_token(token)?;
-        backend.table.limits.check_data(data)?;
+        let shared = &self.shared;
+        shared.check_token(token)?;
+        shared.table.limits.check_data(data)?;
         subject.map_or(Ok(()), Limits::check_subject)?;
-        let expiry = backend.table.range.expiry(expiry)?;
-        if subject.is_some() && backend.subjects.is_none() {
-            return Err(backend.no_subjects());
+        let expiry = shared.table.range.expiry(expiry)?;
+        if subject.is_some() && shared.subjects.is_none() {
+            return Err(shared.subjects_missing());
         }
-        backend.create(&NewSession { token, data, expiry, subject })
+        shared.create(&NewSession { token, data, expiry, subject })
     }
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {
-        match Update::new(&self.backend, token, current, change)? {
-            Some(update) => self.backend.update(&update),
+        match Update::new(&self.shared, token, current, change)? {
+            Some(update) => self.shared.update(&update),
             None => Ok(false),
         }
     }
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
-        let backend = &self.backend;
-        let value = backend.table.range.expiry(expiry)?;
-        if backend.check_token(token).is_err() {
+        let shared = &self.shared;
+        let value = shared.table.range.expiry(expiry)?;
+        if shared.check_token(token).is_err() {
             return Ok(false);
         }
-        let mut attempts = backend.attempts();
-        let changed = attempts
-            .run(Repetition::Idempotent, |connection| {
+        let mut retry = shared.retry();
+        let changed = retry
+            .run(RetrySafety::Idempotent, |connection| {
                 let params = vec![value.clone(), token.into(), token.into()];
-                connection.change(&backend.statements.touch, params)
+                connection.execute(&shared.statements.touch, params)
             })
-            .map_err(|ended| backend.explain(ended))?;
-        if !changed.has_matched() && attempts.has_lost() && expiry <= Utc::now() {
+            .map_err(|ended| shared.explain(ended))?;
+        if !changed.has_matched() && retry.has_lost() && expiry <= Utc::now() {
             // The attempt that was lost may have been what has ended the session.
             let source = "the reply was lost, and the session is over".into();
             return Err(Error::Unreachable { source });
@@ -309,43 +309,43 @@ impl Store for MysqlStore {
 
     fn delete(&self, token: &str) -> Result<(), Error> {
         // No session has such a token.
-        if self.backend.check_token(token).is_err() { Ok(()) } else { self.backend.delete(token) }
+        if self.shared.check_token(token).is_err() { Ok(()) } else { self.shared.delete(token) }
     }
 
     fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error> {
-        self.backend.find_by_subject(subject)
+        self.shared.find_by_subject(subject)
     }
 
     /// If the reply was lost and the deletion was made again, those that the first attempt removed
     /// aren't counted.
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
-        self.backend.delete_by_subject(subject, except)
+        self.shared.delete_by_subject(subject, except)
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
-        delete_in_batches(|| self.backend.remove_batch())
+        delete_in_batches(|| self.shared.remove_batch())
     }
 
     /// The walk has a connection of its own, beside the pool's, in whose snapshot each session is
     /// met once, also if it is rotated meanwhile. While it lasts the server keeps the old versions
     /// of the rows that are changed.
     fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
-        let backend = &self.backend;
-        let mut connection = backend
+        let shared = &self.shared;
+        let mut connection = shared
             .servers
             .connect()
             .map_err(|error| Error::Unreachable { source: error.into() })?;
         connection
-            .attempt(|connection| backend.walk(connection, visit))
-            .map_err(|error| backend.explain_driver(&error))
+            .attempt(|connection| shared.walk(connection, visit))
+            .map_err(|error| shared.explain_driver(&error))
     }
 
     /// Rows that are no sessions, which others may have written, count as well: a NULL for data, or
     /// a token that this store wouldn't write.
     fn count(&self) -> Result<u64, Error> {
-        let backend = &self.backend;
-        let row = backend.run(Repetition::Read, |connection| {
-            connection.first(&backend.statements.count, vec![])
+        let shared = &self.shared;
+        let row = shared.run(RetrySafety::ReadOnly, |connection| {
+            connection.query_first(&shared.statements.count, vec![])
         })?;
         Ok(row.and_then(|mut row| row.take::<u64, _>(0)).unwrap_or_default())
     }

@@ -7,50 +7,50 @@ use store_core::{Error, OwnedRecord};
 
 use crate::connection::{Connection, End, Sql};
 use crate::create::is_duplicate;
-use crate::retry::Repetition;
-use crate::shared::{Backend, Session};
+use crate::retry::RetrySafety;
+use crate::shared::{Session, Shared};
 use crate::side_tables;
 use crate::statements::{bytes, padded, placeholders, quoted};
 use crate::table::Table;
 
-// `{subjects}` is the index, `{table}` the table of sessions, `{tie_token}` a token of the index as
+// `{subjects}` is the index, `{table}` the table of sessions, `{link_token}` a token of the index as
 // the table compares it. What the index says of a session counts only while the session is live,
 // because Go programs delete sessions without it.
 
-const TIE: &str = "INSERT INTO {subjects} (token, subject) VALUES (?, ?) \
+const LINK: &str = "INSERT INTO {subjects} (token, subject) VALUES (?, ?) \
     ON DUPLICATE KEY UPDATE subject = ?";
 
-const UNTIE: &str = "DELETE FROM {subjects} WHERE token = ?";
+const UNLINK: &str = "DELETE FROM {subjects} WHERE token = ?";
 
 const FOLLOW: &str = "UPDATE {subjects} SET token = ? WHERE token = ?";
 
-const FIND: &str = "SELECT tie.token, session.token, session.data, session.expiry \
-    FROM {subjects} AS tie STRAIGHT_JOIN {table} AS session ON session.token = {tie_token} \
-    WHERE tie.subject = ? AND session.expiry > UTC_TIMESTAMP(6)";
+const FIND: &str = "SELECT link.token, session.token, session.data, session.expiry \
+    FROM {subjects} AS link STRAIGHT_JOIN {table} AS session ON session.token = {link_token} \
+    WHERE link.subject = ? AND session.expiry > UTC_TIMESTAMP(6)";
 
 const TOKENS: &str = "SELECT token FROM {subjects} WHERE subject = ? ORDER BY token";
 
-// The ties of rows that have expired stay, and are swept with them.
-const DELETE_SESSIONS: &str = "DELETE session, tie FROM {subjects} AS tie \
-    STRAIGHT_JOIN {table} AS session ON session.token = {tie_token} \
-    WHERE tie.subject = ? AND tie.token <> ? AND session.expiry > UTC_TIMESTAMP(6) \
-    AND CAST(CONVERT(session.token USING utf8mb4) AS BINARY) = CAST(tie.token AS BINARY)";
+// The links of rows that have expired stay, and are swept with them.
+const DELETE_SESSIONS: &str = "DELETE session, link FROM {subjects} AS link \
+    STRAIGHT_JOIN {table} AS session ON session.token = {link_token} \
+    WHERE link.subject = ? AND link.token <> ? AND session.expiry > UTC_TIMESTAMP(6) \
+    AND CAST(CONVERT(session.token USING utf8mb4) AS BINARY) = CAST(link.token AS BINARY)";
 
 const PAGE_END: &str = "SELECT MAX(token) FROM \
     (SELECT token FROM {subjects} WHERE token > ? ORDER BY token LIMIT ?) AS page";
 
-const ORPHANS: &str = "SELECT tie.token FROM {subjects} AS tie \
-    LEFT JOIN {table} AS session ON session.token = {tie_token} \
-    WHERE tie.token > ? AND tie.token <= ? AND session.token IS NULL";
+const ORPHANS: &str = "SELECT link.token FROM {subjects} AS link \
+    LEFT JOIN {table} AS session ON session.token = {link_token} \
+    WHERE link.token > ? AND link.token <= ? AND session.token IS NULL";
 
-const DELETE_ORPHANS: &str = "DELETE tie FROM {subjects} AS tie \
-    LEFT JOIN {table} AS session ON session.token = {tie_token} \
-    WHERE tie.token IN ({tokens}) AND session.token IS NULL";
+const DELETE_ORPHANS: &str = "DELETE link FROM {subjects} AS link \
+    LEFT JOIN {table} AS session ON session.token = {link_token} \
+    WHERE link.token IN ({tokens}) AND session.token IS NULL";
 
 /// The statements on the index of subjects.
 pub(crate) struct SubjectIndex {
-    tie: Sql,
-    untie: Sql,
+    link: Sql,
+    unlink: Sql,
     follow: Sql,
     find: Sql,
     tokens: Sql,
@@ -59,7 +59,7 @@ pub(crate) struct SubjectIndex {
     orphans: Sql,
     delete_orphans: Sql,
     batch_size: usize,
-    /// How far the search for orphans has come: ties of sessions that Go programs have deleted.
+    /// How far the search for orphans has come: links of sessions that Go programs have deleted.
     searched: Mutex<Vec<u8>>,
 }
 
@@ -69,13 +69,13 @@ impl SubjectIndex {
             let sql = template
                 .replace("{subjects}", &quoted(&side_tables::subjects_name(&table.name)))
                 .replace("{table}", &quoted(&table.name))
-                .replace("{tie_token}", &table.convert_token("tie.token"))
+                .replace("{link_token}", &table.convert_token("link.token"))
                 .replace("{tokens}", &placeholders(batch_size));
             Sql::new(sql)
         };
         Self {
-            tie: on_tables(TIE),
-            untie: on_tables(UNTIE),
+            link: on_tables(LINK),
+            unlink: on_tables(UNLINK),
             follow: on_tables(FOLLOW),
             find: on_tables(FIND),
             tokens: on_tables(TOKENS),
@@ -89,19 +89,19 @@ impl SubjectIndex {
     }
 
     /// Sets the subject of a token.
-    pub(crate) fn tie(
+    pub(crate) fn link(
         &self,
         connection: &mut Connection,
         token: &str,
         subject: &str,
     ) -> DriverResult<()> {
         let params = vec![token.into(), subject.into(), subject.into()];
-        connection.change(&self.tie, params).map(drop)
+        connection.execute(&self.link, params).map(drop)
     }
 
     /// Clears the subject of a token.
-    pub(crate) fn untie(&self, connection: &mut Connection, token: &[u8]) -> DriverResult<()> {
-        connection.change(&self.untie, vec![token.into()]).map(drop)
+    pub(crate) fn unlink(&self, connection: &mut Connection, token: &[u8]) -> DriverResult<()> {
+        connection.execute(&self.unlink, vec![token.into()]).map(drop)
     }
 
     /// Leaves the subject to a session that gets a new token, in the transaction that gives it.
@@ -112,62 +112,64 @@ impl SubjectIndex {
         new_token: &str,
     ) -> DriverResult<()> {
         let params = || vec![new_token.into(), token.into()];
-        match connection.change(&self.follow, params()) {
+        match connection.execute(&self.follow, params()) {
             // Of a session that a Go program has deleted.
             Err(error) if is_duplicate(&error) => {
-                self.untie(connection, new_token.as_bytes())?;
-                connection.change(&self.follow, params()).map(drop)
+                self.unlink(connection, new_token.as_bytes())?;
+                connection.execute(&self.follow, params()).map(drop)
             }
             followed => followed.map(drop),
         }
     }
 
-    /// Removes the ties of sessions that are gone, of the next page of the index. Says whether
+    /// Removes the links of sessions that are gone, of the next page of the index. Says whether
     /// there were any.
-    pub(crate) fn sweep(&self, backend: &Backend) -> Result<bool, Error> {
+    pub(crate) fn sweep(&self, shared: &Shared) -> Result<bool, Error> {
         let begin = self.searched.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let end = backend.run(Repetition::Read, |connection| {
+        let end = shared.run(RetrySafety::ReadOnly, |connection| {
             let page = vec![begin.as_slice().into(), self.batch_size.into()];
-            connection.first(&self.page_end, page)
+            connection.query_first(&self.page_end, page)
         })?;
         let end = end.and_then(|mut row| bytes(&mut row, 0)).unwrap_or_default();
         let mut orphans = Vec::new();
         if !end.is_empty() {
-            let rows = backend.run(Repetition::Read, |connection| {
-                connection.all(&self.orphans, vec![begin.as_slice().into(), end.as_slice().into()])
+            let rows = shared.run(RetrySafety::ReadOnly, |connection| {
+                connection
+                    .query(&self.orphans, vec![begin.as_slice().into(), end.as_slice().into()])
             })?;
             orphans.extend(rows.into_iter().filter_map(|mut row| bytes(&mut row, 0)));
         }
         for orphans in orphans.chunks(self.batch_size) {
-            backend
-                .run(Repetition::Idempotent, |connection| self.untie_gone(connection, orphans))?;
+            shared.run(RetrySafety::Idempotent, |connection| {
+                self.unlink_orphans(connection, orphans)
+            })?;
         }
         // After the last page from the beginning again.
         *self.searched.lock().unwrap_or_else(PoisonError::into_inner) = end;
         Ok(!orphans.is_empty())
     }
 
-    /// Removes those of the ties whose sessions are gone.
-    pub(crate) fn untie_gone(
+    /// Removes those of the links whose sessions are gone.
+    pub(crate) fn unlink_orphans(
         &self,
         connection: &mut Connection,
         tokens: &[Vec<u8>],
     ) -> DriverResult<()> {
-        connection.change(&self.delete_orphans, padded(tokens, self.batch_size)).map(drop)
+        connection.execute(&self.delete_orphans, padded(tokens, self.batch_size)).map(drop)
     }
 }
 
-impl Backend {
+impl Shared {
     /// Returns the live sessions of a subject.
     pub(crate) fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error> {
-        let subjects = self.subjects.as_ref().ok_or_else(|| self.no_subjects())?;
-        let rows = self.run(Repetition::Read, |connection| {
-            connection.all(&subjects.find, vec![subject.into()])
+        let subjects = self.subjects.as_ref().ok_or_else(|| self.subjects_missing())?;
+        let rows = self.run(RetrySafety::ReadOnly, |connection| {
+            connection.query(&subjects.find, vec![subject.into()])
         })?;
         let exact = rows.into_iter().filter_map(|mut row| {
-            let tied = bytes(&mut row, 0)?;
+            let linked = bytes(&mut row, 0)?;
             let Session { token, data, expiry } = Session::read_from(&mut row, 1)?;
-            (tied == token.as_bytes()).then(|| OwnedRecord::new(token, data, expiry))
+            (linked == token.as_bytes()).then(|| OwnedRecord::new(token, data, expiry))
         });
         Ok(exact.collect())
     }
@@ -179,41 +181,46 @@ impl Backend {
         subject: &str,
         except: Option<&str>,
     ) -> Result<u64, Error> {
-        let subjects = self.subjects.as_ref().ok_or_else(|| self.no_subjects())?;
+        let subjects = self.subjects.as_ref().ok_or_else(|| self.subjects_missing())?;
         let except = except.filter(|token| self.check_token(token).is_ok());
         let mut is_contended = false;
-        let affected = self.run(Repetition::Idempotent, |connection| {
-            let ahead = if is_contended { self.tied_tokens(connection, subject)? } else { vec![] };
+        let affected = self.run(RetrySafety::Idempotent, |connection| {
+            let ahead =
+                if is_contended { self.linked_tokens(connection, subject)? } else { vec![] };
             is_contended = true;
             let delete = |connection: &mut Connection, except: &str| {
                 let params = vec![subject.into(), except.into()];
-                Ok(connection.change(&subjects.delete_sessions, params)?.affected)
+                Ok(connection.execute(&subjects.delete_sessions, params)?.affected)
             };
             if except.is_none() && ahead.is_empty() {
                 // No session has an empty token.
                 return delete(connection, "");
             }
             connection.transact(|connection| {
-                let spared = match except {
+                let kept = match except {
                     Some(except) => self.lock_newest(connection, except)?,
                     None => None,
                 };
                 for token in &ahead {
                     self.lock_newest(connection, token)?;
                 }
-                delete(connection, spared.as_deref().unwrap_or_default()).map(End::Commit)
+                delete(connection, kept.as_deref().unwrap_or_default()).map(End::Commit)
             })
         })?;
-        // A session and its tie.
+        // A session and its link.
         Ok(affected / 2)
     }
 
     /// The tokens of a subject's sessions, which are locked ahead of a deletion that has
     /// deadlocked: it takes sessions in the order of the index, and a rotation takes the session
     /// first, so sessions that are rotated again and again would be in its way each time.
-    fn tied_tokens(&self, connection: &mut Connection, subject: &str) -> DriverResult<Vec<String>> {
+    fn linked_tokens(
+        &self,
+        connection: &mut Connection,
+        subject: &str,
+    ) -> DriverResult<Vec<String>> {
         let Some(subjects) = &self.subjects else { return Ok(Vec::new()) };
-        let rows = connection.all(&subjects.tokens, vec![subject.into()])?;
+        let rows = connection.query(&subjects.tokens, vec![subject.into()])?;
         let tokens = rows.into_iter().filter_map(|mut row| bytes(&mut row, 0));
         Ok(tokens.filter_map(|token| String::from_utf8(token).ok()).collect())
     }

@@ -94,7 +94,7 @@ pub(crate) fn create(connection: &mut Connection, name: &str) -> Result<(), Erro
     ] {
         connection
             .attempt(|connection| create_missing(connection, name, &own_name, ddl))
-            .map_err(|error| error::of_driver(&error, &own_name))?;
+            .map_err(|error| error::from_driver(&error, &own_name))?;
     }
     Ok(())
 }
@@ -121,25 +121,25 @@ pub(crate) fn inspect(
     name: &str,
     limits: Limits,
 ) -> Result<Table, Error> {
-    let facts = connection
-        .attempt(|connection| Facts::gather(connection, name))
-        .map_err(|error| error::of_driver(&error, name))?
+    let schema = connection
+        .attempt(|connection| Schema::read(connection, name))
+        .map_err(|error| error::from_driver(&error, name))?
         .ok_or_else(|| Error::TableMissing { table: name.to_owned() })?;
-    let table = facts.judge(name, limits).map_err(|problem| {
+    let table = schema.validate(name, limits).map_err(|problem| {
         let expected = ddl_for(name, CREATE_TABLE);
         Error::TableMismatch {
             table: name.to_owned(),
             problem: format!("{problem} (expected: {expected})"),
         }
     })?;
-    if !facts.indexes.iter().any(|index| index.position == 1 && index.is_on("expiry")) {
+    if !schema.indexes.iter().any(|index| index.position == 1 && index.is_on("expiry")) {
         log::warn!("table {name:?} has no index on expiry, so each sweep reads the whole table");
     }
     Ok(table)
 }
 
 /// What the server tells about a table.
-struct Facts {
+struct Schema {
     kind: String,
     /// Whether the engine has transactions; `MyISAM` and `Aria` have none.
     is_transactional: bool,
@@ -184,8 +184,8 @@ pub(crate) fn kind(connection: &mut Connection, name: &str) -> DriverResult<Opti
     )
 }
 
-impl Facts {
-    fn gather(connection: &mut Connection, name: &str) -> DriverResult<Option<Self>> {
+impl Schema {
+    fn read(connection: &mut Connection, name: &str) -> DriverResult<Option<Self>> {
         let Some(kind) = kind(connection, name)? else { return Ok(None) };
         let driver = connection.driver();
         let engine: Option<Option<String>> = driver.exec_first(
@@ -250,7 +250,7 @@ impl Facts {
             .ok_or_else(|| format!("it has no column {name:?}"))
     }
 
-    fn judge(&self, name: &str, limits: Limits) -> Result<Table, String> {
+    fn validate(&self, name: &str, limits: Limits) -> Result<Table, String> {
         if self.kind != "BASE TABLE" {
             return Err(format!("it is a {}", self.kind.to_ascii_lowercase()));
         }
@@ -272,11 +272,11 @@ impl Facts {
             ));
         }
         let range = match &*expiry.kind {
-            "datetime" => InstantRange::of_datetime(expiry.digits),
+            "datetime" => InstantRange::datetime(expiry.digits),
             "timestamp" if has_unsigned_timestamps(&self.version) => {
-                InstantRange::of_unsigned_timestamp(expiry.digits)
+                InstantRange::unsigned_timestamp(expiry.digits)
             }
-            "timestamp" => InstantRange::of_timestamp(expiry.digits),
+            "timestamp" => InstantRange::timestamp(expiry.digits),
             other => {
                 return Err(format!(
                     "its column \"expiry\" is of type {other}, which holds no instants"

@@ -15,7 +15,7 @@ pub(crate) struct InstantRange {
 
 impl InstantRange {
     /// `DATETIME`: the years that MySQL's manual gives.
-    pub(crate) fn of_datetime(digits: u8) -> Self {
+    pub(crate) fn datetime(digits: u8) -> Self {
         Self {
             earliest: instant(1000, 1, 1, 0),
             latest: end_of_second(instant(9999, 12, 31, 86_399)),
@@ -24,13 +24,13 @@ impl InstantRange {
     }
 
     /// `TIMESTAMP` as a signed number of 32 bits: until 19 January 2038.
-    pub(crate) fn of_timestamp(digits: u8) -> Self {
+    pub(crate) fn timestamp(digits: u8) -> Self {
         Self { earliest: seconds(1), latest: end_of_second(seconds(i64::from(i32::MAX))), digits }
     }
 
     /// `TIMESTAMP` as an unsigned one, in MariaDB from 11.5: until 7 February 2106.
-    pub(crate) fn of_unsigned_timestamp(digits: u8) -> Self {
-        Self { latest: end_of_second(seconds(i64::from(u32::MAX))), ..Self::of_timestamp(digits) }
+    pub(crate) fn unsigned_timestamp(digits: u8) -> Self {
+        Self { latest: end_of_second(seconds(i64::from(u32::MAX))), ..Self::timestamp(digits) }
     }
 
     /// An expiry for a statement, rounded down: MySQL would round it up, MariaDB cut it off.
@@ -87,16 +87,13 @@ mod tests {
     #[test]
     fn ranges_end_where_the_manual_says() {
         let last = |range: InstantRange| range.latest.to_rfc3339();
-        assert_eq!(last(InstantRange::of_timestamp(6)), "2038-01-19T03:14:07.999999+00:00");
-        assert_eq!(
-            last(InstantRange::of_unsigned_timestamp(6)),
-            "2106-02-07T06:28:15.999999+00:00"
-        );
-        assert_eq!(last(InstantRange::of_datetime(6)), "9999-12-31T23:59:59.999999+00:00");
+        assert_eq!(last(InstantRange::timestamp(6)), "2038-01-19T03:14:07.999999+00:00");
+        assert_eq!(last(InstantRange::unsigned_timestamp(6)), "2106-02-07T06:28:15.999999+00:00");
+        assert_eq!(last(InstantRange::datetime(6)), "9999-12-31T23:59:59.999999+00:00");
         for range in [
-            InstantRange::of_timestamp(6),
-            InstantRange::of_unsigned_timestamp(6),
-            InstantRange::of_datetime(6),
+            InstantRange::timestamp(6),
+            InstantRange::unsigned_timestamp(6),
+            InstantRange::datetime(6),
         ] {
             for fits in [range.earliest, range.latest, range.latest + TimeDelta::nanoseconds(999)] {
                 assert!(range.expiry(fits).is_ok(), "{fits}");
@@ -119,7 +116,7 @@ mod tests {
         for (digits, kept) in
             [(6, 123_456_000), (5, 123_450_000), (4, 123_400_000), (3, 123_000_000)]
         {
-            let value = InstantRange::of_datetime(digits).expiry(given).expect("in range");
+            let value = InstantRange::datetime(digits).expiry(given).expect("in range");
             let back = seconds(1_900_000_000) + TimeDelta::nanoseconds(kept);
             assert_eq!(to_instant(&value), Some(back), "{digits} digits");
         }
@@ -127,7 +124,7 @@ mod tests {
             .and_then(|date| date.and_hms_nano_opt(23, 59, 59, 1_500_000_000))
             .expect("a leap second")
             .and_utc();
-        let value = InstantRange::of_datetime(6).expiry(leap).expect("in range");
+        let value = InstantRange::datetime(6).expiry(leap).expect("in range");
         assert!(to_instant(&value).is_some_and(|back| back <= leap));
         for none in [Value::NULL, Value::Int(7), Value::Date(0, 0, 0, 0, 0, 0, 0)] {
             assert_eq!(to_instant(&none), None);

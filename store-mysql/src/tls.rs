@@ -6,7 +6,7 @@ use rustls::crypto::{CryptoProvider, ring};
 ///
 /// rustls finds it by itself as long as only one is compiled into the program; where another crate
 /// brings a second one it would panic at the first connection.
-pub(crate) fn choose_provider() {
+pub(crate) fn install_default_provider() {
     if CryptoProvider::get_default().is_none() {
         // Somebody else may have been faster, which is as good.
         let _ = ring::default_provider().install_default();

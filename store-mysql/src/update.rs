@@ -5,8 +5,8 @@ use store_core::{Absorbed, Change, Error, Rotation};
 
 use crate::connection::Connection;
 use crate::create::is_duplicate;
-use crate::lost_reply::Answer;
-use crate::shared::Backend;
+use crate::lost_reply::WriteResult;
+use crate::shared::Shared;
 
 /// A change of a session, checked.
 pub(crate) struct Update<'a> {
@@ -36,36 +36,36 @@ enum Subject<'a> {
 impl<'a> Update<'a> {
     /// Checks a change. The result is `None` where no session can be what it asks for.
     pub(crate) fn new(
-        backend: &Backend,
+        shared: &Shared,
         token: &'a str,
         current: &'a [u8],
         change: &'a Change<'a>,
     ) -> Result<Option<Self>, Error> {
-        change.check(&backend.table.limits)?;
+        change.check(&shared.table.limits)?;
         let rotation = change.rotation.as_ref().filter(|rotation| rotation.new_token != token);
         let new_token = rotation.map_or(token, |rotation| &rotation.new_token);
         if rotation.is_some() {
-            backend.check_token(new_token)?;
+            shared.check_token(new_token)?;
         }
-        let expiry = backend.table.range.expiry(change.expiry)?;
+        let expiry = shared.table.range.expiry(change.expiry)?;
         let subject = match &change.subject {
-            Some(Some(_)) if backend.subjects.is_none() => return Err(backend.no_subjects()),
+            Some(Some(_)) if shared.subjects.is_none() => return Err(shared.subjects_missing()),
             Some(Some(subject)) => Subject::Set(subject),
             // Without the index no session has a subject.
-            Some(None) if backend.subjects.is_some() => Subject::Cleared,
+            Some(None) if shared.subjects.is_some() => Subject::Cleared,
             Some(None) | None => Subject::Kept,
         };
         let Some(absorbed) = distinct(&change.absorbed) else { return Ok(None) };
-        let is_possible = backend.check_token(token).is_ok()
+        let is_possible = shared.check_token(token).is_ok()
             && absorbed
                 .iter()
-                .all(|other| other.token != token && backend.check_token(&other.token).is_ok());
+                .all(|other| other.token != token && shared.check_token(&other.token).is_ok());
         if !is_possible {
             return Ok(None);
         }
-        backend.check_current(current)?;
+        shared.check_current(current)?;
         for other in &absorbed {
-            backend.check_current(&other.data)?;
+            shared.check_current(&other.data)?;
         }
         Ok(Some(Self {
             token,
@@ -99,19 +99,19 @@ fn distinct<'a>(absorbed: &'a [Absorbed<'a>]) -> Option<Vec<&'a Absorbed<'a>>> {
     Some(distinct)
 }
 
-impl Backend {
+impl Shared {
     /// Makes a change; returns whether it did.
     pub(crate) fn update(&self, update: &Update<'_>) -> Result<bool, Error> {
         self.write(
             |connection, progress| {
                 if update.is_plain() {
-                    progress.sends_the_last();
+                    progress.begin_final_statement();
                     return self.set(connection, update).map(Ok);
                 }
                 connection.write(progress, |connection| self.change(connection, update))
             },
-            |attempts| {
-                let session = self.find(attempts, update.token)?;
+            |retry| {
+                let session = self.find(retry, update.token)?;
                 Ok(session.is_some_and(|(data, _)| data == update.current))
             },
         )
@@ -123,13 +123,17 @@ impl Backend {
     /// The session's row is locked first, by the statement that compares it. Whoever rotates,
     /// absorbs or deletes it needs that lock, so what is read of it and of its records afterwards
     /// stays true until the transaction ends.
-    fn change(&self, connection: &mut Connection, update: &Update<'_>) -> DriverResult<Answer> {
+    fn change(
+        &self,
+        connection: &mut Connection,
+        update: &Update<'_>,
+    ) -> DriverResult<WriteResult> {
         match self.set(connection, update) {
             Ok(true) => {}
             Ok(false) => return Ok(Ok(false)),
             Err(error) if is_duplicate(&error) && update.rotation.is_some() => {
                 // Only the statement was rolled back: the row is still locked.
-                if let Some(refusal) = self.clear(connection, update.new_token)? {
+                if let Some(refusal) = self.free_token(connection, update.new_token)? {
                     let is_possible = self.absorbed_match(connection, update)?;
                     return Ok(if is_possible { Err(refusal) } else { Ok(false) });
                 }
@@ -171,7 +175,7 @@ impl Backend {
             update.token.into(),
             update.current.into(),
         ];
-        Ok(connection.change(&self.statements.update, params)?.has_matched())
+        Ok(connection.execute(&self.statements.update, params)?.has_matched())
     }
 
     /// Whether all sessions to be absorbed are as they must be. A refusal of the new token comes
@@ -184,7 +188,7 @@ impl Backend {
         for other in &update.absorbed {
             let token = Value::from(&*other.token);
             let params = vec![token.clone(), token, Value::from(&*other.data)];
-            if connection.first(&self.statements.matches, params)?.is_none() {
+            if connection.query_first(&self.statements.matches, params)?.is_none() {
                 return Ok(false);
             }
         }
@@ -202,10 +206,10 @@ impl Backend {
         match update.subject {
             Subject::Kept if is_rotated => subjects.follow(connection, token, new_token),
             Subject::Kept => Ok(()),
-            Subject::Cleared => subjects.untie(connection, token.as_bytes()),
+            Subject::Cleared => subjects.unlink(connection, token.as_bytes()),
             Subject::Set(subject) => {
-                subjects.tie(connection, new_token, subject)?;
-                if is_rotated { subjects.untie(connection, token.as_bytes()) } else { Ok(()) }
+                subjects.link(connection, new_token, subject)?;
+                if is_rotated { subjects.unlink(connection, token.as_bytes()) } else { Ok(()) }
             }
         }
     }

@@ -7,9 +7,9 @@ use mysql::{Result as DriverResult, Value};
 use store_core::Record;
 
 use crate::connection::Connection;
-use crate::shared::{Backend, Session};
+use crate::shared::{Session, Shared};
 
-impl Backend {
+impl Shared {
     /// Visits the sessions that are live in a snapshot, which the connection keeps.
     pub(crate) fn walk(
         &self,
@@ -27,7 +27,7 @@ impl Backend {
         let mut last = Vec::new();
         loop {
             let mut rows = connection
-                .execute(&self.statements.page, vec![last.as_slice().into(), now.clone()])?;
+                .query_iter(&self.statements.page, vec![last.as_slice().into(), now.clone()])?;
             let mut is_over = true;
             while let Some(row) = rows.next().transpose()? {
                 is_over = false;

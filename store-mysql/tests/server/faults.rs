@@ -101,10 +101,8 @@ fn server_that_is_away_is_named_and_the_cleanup_goes_on() -> Result<(), Error> {
     let database = database_on(&server);
     let (cleanup, manual) = CleanupOptions::new().with_manual_cleanup();
     let short = Duration::from_millis(500);
-    let options = options()
-        .with_cleanup(cleanup)
-        .with_operation_timeout(short)
-        .with_checkout_timeout(short);
+    let options =
+        options().with_cleanup(cleanup).with_operation_timeout(short).with_checkout_timeout(short);
     let store = store(&database, options.clone());
     store.commit("token", b"data", in_an_hour())?;
     server.kill().expect("it can be killed");
