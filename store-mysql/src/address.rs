@@ -70,18 +70,6 @@ mod tests {
         Ok(())
     }
 
-    #[cfg(not(feature = "rustls"))]
-    #[test]
-    fn encryption_needs_its_feature() {
-        for url in [
-            "mysql://localhost/app?root_cert_path=ca.pem",
-            "mysql://localhost/app?danger_accept_invalid_certs=true",
-        ] {
-            let refused = crate::MysqlConnectionManager::new(url).expect_err(url);
-            assert!(refused.to_string().contains("rustls"), "{refused}");
-        }
-    }
-
     #[test]
     fn what_is_wrong_is_named_without_the_password() {
         for (url, named) in [

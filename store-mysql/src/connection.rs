@@ -3,96 +3,96 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use mysql::prelude::Queryable;
 use mysql::{Binary, Conn, Params, QueryResult, Result as DriverResult, Row, Statement, Value};
 
 use crate::error::{self, ErrorClass};
 use crate::galera;
-use crate::manager::{Server, Servers};
+use crate::health::Health;
+use crate::servers::{ConnectError, NewConnection, Servers};
+use crate::sql::{MATCH_SENTINEL, Sql};
 
-/// A connection of a pool that stores share. Only they can use it; see
+/// A connection of a pool that stores share. Only stores can use it; see
 /// [`MysqlConnectionManager`](crate::MysqlConnectionManager).
+///
+/// # Examples
+/// ```no_run
+/// use store_mysql::{Connection, MysqlOptions};
+///
+/// // It is the type of what the pool hands out, and can be named, but not used.
+/// let pool = MysqlOptions::new().pool("mysql://app:secret@db.example/app")?;
+/// let connection: &Connection = &pool.get().map_err(store_mysql::Error::backend)?;
+/// println!("{connection:?}");
+/// # Ok::<(), store_mysql::Error>(())
+/// ```
 pub struct Connection {
     driver: Conn,
-    /// Kept here for as long as the connection lives, by the statement's number. The driver's own
-    /// cache looks a statement up by its text, which it parses first, and may close one that is
+    /// The prepared statements, by [`Sql::id`], for as long as the connection lives. The driver's
+    /// own cache looks a statement up by its text, which it parses first, and may close one that is
     /// still wanted.
     statements: HashMap<u32, Statement>,
     is_galera: bool,
-    server: Arc<Server>,
+    /// The health of its server.
+    health: Arc<Health>,
     servers: Arc<Servers>,
-    /// The server's generation when this connection was made.
+    /// The server's generation of connections when this one was made.
     generation: u64,
-    /// Everything that was asked has been answered. It is false during an attempt, so that it stays
-    /// false if that panics.
+    /// Whether everything that was sent has been answered. It is false during an attempt, so that it
+    /// stays false if the attempt panics.
     is_clean: bool,
 }
 
-/// A statement that is prepared once on each connection.
-pub(crate) struct Sql {
-    /// Different for every statement of the process: stores of several tables may share a pool.
-    id: u32,
-    text: String,
-}
-
-/// What a change came to.
+/// The rows that a statement has affected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Affected {
-    pub(crate) affected: u64,
-    /// The statement met [`MATCH_SENTINEL`].
+    pub(crate) rows: u64,
+    /// Whether the server's reply has the [`MATCH_SENTINEL`].
     pub(crate) is_match_reported: bool,
 }
 
 impl Affected {
     pub(crate) fn has_matched(self) -> bool {
-        self.is_match_reported || self.affected > 0
+        self.is_match_reported || self.rows > 0
     }
 }
 
-/// How a transaction ends, and what it came to.
+/// How a transaction ends, and its result.
 pub(crate) enum End<T> {
     Commit(T),
     Rollback(T),
 }
 
-/// What a statement says through `LAST_INSERT_ID(…)` where it matches a row. Connections ask
-/// servers to count the rows that match, but proxies may ask for those that change; this says it
-/// all the same, in the same reply. A trigger hides it, so neither is enough by itself. The number
-/// is out of the way of real ones.
-pub(crate) const MATCH_SENTINEL: u64 = 8_674_665_223_082_153_551;
-
-impl Sql {
-    pub(crate) fn new(text: String) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), text }
-    }
-}
-
 impl Connection {
-    pub(crate) fn new(
-        driver: Conn,
-        is_galera: bool,
-        server: Arc<Server>,
-        servers: Arc<Servers>,
-    ) -> Self {
-        let (generation, statements) = (server.generation(), HashMap::new());
-        Self { driver, statements, is_galera, server, servers, generation, is_clean: true }
+    /// Connects to one of the servers.
+    pub(crate) fn open(servers: &Arc<Servers>) -> Result<Self, ConnectError> {
+        let NewConnection { driver, is_galera, health } = servers.connect()?;
+        Ok(Self {
+            driver,
+            statements: HashMap::new(),
+            is_galera,
+            generation: health.generation(),
+            health,
+            servers: Arc::clone(servers),
+            is_clean: true,
+        })
     }
 
-    /// The servers that this connection is to one of.
+    /// The servers of which this connection is to one.
     pub(crate) fn servers(&self) -> &Arc<Servers> {
         &self.servers
     }
 
+    /// Whether another operation may use this connection.
     pub(crate) fn is_usable(&self) -> bool {
-        self.is_clean && self.generation == self.server.generation()
+        self.is_clean && self.generation == self.health.generation()
     }
 
-    /// Makes one attempt at an operation. Whatever fails for another reason than that the server
-    /// says so ends the connection for good: a reply that comes late would be taken for the reply
-    /// to the next question, and show somebody's session to somebody else.
+    /// Makes one attempt at an operation.
+    ///
+    /// After any failure that isn't the server's own error the connection is never used again: a
+    /// reply that comes late would be taken for the reply to the next statement, and show one
+    /// user's session to another.
     pub(crate) fn attempt<T>(
         &mut self,
         operation: impl FnOnce(&mut Self) -> DriverResult<T>,
@@ -109,15 +109,15 @@ impl Connection {
             Some(class) => {
                 self.is_clean = class.keeps_connection();
                 match class {
-                    // The server went away, and with it the other connections.
+                    // Usually the server has gone away, and with it the other connections.
                     ErrorClass::ConnectionLost => {
-                        self.server.invalidate_connections(self.generation);
+                        self.health.invalidate_connections(self.generation);
                     }
                     ErrorClass::ServerUnavailable | ErrorClass::ReadOnly => {
-                        self.server.invalidate_connections(self.generation);
-                        self.server.record_failure();
+                        self.health.invalidate_connections(self.generation);
+                        self.health.record_failure();
                     }
-                    ErrorClass::TimedOut => self.server.record_failure(),
+                    ErrorClass::TimedOut => self.health.record_failure(),
                     ErrorClass::Transient | ErrorClass::Contention | ErrorClass::Permanent => {}
                 }
             }
@@ -125,7 +125,7 @@ impl Connection {
         result
     }
 
-    /// Runs an operation in a transaction, which ends as the operation says.
+    /// Runs an operation in a transaction, which it says how to end.
     pub(crate) fn transact<T>(
         &mut self,
         operation: impl FnOnce(&mut Self) -> DriverResult<End<T>>,
@@ -142,8 +142,8 @@ impl Connection {
             }
             Err(error) => {
                 if error::classify(&error).keeps_connection() {
-                    // A deadlock has ended the transaction, a lock that was waited for too long
-                    // only the statement.
+                    // A deadlock has ended the transaction; a lock wait timeout has ended the
+                    // statement alone.
                     self.driver.query_drop("ROLLBACK")?;
                 }
                 Err(error)
@@ -151,13 +151,15 @@ impl Connection {
         }
     }
 
+    /// Runs a statement that returns no rows.
     pub(crate) fn execute(&mut self, sql: &Sql, params: Vec<Value>) -> DriverResult<Affected> {
         let result = self.query_iter(sql, params)?;
-        let (affected, id) = (result.affected_rows(), result.last_insert_id());
+        let (rows, id) = (result.affected_rows(), result.last_insert_id());
         drop(result);
-        Ok(Affected { affected, is_match_reported: id == Some(MATCH_SENTINEL) })
+        Ok(Affected { rows, is_match_reported: id == Some(MATCH_SENTINEL) })
     }
 
+    /// Runs a query and returns its first row.
     pub(crate) fn query_first(
         &mut self,
         sql: &Sql,
@@ -165,35 +167,36 @@ impl Connection {
     ) -> DriverResult<Option<Row>> {
         let mut rows = self.query_iter(sql, params)?;
         let first = rows.next().transpose()?;
-        // What the statement says after its last row belongs to its reply.
+        // An error that the server reports after the last row belongs to this statement.
         for rest in rows {
             rest?;
         }
         Ok(first)
     }
 
+    /// Runs a query and returns all rows.
     pub(crate) fn query(&mut self, sql: &Sql, params: Vec<Value>) -> DriverResult<Vec<Row>> {
         self.query_iter(sql, params)?.collect()
     }
 
-    /// The rows as they come.
+    /// Runs a query and returns the rows as they arrive.
     pub(crate) fn query_iter(
         &mut self,
         sql: &Sql,
         params: Vec<Value>,
     ) -> DriverResult<QueryResult<'_, '_, '_, Binary>> {
-        let statement = if let Some(statement) = self.statements.get(&sql.id) {
+        let statement = if let Some(statement) = self.statements.get(&sql.id()) {
             statement.clone()
         } else {
-            let statement = self.driver.prep(&sql.text)?;
-            self.statements.insert(sql.id, statement.clone());
+            let statement = self.driver.prep(sql.text())?;
+            self.statements.insert(sql.id(), statement.clone());
             statement
         };
         let params = if params.is_empty() { Params::Empty } else { Params::Positional(params) };
         self.driver.exec_iter(statement, params)
     }
 
-    /// The driver underneath, for statements that are run once.
+    /// The driver's connection, for statements that are run once.
     pub(crate) fn driver(&mut self) -> &mut Conn {
         &mut self.driver
     }
@@ -201,8 +204,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The driver takes leave of the server, which on a connection with a statement under way
-        // could wait for the timeout; after this there is nothing to wait for.
+        // The driver sends COM_QUIT and waits, which on a connection with a statement under way
+        // lasts until the timeout. After the shutdown of the socket there is nothing to wait for.
         #[cfg(unix)]
         if !self.is_clean {
             use std::os::fd::AsRawFd;

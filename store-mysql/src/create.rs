@@ -4,6 +4,7 @@ use mysql::{Result as DriverResult, Value};
 use store_core::{Error, TokenProblem};
 
 use crate::connection::{Connection, End};
+use crate::error::is_duplicate;
 use crate::lost_reply::WriteResult;
 use crate::retry::RetrySafety;
 use crate::shared::Shared;
@@ -94,9 +95,4 @@ impl Shared {
             connection.transact(|connection| Ok(End::Commit(self.free_token(connection, token)?)))
         })
     }
-}
-
-/// Whether a row with the same key is there.
-pub(crate) fn is_duplicate(error: &mysql::Error) -> bool {
-    matches!(error, mysql::Error::MySqlError(error) if error.code == 1062)
 }

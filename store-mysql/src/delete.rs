@@ -15,7 +15,7 @@ impl Shared {
         loop {
             let is_done = retry
                 .run(RetrySafety::Idempotent, |connection| self.try_delete(connection, token))
-                .map_err(|ended| self.explain(ended))?;
+                .map_err(|error| self.explain(error))?;
             if is_done {
                 return Ok(());
             }
@@ -86,7 +86,7 @@ impl Shared {
         token: &str,
     ) -> DriverResult<bool> {
         let params = self.session_and_subject(token);
-        Ok(connection.execute(&self.statements.delete_live, params)?.affected > 0)
+        Ok(connection.execute(&self.statements.delete_live, params)?.rows > 0)
     }
 
     /// As [`delete_live`](Self::delete_live), if the session has this data.
@@ -98,7 +98,7 @@ impl Shared {
     ) -> DriverResult<bool> {
         let mut params = self.session_and_subject(token);
         params.push(data.into());
-        Ok(connection.execute(&self.statements.delete_matching, params)?.affected > 0)
+        Ok(connection.execute(&self.statements.delete_matching, params)?.rows > 0)
     }
 
     fn session_and_subject(&self, token: &str) -> Vec<Value> {

@@ -104,6 +104,16 @@ pub(crate) fn indicates_table_change(error: &DriverError) -> bool {
         if matches!(error.code, 1054 | 1136 | 1146 | 1176 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1048))
 }
 
+/// Whether a row with the same key exists.
+pub(crate) fn is_duplicate(error: &DriverError) -> bool {
+    matches!(error, DriverError::MySqlError(error) if error.code == 1062)
+}
+
+/// Whether a number was too large for its type.
+pub(crate) fn is_out_of_range(error: &DriverError) -> bool {
+    matches!(error, DriverError::MySqlError(error) if error.code == 1690)
+}
+
 /// What the driver said, without what could be a token or data.
 pub(crate) fn redacted(error: &DriverError) -> ErrorSource {
     match error {

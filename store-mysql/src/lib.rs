@@ -1,7 +1,8 @@
 //! A synchronous session store on MySQL and MariaDB.
 //!
 //! [`MysqlStore`] keeps sessions in the table of the Go store `mysqlstore`: a Rust and a Go program
-//! can share one database at the same time, and moving over needs no migration.
+//! can share one database at the same time, and moving over needs no migration. The [`guide`] has
+//! what else to know: tables, rights, timeouts, clusters, errors.
 //!
 //! ```no_run
 //! use chrono::{TimeDelta, Utc};
@@ -15,9 +16,11 @@
 
 mod store;
 
-mod shared;
+mod open;
 
-mod statements;
+mod options;
+
+mod shared;
 
 mod create;
 
@@ -25,42 +28,61 @@ mod update;
 
 mod delete;
 
-mod lost_reply;
-
-mod retry;
-
-mod rotations;
-
-mod subjects;
+mod by_subject;
 
 mod walk;
 
 mod cleanup;
 
-mod options;
+mod retry;
+
+mod lost_reply;
+
+mod error;
+
+mod sql;
+
+mod rows;
+
+mod statements;
+
+mod subjects;
+
+mod rotations;
 
 mod table;
+
+mod schema;
+
+mod ddl;
 
 mod side_tables;
 
 mod time;
 
+mod pool;
+
 mod manager;
+
+mod connection;
+
+mod servers;
+
+mod health;
+
+mod settings;
 
 mod galera;
 
 mod address;
 
-mod connection;
-
 #[cfg(feature = "rustls")]
 mod tls;
 
-mod error;
-
 pub use connection::Connection;
-pub use manager::{ConnectError, MysqlConnectionManager};
+pub use manager::MysqlConnectionManager;
 pub use options::MysqlOptions;
+pub use servers::ConnectError;
 pub use store::MysqlStore;
 pub use table::TableVariant;
 
@@ -74,6 +96,6 @@ pub use store_core::{
     Loaded, OwnedRecord, Record, Rotation, Store, TokenProblem,
 };
 
-#[cfg(doctest)]
+#[cfg(doc)]
 #[doc = include_str!("../docs/guide.md")]
-struct Documentation;
+pub mod guide {}

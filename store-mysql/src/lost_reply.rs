@@ -1,4 +1,9 @@
-//! Writes whose reply may be lost, and what became of them.
+//! What a lost reply means for a write that mustn't be made twice.
+//!
+//! If a connection is lost after the statement that makes a write permanent was sent, the server may
+//! have done the write or not. Then the session is read. If it is as it was before, the write is made
+//! again; otherwise the operation returns the error, and the caller knows that the outcome is
+//! unknown. A writer can't recognise its own write: another request may have written the same.
 
 use mysql::Result as DriverResult;
 use store_core::Error;
@@ -8,30 +13,30 @@ use crate::error::ErrorClass;
 use crate::retry::{Retry, RetrySafety};
 use crate::shared::Shared;
 
-/// What the server answered: whether the write was done, or why it can't be.
+/// The server's answer: whether the write was done, or why it can't be.
 pub(crate) type WriteResult = Result<bool, Error>;
 
 /// How far an attempt has come.
 #[derive(Default)]
 pub(crate) struct Progress {
     /// Whether the statement that makes the write permanent has been sent.
-    is_sent: bool,
+    is_final_sent: bool,
 }
 
 impl Progress {
     /// What is sent next makes the write permanent: a statement by itself, or COMMIT.
     pub(crate) fn begin_final_statement(&mut self) {
-        self.is_sent = true;
+        self.is_final_sent = true;
     }
 
-    /// The server has answered that it did nothing.
+    /// The server has answered that the final statement did nothing.
     pub(crate) fn reset(&mut self) {
-        self.is_sent = false;
+        self.is_final_sent = false;
     }
 }
 
 impl Connection {
-    /// Runs a write in a transaction, which is committed if it was done.
+    /// Runs a write in a transaction, which is committed if the write was done.
     pub(crate) fn write(
         &mut self,
         progress: &mut Progress,
@@ -50,21 +55,21 @@ impl Connection {
 }
 
 impl Shared {
-    /// Makes attempts at a write that mustn't be made twice, until what became of it is known, or
-    /// can't be.
+    /// Makes attempts at a write that mustn't be made twice, until its outcome is known, or known to
+    /// be unknown.
     ///
-    /// `is_unchanged` reads whether the session is as it must be for the write to be made.
+    /// `is_unchanged` reads whether the session still is as the write expects it.
     ///
     /// # Errors
-    /// What the server refused, and faults of the system; then it is unknown whether the write was
-    /// done if the connection was lost or no reply came.
+    /// The server's refusal, and faults of the system. After a lost connection and after a timeout it
+    /// is unknown whether the write was done.
     pub(crate) fn write(
         &self,
         mut attempt: impl FnMut(&mut Connection, &mut Progress) -> DriverResult<WriteResult>,
         mut is_unchanged: impl FnMut(&mut Retry<'_>) -> Result<bool, Error>,
     ) -> WriteResult {
         let mut retry = self.retry();
-        // The last attempt of which the server may have done the write without an answer.
+        // The error of the last attempt that may have done the write without an answer.
         let mut unanswered = None;
         loop {
             let mut progress = Progress::default();
@@ -73,37 +78,37 @@ impl Shared {
                 attempt(connection, &mut progress)
             });
             let lost = match answer {
-                // The write is done. An earlier attempt that wasn't answered is not: this one has
-                // found the session as it was before.
+                // This attempt found the session as the write expects it, and has done the write.
                 Ok(Ok(true)) => return Ok(true),
                 Ok(answer) => {
                     return match unanswered {
                         // Every attempt was answered, or rolled back: nothing has been done.
                         None => answer,
-                        // What has changed the session is the attempt that wasn't answered, or
-                        // another request: nothing tells which.
+                        // An earlier attempt or another request has changed the session. Nothing
+                        // tells which.
                         Some(lost) => Err(self.explain(lost)),
                     };
                 }
-                Err(ended) if !ended.is_lost() => return Err(self.explain(ended)),
+                Err(error) if !error.is_connection_lost() => return Err(self.explain(error)),
                 Err(lost) => lost,
             };
             if !retry.should_retry(ErrorClass::ConnectionLost) {
                 return Err(self.explain(lost));
             }
-            if !progress.is_sent {
-                // The server rolls back a transaction whose connection is lost, so this attempt has
-                // done nothing, and the next one is as safe as this one was.
+            if !progress.is_final_sent {
+                // The server rolls back a transaction whose connection is lost before COMMIT, so
+                // this attempt has done nothing. The next one is as safe as this one was.
                 continue;
             }
             // The server may have done the write. If the session has changed, this attempt or
-            // another request did that: nothing tells which.
+            // another request has changed it. Nothing tells which.
             if !is_unchanged(&mut retry)? {
                 return Err(self.explain(lost));
             }
-            // It has done nothing so far. If it is still under way, it has the row locked, and the
-            // next attempt waits for it and finds the session changed; or it gets to the row after
-            // the next attempt, and itself finds the session changed.
+            // The attempt has done nothing so far. If it is still under way and comes first, the
+            // next one waits for its lock and finds the session changed. If the next one comes
+            // first, the lost one finds the session changed. So at most one of them is done, or both
+            // write what was there before.
             unanswered = Some(lost);
         }
     }

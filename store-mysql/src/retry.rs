@@ -1,4 +1,8 @@
-//! Retry at an operation, made again where that is safe, until its time is over.
+//! Which attempts at an operation are made again, and for how long.
+//!
+//! A failed attempt is made again if the class of its error and the operation's [`RetrySafety`]
+//! together prove that this can't do harm, and if there is time left. Writes that mustn't be made
+//! twice are verified first; see [`lost_reply`](crate::lost_reply).
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,146 +14,155 @@ use store_core::Error;
 
 use crate::connection::Connection;
 use crate::error::{self, ErrorClass};
-use crate::manager::{MysqlConnectionManager, Servers};
+use crate::manager::MysqlConnectionManager;
+use crate::pool::checkout;
+use crate::servers::Servers;
 
-/// When an attempt whose reply was lost may be made again.
+/// The bounds of the wait between two attempts.
+const MIN_BACKOFF: Duration = Duration::from_millis(2);
+const MAX_BACKOFF: Duration = Duration::from_millis(200);
+
+/// The longest wait after a deadlock, which is over when it is reported.
+const MAX_CONTENTION_BACKOFF: Duration = Duration::from_millis(20);
+
+/// What makes it safe to repeat an attempt whose outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RetrySafety {
-    /// It changes nothing, so always.
+    /// It changes nothing, so it can always be repeated.
     ReadOnly,
-    /// Having done it twice is the same as having done it once. Not where it may still be under way
-    /// on a server that is slow: then it could come after what others did meanwhile. (That of a lost
-    /// connection has ended, unless something between here and the server cut it; then the row's lock
-    /// keeps the order of those that wait for it.)
+    /// Doing it twice is the same as doing it once, if no other write comes between the two. So it
+    /// is repeated after a lost connection, but not after a timeout: the first attempt may still be
+    /// under way on a slow server, and take effect after the writes of others.
+    ///
+    /// The server ends the statement of a connection that it has lost. If only a device between the
+    /// two has cut the connection, the statement goes on and holds the row's lock, for which the
+    /// repeated one waits.
     Idempotent,
-    /// The caller has to look first.
+    /// The caller has to verify first that the attempt has had no effect.
     VerifyFirst,
 }
 
-/// Why an operation ended: by the driver's error, or because there was no connection.
+/// Why an operation has failed.
 pub(crate) enum AttemptError {
+    /// The last attempt failed with this error.
     Failed(DriverError),
+    /// There was no connection for another attempt.
     NoConnection(Error),
 }
 
 impl AttemptError {
-    /// Whether its outcome is unknown, because the connection was lost.
-    pub(crate) fn is_lost(&self) -> bool {
+    /// Whether the outcome of the last attempt is unknown because its connection was lost.
+    pub(crate) fn is_connection_lost(&self) -> bool {
         matches!(self, Self::Failed(error) if error::classify(error) == ErrorClass::ConnectionLost)
     }
 }
-
-/// The longest pause after a deadlock, which is over when it is noticed.
-const MAX_CONTENTION_PAUSE: Duration = Duration::from_millis(20);
 
 /// The attempts at one operation.
 pub(crate) struct Retry<'a> {
     pool: &'a Pool<MysqlConnectionManager>,
     servers: &'a Servers,
     deadline: Instant,
-    pauses: backon::ExponentialBackoff,
-    /// A lost connection is usually one that had been idle for too long, and the next one is good.
-    has_lost: bool,
+    backoff: backon::ExponentialBackoff,
+    has_lost_connection: bool,
 }
 
 impl<'a> Retry<'a> {
-    /// No attempt is begun after the timeout.
+    /// No attempt begins after the timeout.
     pub(crate) fn new(
         pool: &'a Pool<MysqlConnectionManager>,
         servers: &'a Servers,
         timeout: Duration,
     ) -> Self {
-        let pauses = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(2))
-            .with_max_delay(Duration::from_millis(200))
+        let backoff = ExponentialBuilder::new()
+            .with_min_delay(MIN_BACKOFF)
+            .with_max_delay(MAX_BACKOFF)
             .without_max_times()
             .with_jitter()
             .build();
-        Self { pool, servers, deadline: Instant::now() + timeout, pauses, has_lost: false }
+        let deadline = Instant::now() + timeout;
+        Self { pool, servers, deadline, backoff, has_lost_connection: false }
     }
 
-    /// Makes attempts until one succeeds, time is over, or another one wouldn't be safe or of use.
+    /// Makes attempts until one succeeds, the time is over, or another one wouldn't be safe or
+    /// useful.
     pub(crate) fn run<T>(
         &mut self,
         safety: RetrySafety,
         mut operation: impl FnMut(&mut Connection) -> DriverResult<T>,
     ) -> Result<T, AttemptError> {
         loop {
+            // Nothing of this attempt has been sent, and each earlier one had no effect or may be
+            // repeated. So it is safe to begin an attempt, and to give up without a connection.
             let mut connection = self.checkout().map_err(AttemptError::NoConnection)?;
             let error = match connection.attempt(&mut operation) {
+                // Everything that was sent has been answered.
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
+            // The connection knows by now whether it may be used again. It goes back before the
+            // wait, so that the pool replaces it or hands it to another thread.
+            drop(connection);
             let class = error::classify(&error);
             let is_safe = match class {
+                // The server has answered that the attempt had no effect.
                 ErrorClass::Contention | ErrorClass::Transient | ErrorClass::ServerUnavailable => {
                     true
                 }
+                // The attempt had no effect, and the next one would have none on the same server.
+                // New connections go to another one, because this one's health is recorded as bad.
                 ErrorClass::ReadOnly => self.servers.has_alternatives(),
+                // The attempt has had its effect or has had none, and nobody knows which.
                 ErrorClass::ConnectionLost => safety != RetrySafety::VerifyFirst,
+                // The attempt may have its effect at any time from now on.
                 ErrorClass::TimedOut => safety == RetrySafety::ReadOnly,
+                // The attempt had no effect, and the next one would fail in the same way.
                 ErrorClass::Permanent => false,
             };
-            drop(connection);
             if !is_safe || !self.should_retry(class) {
                 return Err(AttemptError::Failed(error));
             }
         }
     }
 
-    /// Whether the reply to an attempt was lost.
-    pub(crate) fn has_lost(&self) -> bool {
-        self.has_lost
+    /// Whether an attempt's connection was lost, so that the attempt's outcome is unknown.
+    pub(crate) fn has_lost_connection(&self) -> bool {
+        self.has_lost_connection
     }
 
-    /// Waits a moment, if there is time for another attempt.
+    /// Waits before the next attempt after a failure of this class. Returns `false` at once if the
+    /// deadline leaves no time for it.
     pub(crate) fn should_retry(&mut self, class: ErrorClass) -> bool {
-        let is_first_loss = class == ErrorClass::ConnectionLost && !self.has_lost;
-        self.has_lost |= class == ErrorClass::ConnectionLost;
-        let pause = if is_first_loss {
+        let is_first_loss = class == ErrorClass::ConnectionLost && !self.has_lost_connection;
+        self.has_lost_connection |= class == ErrorClass::ConnectionLost;
+        let backoff = if is_first_loss {
+            // Usually the connection had been idle for too long, and the next one is good.
             Duration::ZERO
         } else {
-            self.pauses.next().unwrap_or(Duration::from_millis(200))
+            self.backoff.next().unwrap_or(MAX_BACKOFF)
         };
-        // Who has lost a deadlock gets through by trying: a server rolls back the one that has written
-        // less, so a deletion of many sessions that are written all the time loses nearly each.
-        let pause =
-            if class == ErrorClass::Contention { pause.min(MAX_CONTENTION_PAUSE) } else { pause };
-        if Instant::now() + pause >= self.deadline {
+        let backoff = match class {
+            // A server rolls back the transaction that has written less, so a deletion of many busy
+            // sessions loses nearly every deadlock, and gets through by trying often.
+            ErrorClass::Contention => backoff.min(MAX_CONTENTION_BACKOFF),
+            _ => backoff,
+        };
+        if Instant::now() + backoff >= self.deadline {
             return false;
         }
-        thread::sleep(pause);
+        thread::sleep(backoff);
         true
     }
 
+    /// Takes a connection from the pool within what is left of the time.
     fn checkout(&self) -> Result<PooledConnection<MysqlConnectionManager>, Error> {
         let started = Instant::now();
         let left = self.deadline.saturating_duration_since(started);
         checkout(self.pool, left.min(self.pool.connection_timeout())).map_err(|error| {
-            // The pool tries again by and by, so the failure may be from before.
+            // The pool connects at times of its own, so the failure may be from before this call.
             match self.servers.failure_since(started.checked_sub(self.pool.connection_timeout())) {
                 Some(failure) => Error::Unreachable { source: failure.into() },
                 None => error,
             }
         })
     }
-}
-
-/// Takes a connection from the pool.
-///
-/// # Errors
-/// [`Error::Unreachable`] where there is none at all, else [`Error::PoolExhausted`].
-pub(crate) fn checkout(
-    pool: &Pool<MysqlConnectionManager>,
-    timeout: Duration,
-) -> Result<PooledConnection<MysqlConnectionManager>, Error> {
-    let started = Instant::now();
-    pool.get_timeout(timeout).map_err(|error| {
-        let source = error.into();
-        if pool.state().connections == 0 {
-            Error::Unreachable { source }
-        } else {
-            Error::PoolExhausted { waited: started.elapsed(), source }
-        }
-    })
 }

@@ -1,21 +1,20 @@
-//! The record of rotations: what has become of a token during the grace.
+//! The statements on the records of rotations: which token a session has now, during the grace.
 
 use mysql::{Result as DriverResult, Value};
-use store_core::{Error, Loaded, Rotation};
+use store_core::{Loaded, Rotation};
 
-use crate::connection::{Connection, Sql};
-use crate::retry::RetrySafety;
-use crate::shared::{Session, Shared};
-use crate::side_tables;
-use crate::statements::{bytes, is_token, is_true, padded, placeholders, quoted};
+use crate::connection::Connection;
+use crate::ddl;
+use crate::rows::{Session, bytes, is_true};
+use crate::sql::{Sql, is_token, padded, placeholders, quoted, token_bytes};
 use crate::table::Table;
 
 // `{rotations}` is the table of records, `{table}` the table of sessions, `{newest}` a newest token
 // as the table of sessions compares it. A record counts within its window, by the server's clock,
 // and only while its newest token names a live session.
 
-// One statement reads from one snapshot: a session that is rotated while this runs is found under
-// its token or through the record, never in neither way.
+// One statement reads one snapshot, so a session that is rotated while this runs is found under its
+// token or through the record.
 const LOAD: &str = "SELECT 0, FALSE, {token_bytes}, data, expiry FROM {table} \
     WHERE token = ? AND {is_token} AND expiry > UTC_TIMESTAMP(6) \
     UNION ALL \
@@ -26,8 +25,8 @@ const LOAD: &str = "SELECT 0, FALSE, {token_bytes}, data, expiry FROM {table} \
     AND session.expiry > UTC_TIMESTAMP(6) \
     AND {session_bytes} = CAST(record.newest AS BINARY)";
 
-// Locks the record and then the session. One statement, so that a session that is rotated again and
-// again doesn't get ahead each time.
+// Locks the record and then the session, in one statement, so that a session that is rotated all
+// the time can't move on between the two each time.
 const LOCK: &str = "SELECT record.newest \
     FROM {rotations} AS record STRAIGHT_JOIN {table} AS session ON session.token = {newest} \
     WHERE record.token = ? \
@@ -35,9 +34,10 @@ const LOCK: &str = "SELECT record.newest \
     AND session.data IS NOT NULL AND session.expiry > UTC_TIMESTAMP(6) \
     AND {session_bytes} = CAST(record.newest AS BINARY) FOR UPDATE";
 
-// A plain read, because a locking one, or an UPDATE, that finds nothing locks the gap into which
-// this transaction inserts next, and those of two transactions deadlock. It misses nothing: who
-// writes a record with this newest token has the session's row locked, as this transaction has now.
+// A plain read: a locking read or an UPDATE that finds nothing locks the gap into which this
+// transaction inserts next, and the gaps of two transactions deadlock. It misses nothing, because a
+// record with this newest token is written only under the lock of the session's row, which this
+// transaction holds.
 const HAS_OLDER: &str = "SELECT token FROM {rotations} WHERE newest = ? LIMIT 1";
 
 const REDIRECT: &str = "UPDATE {rotations} SET newest = ?, opens = opens AND ? WHERE newest = ?";
@@ -71,8 +71,8 @@ impl Rotations {
     pub(crate) fn new(table: &Table, batch_size: usize) -> Self {
         let on_tables = |template: &str| {
             let sql = template
-                .replace("{rotations}", &quoted(&side_tables::rotations_name(&table.name)))
-                .replace("{table}", &quoted(&table.name))
+                .replace("{rotations}", &quoted(&ddl::rotations_name(&table.name)))
+                .replace("{table}", &quoted(table.name.as_str()))
                 .replace("{newest}", &table.convert_token("record.newest"))
                 .replace("{is_token}", &is_token("token"))
                 .replace("{token_bytes}", &token_bytes("token"))
@@ -128,7 +128,7 @@ impl Rotations {
         rotation: &Rotation<'_>,
     ) -> DriverResult<()> {
         let (newest, opens) = (Value::from(&*rotation.new_token), rotation.old_token_opens);
-        // Tokens from before that one lead to the newest as well.
+        // The records of earlier tokens lead to the newest as well.
         if connection.query_first(&self.has_older, vec![old.into()])?.is_some() {
             let params = vec![newest.clone(), opens.into(), old.into()];
             connection.execute(&self.redirect, params)?;
@@ -140,23 +140,18 @@ impl Rotations {
         connection.execute(&self.record, params).map(drop)
     }
 
-    /// Removes a batch of records that are past their window, and returns whether there may be
-    /// more.
-    pub(crate) fn sweep(&self, shared: &Shared) -> Result<bool, Error> {
-        let page = shared.run(RetrySafety::ReadOnly, |connection| {
-            connection.query(&self.expired, vec![self.batch_size.into()])
-        })?;
-        let tokens: Vec<_> = page.into_iter().filter_map(|mut row| bytes(&mut row, 0)).collect();
-        if !tokens.is_empty() {
-            shared.run(RetrySafety::Idempotent, |connection| {
-                connection.execute(&self.delete_expired, padded(&tokens, self.batch_size))
-            })?;
-        }
-        Ok(tokens.len() >= self.batch_size)
+    /// Returns the tokens of a batch of records that are past their window.
+    pub(crate) fn expired(&self, connection: &mut Connection) -> DriverResult<Vec<Vec<u8>>> {
+        let rows = connection.query(&self.expired, vec![self.batch_size.into()])?;
+        Ok(rows.into_iter().filter_map(|mut row| bytes(&mut row, 0)).collect())
     }
-}
 
-/// A token of the table of sessions as bytes, whatever its collation.
-fn token_bytes(column: &str) -> String {
-    format!("CAST(CONVERT({column} USING utf8mb4) AS BINARY)")
+    /// Removes those of the records that are past their window.
+    pub(crate) fn delete_expired(
+        &self,
+        connection: &mut Connection,
+        tokens: &[Vec<u8>],
+    ) -> DriverResult<()> {
+        connection.execute(&self.delete_expired, padded(tokens, self.batch_size)).map(drop)
+    }
 }

@@ -1,58 +1,43 @@
-//! What a store and its cleanup thread share, and what all operations are made of.
+//! What a store shares with its cleanup thread, and what all operations use.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use mysql::{Result as DriverResult, Row, Value};
+use mysql::Result as DriverResult;
 use r2d2::Pool;
+use store_core::backend::TableName;
 use store_core::{Error, Limits, TokenProblem};
 
 use crate::connection::Connection;
-use crate::error;
-use crate::manager::{MysqlConnectionManager, Servers};
-use crate::retry::{AttemptError, Retry, RetrySafety, checkout};
+use crate::manager::MysqlConnectionManager;
+use crate::pool::checkout;
+use crate::retry::{AttemptError, Retry, RetrySafety};
 use crate::rotations::Rotations;
-use crate::side_tables::{self, SideTables};
-use crate::statements::{Statements, bytes, is_true};
+use crate::rows::{Session, bytes, is_true};
+use crate::servers::Servers;
+use crate::side_tables::SideTables;
+use crate::statements::Statements;
 use crate::subjects::SubjectIndex;
-use crate::table::{self, Table};
-use crate::time;
+use crate::table::Table;
+use crate::{ddl, error, schema};
 
-/// What the store and its cleanup thread share. The thread holds this and never the store.
+/// The most tokens of one statement, which has at most 65,535 parameters.
+const MAX_BATCH: usize = 10_000;
+
+/// What a store shares with its cleanup thread. The thread holds this and never the store.
 pub(crate) struct Shared {
     pub(crate) pool: Pool<MysqlConnectionManager>,
     pub(crate) servers: Arc<Servers>,
     pub(crate) table: Table,
-    pub(crate) requested_limits: Limits,
+    requested_limits: Limits,
     pub(crate) statements: Statements,
     /// The index of subjects, if its table was there when the store was made.
     pub(crate) subjects: Option<SubjectIndex>,
     /// The record of rotations, if its table was there when the store was made.
     pub(crate) rotations: Option<Rotations>,
-    pub(crate) operation_timeout: Duration,
+    operation_timeout: Duration,
     pub(crate) batch_size: usize,
-}
-
-/// A row of a live session.
-pub(crate) struct Session {
-    pub(crate) token: String,
-    pub(crate) data: Vec<u8>,
-    pub(crate) expiry: DateTime<Utc>,
-}
-
-impl Session {
-    /// Rows that aren't sessions, which others may have written, are none.
-    pub(crate) fn read(mut row: Row) -> Option<Self> {
-        Self::read_from(&mut row, 0)
-    }
-
-    /// Reads token, data and expiry from the columns that begin at `first`.
-    pub(crate) fn read_from(row: &mut Row, first: usize) -> Option<Self> {
-        let (token, data) = (bytes(row, first)?, bytes(row, first + 1)?);
-        let expiry = time::to_instant(&row.take::<Value, _>(first + 2)?)?;
-        Some(Self { token: String::from_utf8(token).ok()?, data, expiry })
-    }
 }
 
 /// A row that [`Shared::lock`] has locked.
@@ -63,7 +48,40 @@ pub(crate) struct LockedRow {
 }
 
 impl Shared {
-    /// Refuses what the column couldn't hold unchanged, or would confuse with another.
+    /// Looks at the table, and creates side tables that are missing.
+    pub(crate) fn open(
+        pool: Pool<MysqlConnectionManager>,
+        table: &TableName,
+        requested_limits: Limits,
+        operation_timeout: Duration,
+        batch_size: usize,
+    ) -> Result<Self, Error> {
+        let mut connection = checkout(&pool, pool.connection_timeout())?;
+        let table = schema::inspect(&mut connection, table, requested_limits)?;
+        let servers = Arc::clone(connection.servers());
+        drop(connection);
+        let side_tables = SideTables::create(&pool, &table.name)?;
+        log::debug!(
+            "sessions are kept in \"{}\", {:?}, within {:?}, with {side_tables:?}",
+            table.name,
+            table.variant,
+            table.limits
+        );
+        let batch_size = batch_size.min(MAX_BATCH).min(table.max_batch);
+        Ok(Self {
+            statements: Statements::new(&table, side_tables.subjects, batch_size),
+            subjects: side_tables.subjects.then(|| SubjectIndex::new(&table, batch_size)),
+            rotations: side_tables.rotations.then(|| Rotations::new(&table, batch_size)),
+            pool,
+            servers,
+            table,
+            requested_limits,
+            operation_timeout,
+            batch_size,
+        })
+    }
+
+    /// Refuses a token that the column couldn't hold unchanged, or would confuse with another.
     pub(crate) fn check_token(&self, token: &str) -> Result<(), Error> {
         self.table.limits.check_token(token)?;
         if token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -73,23 +91,26 @@ impl Shared {
         }
     }
 
-    /// Refuses data to compare with that doesn't fit into a statement. Others may have written more
-    /// than this store would, but not more than can be asked for.
+    /// Refuses data to compare with if it doesn't fit into a statement. Other programs may have
+    /// written more than this store would.
     pub(crate) fn check_current(&self, current: &[u8]) -> Result<(), Error> {
         let (len, max) = (current.len(), self.table.max_value);
         if len > max { Err(Error::DataTooLarge { len, max }) } else { Ok(()) }
     }
 
-    /// What an operation that needs the index of subjects says if it isn't there.
-    pub(crate) fn subjects_missing(&self) -> Error {
-        Error::TableMissing { table: side_tables::subjects_name(&self.table.name) }
+    /// Returns the index of subjects, or the error of an operation that needs it.
+    pub(crate) fn subject_index(&self) -> Result<&SubjectIndex, Error> {
+        self.subjects
+            .as_ref()
+            .ok_or_else(|| Error::TableMissing { table: ddl::subjects_name(&self.table.name) })
     }
 
+    /// Begins the attempts at an operation.
     pub(crate) fn retry(&self) -> Retry<'_> {
         Retry::new(&self.pool, &self.servers, self.operation_timeout)
     }
 
-    /// Finds a session with what is left of an operation's attempts.
+    /// Finds a session within what is left of an operation's time.
     pub(crate) fn find(
         &self,
         retry: &mut Retry<'_>,
@@ -102,7 +123,7 @@ impl Shared {
             .run(RetrySafety::ReadOnly, |connection| {
                 connection.query_first(&self.statements.find, vec![token.into()])
             })
-            .map_err(|ended| self.explain(ended))?;
+            .map_err(|error| self.explain(error))?;
         // The column may take another token for the same.
         Ok(row
             .and_then(Session::read)
@@ -128,22 +149,25 @@ impl Shared {
         Ok(row.is_some_and(|row| row.is_live && row.token == token.as_bytes()))
     }
 
+    /// Runs an operation that may be repeated as `safety` says.
     pub(crate) fn run<T>(
         &self,
         safety: RetrySafety,
         operation: impl FnMut(&mut Connection) -> DriverResult<T>,
     ) -> Result<T, Error> {
-        self.retry().run(safety, operation).map_err(|ended| self.explain(ended))
+        self.retry().run(safety, operation).map_err(|error| self.explain(error))
     }
 
-    pub(crate) fn explain(&self, ended: AttemptError) -> Error {
-        match ended {
+    /// The error of an operation that has failed.
+    pub(crate) fn explain(&self, error: AttemptError) -> Error {
+        match error {
             AttemptError::Failed(error) => self.explain_driver(&error),
             AttemptError::NoConnection(error) => error,
         }
     }
 
-    /// Where the server found another table than this store did, says what has become of it.
+    /// The error of a failed statement. If the error suggests that the table has changed since the
+    /// store was made, this looks at the table and says what is wrong with it.
     pub(crate) fn explain_driver(&self, error: &mysql::Error) -> Error {
         if error::indicates_table_change(error)
             && let Ok(mut connection) = checkout(&self.pool, self.pool.connection_timeout())
@@ -151,12 +175,12 @@ impl Shared {
         {
             return explanation;
         }
-        error::from_driver(error, &self.table.name)
+        error::from_driver(error, self.table.name.as_str())
     }
 
     fn explain_table(&self, connection: &mut Connection) -> Option<Error> {
         let name = &self.table.name;
-        let now = match table::inspect(connection, name, self.requested_limits) {
+        let now = match schema::inspect(connection, name, self.requested_limits) {
             Ok(table) => table,
             Err(explanation @ (Error::TableMissing { .. } | Error::TableMismatch { .. })) => {
                 return Some(explanation);
@@ -170,8 +194,8 @@ impl Shared {
             return Some(Error::TableMissing { table });
         }
         (now != self.table).then(|| Error::TableMismatch {
-            table: name.clone(),
-            problem: "it has been changed since the store was made: make the store anew".to_owned(),
+            table: name.to_string(),
+            problem: "it has been changed since the store was made: create a new store".to_owned(),
         })
     }
 }

@@ -1,44 +1,18 @@
-//! The side tables: what they are, and how a store comes by them.
+//! Which side tables a store can use.
 
 use mysql::Result as DriverResult;
 use r2d2::Pool;
 use store_core::Error;
+use store_core::backend::TableName;
 
 use crate::connection::Connection;
+use crate::ddl::{
+    CREATE_ROTATIONS_TABLE, CREATE_SUBJECTS_TABLE, create_missing, rotations_name, subjects_name,
+    table_type,
+};
 use crate::error::{self, ErrorClass};
 use crate::manager::MysqlConnectionManager;
-use crate::retry::checkout;
-use crate::table::{create_missing, kind};
-
-/// The index of subjects, for the default name.
-pub(crate) const CREATE_SUBJECTS_TABLE: &str = "\
-CREATE TABLE IF NOT EXISTS `sessions_subjects` (
-    token VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-    subject VARBINARY(255) NOT NULL,
-    KEY `sessions_subjects_subject_idx` (subject)
-) ENGINE=InnoDB";
-
-/// What has become of tokens that were rotated a moment ago, for the default name.
-pub(crate) const CREATE_ROTATIONS_TABLE: &str = "\
-CREATE TABLE IF NOT EXISTS `sessions_rotations` (
-    token VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-    newest VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-    opens BOOLEAN NOT NULL,
-    valid_from DATETIME(6) NOT NULL,
-    valid_until DATETIME(6) NOT NULL,
-    KEY `sessions_rotations_newest_idx` (newest),
-    KEY `sessions_rotations_until_idx` (valid_until)
-) ENGINE=InnoDB";
-
-/// The name of the index of subjects of a table.
-pub(crate) fn subjects_name(name: &str) -> String {
-    format!("{name}_subjects")
-}
-
-/// The name of the table of rotations that belongs to a table.
-pub(crate) fn rotations_name(name: &str) -> String {
-    format!("{name}_rotations")
-}
+use crate::pool::checkout;
 
 /// The side tables of a table that a store can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,27 +22,30 @@ pub(crate) struct SideTables {
 }
 
 impl SideTables {
-    /// Creates the side tables that are missing, if the server lets it.
+    /// Creates the side tables that are missing, if the account has the right to.
     ///
     /// # Errors
     /// Only if the server doesn't answer.
-    pub(crate) fn create(pool: &Pool<MysqlConnectionManager>, name: &str) -> Result<Self, Error> {
+    pub(crate) fn create(
+        pool: &Pool<MysqlConnectionManager>,
+        name: &TableName,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            subjects: has_or_creates(pool, name, &subjects_name(name), CREATE_SUBJECTS_TABLE)?,
-            rotations: has_or_creates(pool, name, &rotations_name(name), CREATE_ROTATIONS_TABLE)?,
+            subjects: exists_or_create(pool, name, &subjects_name(name), CREATE_SUBJECTS_TABLE)?,
+            rotations: exists_or_create(pool, name, &rotations_name(name), CREATE_ROTATIONS_TABLE)?,
         })
     }
 
-    /// The first side table that is used but isn't there any more.
+    /// Returns the first side table that is used but has been dropped since.
     pub(crate) fn missing(
         self,
         connection: &mut Connection,
-        name: &str,
+        name: &TableName,
     ) -> DriverResult<Option<String>> {
         for (is_used, side_table) in
             [(self.subjects, subjects_name(name)), (self.rotations, rotations_name(name))]
         {
-            if is_used && kind(connection, &side_table)?.is_none() {
+            if is_used && table_type(connection, &side_table)?.is_none() {
                 return Ok(Some(side_table));
             }
         }
@@ -76,10 +53,10 @@ impl SideTables {
     }
 }
 
-/// Whether a side table is there, if need be because this has created it.
-fn has_or_creates(
+/// Creates a side table if it is missing. Returns whether it is there.
+fn exists_or_create(
     pool: &Pool<MysqlConnectionManager>,
-    name: &str,
+    name: &TableName,
     side_table: &str,
     ddl: &str,
 ) -> Result<bool, Error> {
@@ -98,7 +75,7 @@ fn has_or_creates(
     }
 }
 
-/// Whether the server has answered that it won't, as opposed to that it can't at the moment.
+/// Whether the server has refused for good, rather than for the moment.
 fn is_refusal(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::MySqlError(_))
         && matches!(error::classify(error), ErrorClass::Permanent | ErrorClass::ReadOnly)

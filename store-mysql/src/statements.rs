@@ -1,9 +1,7 @@
-//! The statements on the table of sessions, and what all statements are made of.
+//! The statements on the table of sessions.
 
-use mysql::{Row, Value};
-
-use crate::connection::{MATCH_SENTINEL, Sql};
-use crate::side_tables;
+use crate::ddl;
+use crate::sql::{Sql, is_token, placeholders, quoted, report_match};
 use crate::table::Table;
 
 // `{table}` is the quoted name, `{subjects}` that of the index of subjects. The server's clock
@@ -90,8 +88,8 @@ impl Statements {
     pub(crate) fn new(table: &Table, has_subjects: bool, batch_size: usize) -> Self {
         let on_table = |template: &str| {
             let sql = template
-                .replace("{table}", &quoted(&table.name))
-                .replace("{subjects}", &quoted(&side_tables::subjects_name(&table.name)))
+                .replace("{table}", &quoted(table.name.as_str()))
+                .replace("{subjects}", &quoted(&ddl::subjects_name(&table.name)))
                 .replace("{is_token}", &is_token("token"))
                 .replace("{is_session}", &is_token("session.token"))
                 .replace("{report_match}", &report_match("token"))
@@ -117,44 +115,4 @@ impl Statements {
             count: on_table(COUNT),
         }
     }
-}
-
-/// A table's name, which has been checked, in a statement.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("`{name}`")
-}
-
-/// The comparison of a token column with a parameter, byte for byte.
-pub(crate) fn is_token(column: &str) -> String {
-    format!("CAST(CONVERT({column} USING utf8mb4) AS BINARY) = ?")
-}
-
-/// It names the column so that no server computes it before a row is there, and compares so that
-/// none leaves it out.
-fn report_match(column: &str) -> String {
-    format!("LAST_INSERT_ID(CHAR_LENGTH({column}) * 0 + {MATCH_SENTINEL}) = {MATCH_SENTINEL}")
-}
-
-pub(crate) fn placeholders(count: usize) -> String {
-    vec!["?"; count].join(", ")
-}
-
-/// As many parameters as the statement has, the last one repeated: so it is one statement for every
-/// number of tokens.
-pub(crate) fn padded(tokens: &[Vec<u8>], count: usize) -> Vec<Value> {
-    let last = tokens.last();
-    tokens.iter().chain(std::iter::repeat(last).flatten()).take(count).map(Value::from).collect()
-}
-
-/// A column as bytes; NULL and numbers are none.
-pub(crate) fn bytes(row: &mut Row, index: usize) -> Option<Vec<u8>> {
-    match row.take::<Value, _>(index) {
-        Some(Value::Bytes(bytes)) => Some(bytes),
-        _ => None,
-    }
-}
-
-/// Whether a column is true, as comparisons are.
-pub(crate) fn is_true(row: &mut Row, index: usize) -> bool {
-    matches!(row.take::<Value, _>(index), Some(Value::Int(1..) | Value::UInt(1..)))
 }

@@ -3,50 +3,44 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use mysql::Value;
-use r2d2::Pool;
 use store_core::backend::{CleanupThread, delete_in_batches};
 use store_core::{
     Change, CleanupOptions, CleanupStatistics, Error, Limits, Loaded, OwnedRecord, Record, Store,
     TokenProblem,
 };
 
+use crate::connection::Connection;
 use crate::create::NewSession;
-use crate::manager::MysqlConnectionManager;
-use crate::options::MysqlOptions;
-use crate::retry::{RetrySafety, checkout};
-use crate::rotations::Rotations;
+use crate::ddl;
+use crate::error::is_out_of_range;
+use crate::retry::RetrySafety;
 use crate::shared::Shared;
-use crate::side_tables::{self, SideTables};
-use crate::statements::Statements;
-use crate::subjects::SubjectIndex;
-use crate::table::{self, TableVariant};
+use crate::table::TableVariant;
 use crate::update::Update;
 
-/// A statement has at most 65,535 parameters.
-const MAX_BATCH: usize = 10_000;
-
-/// A session store on a table of MySQL or MariaDB: the one of the Go store `mysqlstore`, as it
-/// stands, or the hardened one that [`create_table`](Self::create_table) makes.
+/// A session store on MySQL or MariaDB.
 ///
-/// # What it keeps, and how
-/// The server's clock decides what is live, and counts the grace of rotations. An expiry is a date
-/// and time in UTC, rounded down to the digits of the column (microseconds in the documented
-/// tables). Neither the time zone nor the `sql_mode` of the server plays a part, because each
-/// connection sets its own. What the columns can't hold unchanged is refused: see
-/// [`limits`](Self::limits) and [`TableVariant`]. Tokens are visible ASCII characters without
-/// spaces (as every session manager makes them); any other is
-/// [`Error::InvalidToken`], and finds nothing.
+/// It keeps sessions in the table of the Go store `mysqlstore` as it stands, or in the hardened table
+/// that [`create_table`](Self::create_table) creates. The [guide](crate::guide) has both, and the
+/// rights, timeouts, and clusters.
+///
+/// # Expiries and tokens
+/// The server's clock decides whether a session is live, and how long the grace of a rotation lasts.
+/// An expiry is a date and time in UTC, rounded down to the digits of the column: microseconds in the
+/// documented tables. The server's time zone and `sql_mode` don't matter, because each connection
+/// sets its own. What the columns can't hold unchanged is refused; see [`limits`](Self::limits) and
+/// [`TableVariant`]. Tokens are visible ASCII characters without spaces, as every session manager
+/// makes them. Any other is [`Error::InvalidToken`], and finds nothing.
 ///
 /// # Side tables
-/// The subjects of sessions are in `sessions_subjects` and the rotations of the last seconds in
-/// `sessions_rotations`, named after the table of sessions. A store creates them when it is made,
-/// if they are missing. If the account has no right to, the store logs a warning and goes on
-/// without: then operations with a subject return [`Error::TableMissing`], which names the table,
-/// and a rotation has no grace.
+/// The subjects of sessions are in `sessions_subjects` and the recent rotations in
+/// `sessions_rotations`, named after the table of sessions. A store creates them when it is made, if
+/// they are missing. If the account has no right to, the store logs a warning and works without:
+/// operations with a subject return [`Error::TableMissing`], which names the table, and a rotation
+/// has no grace.
 ///
 /// # Round trips
 /// `find`, `commit`, `touch`, `count`, `find_by_subject`, `load` and `delete` of a live session,
@@ -62,15 +56,16 @@ const MAX_BATCH: usize = 10_000;
 /// | `delete` with a rotated token | 7 |
 /// | `delete_by_subject` | 1; 4 with an exception, 5 if that was rotated |
 ///
-/// An expired session that has the new token takes a few more.
+/// If an expired session has the new token, a few more are needed.
 ///
-/// # Trouble
-/// A deadlock, a lock that is waited for too long, a server that restarts and a connection that the
-/// server closed are tried again, until the [operation
-/// timeout](MysqlOptions::with_operation_timeout). A write whose reply was lost is made again only
-/// where twice is the same as once. `create` and `update` are made again only if a read shows that
-/// the session is as it was before; else they return [`Error::Unreachable`], and whether the write
-/// was done is unknown. A connection whose reply didn't come in time is never used again.
+/// # Failures
+/// After a deadlock, a lock wait timeout, a restart of the server, and on a connection that the
+/// server has closed, an operation is tried again until the
+/// [operation timeout](crate::MysqlOptions::with_operation_timeout). A write whose reply was lost is made
+/// again only if twice is the same as once. `create` and `update` are made again only if a read
+/// shows that the session is as it was before; otherwise they return [`Error::Unreachable`], and
+/// whether the write was done is unknown. A connection whose reply didn't come in time is never used
+/// again.
 ///
 /// # Examples
 /// ```no_run
@@ -92,115 +87,78 @@ pub struct MysqlStore {
 impl MysqlStore {
     /// The DDL of the hardened table, which [`create_table`](Self::create_table) runs. The Go store
     /// can use it unchanged.
-    pub const CREATE_TABLE: &str = table::CREATE_TABLE;
-
-    /// The DDL of the index of subjects, which [`create_table`](Self::create_table) runs as well;
-    /// Go programs know nothing of it.
-    pub const CREATE_SUBJECTS_TABLE: &str = side_tables::CREATE_SUBJECTS_TABLE;
-
-    /// The DDL of the record of rotations, which [`create_table`](Self::create_table) runs as well.
-    /// It is as unknown to Go programs.
-    pub const CREATE_ROTATIONS_TABLE: &str = side_tables::CREATE_ROTATIONS_TABLE;
-
-    /// Connects to a server, or to the nodes of a cluster, and uses the table `sessions` there; see
-    /// [`MysqlOptions::connect`].
-    ///
-    /// # Errors
-    /// As for [`MysqlOptions::connect`].
-    pub fn connect(url: &str) -> Result<Self, Error> {
-        MysqlOptions::new().connect(url)
-    }
-
-    /// A store on a pool that the application has made, swept every five minutes.
-    ///
-    /// # Errors
-    /// [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do, and faults of the system.
     ///
     /// # Examples
-    /// ```no_run
-    /// use store_mysql::r2d2::Pool;
-    /// use store_mysql::{Error, MysqlConnectionManager, MysqlStore};
-    ///
-    /// let manager = MysqlConnectionManager::new("mysql://app:secret@db.example/app")?;
-    /// let pool = Pool::new(manager).map_err(Error::backend)?;
-    /// let store = MysqlStore::new(pool)?;
-    /// # drop(store);
-    /// # Ok::<(), Error>(())
     /// ```
-    #[doc(alias = "New")]
-    pub fn new(pool: Pool<MysqlConnectionManager>) -> Result<Self, Error> {
-        MysqlOptions::new().build(pool)
-    }
-
-    /// As [`new`](Self::new), swept after each `interval`; zero means never.
+    /// use store_mysql::MysqlStore;
     ///
-    /// # Errors
-    /// As for [`new`](Self::new).
-    #[doc(alias = "NewWithCleanupInterval")]
-    pub fn with_cleanup_interval(
-        pool: Pool<MysqlConnectionManager>,
-        interval: Duration,
-    ) -> Result<Self, Error> {
-        MysqlOptions::new().with_cleanup(CleanupOptions::new().with_interval(interval)).build(pool)
-    }
+    /// // For your migrations, with the name of your table.
+    /// let ddl = MysqlStore::CREATE_TABLE.replace("`sessions", "`web_sessions");
+    /// assert!(ddl.starts_with("CREATE TABLE IF NOT EXISTS `web_sessions`"));
+    /// ```
+    pub const CREATE_TABLE: &str = ddl::CREATE_TABLE;
 
-    /// Creates those of the tables `sessions`, `sessions_subjects` and `sessions_rotations` that
-    /// are missing, and returns which variant is there now; a table that is there already stays as
-    /// it is.
+    /// The DDL of the index of subjects, which [`create_table`](Self::create_table) runs as well. Go
+    /// programs don't use it.
     ///
-    /// # Errors
-    /// As for [`MysqlOptions::create_table`].
-    pub fn create_table(pool: &Pool<MysqlConnectionManager>) -> Result<TableVariant, Error> {
-        MysqlOptions::new().create_table(pool)
-    }
+    /// # Examples
+    /// ```
+    /// use store_mysql::MysqlStore;
+    ///
+    /// assert!(MysqlStore::CREATE_SUBJECTS_TABLE.contains("`sessions_subjects`"));
+    /// ```
+    pub const CREATE_SUBJECTS_TABLE: &str = ddl::CREATE_SUBJECTS_TABLE;
 
-    /// Which table the store has found.
-    #[must_use]
-    pub fn table_variant(&self) -> TableVariant {
-        self.shared.table.variant
-    }
+    /// The DDL of the records of rotations, which [`create_table`](Self::create_table) runs as well.
+    /// Go programs don't use it.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_mysql::MysqlStore;
+    ///
+    /// assert!(MysqlStore::CREATE_ROTATIONS_TABLE.contains("`sessions_rotations`"));
+    /// ```
+    pub const CREATE_ROTATIONS_TABLE: &str = ddl::CREATE_ROTATIONS_TABLE;
 
-    /// The largest token and data that the store takes: what the options allow, the columns hold,
-    /// and the server's `max_allowed_packet` lets through.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        self.shared.table.limits
-    }
-
-    /// A store with options that were checked.
-    pub(crate) fn with_options(
-        pool: Pool<MysqlConnectionManager>,
-        options: MysqlOptions,
-    ) -> Result<Self, Error> {
-        let MysqlOptions { table, limits, cleanup, operation_timeout, .. } = options;
-        let mut connection = checkout(&pool, pool.connection_timeout())?;
-        let table = table::inspect(&mut connection, &table, limits)?;
-        let servers = Arc::clone(connection.servers());
-        drop(connection);
-        let side_tables = SideTables::create(&pool, &table.name)?;
-        log::debug!(
-            "sessions are kept in {:?}, {:?}, within {:?}, with {side_tables:?}",
-            table.name,
-            table.variant,
-            table.limits
-        );
-        let batch_size = cleanup.batch_size().get().min(MAX_BATCH).min(table.max_batch);
-        let shared = Arc::new(Shared {
-            statements: Statements::new(&table, side_tables.subjects, batch_size),
-            subjects: side_tables.subjects.then(|| SubjectIndex::new(&table, batch_size)),
-            rotations: side_tables.rotations.then(|| Rotations::new(&table, batch_size)),
-            pool,
-            servers,
-            table,
-            requested_limits: limits,
-            operation_timeout,
-            batch_size,
-        });
+    /// Starts the cleanup thread of a store.
+    pub(crate) fn start(shared: Shared, cleanup: CleanupOptions) -> Result<Self, Error> {
+        let shared = Arc::new(shared);
         let cleanup = CleanupThread::start(cleanup, {
             let shared = Arc::clone(&shared);
             move || shared.remove_batch()
         })?;
         Ok(Self { shared, cleanup })
+    }
+
+    /// Returns which kind of table the store has found.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use store_mysql::{MysqlStore, TableVariant};
+    ///
+    /// let store = MysqlStore::connect("mysql://app:secret@db.example/app")?;
+    /// assert_eq!(store.table_variant(), TableVariant::Hardened);
+    /// # Ok::<(), store_mysql::Error>(())
+    /// ```
+    #[must_use]
+    pub fn table_variant(&self) -> TableVariant {
+        self.shared.table.variant
+    }
+
+    /// Returns the largest token and the largest data, in bytes, that the store takes: what the
+    /// options allow, the columns hold, and the server's `max_allowed_packet` lets through.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use store_mysql::MysqlStore;
+    ///
+    /// let store = MysqlStore::connect("mysql://app:secret@db.example/app")?;
+    /// println!("at most {} bytes a session", store.limits().max_data_len);
+    /// # Ok::<(), store_mysql::Error>(())
+    /// ```
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.shared.table.limits
     }
 }
 
@@ -234,7 +192,7 @@ impl Store for MysqlStore {
         }
         retry
             .run(RetrySafety::ReadOnly, |connection| rotations.load(connection, token))
-            .map_err(|ended| shared.explain(ended))
+            .map_err(|error| shared.explain(error))
     }
 
     fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
@@ -273,8 +231,8 @@ impl Store for MysqlStore {
         shared.table.limits.check_data(data)?;
         subject.map_or(Ok(()), Limits::check_subject)?;
         let expiry = shared.table.range.expiry(expiry)?;
-        if subject.is_some() && shared.subjects.is_none() {
-            return Err(shared.subjects_missing());
+        if subject.is_some() {
+            shared.subject_index()?;
         }
         shared.create(&NewSession { token, data, expiry, subject })
     }
@@ -298,8 +256,8 @@ impl Store for MysqlStore {
                 let params = vec![value.clone(), token.into(), token.into()];
                 connection.execute(&shared.statements.touch, params)
             })
-            .map_err(|ended| shared.explain(ended))?;
-        if !changed.has_matched() && retry.has_lost() && expiry <= Utc::now() {
+            .map_err(|error| shared.explain(error))?;
+        if !changed.has_matched() && retry.has_lost_connection() && expiry <= Utc::now() {
             // The attempt that was lost may have been what has ended the session.
             let source = "the reply was lost, and the session is over".into();
             return Err(Error::Unreachable { source });
@@ -331,9 +289,7 @@ impl Store for MysqlStore {
     /// of the rows that are changed.
     fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
         let shared = &self.shared;
-        let mut connection = shared
-            .servers
-            .connect()
+        let mut connection = Connection::open(&shared.servers)
             .map_err(|error| Error::Unreachable { source: error.into() })?;
         connection
             .attempt(|connection| shared.walk(connection, visit))
@@ -360,8 +316,4 @@ impl Store for MysqlStore {
     fn cleanup_statistics(&self) -> CleanupStatistics {
         self.cleanup.statistics()
     }
-}
-
-fn is_out_of_range(error: &mysql::Error) -> bool {
-    matches!(error, mysql::Error::MySqlError(error) if error.code == 1690)
 }

@@ -4,7 +4,7 @@ use mysql::{Result as DriverResult, Value};
 use store_core::{Absorbed, Change, Error, Rotation};
 
 use crate::connection::Connection;
-use crate::create::is_duplicate;
+use crate::error::is_duplicate;
 use crate::lost_reply::WriteResult;
 use crate::shared::Shared;
 
@@ -49,8 +49,10 @@ impl<'a> Update<'a> {
         }
         let expiry = shared.table.range.expiry(change.expiry)?;
         let subject = match &change.subject {
-            Some(Some(_)) if shared.subjects.is_none() => return Err(shared.subjects_missing()),
-            Some(Some(subject)) => Subject::Set(subject),
+            Some(Some(subject)) => {
+                shared.subject_index()?;
+                Subject::Set(subject)
+            }
             // Without the index no session has a subject.
             Some(None) if shared.subjects.is_some() => Subject::Cleared,
             Some(None) | None => Subject::Kept,

@@ -7,7 +7,8 @@ use mysql::{Result as DriverResult, Value};
 use store_core::Record;
 
 use crate::connection::Connection;
-use crate::shared::{Session, Shared};
+use crate::rows::Session;
+use crate::shared::Shared;
 
 impl Shared {
     /// Visits the sessions that are live in a snapshot, which the connection keeps.
