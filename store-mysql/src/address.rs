@@ -1,11 +1,12 @@
-//! URLs of one server or of several.
+//! Parses URLs that name one server or several.
 
 use mysql::{Opts, UrlError};
 use store_core::Error;
 
 /// The options of each server of a URL: `mysql://user:password@one:3306,two/database?parameters`.
 ///
-/// A list of hosts is what the MySQL connectors of other languages take; the driver's parser takes one.
+/// A list of hosts, as the MySQL connectors of other languages take it; the driver's parser takes
+/// one.
 pub(crate) fn servers(url: &str) -> Result<Vec<Opts>, Error> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("it has no \"://\""))?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

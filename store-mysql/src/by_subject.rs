@@ -15,8 +15,8 @@ impl Shared {
         self.run(RetrySafety::ReadOnly, |connection| subjects.find(connection, subject))
     }
 
-    /// Deletes the live sessions of a subject but one. Returns how many; if a reply was lost, without
-    /// those that the lost attempt removed.
+    /// Deletes the live sessions of a subject but one. Returns how many; if a reply was lost,
+    /// without those that the lost attempt removed.
     pub(crate) fn delete_by_subject(
         &self,
         subject: &str,

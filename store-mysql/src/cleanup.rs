@@ -68,8 +68,8 @@ impl Shared {
         Ok(!orphans.is_empty())
     }
 
-    /// Removes a batch of records of rotations that are past their window. Returns whether there may
-    /// be more.
+    /// Removes a batch of records of rotations that are past their window. Returns whether there
+    /// may be more.
     fn remove_rotations(&self, rotations: &Rotations) -> Result<bool, Error> {
         let tokens = self.run(RetrySafety::ReadOnly, |connection| rotations.expired(connection))?;
         if !tokens.is_empty() {

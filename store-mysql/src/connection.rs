@@ -38,8 +38,8 @@ pub struct Connection {
     servers: Arc<Servers>,
     /// The server's generation of connections when this one was made.
     generation: u64,
-    /// Whether everything that was sent has been answered. It is false during an attempt, so that it
-    /// stays false if the attempt panics.
+    /// Whether everything that was sent has been answered. It is false during an attempt, so that
+    /// it stays false if the attempt panics.
     is_clean: bool,
 }
 

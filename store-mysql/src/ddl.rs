@@ -83,7 +83,8 @@ pub(crate) fn create_missing(
 /// Returns `BASE TABLE` or `VIEW`, or `None` if there is nothing of this name.
 pub(crate) fn table_type(connection: &mut Connection, name: &str) -> DriverResult<Option<String>> {
     connection.driver().exec_first(
-        "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
+        "SELECT TABLE_TYPE FROM information_schema.TABLES \
+         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
         (name,),
     )
 }

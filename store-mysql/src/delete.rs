@@ -1,4 +1,4 @@
-//! Ends a session under whichever of its tokens it is asked for.
+//! Deletes a session under its token or an earlier one.
 
 use mysql::{Result as DriverResult, Value};
 use store_core::{Error, Loaded};
@@ -20,7 +20,8 @@ impl Shared {
                 return Ok(());
             }
             if !retry.should_retry(ErrorClass::Contention) {
-                let source = "a session began under the token each time that it was deleted".into();
+                let source =
+                    "a new session had the token each time that the old one was deleted".into();
                 return Err(Error::Contended { source });
             }
         }
@@ -29,9 +30,9 @@ impl Shared {
     /// Returns whether the session has ended. Another one may begin under its token between two
     /// statements.
     fn try_delete(&self, connection: &mut Connection, token: &str) -> DriverResult<bool> {
-        // This waits for a rotation under way. If the rotation comes first, it has committed when
-        // this finds nothing, and the next read sees its record. If this comes first, the rotation
-        // finds no session.
+        // This statement waits for a rotation under way. If the rotation comes first, it has
+        // committed when this finds nothing, and the next read sees its record. If this comes
+        // first, the rotation finds no session.
         if self.delete_live(connection, token)? {
             return Ok(true);
         }
@@ -48,7 +49,7 @@ impl Shared {
 
     /// Deletes a session under its newest token, in a transaction; returns whether it has ended.
     ///
-    /// While the old token's place is locked nobody begins a session there. While its record is
+    /// While the old token's place is locked no session begins there. While its record is
     /// locked a rotation that goes further can't commit: what the record says holds until this
     /// ends. If such a rotation has the session already, it and this one wait for each other, and
     /// this one is made again.

@@ -1,4 +1,4 @@
-//! What a failure of the driver, the server or the pool means, in the terms that all stores share.
+//! What the driver's errors mean, and their texts without tokens and data.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,48 +7,48 @@ use std::io;
 use mysql::Error as DriverError;
 use store_core::{Error, ErrorSource};
 
-/// What has become of an attempt that failed, which decides whether it may be made again.
+/// What an error says about the attempt that failed, which decides whether it may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
-    /// Others were in the way and the server rolled it back.
+    /// The attempt conflicted with another transaction, and the server rolled it back.
     Contention,
-    /// It isn't served on this connection any more, and had no effect.
+    /// The server has ended this connection or its statements. The attempt had no effect.
     Transient,
-    /// The server doesn't serve anybody at the moment; it had no effect.
+    /// The server serves no client at the moment. The attempt had no effect.
     ServerUnavailable,
-    /// The server takes no changes. Another one may, or this one after a fail-over.
+    /// The server takes no writes. Another one may, or this one after a failover. The attempt had
+    /// no effect.
     ReadOnly,
-    /// The connection was lost. Whether it had an effect is unknown.
+    /// The connection was lost. Whether the attempt had an effect is unknown.
     ConnectionLost,
-    /// No reply came in time. It may have its effect even later, so that making it again could undo
-    /// what others do meanwhile.
+    /// No reply came in time. The attempt may still take effect, so that a second one could undo
+    /// what others write in between.
     TimedOut,
-    /// Making it again would give the same.
+    /// The attempt had no effect, and a second one would fail in the same way.
     Permanent,
 }
 
 impl ErrorClass {
-    /// Whether the connection can be used again: all that was sent was answered, and it is served here.
+    /// Whether the connection can be used again, because everything that was sent was answered.
     pub(crate) fn keeps_connection(self) -> bool {
         matches!(self, Self::Contention | Self::Permanent)
     }
 }
 
-/// Reads the codes of the [server][1]; MariaDB and Galera have some of their own.
+/// Returns the class of an error, by the [server's codes][1]. MariaDB and Galera have some more.
 ///
 /// [1]: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 pub(crate) fn classify(error: &DriverError) -> ErrorClass {
     match error {
         DriverError::MySqlError(error) => match error.code {
-            // Lock wait timeout, deadlock (which is also what a failed certification in Galera is
-            // called), changed since the snapshot (MariaDB), the table itself changed since, failed
-            // at COMMIT (Galera), interrupted by KILL QUERY, and the server's own limit of time for a
-            // statement.
+            // Lock wait timeout, deadlock (or a failed certification in Galera), row or table
+            // changed since the snapshot (MariaDB), failed at COMMIT (Galera), KILL QUERY, and the
+            // server's time limits for a statement.
             1205 | 1213 | 1020 | 1412 | 1180 | 1317 | 1969 | 3024
             // Galera: an earlier failed certification has ended the transaction.
             | 1689 => ErrorClass::Contention,
-            // Killed, network trouble that the server saw, statements that it has forgotten,
-            // disconnected for being idle.
+            // Killed, network errors of the server, statements that it has closed, disconnected for
+            // being idle.
             1927 | 1158..=1161 | 1243 | 1615 | 4031 => ErrorClass::Transient,
             // Not ready for queries (Galera), shutting down, too many connections.
             1047 | 1053 | 1040 | 1203 => ErrorClass::ServerUnavailable,
@@ -66,13 +66,13 @@ pub(crate) fn classify(error: &DriverError) -> ErrorClass {
 
 fn from_io(error: &io::Error) -> ErrorClass {
     match error.kind() {
-        // What the operating system calls a timeout of a read differs.
+        // Operating systems differ in the error of a read that has timed out.
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ErrorClass::TimedOut,
         _ => ErrorClass::ConnectionLost,
     }
 }
 
-/// The error of an operation that isn't tried any further.
+/// The error of an operation whose last attempt failed.
 pub(crate) fn from_driver(error: &DriverError, table: &str) -> Error {
     let class = classify(error);
     let code = match error {
@@ -97,11 +97,11 @@ pub(crate) fn from_driver(error: &DriverError, table: &str) -> Error {
     }
 }
 
-/// Whether the server found something else in the table than when the store was made: an unknown
-/// column or index, too many or too few of them, values that don't fit any more, a missing default.
+/// Whether the error suggests that the table has changed since the store was made: an unknown
+/// column or index, another number of columns, values that don't fit any more, a missing default.
 pub(crate) fn indicates_table_change(error: &DriverError) -> bool {
-    matches!(error, DriverError::MySqlError(error)
-        if matches!(error.code, 1054 | 1136 | 1146 | 1176 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1048))
+    const CODES: [u16; 11] = [1048, 1054, 1136, 1146, 1176, 1264, 1265, 1292, 1364, 1366, 1406];
+    matches!(error, DriverError::MySqlError(error) if CODES.contains(&error.code))
 }
 
 /// Whether a row with the same key exists.
@@ -114,22 +114,22 @@ pub(crate) fn is_out_of_range(error: &DriverError) -> bool {
     matches!(error, DriverError::MySqlError(error) if error.code == 1690)
 }
 
-/// What the driver said, without what could be a token or data.
+/// The driver's error, without what could be a token or data.
 pub(crate) fn redacted(error: &DriverError) -> ErrorSource {
     match error {
         DriverError::MySqlError(error) => ServerError::new(error).into(),
         error if classify(error) == ErrorClass::TimedOut => {
-            "the server didn't reply within the network timeout; whether it did what was asked is unknown".into()
+            "the server didn't reply within the network timeout; the outcome is unknown".into()
         }
-        // Values of another type than expected, too, come without their contents.
+        // Errors of conversion don't quote the value either.
         error => error.to_string().into(),
     }
 }
 
-/// An error of the server's own: its code, its state and its message.
+/// The server's own error: its code, its state and its message.
 ///
-/// Servers quote values, `Duplicate entry 'token' for key`, so what is quoted is left out, but in the
-/// messages that quote only names.
+/// Servers quote values, `Duplicate entry 'token' for key`, so what is quoted is left out, but in
+/// the messages that quote only names.
 #[derive(Debug)]
 struct ServerError {
     code: u16,
@@ -139,7 +139,8 @@ struct ServerError {
 
 impl ServerError {
     fn new(error: &mysql::MySqlError) -> Self {
-        // Access, databases, tables, columns, options, privileges, plugins, TLS and system variables.
+        // Access, databases, tables, columns, options, privileges, plugins, TLS and system
+        // variables.
         const NAMES_ONLY: [u16; 22] = [
             1044, 1045, 1046, 1049, 1050, 1051, 1054, 1142, 1143, 1146, 1193, 1227, 1251, 1290,
             1370, 1524, 1698, 1792, 1820, 1836, 3118, 3159,

@@ -24,6 +24,8 @@ mod shared;
 
 mod create;
 
+mod free_token;
+
 mod update;
 
 mod delete;

@@ -1,9 +1,9 @@
 //! What a lost reply means for a write that mustn't be made twice.
 //!
-//! If a connection is lost after the statement that makes a write permanent was sent, the server may
-//! have done the write or not. Then the session is read. If it is as it was before, the write is made
-//! again; otherwise the operation returns the error, and the caller knows that the outcome is
-//! unknown. A writer can't recognise its own write: another request may have written the same.
+//! If a connection is lost after the statement that makes a write permanent was sent, the server
+//! may have done the write or not. Then the session is read. If it is as it was before, the write
+//! is made again; otherwise the operation returns the error, and the caller knows that the outcome
+//! is unknown. A writer can't recognise its own write: another request may have written the same.
 
 use mysql::Result as DriverResult;
 use store_core::Error;
@@ -55,14 +55,14 @@ impl Connection {
 }
 
 impl Shared {
-    /// Makes attempts at a write that mustn't be made twice, until its outcome is known, or known to
-    /// be unknown.
+    /// Makes attempts at a write that mustn't be made twice, until its outcome is known, or known
+    /// to be unknown.
     ///
     /// `is_unchanged` reads whether the session still is as the write expects it.
     ///
     /// # Errors
-    /// The server's refusal, and faults of the system. After a lost connection and after a timeout it
-    /// is unknown whether the write was done.
+    /// The server's refusal, and faults of the system. After a lost connection and after a timeout
+    /// it is unknown whether the write was done.
     pub(crate) fn write(
         &self,
         mut attempt: impl FnMut(&mut Connection, &mut Progress) -> DriverResult<WriteResult>,
@@ -107,8 +107,8 @@ impl Shared {
             }
             // The attempt has done nothing so far. If it is still under way and comes first, the
             // next one waits for its lock and finds the session changed. If the next one comes
-            // first, the lost one finds the session changed. So at most one of them is done, or both
-            // write what was there before.
+            // first, the lost one finds the session changed. So at most one of them is done, or
+            // both write what was there before.
             unanswered = Some(lost);
         }
     }

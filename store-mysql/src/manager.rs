@@ -13,17 +13,18 @@ use crate::servers::{ConnectError, Servers};
 
 /// Makes the connections of a pool that a [`MysqlStore`](crate::MysqlStore) can use.
 ///
-/// It takes the driver's options as they are, and adds what no session store can do without:
-/// - the time zone `+00:00`, a strict `sql_mode`, `autocommit`, `REPEATABLE READ`, the character set `utf8mb4` and no
-///   limits to a statement's rows, whatever the server's defaults, its `init_connect` and the options' own `init` say;
-/// - timeouts for connecting (3 s), reading and writing (8 s each) where the options have none, and shorter ones for the
-///   server's locks, so that the server gives up before the client does;
-/// - no silent move to a Unix socket (`prefer_socket`), and rows counted where they are matched;
-/// - in a Galera cluster, `wsrep_sync_wait`: what one node has acknowledged is seen through each.
+/// It takes the driver's options as they are, and adds what a session store needs:
+/// - the time zone `+00:00`, a strict `sql_mode`, `autocommit`, `REPEATABLE READ`, the character
+///   set `utf8mb4` and no limit on the rows of a statement, whatever the server's defaults, its
+///   `init_connect` and the options' own `init` say;
+/// - timeouts for connecting (3 s), reading and writing (8 s each) if the options have none, and
+///   shorter ones for the server's locks, so that the server's limit comes before the client's;
+/// - no silent move to a Unix socket (`prefer_socket`), and affected rows that count matches;
+/// - in a Galera cluster, `wsrep_sync_wait`: what one node has acknowledged is seen on each.
 ///
-/// Its connections can't be used for anything else: they are prepared and accounted for by the stores
-/// alone, so a reply that came too late can never be taken for the reply to another question. An
-/// application's own queries go through a pool of its own.
+/// Its connections can't be used for anything else. Stores alone prepare them and account for their
+/// replies, so that a reply which comes too late can never be taken for the reply to another
+/// statement. An application's own queries go through another pool.
 ///
 /// # Examples
 /// ```no_run
@@ -43,23 +44,48 @@ pub struct MysqlConnectionManager {
 }
 
 impl MysqlConnectionManager {
-    /// Takes the URL of a server, `mysql://user:password@host:port/database`, or of several that hold
-    /// the same data, in order of preference: `mysql://user:password@one:3306,two,three/database`.
+    /// Takes the URL of a server, `mysql://user:password@host:port/database`, or of several that
+    /// hold the same data, in order of preference:
+    /// `mysql://user:password@one:3306,two,three/database`.
     ///
     /// The parameters of the URL are [the driver's](mysql::OptsBuilder::from_hash_map).
     ///
     /// # Errors
-    /// [`Error::InvalidOption`], which says what is wrong with the URL and never shows the password.
+    /// [`Error::InvalidOption`], which says what is wrong with the URL and never shows the
+    /// password.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_mysql::{Error, MysqlConnectionManager};
+    ///
+    /// let manager = MysqlConnectionManager::new("mysql://app:secret@one,two/app")?;
+    /// assert!(format!("{manager:?}").contains("one:3306"));
+    /// assert!(MysqlConnectionManager::new("postgres://db.example/app").is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn new(url: &str) -> Result<Self, Error> {
         Self::from_opts(address::servers(url)?)
     }
 
-    /// Takes the driver's own options of a server, or of several that hold the same data, in order of
-    /// preference.
+    /// Takes the driver's own options of a server, or of several that hold the same data, in order
+    /// of preference.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] where there is no server, where one has no database, or where TLS is
-    /// asked for without the feature `rustls`.
+    /// [`Error::InvalidOption`] if there is no server, if one has no database, or if TLS is asked
+    /// for without the feature `rustls`.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_mysql::MysqlConnectionManager;
+    /// use store_mysql::mysql::OptsBuilder;
+    ///
+    /// let server = |host| {
+    ///     OptsBuilder::new().ip_or_hostname(Some(host)).user(Some("app")).db_name(Some("app"))
+    /// };
+    /// let manager = MysqlConnectionManager::from_opts([server("one"), server("two")])?;
+    /// # drop(manager);
+    /// # Ok::<(), store_mysql::Error>(())
+    /// ```
     pub fn from_opts<O: Into<Opts>>(servers: impl IntoIterator<Item = O>) -> Result<Self, Error> {
         let servers = Servers::new(servers.into_iter().map(Into::into))?;
         #[cfg(feature = "rustls")]
@@ -82,7 +108,7 @@ impl ManageConnection for MysqlConnectionManager {
         Connection::open(&self.servers)
     }
 
-    /// Asks the server nothing: a lost connection is found out by using it.
+    /// Doesn't ask the server: a lost connection is noticed when it is used.
     fn is_valid(&self, connection: &mut Connection) -> Result<(), ConnectError> {
         if connection.is_usable() {
             Ok(())

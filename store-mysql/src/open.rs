@@ -34,8 +34,8 @@ impl MysqlStore {
     /// five minutes.
     ///
     /// # Errors
-    /// [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do, and faults of the
-    /// system.
+    /// [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do, and faults of
+    /// the system.
     ///
     /// # Examples
     /// ```no_run
@@ -77,8 +77,9 @@ impl MysqlStore {
         MysqlOptions::new().with_cleanup(CleanupOptions::new().with_interval(interval)).build(pool)
     }
 
-    /// Creates those of the tables `sessions`, `sessions_subjects` and `sessions_rotations` that are
-    /// missing, and leaves existing ones as they are. Returns which kind of table `sessions` is.
+    /// Creates those of the tables `sessions`, `sessions_subjects` and `sessions_rotations` that
+    /// are missing, and leaves existing ones as they are. Returns which kind of table `sessions`
+    /// is.
     ///
     /// # Errors
     /// As for [`MysqlOptions::create_table`].

@@ -74,8 +74,8 @@ impl MysqlOptions {
         }
     }
 
-    /// Sets the table's name: at most 40 ASCII letters, digits and underscores, the first of which is
-    /// no digit. Default: `sessions`.
+    /// Sets the table's name: at most 40 ASCII letters, digits and underscores, the first of which
+    /// is no digit. Default: `sessions`.
     ///
     /// Any other name is refused with [`Error::InvalidOption`] when the store is made.
     ///
@@ -91,8 +91,8 @@ impl MysqlOptions {
         self
     }
 
-    /// Sets the largest token and the largest data, in bytes, that the store takes; the table and the
-    /// server may allow less. Default: [`Limits::DEFAULT`].
+    /// Sets the largest token and the largest data, in bytes, that the store takes; the table and
+    /// the server may allow less. Default: [`Limits::DEFAULT`].
     ///
     /// # Examples
     /// ```
@@ -124,12 +124,12 @@ impl MysqlOptions {
         self
     }
 
-    /// Sets for how long an operation is tried again after deadlocks, lost connections and the like.
-    /// No attempt begins later. Default: 10 seconds; at most a day.
+    /// Sets for how long an operation is tried again after deadlocks, lost connections and the
+    /// like. No attempt begins later. Default: 10 seconds; at most a day.
     ///
     /// An attempt that has begun takes at most two network timeouts for each of its round trips;
-    /// [`MysqlStore`] says how many an operation has. A statement that a connection runs for the first
-    /// time takes one more.
+    /// [`MysqlStore`] says how many an operation has. A statement that a connection runs for the
+    /// first time takes one more.
     ///
     /// # Examples
     /// ```
@@ -146,9 +146,9 @@ impl MysqlOptions {
         self
     }
 
-    /// Sets how long an operation waits for a connection of the pool that [`connect`](Self::connect)
-    /// makes, before it returns [`Error::PoolExhausted`] or [`Error::Unreachable`]. Default: 5
-    /// seconds; at most a day.
+    /// Sets how long an operation waits for a connection of the pool that
+    /// [`connect`](Self::connect) makes, before it returns [`Error::PoolExhausted`] or
+    /// [`Error::Unreachable`]. Default: 5 seconds; at most a day.
     ///
     /// # Examples
     /// ```
@@ -164,8 +164,8 @@ impl MysqlOptions {
         self
     }
 
-    /// Sets how many connections the pool that [`connect`](Self::connect) makes has at most. Default:
-    /// 10.
+    /// Sets how many connections the pool that [`connect`](Self::connect) makes has at most.
+    /// Default: 10.
     ///
     /// # Examples
     /// ```
@@ -219,15 +219,15 @@ impl MysqlOptions {
         self
     }
 
-    /// Connects to a server, `mysql://user:password@host:port/database`, or to several that hold the
-    /// same data, such as the nodes of a cluster, in order of preference:
+    /// Connects to a server, `mysql://user:password@host:port/database`, or to several that hold
+    /// the same data, such as the nodes of a cluster, in order of preference:
     /// `mysql://user:password@one:3306,two,three/database`. The table must exist; see
     /// [`create_table`](Self::create_table).
     ///
     /// # Errors
     /// [`Error::InvalidOption`]; [`Error::Unreachable`] if no server takes the connection, with the
-    /// reason of each; [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do; and
-    /// other faults of the system.
+    /// reason of each; [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do;
+    /// and other faults of the system.
     ///
     /// # Examples
     /// ```no_run
@@ -269,8 +269,8 @@ impl MysqlOptions {
         self.build(pool)
     }
 
-    /// Makes the pool that [`connect`](Self::connect) uses, for [`create_table`](Self::create_table),
-    /// or for several stores.
+    /// Makes the pool that [`connect`](Self::connect) uses, for
+    /// [`create_table`](Self::create_table), or for several stores.
     ///
     /// # Errors
     /// [`Error::InvalidOption`]; [`Error::Unreachable`] if no server takes the connection.
@@ -323,8 +323,8 @@ impl MysqlOptions {
     /// The account needs the privilege `CREATE` only if a table is missing.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`]; [`Error::TableMismatch`] if there is a table of this name that can't
-    /// keep sessions; and faults of the system.
+    /// [`Error::InvalidOption`]; [`Error::TableMismatch`] if there is a table of this name that
+    /// can't keep sessions; and faults of the system.
     ///
     /// # Examples
     /// ```no_run

@@ -27,8 +27,8 @@ pub(crate) fn checkout(
     })
 }
 
-/// Logs failures of connections that the pool tries to make again, which r2d2 would log as errors of
-/// its own, or not at all.
+/// Logs failures of connections that the pool tries to make again, which r2d2 would log as errors
+/// of its own, or not at all.
 #[derive(Debug)]
 pub(crate) struct LogFailures;
 

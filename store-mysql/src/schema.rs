@@ -88,10 +88,11 @@ impl Schema {
         )?;
         let columns: Vec<Row> = driver.exec(
             "SELECT COLUMN_NAME, DATA_TYPE, \
-                 CASE WHEN CHARACTER_SET_NAME IS NULL THEN CHARACTER_OCTET_LENGTH ELSE CHARACTER_MAXIMUM_LENGTH END, \
+                 CASE WHEN CHARACTER_SET_NAME IS NULL THEN CHARACTER_OCTET_LENGTH \
+                     ELSE CHARACTER_MAXIMUM_LENGTH END, \
                  CHARACTER_SET_NAME, COLLATION_NAME, DATETIME_PRECISION, \
-                 IS_NULLABLE = 'NO' AND COLUMN_DEFAULT IS NULL AND EXTRA NOT LIKE '%auto_increment%' \
-                     AND EXTRA NOT LIKE '%GENERATED%' \
+                 IS_NULLABLE = 'NO' AND COLUMN_DEFAULT IS NULL \
+                     AND EXTRA NOT LIKE '%auto_increment%' AND EXTRA NOT LIKE '%GENERATED%' \
              FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
             (name,),
         )?;

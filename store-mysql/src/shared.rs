@@ -143,7 +143,7 @@ impl Shared {
         }))
     }
 
-    /// Locks as [`lock`](Self::lock) does, and says whether the token names a live session.
+    /// As [`lock`](Self::lock). Returns whether the token names a live session.
     pub(crate) fn lock_live(&self, connection: &mut Connection, token: &str) -> DriverResult<bool> {
         let row = self.lock(connection, token)?;
         Ok(row.is_some_and(|row| row.is_live && row.token == token.as_bytes()))

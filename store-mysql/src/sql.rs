@@ -13,7 +13,8 @@ pub(crate) const MATCH_SENTINEL: u64 = 8_674_665_223_082_153_551;
 
 /// A statement that is prepared once on each connection.
 pub(crate) struct Sql {
-    /// Unique among all statements of the process, because stores of several tables may share a pool.
+    /// Unique among all statements of the process, because stores of several tables may share a
+    /// pool.
     id: u32,
     text: String,
 }

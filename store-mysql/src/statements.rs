@@ -5,41 +5,45 @@ use crate::sql::{Sql, is_token, placeholders, quoted, report_match};
 use crate::table::Table;
 
 // `{table}` is the quoted name, `{subjects}` that of the index of subjects. The server's clock
-// decides what is live: `expiry > UTC_TIMESTAMP(6)`. All of them run in the time zone +00:00.
+// decides whether a session is live: `expiry > UTC_TIMESTAMP(6)`. Connections have the time zone
+// +00:00.
 //
 // `{is_token}` compares bytes, which the column itself may not: on the classic table `a`, `A` and
-// `á` are the same token. `{report_match}` is true, and says in the server's reply that a row was matched;
-// see `MATCH_SENTINEL`. It stands in an assignment, which is computed for such rows alone, while the parts of
-// a WHERE are computed in any order.
+// `á` are the same token. `{report_match}` is true, and reports in the server's reply that the
+// statement has matched a row; see `MATCH_SENTINEL`. It is part of an assignment, which is computed
+// for such rows alone, while the parts of a WHERE are computed in any order.
 
 const FIND: &str =
     "SELECT token, data, expiry FROM {table} WHERE token = ? AND expiry > UTC_TIMESTAMP(6)";
 
-// Values are bound twice, because what VALUES() and a row alias are called differs from server to
-// server. Where the row that is in the way is another token's, the last number is too large for any
-// type, which is an error in every mode; one that no trigger can hide, as it could a mark.
+// Values are bound twice, because MySQL deprecates VALUES() and MariaDB has no row alias. If the
+// conflicting row has another token, the last number is too large for any type, which is an error
+// in every mode. A trigger can't hide an error, as it could hide a sentinel.
 const COMMIT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?, ?, ?) \
     ON DUPLICATE KEY UPDATE data = ?, expiry = ?, \
         token = IF({is_token}, token, 18446744073709551615 + CHAR_LENGTH(token))";
 
 const INSERT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?, ?, ?)";
 
-// The expiry is always set, because old MariaDB sets a TIMESTAMP to the present wherever it isn't.
-const UPDATE: &str = "UPDATE {table} SET data = ?, expiry = ?, token = IF({report_match}, ?, token) \
+// The expiry is always set, because otherwise old versions of MariaDB set a TIMESTAMP to the
+// present.
+const UPDATE: &str = "UPDATE {table} \
+    SET data = ?, expiry = ?, token = IF({report_match}, ?, token) \
     WHERE token = ? AND {is_token} AND data = ? AND expiry > UTC_TIMESTAMP(6)";
 
 const TOUCH: &str = "UPDATE {table} SET expiry = ?, token = IF({report_match}, token, token) \
     WHERE token = ? AND {is_token} AND data IS NOT NULL AND expiry > UTC_TIMESTAMP(6)";
 
-// Locks the row of this token, or of another one that the column takes for the same. Without a row
-// it locks the gap, so that nobody inserts one.
-const LOCK: &str = "SELECT token, COALESCE(data IS NOT NULL AND expiry > UTC_TIMESTAMP(6), FALSE) FROM {table} \
+// Locks the row of this token, or of another one that the column takes for the same. If there is no
+// row it locks the gap, into which then no other transaction inserts.
+const LOCK: &str = "SELECT token, \
+    COALESCE(data IS NOT NULL AND expiry > UTC_TIMESTAMP(6), FALSE) FROM {table} \
     WHERE token = ? FOR UPDATE";
 
 const MATCHES: &str = "SELECT token FROM {table} \
     WHERE token = ? AND {is_token} AND data = ? AND expiry > UTC_TIMESTAMP(6) FOR UPDATE";
 
-// A live session and, where there is an index of subjects, its entry.
+// A live session and, if there is an index of subjects, its entry.
 const DELETE_LIVE: &str = "DELETE session FROM {table} AS session \
     WHERE session.token = ? AND {is_session} AND session.data IS NOT NULL \
     AND session.expiry > UTC_TIMESTAMP(6)";
@@ -53,8 +57,8 @@ const AND_DATA: &str = " AND session.data = ?";
 
 const DELETE_ROW: &str = "DELETE FROM {table} WHERE token = ?";
 
-// A page of keys first, and then those keys alone: a DELETE that looks for its rows by the expiry
-// locks what lies between them and deadlocks with writers, with a LIMIT all the more.
+// A page of keys, which are then deleted by key: a DELETE that finds its rows by the expiry locks
+// the gaps between them and deadlocks with writers, even more so with a LIMIT.
 const EXPIRED: &str = "SELECT token FROM {table} \
     WHERE expiry <= UTC_TIMESTAMP(6) AND token IS NOT NULL ORDER BY expiry LIMIT ?";
 

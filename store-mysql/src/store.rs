@@ -23,22 +23,23 @@ use crate::update::Update;
 
 /// A session store on MySQL or MariaDB.
 ///
-/// It keeps sessions in the table of the Go store `mysqlstore` as it stands, or in the hardened table
-/// that [`create_table`](Self::create_table) creates. The [guide](crate::guide) has both, and the
-/// rights, timeouts, and clusters.
+/// It keeps sessions in the table of the Go store `mysqlstore` as it stands, or in the hardened
+/// table that [`create_table`](Self::create_table) creates. The [guide](crate::guide) has both, and
+/// the rights, timeouts, and clusters.
 ///
 /// # Expiries and tokens
-/// The server's clock decides whether a session is live, and how long the grace of a rotation lasts.
-/// An expiry is a date and time in UTC, rounded down to the digits of the column: microseconds in the
-/// documented tables. The server's time zone and `sql_mode` don't matter, because each connection
-/// sets its own. What the columns can't hold unchanged is refused; see [`limits`](Self::limits) and
-/// [`TableVariant`]. Tokens are visible ASCII characters without spaces, as every session manager
-/// makes them. Any other is [`Error::InvalidToken`], and finds nothing.
+/// The server's clock decides whether a session is live, and how long the grace of a rotation
+/// lasts. An expiry is a date and time in UTC, rounded down to the digits of the column:
+/// microseconds in the documented tables. The server's time zone and `sql_mode` don't matter,
+/// because each connection sets its own. What the columns can't hold unchanged is refused; see
+/// [`limits`](Self::limits) and [`TableVariant`]. Tokens are visible ASCII characters without
+/// spaces, as every session manager makes them. Any other is [`Error::InvalidToken`], and finds
+/// nothing.
 ///
 /// # Side tables
 /// The subjects of sessions are in `sessions_subjects` and the recent rotations in
-/// `sessions_rotations`, named after the table of sessions. A store creates them when it is made, if
-/// they are missing. If the account has no right to, the store logs a warning and works without:
+/// `sessions_rotations`, named after the table of sessions. A store creates them when it is made,
+/// if they are missing. If the account has no right to, the store logs a warning and works without:
 /// operations with a subject return [`Error::TableMissing`], which names the table, and a rotation
 /// has no grace.
 ///
@@ -60,12 +61,12 @@ use crate::update::Update;
 ///
 /// # Failures
 /// After a deadlock, a lock wait timeout, a restart of the server, and on a connection that the
-/// server has closed, an operation is tried again until the
-/// [operation timeout](crate::MysqlOptions::with_operation_timeout). A write whose reply was lost is made
+/// server has closed, an operation is tried again until the [operation
+/// timeout](crate::MysqlOptions::with_operation_timeout). A write whose reply was lost is made
 /// again only if twice is the same as once. `create` and `update` are made again only if a read
 /// shows that the session is as it was before; otherwise they return [`Error::Unreachable`], and
-/// whether the write was done is unknown. A connection whose reply didn't come in time is never used
-/// again.
+/// whether the write was done is unknown. A connection whose reply didn't come in time is never
+/// used again.
 ///
 /// # Examples
 /// ```no_run
@@ -98,8 +99,8 @@ impl MysqlStore {
     /// ```
     pub const CREATE_TABLE: &str = ddl::CREATE_TABLE;
 
-    /// The DDL of the index of subjects, which [`create_table`](Self::create_table) runs as well. Go
-    /// programs don't use it.
+    /// The DDL of the index of subjects, which [`create_table`](Self::create_table) runs as well.
+    /// Go programs don't use it.
     ///
     /// # Examples
     /// ```
@@ -109,8 +110,8 @@ impl MysqlStore {
     /// ```
     pub const CREATE_SUBJECTS_TABLE: &str = ddl::CREATE_SUBJECTS_TABLE;
 
-    /// The DDL of the records of rotations, which [`create_table`](Self::create_table) runs as well.
-    /// Go programs don't use it.
+    /// The DDL of the records of rotations, which [`create_table`](Self::create_table) runs as
+    /// well. Go programs don't use it.
     ///
     /// # Examples
     /// ```
@@ -213,7 +214,7 @@ impl Store for MysqlStore {
             if !conflicts {
                 return Ok(());
             }
-            // The row of another token is in the way, which doesn't matter where it has expired.
+            // The row of another token conflicts, which doesn't matter if it has expired.
             shared.free_token_in_transaction(token)?;
         }
         Err(Error::InvalidToken(TokenProblem::Unrepresentable))
@@ -258,8 +259,8 @@ impl Store for MysqlStore {
             })
             .map_err(|error| shared.explain(error))?;
         if !changed.has_matched() && retry.has_lost_connection() && expiry <= Utc::now() {
-            // The attempt that was lost may have been what has ended the session.
-            let source = "the reply was lost, and the session is over".into();
+            // The attempt whose reply was lost may have ended the session.
+            let source = "the reply was lost, and the session has ended".into();
             return Err(Error::Unreachable { source });
         }
         Ok(changed.has_matched())
@@ -274,7 +275,7 @@ impl Store for MysqlStore {
         self.shared.find_by_subject(subject)
     }
 
-    /// If the reply was lost and the deletion was made again, those that the first attempt removed
+    /// If a reply was lost and the deletion was made again, sessions that the first attempt removed
     /// aren't counted.
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         self.shared.delete_by_subject(subject, except)
@@ -284,9 +285,9 @@ impl Store for MysqlStore {
         delete_in_batches(|| self.shared.remove_batch())
     }
 
-    /// The walk has a connection of its own, beside the pool's, in whose snapshot each session is
-    /// met once, also if it is rotated meanwhile. While it lasts the server keeps the old versions
-    /// of the rows that are changed.
+    /// The walk reads a snapshot on a connection of its own, next to the pool's. It meets each
+    /// session once, even if the session is rotated concurrently. While it lasts, the server keeps
+    /// the old versions of rows that change.
     fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
         let shared = &self.shared;
         let mut connection = Connection::open(&shared.servers)
@@ -296,8 +297,8 @@ impl Store for MysqlStore {
             .map_err(|error| shared.explain_driver(&error))
     }
 
-    /// Rows that are no sessions, which others may have written, count as well: a NULL for data, or
-    /// a token that this store wouldn't write.
+    /// Rows of other programs that are no sessions count as well: with NULL as data, or with a
+    /// token that this store wouldn't write.
     fn count(&self) -> Result<u64, Error> {
         let shared = &self.shared;
         let row = shared.run(RetrySafety::ReadOnly, |connection| {
@@ -306,9 +307,8 @@ impl Store for MysqlStore {
         Ok(row.and_then(|mut row| row.take::<u64, _>(0)).unwrap_or_default())
     }
 
-    /// Ends the cleanup thread and returns once it has ended; see [`Cleanup::stop`]. Dropping the
-    /// store does the same. A sweep that waits for the server ends when it has the reply, or with
-    /// the timeout.
+    /// Stops the cleanup thread and returns once it has ended, as dropping the store does. A
+    /// cleanup run that waits for the server ends when the reply comes, or with the timeout.
     fn stop_cleanup(&self) {
         self.cleanup.stop();
     }

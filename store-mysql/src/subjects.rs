@@ -12,8 +12,8 @@ use crate::rows::{Session, bytes};
 use crate::sql::{Sql, padded, placeholders, quoted, token_bytes};
 use crate::table::Table;
 
-// `{subjects}` is the index, `{table}` the table of sessions, `{link_token}` a token of the index as
-// the table of sessions compares it. An entry counts only while its session is live, because Go
+// `{subjects}` is the index, `{table}` the table of sessions, `{link_token}` a token of the index
+// as the table of sessions compares it. An entry counts only while its session is live, because Go
 // programs delete sessions without their entries.
 
 const LINK: &str = "INSERT INTO {subjects} (token, subject) VALUES (?, ?) \
@@ -133,7 +133,8 @@ impl SubjectIndex {
         *self.searched.lock().unwrap_or_else(PoisonError::into_inner) = end;
     }
 
-    /// Returns the last token of the page of the index that follows `begin`, empty if there is none.
+    /// Returns the last token of the page of the index that follows `begin`, empty if there is
+    /// none.
     pub(crate) fn page_end(
         &self,
         connection: &mut Connection,

@@ -20,11 +20,11 @@ use crate::time::InstantRange;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableVariant {
     /// The table of the Go store's documentation, or one like it: the database compares tokens
-    /// without regard to case, or expiries are of the type `TIMESTAMP`, which ends in 2038 and which
-    /// each connection reads in its time zone. The store is exact within these limits.
+    /// without regard to case, or expiries are of the type `TIMESTAMP`, which ends in 2038 and
+    /// which each connection reads in its time zone. The store is exact within these limits.
     Classic,
-    /// The table that [`create_table`](crate::MysqlStore::create_table) makes: the database compares
-    /// tokens byte for byte, and an expiry is a `DATETIME` in UTC.
+    /// The table that [`create_table`](crate::MysqlStore::create_table) makes: the database
+    /// compares tokens byte for byte, and an expiry is a `DATETIME` in UTC.
     Hardened,
 }
 

@@ -1,4 +1,4 @@
-//! Instants as MySQL keeps them: dates and times of day in UTC, with up to six digits of a second.
+//! Instants in MySQL's columns: dates and times of day in UTC, with up to six digits of a second.
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Utc};
 use mysql::Value;
@@ -14,7 +14,7 @@ pub(crate) struct InstantRange {
 }
 
 impl InstantRange {
-    /// `DATETIME`: the years that MySQL's manual gives.
+    /// `DATETIME`: the years in MySQL's manual.
     pub(crate) fn datetime(digits: u8) -> Self {
         Self {
             earliest: instant(1000, 1, 1, 0),
@@ -33,7 +33,8 @@ impl InstantRange {
         Self { latest: end_of_second(seconds(i64::from(u32::MAX))), ..Self::timestamp(digits) }
     }
 
-    /// An expiry for a statement, rounded down: MySQL would round it up, MariaDB cut it off.
+    /// An expiry for a statement, rounded down to the column's digits: MySQL would round it up, and
+    /// MariaDB down.
     ///
     /// # Errors
     /// [`Error::ExpiryOutOfRange`].
@@ -43,7 +44,7 @@ impl InstantRange {
             return Err(Error::ExpiryOutOfRange { expiry, earliest, latest });
         }
         let step = 10_u32.pow(6 - u32::from(digits));
-        // A leap second has more than 1,000,000 of them.
+        // In a leap second chrono counts on past 1,000,000.
         let micros = (expiry.timestamp_subsec_micros().min(999_999) / step) * step;
         Ok(Value::Date(
             u16::try_from(expiry.year()).expect("within the range"),

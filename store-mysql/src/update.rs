@@ -34,7 +34,7 @@ enum Subject<'a> {
 }
 
 impl<'a> Update<'a> {
-    /// Checks a change. The result is `None` where no session can be what it asks for.
+    /// Checks a change. Returns `None` if no session can match it.
     pub(crate) fn new(
         shared: &Shared,
         token: &'a str,
@@ -102,7 +102,7 @@ fn distinct<'a>(absorbed: &'a [Absorbed<'a>]) -> Option<Vec<&'a Absorbed<'a>>> {
 }
 
 impl Shared {
-    /// Makes a change; returns whether it did.
+    /// Makes a change. Returns whether the session was live and matched.
     pub(crate) fn update(&self, update: &Update<'_>) -> Result<bool, Error> {
         self.write(
             |connection, progress| {
@@ -119,12 +119,11 @@ impl Shared {
         )
     }
 
-    /// Makes a change in a transaction, which is rolled back where this returns anything but
-    /// `true`.
+    /// Makes a change in a transaction, which is rolled back if this returns anything but `true`.
     ///
-    /// The session's row is locked first, by the statement that compares it. Whoever rotates,
-    /// absorbs or deletes it needs that lock, so what is read of it and of its records afterwards
-    /// stays true until the transaction ends.
+    /// The session's row is locked first, by the statement that compares its data. A transaction
+    /// that rotates, absorbs or deletes the session needs that lock, so what is read of the session
+    /// and its records afterwards stays true until this transaction ends.
     fn change(
         &self,
         connection: &mut Connection,
@@ -146,14 +145,14 @@ impl Shared {
             Err(error) => return Err(error),
         }
         for other in &update.absorbed {
-            // The new token named no session, or the session itself couldn't have got it.
+            // If the other session had the new token, the rotation would have failed.
             if other.token == update.new_token
                 || !self.delete_matching(connection, &other.token, &other.data)?
             {
                 return Ok(Ok(false));
             }
         }
-        // Once all rows are locked: the first plain read fixes what all of them see.
+        // After all rows are locked, because the first plain read fixes the transaction's snapshot.
         if let Some(rotations) = &self.rotations {
             for other in &update.absorbed {
                 rotations.record(connection, &other.token, &update.absorption)?;
@@ -162,12 +161,12 @@ impl Shared {
                 rotations.record(connection, update.token, rotation)?;
             }
         }
-        // Last, because it may lock a gap into which others insert.
+        // Last, because it may lock a gap into which other transactions insert.
         self.set_subject(connection, update)?;
         Ok(Ok(true))
     }
 
-    /// Sets data, expiry and token if the session is live and has the data that it must have.
+    /// Sets data, expiry and token if the session is live and its data is `current`.
     fn set(&self, connection: &mut Connection, update: &Update<'_>) -> DriverResult<bool> {
         let params = vec![
             update.data.into(),
@@ -180,8 +179,8 @@ impl Shared {
         Ok(connection.execute(&self.statements.update, params)?.has_matched())
     }
 
-    /// Whether all sessions to be absorbed are as they must be. A refusal of the new token comes
-    /// after this.
+    /// Whether all sessions to be absorbed are live and match, and so whether the new token is what
+    /// the change fails by.
     fn absorbed_match(
         &self,
         connection: &mut Connection,
@@ -197,10 +196,10 @@ impl Shared {
         Ok(true)
     }
 
-    /// Brings the index of subjects to where the change leaves the session.
+    /// Brings the index of subjects up to date with the change.
     ///
-    /// An entry is inserted before another one is looked for in vain, which locks a gap: the other
-    /// way round the gaps of two transactions and their insertions deadlock.
+    /// An entry is inserted before another one is deleted. A deletion that finds nothing locks a
+    /// gap, and in the other order the gaps and the insertions of two transactions deadlock.
     fn set_subject(&self, connection: &mut Connection, update: &Update<'_>) -> DriverResult<()> {
         let Some(subjects) = &self.subjects else { return Ok(()) };
         let Update { token, new_token, .. } = *update;

@@ -1,4 +1,4 @@
-//! The walk over all live sessions.
+//! Visits all live sessions.
 
 use std::ops::ControlFlow;
 
@@ -17,33 +17,33 @@ impl Shared {
         connection: &mut Connection,
         visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> DriverResult<()> {
-        // How long the visitor takes is none of the server's business.
+        // The visitor may take as long as it likes.
         connection
             .driver()
             .query_drop("SET SESSION net_write_timeout = 86400, wait_timeout = 86400")?;
         connection.driver().query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
-        // Sessions that were live in the snapshot: their expiries may have been moved since.
+        // The snapshot's time, because `UTC_TIMESTAMP` moves on and the snapshot's expiries don't.
         let now: Option<Value> = connection.driver().query_first("SELECT UTC_TIMESTAMP(6)")?;
         let now = now.unwrap_or(Value::NULL);
         let mut last = Vec::new();
         loop {
             let mut rows = connection
                 .query_iter(&self.statements.page, vec![last.as_slice().into(), now.clone()])?;
-            let mut is_over = true;
+            let mut is_done = true;
             while let Some(row) = rows.next().transpose()? {
-                is_over = false;
+                is_done = false;
                 if let Some(Value::Bytes(token)) = row.as_ref(0) {
                     last.clone_from(token);
                 }
                 let Some(session) = Session::read(row) else { continue };
-                // What `find` wouldn't find isn't shown either.
+                // The visitor doesn't see what `find` doesn't find.
                 if self.check_token(&session.token).is_ok()
                     && visit(Record::new(&session.token, &session.data, session.expiry)).is_break()
                 {
                     return Ok(());
                 }
             }
-            if is_over {
+            if is_done {
                 return Ok(());
             }
         }

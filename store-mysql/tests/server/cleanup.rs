@@ -34,7 +34,8 @@ fn eight_writers_beside_two_sweepers_see_no_error_and_keep_their_sessions() -> R
                         let store = &stores[usize::try_from(writer % 2).expect("small")];
                         let mut n = 0_u64;
                         while !is_over.load(Ordering::Acquire) {
-                            // New ones, and some that had expired and are begun anew while they are swept.
+                            // New ones, and some that had expired and are begun anew while they are
+                            // swept.
                             let token = match n % 3 {
                                 0 => format!(
                                     "expired-{}",

@@ -46,8 +46,8 @@ mod hardened {
     store_conformance::conformance_tests!(Hardened(Database::new()), indexes, durable, shared; when is_server_there());
 }
 
-/// The Go store's table in a database with a collation that ignores case and accents, on a pool that
-/// the application made.
+/// The Go store's table in a database with a collation that ignores case and accents, on a pool
+/// that the application made.
 mod classic {
     use super::*;
 

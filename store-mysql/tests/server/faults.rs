@@ -180,8 +180,8 @@ fn frozen_server_gives_errors_in_time_and_is_used_again() -> Result<(), Error> {
     Ok(())
 }
 
-/// A write to a session that nobody else writes has been done, and fails only if the reply to it was
-/// lost.
+/// A write to a session that nobody else writes has been done, and fails only if the reply to it
+/// was lost.
 fn is_done(outcome: &Result<bool, Error>, is_in_the_store: bool) {
     assert!(is_in_the_store, "{outcome:?}");
     assert!(matches!(outcome, Ok(true) | Err(Error::Unreachable { .. })), "{outcome:?}");
@@ -360,7 +360,8 @@ fn first_server_of_the_list_that_takes_writes_is_used() -> Result<(), Error> {
     else {
         return Ok(());
     };
-    // Two servers that hold the same table, but not the same sessions: so it shows which one is asked.
+    // Two servers that hold the same table, but not the same sessions: so it shows which one is
+    // asked.
     let databases = [database_on(&first), database_on(&second)];
     for (database, data) in databases.iter().zip(["first", "second"]) {
         let store = store(database, options());

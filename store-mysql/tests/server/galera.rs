@@ -180,8 +180,8 @@ fn logout_through_one_node_follows_rotations_through_another() -> Result<(), Err
     logouts_are_final(&connect(0)?, &connect(1)?, ROUNDS)
 }
 
-/// A node that isn't in the majority any more takes no statements, which is named, and over when the
-/// others are back.
+/// A node that isn't in the majority any more takes no statements, which is named, and over when
+/// the others are back.
 #[test]
 #[ignore = "cargo xtask test-galera runs it"]
 fn node_without_a_majority_is_named_and_used_again() -> Result<(), Error> {
@@ -199,7 +199,8 @@ fn node_without_a_majority_is_named_and_used_again() -> Result<(), Error> {
     let started = Instant::now();
     let mut attempt = 0;
     loop {
-        // Until the node has noticed, its replies don't come in time, and what waits for them holds its row.
+        // Until the node has noticed, its replies don't come in time, and what waits for them holds
+        // its row.
         attempt += 1;
         let outcome = store.commit(&format!("token-{attempt}"), b"new", in_an_hour());
         let Err(error) = outcome else { panic!("{outcome:?}") };

@@ -33,7 +33,8 @@ pub(crate) struct Traffic {
     cut_in: AtomicU64,
     /// Whether that one reaches the server, so that only its reply is lost.
     cut_delivers: AtomicBool,
-    /// Whether the server's side of a connection stays when the client's is cut, until this proxy ends.
+    /// Whether the server's side of a connection stays when the client's is cut, until this proxy
+    /// ends.
     pub(crate) keeps_server: AtomicBool,
     is_over: AtomicBool,
     clients: Mutex<Vec<TcpStream>>,
@@ -146,7 +147,8 @@ fn relay(client: &TcpStream, server: &TcpStream, traffic: &Traffic) {
     });
 }
 
-/// A command is a packet with the number 0: three bytes of length, the number, and what the command is.
+/// A command is a packet with the number 0: three bytes of length, the number, and what the command
+/// is.
 fn pass_commands(
     mut client: &TcpStream,
     mut server: &TcpStream,

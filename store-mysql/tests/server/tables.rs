@@ -70,7 +70,8 @@ fn limits_are_those_of_the_columns_that_are_there() -> Result<(), Error> {
     Ok(())
 }
 
-/// Limits are for what is written: larger sessions that others wrote are found and replaced all the same.
+/// Limits are for what is written: larger sessions that others wrote are found and replaced all the
+/// same.
 #[test]
 fn larger_sessions_of_others_are_used() -> Result<(), Error> {
     if !is_server_there() {

@@ -33,8 +33,8 @@ fn utc(year: i32, month: u32, day: u32, hour: u32, minute: u32) -> DateTime<Utc>
     date.expect("it exists").and_utc()
 }
 
-/// Instants that some clock or other has trouble with. The years are far enough ahead for a few years
-/// of this test.
+/// Instants that some clock or other has trouble with. The years are far enough ahead for a few
+/// years of this test.
 fn instants() -> Vec<DateTime<Utc>> {
     vec![
         // New York's clocks skip 02:30 on this day, and what is 02:30 in UTC reads the same.
