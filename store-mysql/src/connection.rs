@@ -22,7 +22,8 @@ use crate::sql::{MATCH_SENTINEL, Sql};
 ///
 /// // It is the type of what the pool hands out, and can be named, but not used.
 /// let pool = MysqlOptions::new().pool("mysql://app:secret@db.example/app")?;
-/// let connection: &Connection = &pool.get().map_err(store_mysql::Error::backend)?;
+/// let pooled = pool.get().map_err(store_mysql::Error::backend)?;
+/// let connection: &Connection = &pooled;
 /// println!("{connection:?}");
 /// # Ok::<(), store_mysql::Error>(())
 /// ```

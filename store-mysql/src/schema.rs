@@ -57,7 +57,7 @@ struct Column {
     charset: Option<String>,
     collation: Option<String>,
     digits: u8,
-    /// NOT NULL, and neither a default nor a value that the database makes.
+    /// NOT NULL, with neither a default nor a generated value.
     needs_value: bool,
 }
 
@@ -77,6 +77,7 @@ impl IndexPart {
 }
 
 impl Schema {
+    /// Reads the schema of a table, if there is one of this name.
     fn read(connection: &mut Connection, name: &str) -> DriverResult<Option<Self>> {
         let Some(kind) = table_type(connection, name)? else { return Ok(None) };
         let driver = connection.driver();
@@ -143,6 +144,7 @@ impl Schema {
             .ok_or_else(|| format!("it has no column {name:?}"))
     }
 
+    /// Refuses a table that would lose or change sessions, with the reason.
     fn validate(&self, name: &TableName, limits: Limits) -> Result<Table, String> {
         if self.kind != "BASE TABLE" {
             return Err(format!("it is a {}", self.kind.to_ascii_lowercase()));
@@ -164,24 +166,7 @@ impl Schema {
                 data.kind
             ));
         }
-        let range = match &*expiry.kind {
-            "datetime" => InstantRange::datetime(expiry.digits),
-            "timestamp" if has_unsigned_timestamps(&self.version) => {
-                InstantRange::unsigned_timestamp(expiry.digits)
-            }
-            "timestamp" => InstantRange::timestamp(expiry.digits),
-            other => {
-                return Err(format!(
-                    "its column \"expiry\" is of type {other}, which holds no instants"
-                ));
-            }
-        };
-        if expiry.digits < 3 {
-            return Err(format!(
-                "its column \"expiry\" keeps {} digits of a second, and at least 3 are needed",
-                expiry.digits
-            ));
-        }
+        let range = self.expiry_range(expiry)?;
         let own = ["token", "data", "expiry"];
         if let Some(Column { name, .. }) = self.columns.iter().find(|column| {
             column.needs_value && !own.iter().any(|own| column.name.eq_ignore_ascii_case(own))
@@ -192,23 +177,11 @@ impl Schema {
             .token_index()
             .ok_or("its column \"token\" is neither PRIMARY KEY nor UNIQUE by itself")?;
 
-        let compares_bytes =
-            token.collation.as_ref().is_none_or(|name| name.ends_with("_bin") || name == "binary");
+        let token_collation = token_collation(token)?;
+        let compares_bytes = token_collation
+            .as_ref()
+            .is_none_or(|(_, name)| name.ends_with("_bin") || name == "binary");
         let is_hardened = compares_bytes && expiry.kind == "datetime";
-        let token_collation = match (&token.charset, &token.collation) {
-            (Some(charset), Some(collation)) => {
-                let is_name = |name: &str| {
-                    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-                };
-                if !is_name(charset) || !is_name(collation) {
-                    return Err(format!(
-                        "its tokens have the collation {collation:?}, which is unknown"
-                    ));
-                }
-                Some((charset.clone(), collation.clone()))
-            }
-            _ => None,
-        };
         let room = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
         Ok(Table {
             name: name.clone(),
@@ -228,7 +201,29 @@ impl Schema {
         })
     }
 
-    /// An index that holds the whole token, and nothing else, once.
+    fn expiry_range(&self, expiry: &Column) -> Result<InstantRange, String> {
+        let digits = expiry.digits;
+        let range = match &*expiry.kind {
+            "datetime" => InstantRange::datetime(digits),
+            "timestamp" if has_unsigned_timestamps(&self.version) => {
+                InstantRange::unsigned_timestamp(digits)
+            }
+            "timestamp" => InstantRange::timestamp(digits),
+            other => {
+                return Err(format!(
+                    "its column \"expiry\" is of type {other}, which holds no instants"
+                ));
+            }
+        };
+        if digits < 3 {
+            return Err(format!(
+                "its column \"expiry\" keeps {digits} digits of a second, and at least 3 are needed"
+            ));
+        }
+        Ok(range)
+    }
+
+    /// Returns a unique index on the whole token and nothing else.
     fn token_index(&self) -> Option<String> {
         let unique = self.indexes.iter().filter(|part| {
             part.is_unique && part.position == 1 && part.prefix.is_none() && part.is_on("token")
@@ -236,13 +231,28 @@ impl Schema {
         unique
             .map(|part| &part.index)
             .find(|index| self.indexes.iter().filter(|part| part.index == **index).count() == 1)
-            // It goes into a statement, in backticks.
+            // It becomes part of a statement, in backticks.
             .filter(|index| !index.contains('`'))
             .cloned()
     }
 }
 
-/// A column of a row; NULL, and what can't be told, is none.
+/// Returns the character set and the collation of tokens, or `None` if they are binary.
+fn token_collation(token: &Column) -> Result<Option<(String, String)>, String> {
+    let (Some(charset), Some(collation)) = (&token.charset, &token.collation) else {
+        return Ok(None);
+    };
+    // They become part of statements.
+    let is_name =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_name(charset) && is_name(collation) {
+        Ok(Some((charset.clone(), collation.clone())))
+    } else {
+        Err(format!("its tokens have the collation {collation:?}, which is unknown"))
+    }
+}
+
+/// Takes a column of a row, `None` for NULL and for another type.
 fn take<T: FromValue>(row: &mut Row, index: usize) -> Option<T> {
     match row.take::<Value, _>(index)? {
         Value::NULL => None,
@@ -250,9 +260,9 @@ fn take<T: FromValue>(row: &mut Row, index: usize) -> Option<T> {
     }
 }
 
-/// MariaDB 11.5 reads the 32 bits of a `TIMESTAMP` without a sign.
+/// Whether the 32 bits of a `TIMESTAMP` have no sign, as in MariaDB from 11.5.
 fn has_unsigned_timestamps(version: &str) -> bool {
-    // Some distributions and proxies put "5.5.5-" in front, for the sake of old replicas.
+    // Some distributions and proxies put "5.5.5-" in front, for old replicas.
     let version = version.strip_prefix("5.5.5-").unwrap_or(version);
     let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
