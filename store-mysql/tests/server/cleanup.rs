@@ -11,7 +11,7 @@ use crate::database::{CLASSIC, Database, in_an_hour, is_server_there};
 use crate::writes::set_subject;
 
 #[test]
-fn eight_writers_beside_two_sweepers_see_no_error_and_keep_their_sessions() -> Result<(), Error> {
+fn eight_writers_next_to_two_cleanups_see_no_error_and_keep_their_sessions() -> Result<(), Error> {
     const WRITERS: u64 = 8;
     // A multiple of the writers, so that each has its own.
     const EXPIRED: u32 = 896;
@@ -34,8 +34,8 @@ fn eight_writers_beside_two_sweepers_see_no_error_and_keep_their_sessions() -> R
                         let store = &stores[usize::try_from(writer % 2).expect("small")];
                         let mut n = 0_u64;
                         while !is_over.load(Ordering::Acquire) {
-                            // New ones, and some that had expired and are begun anew while they are
-                            // swept.
+                            // New sessions, and expired ones that begin again while the cleanup
+                            // removes them.
                             let token = match n % 3 {
                                 0 => format!(
                                     "expired-{}",
@@ -83,14 +83,14 @@ fn eight_writers_beside_two_sweepers_see_no_error_and_keep_their_sessions() -> R
     Ok(())
 }
 
-/// The expired rows whose tokens nobody uses at the moment.
+/// Fills in expired rows whose tokens aren't in use.
 fn fill_missing(database: &Database, expired: u32) {
     let mut connection = database.connection();
     connection.query_drop("SET time_zone = '+00:00'").expect("it is allowed");
     let rows = (0..expired).map(|n| (format!("expired-{n}"), "x".repeat(200)));
     for (token, data) in rows {
         let statement = "INSERT IGNORE INTO sessions (token, data, expiry) VALUES (?, ?, UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE)";
-        // A deadlock with the writers may end this one, which nobody misses.
+        // A deadlock with the writers may end this one, which does no harm.
         let _ = connection.exec_drop(statement, (token, data));
     }
 }

@@ -63,7 +63,7 @@ fn encrypted_connections_are_made_to_the_right_server_alone() -> Result<(), Erro
         connection.query_first("SHOW STATUS LIKE 'Ssl_cipher'").map_err(Error::backend)?;
     assert!(cipher.is_some_and(|(_, cipher)| !cipher.is_empty()), "it is encrypted");
 
-    // Nobody vouches for a server whose authority isn't known, and none is spoken to in the clear.
+    // A server with an unknown authority is refused, and never used unencrypted.
     for refused in [format!("{url}?danger_accept_invalid_certs=false"), url.clone()] {
         let outcome = MysqlStore::connect(&refused);
         assert!(matches!(outcome, Err(Error::Unreachable { .. })), "{refused}: {outcome:?}");

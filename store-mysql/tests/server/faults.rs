@@ -180,7 +180,7 @@ fn frozen_server_gives_errors_in_time_and_is_used_again() -> Result<(), Error> {
     Ok(())
 }
 
-/// A write to a session that nobody else writes has been done, and fails only if the reply to it
+/// A write to a session that has no other writer is done, and fails only if the reply to it
 /// was lost.
 fn is_done(outcome: &Result<bool, Error>, is_in_the_store: bool) {
     assert!(is_in_the_store, "{outcome:?}");
@@ -235,7 +235,7 @@ fn connections_that_the_server_kills_fail_no_request() {
         let own = u64::from(killer.connection_id());
         let (mut kills, mut rounds_before) = (0, 0);
         while kills < KILLS && requests.iter().all(|request| !request.is_finished()) {
-            // Somebody gets through between one and the next: without that, every new connection
+            // A request succeeds between one kill and the next. Otherwise every new connection
             // would be killed while it is made, which is a server that is away.
             let rounds = rounds.load(Ordering::Acquire);
             if rounds == rounds_before {
@@ -248,7 +248,7 @@ fn connections_that_the_server_kills_fail_no_request() {
                     "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = ? AND ID <> ?",
                     (database.name(), own),
                 )
-                // The list can't be shown while it has somebody's binary data in it.
+                // The server can't show the list while a statement in it has binary data.
                 .unwrap_or_default();
             if let Some(victim) = connections.get(fastrand::usize(..connections.len().max(1))) {
                 // It may have ended by itself.
@@ -343,7 +343,7 @@ fn read_only_server_is_named_and_read() -> Result<(), Error> {
         assert!(matches!(outcome, Err(Error::ReadOnly { .. })), "{outcome:?}");
     }
     assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
-    // Side tables can't be created, so a store goes without them.
+    // Side tables can't be created, so a store works without them.
     let reader = options().connect(&without_side_tables.url_for("creator"))?;
     assert_eq!(reader.count()?, 0);
     assert_eq!(reader.load("token")?, Loaded::Missing);

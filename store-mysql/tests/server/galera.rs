@@ -154,7 +154,7 @@ fn conflicts_between_nodes_are_tried_again() -> Result<(), Error> {
                             break;
                         }
                     }
-                    // Others count meanwhile, so this need not be done each time.
+                    // Others count concurrently, so this isn't done each time.
                     let current = store.find("counter").expect("no error").expect("it is live");
                     set_subject(store, "counter", Some("user"), &current, in_an_hour())
                         .expect("no error");

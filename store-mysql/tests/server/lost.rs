@@ -1,4 +1,4 @@
-//! Replies that are lost, and what an operation says that made another attempt.
+//! Lost replies, and what an operation returns after another attempt.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
@@ -216,7 +216,7 @@ fn change_whose_connection_is_lost_at_any_statement_is_whole() -> Result<(), Err
             let outcome = whole_change(&store);
             let was_cut = proxy.takes_cut_back();
             let name = format!("statement {statement}, delivered: {is_delivered}: {outcome:?}");
-            // Nobody else writes, so only a write that was done can be unknown.
+            // There are no other writers, so only a write that was done can be unknown.
             if was_cut && is_delivered && statement == STATEMENTS - 1 {
                 assert!(matches!(outcome, Err(Error::Unreachable { .. })), "{name}");
             } else {
@@ -235,7 +235,7 @@ fn change_whose_connection_is_lost_at_any_statement_is_whole() -> Result<(), Err
     Ok(())
 }
 
-/// As above, without a second attempt, and with others who write before the store can look.
+/// As above, without the time for a second attempt, or to read what happened.
 #[test]
 fn change_whose_outcome_is_unknown_is_whole_and_not_denied() -> Result<(), Error> {
     if !is_server_there() {
@@ -272,7 +272,7 @@ fn change_whose_outcome_is_unknown_is_whole_and_not_denied() -> Result<(), Error
             assert_eq!(is_after, is_commit, "{name}");
         }
     }
-    // In no time it can't even look.
+    // Without time it can't even read.
     assert_eq!(is_known, 0);
     Ok(())
 }

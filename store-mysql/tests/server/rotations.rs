@@ -95,7 +95,7 @@ fn record_counts_while_its_newest_token_is_live() -> Result<(), Error> {
 }
 
 #[test]
-fn sweep_removes_records_past_their_window_in_batches() -> Result<(), Error> {
+fn cleanup_removes_records_past_their_window_in_batches() -> Result<(), Error> {
     const RECORDS: usize = 25;
     if !is_server_there() {
         return Ok(());
@@ -180,7 +180,7 @@ fn sessions_go_without_side_tables_that_cannot_be_created() -> Result<(), Error>
         assert_eq!(store.count()?, 1);
         assert_eq!(store.delete_expired()?, 0);
 
-        // A store that is made when they are there uses them, and this one goes on without.
+        // A store that is made when they exist uses them, and this one still works without.
         let with_them = open(&database)?;
         assert!(rotate(&with_them, "new", "newer", b"both", in_an_hour())?);
         assert_eq!(store.load("new")?, Loaded::Missing);

@@ -57,7 +57,7 @@ fn limits_are_those_of_the_columns_that_are_there() -> Result<(), Error> {
         );
         let refused = store.commit("token", &vec![7; max_data_len + 1], in_an_hour());
         assert!(matches!(refused, Err(Error::DataTooLarge { .. })), "{ddl}: {refused:?}");
-        // Unchanged rows count all the same, whatever else the table has in it.
+        // Unchanged rows count as well, whatever other columns the table has.
         for _ in 0..2 {
             let expiry = DateTime::from_timestamp(2_000_000_000, 0).expect("in range");
             store.commit("same", b"data", expiry)?;
@@ -317,7 +317,7 @@ fn tokens_that_the_collation_confuses_never_meet() -> Result<(), Error> {
     assert!(leads_to(&store, "token", "TOKEN")?);
     assert_eq!((store.find("token")?, store.find("TOKEN")?), (None, Some(b"data".to_vec())));
     assert_eq!(tokens_of(&store, "user")?, ["TOKEN"]);
-    // One that has expired is in nobody's way.
+    // An expired one doesn't conflict.
     assert!(store.touch("TOKEN", Utc::now() - TimeDelta::hours(1))?);
     assert!(rotate(&store, "second", "token", b"second", in_an_hour())?);
     assert_eq!(tokens_of(&store, "user")?, [""; 0], "the expired one's subject is gone");

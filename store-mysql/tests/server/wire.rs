@@ -1,4 +1,4 @@
-//! What goes over the network: how much, and what becomes of replies that come late or never.
+//! Round trips, and replies that come late or never.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
@@ -107,7 +107,7 @@ fn operations_take_one_round_trip_each() {
     }
 }
 
-/// The numbers that the documentation gives.
+/// The numbers in the documentation.
 #[test]
 fn transactions_take_few_round_trips() -> Result<(), Error> {
     type Operation = (&'static str, u64, fn(&MysqlStore) -> Result<bool, Error>);
@@ -175,7 +175,7 @@ fn transactions_take_few_round_trips() -> Result<(), Error> {
             let mut outcome = Ok(false);
             let commands = commands_of(&proxy, || outcome = operation(&store));
             assert!(outcome?, "{name}");
-            // A find to look at the outcome of the deletion.
+            // A find that checks the deletion.
             let expected = expected + u64::from(name == "delete with a rotated token");
             if is_counted {
                 assert_eq!(commands, expected, "{name}");
@@ -201,7 +201,7 @@ fn reply_that_comes_late_is_never_taken_for_another() {
     let many = NonZeroU32::new(16).expect("not zero");
     let options = options()
         .with_network_timeout(TIMEOUT)
-        // One attempt, whose failure is the test's business.
+        // One attempt, whose failure the test counts.
         .with_operation_timeout(Duration::ZERO)
         .with_max_connections(many);
     let pool = MysqlOptions::new().pool(&database.url()).expect("the server is there");
@@ -247,7 +247,7 @@ fn reply_that_comes_late_is_never_taken_for_another() {
         threads.into_iter().map(|thread| thread.join().expect("each session is its own")).sum()
     });
     assert!(found > HELD / 10, "{found} replies came in time");
-    // When the trouble is over the same store works.
+    // The same store works when replies are in time again.
     proxy.traffic.hold_every.store(0, Ordering::Release);
     let started = Instant::now();
     while store.find("session-1").ok() != Some(Some(data(1))) {
@@ -292,7 +292,7 @@ fn lose_next_reply(proxy: &Proxy) {
 }
 
 #[test]
-fn lost_replies_are_made_up_for() -> Result<(), Error> {
+fn lost_replies_are_repeated_or_unknown() -> Result<(), Error> {
     if !is_server_there() {
         return Ok(());
     }
@@ -372,7 +372,7 @@ fn update_whose_outcome_others_have_hidden_is_an_error() -> Result<(), Error> {
     let store = store(&database, &proxy, options().with_max_connections(one), true);
     store.commit("token", b"one", in_an_hour())?;
     assert!(set(&store, "token", b"one", b"two", in_an_hour())?);
-    // A trigger stands for another process that comes between the attempt and the look.
+    // A trigger stands for another process that writes between the attempt and the read.
     database.run("CREATE TRIGGER hide BEFORE UPDATE ON sessions FOR EACH ROW SET NEW.data = CONCAT(NEW.data, '!')");
     lose_next_reply(&proxy);
     let outcome = set(&store, "token", b"two", b"three", in_an_hour());

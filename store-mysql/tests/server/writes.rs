@@ -14,7 +14,7 @@ pub(crate) fn set(
     store.update(token, current, &Change::new(data, expiry))
 }
 
-/// Gives a session, which has this data and keeps it, a new token.
+/// Rotates the token of a session, which has this data and keeps it.
 pub(crate) fn rotate(
     store: &dyn Store,
     token: &str,

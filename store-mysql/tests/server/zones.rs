@@ -50,7 +50,7 @@ fn instants() -> Vec<DateTime<Utc>> {
 
 #[test]
 fn expiry_is_the_same_instant_in_every_zone_and_mode_and_column() -> Result<(), Error> {
-    // Old MariaDB gives a TIMESTAMP column a will of its own.
+    // Old versions of MariaDB update a TIMESTAMP column by themselves.
     let defaults = match Product::from_env().expect("a product") {
         Product::MariaDb => "--explicit-defaults-for-timestamp=OFF",
         Product::MySql => "--explicit-defaults-for-timestamp=ON",
