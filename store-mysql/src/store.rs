@@ -166,7 +166,7 @@ impl MysqlStore {
 impl fmt::Debug for MysqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MysqlStore")
-            .field("table", &self.shared.table.name)
+            .field("table", &self.shared.table.name.as_str())
             .field("variant", &self.shared.table.variant)
             .field("limits", &self.shared.table.limits)
             .field("pool", &self.shared.pool.state())
