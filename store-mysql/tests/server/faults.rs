@@ -188,7 +188,7 @@ fn is_done(outcome: &Result<bool, Error>, is_in_the_store: bool) {
 }
 
 #[test]
-fn connections_that_the_server_kills_fail_no_request() {
+fn connections_that_the_server_kills_fail_no_write_that_was_not_done() {
     const THREADS: u64 = 8;
     const KILLS: u64 = 200;
     if !is_server_there() {
