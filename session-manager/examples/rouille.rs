@@ -8,10 +8,10 @@ use std::io::Write as _;
 use std::{env, io};
 
 use rouille::{Response, Server};
-use session_manager::{CookiePolicy, Failure, SessionManager};
+use session_manager::{BoxError, CookiePolicy, SessionManager};
 use store_core::MemoryStore;
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), BoxError> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4000".to_owned());
 
     // This example speaks plain HTTP. Behind HTTPS, leave the cookie as it is: remove the second line.

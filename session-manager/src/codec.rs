@@ -23,7 +23,7 @@ pub trait Codec: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`CodecError`] if the bytes are not of this form, or of a newer version. The session is then
-    /// treated as poisoned.
+    /// reported as undecodable.
     fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError>;
 
     /// The bytes of a session, from encoded values.

@@ -36,7 +36,7 @@ pub enum EventKind {
     /// there were any, were not written.
     Lost,
     /// Its data can't be decoded, or is of a newer version. The request got a fresh session.
-    Poisoned,
+    Undecodable,
 }
 
 impl Event {

@@ -3,12 +3,9 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use store_core::ErrorChain;
+use store_core::{BoxError, ErrorChain};
 
 use crate::{Codec, Error, Header, Session, SessionManager};
-
-/// Why a handler, or its session, failed: any error that `?` takes.
-pub type Failure = Box<dyn StdError + Send + Sync>;
 
 pub(crate) type ErrorResponder =
     Arc<dyn Fn(&(dyn StdError + 'static)) -> ErrorResponse + Send + Sync>;
@@ -78,13 +75,13 @@ impl ErrorResponse {
 
 /// What an adapter has after the handler and the session: what the handler answered, with the headers
 /// to add to it, or why one of them failed, with the headers for the response to that.
-pub(crate) type Outcome<R> = Result<(R, Vec<Header>), (Failure, Vec<Header>)>;
+pub(crate) type HandlerResult<R> = Result<(R, Vec<Header>), (BoxError, Vec<Header>)>;
 
 /// Calls the handler and writes the session.
 pub(crate) fn run<'m, C: Codec, R>(
     session: Result<Session<'m, C>, Error>,
-    handler: impl FnOnce(&mut Session<'m, C>) -> Result<R, Failure>,
-) -> Outcome<R> {
+    handler: impl FnOnce(&mut Session<'m, C>) -> Result<R, BoxError>,
+) -> HandlerResult<R> {
     let mut session = session.map_err(|error| (error.into(), Vec::new()))?;
     let answer = handler(&mut session);
     // A logout is carried out by now, so the cookie goes, whatever fails.

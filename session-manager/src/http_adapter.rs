@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::{Codec, Failure, Session, SessionManager, failure};
+use crate::{BoxError, Codec, Session, SessionManager, failure};
 
 impl<C: Codec> SessionManager<C> {
     /// Loads the session of a request with these headers, calls the handler, writes the session, and adds the
@@ -33,7 +33,7 @@ impl<C: Codec> SessionManager<C> {
     pub fn http<B: From<String>>(
         &self,
         headers: &HeaderMap,
-        handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response<B>, Failure>,
+        handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response<B>, BoxError>,
     ) -> Response<B> {
         let cookies = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
         let session = self.load_from_headers(cookies);

@@ -77,11 +77,12 @@ pub use cookie_policy::{CookiePolicy, SameSite};
 pub use error::Error;
 pub use event::{Event, EventKind};
 #[cfg(any(feature = "rouille", feature = "http"))]
-pub use failure::{ErrorResponse, Failure};
+pub use failure::ErrorResponse;
 pub use finish::Header;
 pub use manager::SessionManager;
 #[cfg(feature = "messagepack")]
 pub use messagepack::MessagePack;
 pub use session::{Session, Status};
+pub use store_core::BoxError;
 pub use stored::StoredSession;
 pub use token::{Fingerprint, SessionKey};

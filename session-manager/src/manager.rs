@@ -229,7 +229,7 @@ impl<C: Codec> SessionManager<C> {
     }
 
     /// Calls `hook` for each [`Event`], on the thread of the request. A hook that panics harms
-    /// nothing. Default: events go to the `log` crate, poisoned data as a warning, the others as
+    /// nothing. Default: events go to the `log` crate, undecodable data as a warning, the others as
     /// debug lines.
     #[must_use]
     pub fn with_event_hook(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
@@ -423,7 +423,7 @@ impl<C: Codec> SessionManager<C> {
                     log::error!("the event hook panicked");
                 }
             }
-            None if kind == EventKind::Poisoned => {
+            None if kind == EventKind::Undecodable => {
                 log::warn!("session {}: its data can't be decoded", event.session);
             }
             None => log::debug!("session {}: {kind:?}", event.session),

@@ -51,7 +51,7 @@ impl<C: Codec> SessionManager<C> {
 
     fn read(&self, key: SessionKey, data: Vec<u8>, expiry: DateTime<Utc>) -> Resolved {
         let Ok(decoded) = self.codec.decode(&data) else {
-            self.report(EventKind::Poisoned, &key);
+            self.report(EventKind::Undecodable, &key);
             return Resolved::Unusable;
         };
         let content = Content::stored(decoded);

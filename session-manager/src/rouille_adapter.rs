@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use rouille::{Request, Response};
 
-use crate::{Codec, Failure, Session, SessionManager, failure};
+use crate::{BoxError, Codec, Session, SessionManager, failure};
 
 impl<C: Codec> SessionManager<C> {
     /// Loads the request's session, calls the handler, writes the session, and adds the headers to the
@@ -35,7 +35,7 @@ impl<C: Codec> SessionManager<C> {
     pub fn rouille(
         &self,
         request: &Request,
-        handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response, Failure>,
+        handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response, BoxError>,
     ) -> Response {
         let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
         let session = self.load_from_headers(headers.map(|(_, value)| value.as_bytes()));

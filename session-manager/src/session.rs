@@ -321,7 +321,7 @@ impl<'m, C: Codec> Session<'m, C> {
     ///
     /// Call it whenever the rights of the visitor change: at a login, when a password is changed (at
     /// a logout, call [`destroy`](Self::destroy)). The values and the deadline stay; to begin the
-    /// lifetime again, call [`restart_lifetime`](Self::restart_lifetime).
+    /// lifetime again, call [`reset_lifetime`](Self::reset_lifetime).
     ///
     /// A request whose token another request has renewed meanwhile can't renew the session again: it
     /// fails with [`Error::Superseded`] when it finishes.
@@ -382,7 +382,7 @@ impl<'m, C: Codec> Session<'m, C> {
     }
 
     /// Lets the lifetime begin again, for example at a login: the deadline is a lifetime from now.
-    pub fn restart_lifetime(&mut self) {
+    pub fn reset_lifetime(&mut self) {
         self.set_deadline(self.manager.fresh_deadline());
     }
 
@@ -464,7 +464,7 @@ impl<'m, C: Codec> Session<'m, C> {
     /// before, the session gets a new token, as by [`renew`](Self::renew). If the session was another
     /// user's, it begins with empty values and a new lifetime, but for flash values and those that
     /// [`with_kept_values`](SessionManager::with_kept_values) names. The sessions of a subject can be
-    /// listed and destroyed ([`SessionManager::sessions_of`], [`SessionManager::destroy_all`],
+    /// listed and destroyed ([`SessionManager::sessions_of`], [`SessionManager::destroy_all_of`],
     /// [`destroy_others`](Self::destroy_others)).
     ///
     /// A request with a token that another one has just renewed gets a session of its own: somebody who has

@@ -108,7 +108,7 @@ impl<C: Codec> SessionManager<C> {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn destroy_all(&self, subject: &str) -> Result<u64, Error> {
+    pub fn destroy_all_of(&self, subject: &str) -> Result<u64, Error> {
         let Ok(subject) = self.subject_in_store(subject) else { return Ok(0) };
         Ok(self.store.delete_by_subject(&subject, None)?)
     }
@@ -125,7 +125,7 @@ impl<C: Codec> SessionManager<C> {
     }
 
     /// Visits all live sessions of this manager, in no particular order, until the visitor breaks
-    /// off. Poisoned ones are reported and left out.
+    /// off. Undecodable ones are reported and left out.
     ///
     /// The visitor may destroy sessions; it needs memory for a page of them, not for all.
     ///
@@ -155,7 +155,7 @@ impl<C: Codec> SessionManager<C> {
     ) -> Option<StoredSession<'_, C>> {
         let key = SessionKey::from_store(key);
         let Ok(decoded) = self.codec.decode(&data) else {
-            self.report(EventKind::Poisoned, &key);
+            self.report(EventKind::Undecodable, &key);
             return None;
         };
         let content = Content::stored(decoded);

@@ -91,7 +91,7 @@ fn log_out_ends_a_session_that_another_process_renews_at_the_same_moment() -> Te
         };
         leaving.destroy()?;
         leaving.finish()?;
-        assert_eq!(sessions.destroy_all("7")?, 0, "nobody is logged in");
+        assert_eq!(sessions.destroy_all_of("7")?, 0, "nobody is logged in");
         assert!(sessions.load([&*new])?.is_empty());
     }
     Ok(())

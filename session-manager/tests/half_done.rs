@@ -158,7 +158,7 @@ fn log_out_everywhere_misses_no_session_that_was_to_change_hands() -> TestResult
     let mut session = sessions.load([&*token])?;
     session.set_subject("grace")?;
     store.before(Failing::Update, move || {
-        sessions.destroy_all("ada").expect("the store is well");
+        sessions.destroy_all_of("ada").expect("the store is well");
     });
     assert!(matches!(session.finish(), Err(Error::Superseded)));
     assert!(sessions.load([&*token])?.is_empty());

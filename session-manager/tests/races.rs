@@ -473,7 +473,7 @@ fn request_from_before_a_deadline_was_moved_neither_ends_nor_shortens_the_sessio
     clock.advance(TimeDelta::hours(9));
     let (slow, slower) = (sessions.load([&*token])?, sessions.load([&*token])?);
     let mut log_in = sessions.load([&*token])?;
-    log_in.restart_lifetime();
+    log_in.reset_lifetime();
     log_in.finish()?;
     let expiry = sessions.load([&*token])?.expiry();
     clock.advance(TimeDelta::hours(1));

@@ -544,8 +544,8 @@ fn store_has_the_hash_of_the_token_alone() -> TestResult {
 }
 
 #[test]
-fn poisoned_data_starts_a_fresh_session_and_is_left_alone() -> TestResult {
-    for poison in [
+fn undecodable_data_starts_a_fresh_session_and_is_left_alone() -> TestResult {
+    for bytes in [
         &b""[..],
         b"\xff\xfe\0",
         b"{}",
@@ -555,18 +555,18 @@ fn poisoned_data_starts_a_fresh_session_and_is_left_alone() -> TestResult {
         let scene = Scene::new();
         let old = scene.stored()?;
         let (key, _, expiry) = scene.row();
-        scene.store.commit(&key, poison, expiry)?;
+        scene.store.commit(&key, bytes, expiry)?;
 
         let mut session = scene.sessions.load([&*old])?;
         assert!(session.is_empty());
         assert_eq!(session.token(), None);
-        assert_eq!(scene.events(), [EventKind::Poisoned]);
+        assert_eq!(scene.events(), [EventKind::Undecodable]);
         session.insert("name", "Grace")?;
         session.renew()?;
         let new = token(&session.finish()?).expect("it is new");
         assert_ne!(new, old);
         assert!(scene.sessions.load([&*new])?.contains("name"));
-        assert_eq!(scene.store.find(&key)?.as_deref(), Some(poison), "a newer version may read it");
+        assert_eq!(scene.store.find(&key)?.as_deref(), Some(bytes), "a newer version may read it");
         assert_eq!(scene.rows(), 2);
     }
     Ok(())
@@ -660,7 +660,7 @@ fn persistent_cookie_moves_with_the_deadline() -> TestResult {
     assert!(cookie.contains(&token) && cookie.contains("Max-Age=600"), "{cookie}");
 
     let mut session = scene.sessions.load([&*token])?;
-    session.restart_lifetime();
+    session.reset_lifetime();
     assert_eq!(session.expiry(), scene.clock.now() + TimeDelta::hours(24));
     let headers = session.finish()?;
     let cookie = header(&headers, "Set-Cookie").expect("it ends later");
@@ -796,7 +796,7 @@ fn walk_shows_all_sessions_and_can_end_them() -> TestResult {
         session.insert("n", n)?;
         tokens.push(token(&session.finish()?).expect("it is new"));
     }
-    scene.store.commit("poisoned", b"?", scene.clock.now() + TimeDelta::hours(1))?;
+    scene.store.commit("undecodable", b"?", scene.clock.now() + TimeDelta::hours(1))?;
     scene.events();
     let mut seen = Vec::new();
     let mut failure = None;
@@ -817,7 +817,7 @@ fn walk_shows_all_sessions_and_can_end_them() -> TestResult {
     failure.map_or(Ok(()), |failure: Error| Err(failure))?;
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2, 3, 4]);
-    assert_eq!(scene.events().iter().filter(|&&kind| kind == EventKind::Poisoned).count(), 1);
+    assert_eq!(scene.events().iter().filter(|&&kind| kind == EventKind::Undecodable).count(), 1);
     for (n, token) in tokens.iter().enumerate() {
         assert_eq!(scene.sessions.load([&**token])?.is_empty(), n % 2 == 0, "session {n}");
     }
@@ -1058,7 +1058,7 @@ fn managers_with_different_cookies_share_a_store_and_nothing_else() -> TestResul
             })?;
             assert_eq!(seen, 1);
         }
-        assert_eq!(shop.destroy_all("7")?, 1);
+        assert_eq!(shop.destroy_all_of("7")?, 1);
         assert_eq!(office.load([&*clerk])?.subject().as_deref(), Some("7"));
     }
     Ok(())

@@ -154,8 +154,8 @@ fn log_out_everywhere_ends_every_session_of_the_user_and_no_other(
     let sessions = SessionManager::new(store);
     let tokens = [log_in(&sessions, "ada", "phone")?, log_in(&sessions, "ada", "laptop")?];
     let other = log_in(&sessions, "grace", "desktop")?;
-    assert_eq!(sessions.destroy_all("ada")?, 2);
-    assert_eq!(sessions.destroy_all("ada")?, 0);
+    assert_eq!(sessions.destroy_all_of("ada")?, 2);
+    assert_eq!(sessions.destroy_all_of("ada")?, 0);
     for token in &tokens {
         assert!(sessions.load([&**token])?.is_empty());
     }
@@ -179,7 +179,7 @@ fn log_out_everywhere_else_keeps_this_session_also_when_it_is_renewed(
         assert_eq!(devices(&sessions, "ada")?.len(), 3, "nothing happens before the end");
         session.finish()?;
         assert_eq!(devices(&sessions, "ada")?, ["phone"]);
-        sessions.destroy_all("ada")?;
+        sessions.destroy_all_of("ada")?;
     }
     let mut anonymous = sessions.load([])?;
     assert!(matches!(anonymous.destroy_others(), Err(Error::SubjectMissing)));
@@ -232,7 +232,7 @@ fn log_out_everywhere_beside_running_requests_is_final(store: Arc<dyn Store>) ->
             })
             .collect();
         start.wait();
-        sessions.destroy_all("ada")?;
+        sessions.destroy_all_of("ada")?;
         threads.into_iter().try_for_each(|thread| thread.join().expect("no assertion fails"))
     })?;
     assert!(sessions.sessions_of("ada")?.is_empty());
@@ -363,7 +363,7 @@ fn store_without_an_index_says_which_table_is_missing() -> TestResult {
         assert_eq!(missing(session.finish().map(drop)), "sessions_subjects");
     }
     assert_eq!(missing(sessions.sessions_of("ada").map(drop)), "sessions_subjects");
-    assert_eq!(missing(sessions.destroy_all("ada").map(drop)), "sessions_subjects");
+    assert_eq!(missing(sessions.destroy_all_of("ada").map(drop)), "sessions_subjects");
     assert!(sessions.load([&*new])?.contains("device"), "nothing was written");
     Ok(())
 }

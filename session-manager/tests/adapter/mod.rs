@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hooked_store::{Call, Hook, HookedStore};
 use http::{HeaderMap, HeaderValue};
-use session_manager::{Error, Failure, Session, SessionManager};
+use session_manager::{BoxError, Error, Session, SessionManager};
 use store_core::{CleanupOptions, MemoryOptions, MemoryStore};
 
-pub(crate) type TestResult<T = ()> = Result<T, Failure>;
+pub(crate) type TestResult<T = ()> = Result<T, BoxError>;
 
 pub(crate) const NAME: &str = "__Host-session";
 
@@ -84,7 +84,7 @@ impl Adapter {
         self,
         sessions: &SessionManager,
         cookie_headers: &[&str],
-        handler: impl FnOnce(&mut Session<'_>) -> Result<Page, Failure>,
+        handler: impl FnOnce(&mut Session<'_>) -> Result<Page, BoxError>,
     ) -> Reply {
         match self {
             Self::Rouille => {
@@ -147,7 +147,7 @@ pub(crate) fn from_http(response: http::Response<String>) -> Reply {
     Reply { status, headers, body: response.into_body() }
 }
 
-pub(crate) fn count_visits(session: &mut Session<'_>) -> Result<Page, Failure> {
+pub(crate) fn count_visits(session: &mut Session<'_>) -> Result<Page, BoxError> {
     let visits: u32 = session.get("visits")?.unwrap_or(0);
     session.insert("visits", visits + 1)?;
     Ok(format!("visit {}", visits + 1).into())

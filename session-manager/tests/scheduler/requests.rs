@@ -304,7 +304,7 @@ impl World {
         sessions: &SessionManager,
     ) -> Result<Vec<Header>, Error> {
         match kind {
-            DestroyAll => return sessions.destroy_all("ada").map(|_| Vec::new()),
+            DestroyAll => return sessions.destroy_all_of("ada").map(|_| Vec::new()),
             DestroyByKey => {
                 // The list is from before; its keys are those of the store.
                 let seen = self.manager(self.store());

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use rouille::{Request, Response};
-use session_manager::{Failure, Session, SessionManager, StoredSession};
+use session_manager::{BoxError, Session, SessionManager, StoredSession};
 
 /// In characters; the forms have the same limits.
 const MAX_NAME: usize = 40;
@@ -41,7 +41,7 @@ fn route(
     sessions: &SessionManager,
     request: &Request,
     session: &mut Session<'_>,
-) -> Result<Response, Failure> {
+) -> Result<Response, BoxError> {
     match (request.method(), &*request.url()) {
         ("GET", "/") => start_page(sessions, session),
         ("GET", "/private") => private_page(session),
@@ -65,7 +65,7 @@ fn route(
     }
 }
 
-fn log_in(request: &Request, session: &mut Session<'_>) -> Result<Response, Failure> {
+fn log_in(request: &Request, session: &mut Session<'_>) -> Result<Response, BoxError> {
     let form = match Form::of(request) {
         Ok(form) => form,
         Err(refusal) => return Ok(refusal),
@@ -91,7 +91,7 @@ fn log_in(request: &Request, session: &mut Session<'_>) -> Result<Response, Fail
     Ok(Response::redirect_303("/"))
 }
 
-fn keep_note(request: &Request, session: &mut Session<'_>) -> Result<Response, Failure> {
+fn keep_note(request: &Request, session: &mut Session<'_>) -> Result<Response, BoxError> {
     let form = match Form::of(request) {
         Ok(form) => form,
         Err(refusal) => return Ok(refusal),
@@ -111,7 +111,7 @@ fn end_session(
     sessions: &SessionManager,
     request: &Request,
     session: &mut Session<'_>,
-) -> Result<Response, Failure> {
+) -> Result<Response, BoxError> {
     let form = match Form::of(request) {
         Ok(form) => form,
         Err(refusal) => return Ok(refusal),
@@ -132,7 +132,7 @@ fn id_of(session: &StoredSession<'_>) -> String {
     session.key().fingerprint().to_string()
 }
 
-fn start_page(sessions: &SessionManager, session: &mut Session<'_>) -> Result<Response, Failure> {
+fn start_page(sessions: &SessionManager, session: &mut Session<'_>) -> Result<Response, BoxError> {
     let visits = session.update(VISITS, |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
     let message: Option<String> = session.take_flash(MESSAGE)?;
     let note: Option<String> = session.get(NOTE)?;
@@ -223,7 +223,7 @@ fn account(devices: &[Device]) -> Markup {
     }
 }
 
-fn private_page(session: &Session<'_>) -> Result<Response, Failure> {
+fn private_page(session: &Session<'_>) -> Result<Response, BoxError> {
     let Some(user) = session.subject() else { return Ok(Response::redirect_303("/")) };
     let note: Option<String> = session.get(NOTE)?;
     Ok(Response::html(page(
@@ -258,7 +258,7 @@ fn devices(
     sessions: &SessionManager,
     own: &Session<'_>,
     user: &str,
-) -> Result<Vec<Device>, Failure> {
+) -> Result<Vec<Device>, BoxError> {
     let mut devices = Vec::new();
     for session in sessions.sessions_of(user)? {
         let since: Option<i64> = session.get(LOGGED_IN_AT)?;
