@@ -1,5 +1,10 @@
 //! How a session becomes bytes.
 
+pub(crate) mod envelope;
+
+#[cfg(feature = "messagepack")]
+pub(crate) mod messagepack;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Range;
@@ -9,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::form::{Form, VERSION};
+use crate::codec::envelope::{Form, VERSION};
 
 /// The form of a session's bytes: a deadline and values under keys.
 ///

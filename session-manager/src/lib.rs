@@ -38,15 +38,11 @@ mod manager;
 
 mod session;
 
-mod resolve;
+mod stored_session;
 
-mod values;
+mod content;
 
-mod finish;
-
-mod turns;
-
-mod stored;
+mod conflicts;
 
 mod token;
 
@@ -54,35 +50,24 @@ mod cookie_policy;
 
 mod codec;
 
-mod form;
-
-#[cfg(feature = "messagepack")]
-mod messagepack;
-
 mod event;
 
 mod error;
 
 #[cfg(any(feature = "rouille", feature = "http"))]
-mod failure;
+mod adapter;
 
-#[cfg(feature = "rouille")]
-mod rouille_adapter;
-
-#[cfg(feature = "http")]
-mod http_adapter;
-
+#[cfg(any(feature = "rouille", feature = "http"))]
+pub use adapter::ErrorResponse;
+#[cfg(feature = "messagepack")]
+pub use codec::messagepack::MessagePack;
 pub use codec::{Codec, CodecError, Decoded, Json};
 pub use cookie_policy::{CookiePolicy, SameSite};
 pub use error::Error;
 pub use event::{Event, EventKind};
-#[cfg(any(feature = "rouille", feature = "http"))]
-pub use failure::ErrorResponse;
-pub use finish::Header;
 pub use manager::SessionManager;
-#[cfg(feature = "messagepack")]
-pub use messagepack::MessagePack;
+pub use session::finish::Header;
 pub use session::{Session, Status};
 pub use store_core::BoxError;
-pub use stored::StoredSession;
+pub use stored_session::StoredSession;
 pub use token::{Fingerprint, SessionKey};

@@ -1,5 +1,7 @@
 //! The manager: what is the same for all sessions of an application.
 
+pub(crate) mod resolve;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,14 +11,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use store_core::{Clock, MAX_SUBJECT_LEN, Store, SystemClock};
 
 use crate::codec::{Codec, Json};
+use crate::conflicts::Turns;
+use crate::content::{Content, MANAGER, ROTATED, SUBJECT, Values};
 use crate::cookie_policy::CookiePolicy;
 use crate::error::Error;
 use crate::event::{Event, EventKind};
-use crate::resolve::{Found, Resolved};
+use crate::manager::resolve::{Found, Resolved};
 use crate::session::{LATEST, NewToken, Origin, Session, Stored};
 use crate::token::{SessionKey, Token, TokensAtRest, digest};
-use crate::turns::Turns;
-use crate::values::{Content, MANAGER, ROTATED, SUBJECT, Values};
 
 /// Cookies of the session's name that are tried when a request has several.
 const MAX_COOKIES: usize = 4;
@@ -71,7 +73,7 @@ pub struct SessionManager<C = Json> {
     tokens_at_rest: TokensAtRest,
     event_hook: Option<EventHook>,
     #[cfg(any(feature = "rouille", feature = "http"))]
-    pub(crate) error_responder: crate::failure::ErrorResponder,
+    pub(crate) error_responder: crate::adapter::ErrorResponder,
 }
 
 impl SessionManager {
@@ -91,7 +93,7 @@ impl SessionManager {
             tokens_at_rest: TokensAtRest::Hashed,
             event_hook: None,
             #[cfg(any(feature = "rouille", feature = "http"))]
-            error_responder: Arc::new(crate::failure::ErrorResponse::default_for),
+            error_responder: Arc::new(crate::adapter::ErrorResponse::default_for),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The session of one request.
 
+pub(crate) mod finish;
+
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +11,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{Codec, Json};
-use crate::error::Error;
-use crate::manager::SessionManager;
-use crate::resolve::{Found, Resolved};
-use crate::token::{SessionKey, Token};
-use crate::values::{
+use crate::content::{
     Change, Content, FLASH, Merged, REMEMBER_ME, SUBJECT, SubjectChange, is_reserved,
 };
+use crate::error::Error;
+use crate::manager::SessionManager;
+use crate::manager::resolve::{Found, Resolved};
+use crate::token::{SessionKey, Token};
 
 /// The session of one request.
 ///

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use crate::codec::envelope::{Form, VERSION};
 use crate::codec::{Codec, CodecError, Decoded, place};
-use crate::form::{Form, VERSION};
 
 /// MessagePack: smaller than [`Json`](crate::Json), and exact for bytes and for numbers that JSON has no
 /// form for.

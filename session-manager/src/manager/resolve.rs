@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use store_core::Loaded;
 
 use crate::codec::Codec;
+use crate::content::Content;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::manager::SessionManager;
 use crate::token::SessionKey;
-use crate::values::Content;
 
 /// What a key names.
 pub(crate) enum Resolved {

@@ -17,13 +17,13 @@ use parking_lot::MutexGuard;
 use store_core::{Change as StoreChange, Rotation};
 
 use crate::codec::{Codec, CodecError};
+use crate::content::{Change, Content, MANAGER, REMEMBER_ME, ROTATED};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::manager::SessionManager;
-use crate::resolve::Resolved;
+use crate::manager::resolve::Resolved;
 use crate::session::{NewToken, Origin, Session, Stored};
 use crate::token::{SessionKey, Token};
-use crate::values::{Change, Content, MANAGER, REMEMBER_ME, ROTATED};
 
 /// How often a session is written while other requests change it, before it is given up.
 const MAX_ATTEMPTS: usize = 64;

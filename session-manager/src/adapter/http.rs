@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::{BoxError, Codec, Session, SessionManager, failure};
+use crate::{BoxError, Codec, Session, SessionManager, adapter};
 
 impl<C: Codec> SessionManager<C> {
     /// Loads the session of a request with these headers, calls the handler, writes the session, and adds the
@@ -37,7 +37,7 @@ impl<C: Codec> SessionManager<C> {
     ) -> Response<B> {
         let cookies = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
         let session = self.load_from_headers(cookies);
-        let (mut response, headers) = failure::run(session, handler)
+        let (mut response, headers) = adapter::run(session, handler)
             .unwrap_or_else(|(failure, headers)| (self.failed_as(&*failure), headers));
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("it is a name of a header");

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use rouille::{Request, Response};
 
-use crate::{BoxError, Codec, Session, SessionManager, failure};
+use crate::{BoxError, Codec, Session, SessionManager, adapter};
 
 impl<C: Codec> SessionManager<C> {
     /// Loads the request's session, calls the handler, writes the session, and adds the headers to the
@@ -39,7 +39,7 @@ impl<C: Codec> SessionManager<C> {
     ) -> Response {
         let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
         let session = self.load_from_headers(headers.map(|(_, value)| value.as_bytes()));
-        let (response, headers) = failure::run(session, handler)
+        let (response, headers) = adapter::run(session, handler)
             .unwrap_or_else(|(failure, headers)| (self.failed(&*failure), headers));
         // Added, not replaced: the application may set cookies of its own.
         headers

@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 
 use crate::codec::{Codec, Json};
+use crate::content::{Content, SUBJECT, is_reserved};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::manager::SessionManager;
 use crate::token::SessionKey;
-use crate::values::{Content, SUBJECT, is_reserved};
 
 /// A session as the store has it, to be looked at or destroyed.
 ///

@@ -1,5 +1,11 @@
 //! The response to a request that failed, the same for every framework.
 
+#[cfg(feature = "rouille")]
+mod rouille;
+
+#[cfg(feature = "http")]
+mod http;
+
 use std::error::Error as StdError;
 use std::sync::Arc;
 
