@@ -1,4 +1,4 @@
-//! The response to a request that failed, the same for every framework.
+//! What the adapters for web frameworks share.
 
 #[cfg(feature = "rouille")]
 mod rouille;
@@ -6,81 +6,17 @@ mod rouille;
 #[cfg(feature = "http")]
 mod http;
 
-use std::error::Error as StdError;
-use std::sync::Arc;
+pub(crate) mod error_response;
 
-use store_core::{BoxError, ErrorChain};
+use store_core::BoxError;
 
-use crate::{Codec, Error, Header, Session, SessionManager};
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::session::Session;
+use crate::session::headers::Header;
 
-pub(crate) type ErrorResponder =
-    Arc<dyn Fn(&(dyn StdError + 'static)) -> ErrorResponse + Send + Sync>;
-
-/// How an adapter answers a request that failed.
-///
-/// # Examples
-/// ```
-/// use session_manager::{ErrorResponse, SessionManager};
-/// use store_core::MemoryStore;
-///
-/// let sessions = SessionManager::new(MemoryStore::new()?).with_error_responder(|error| {
-///     let mut response = ErrorResponse::default_for(error);
-///     response.body = "<h1>Sorry</h1><p>Please try again.</p>".to_owned();
-///     response.content_type = "text/html; charset=utf-8";
-///     response
-/// });
-/// # Ok::<(), session_manager::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ErrorResponse {
-    /// The HTTP status.
-    pub status: u16,
-    /// Seconds after which the visitor may try again, for a Retry-After header.
-    pub retry_after: Option<u32>,
-    /// The type of the body.
-    pub content_type: &'static str,
-    /// The body. It should not quote the error.
-    pub body: String,
-}
-
-impl ErrorResponse {
-    /// What adapters answer unless told otherwise: 503 with Retry-After if a later request may succeed
-    /// ([`Error::is_retryable`]), 409 where the session has ended or was renewed in the
-    /// meantime
-    /// ([`Error::Superseded`]), 500 for everything else. The error and its causes go to the log.
-    #[must_use]
-    pub fn default_for(error: &(dyn StdError + 'static)) -> Self {
-        if let Some(Error::Superseded) = error.downcast_ref() {
-            log::info!("a request failed: {}", ErrorChain(error));
-            return Self {
-                status: 409,
-                retry_after: None,
-                content_type: "text/plain; charset=utf-8",
-                body: "Your session has ended or changed meanwhile. Please reload the page and try again.\n"
-                    .to_owned(),
-            };
-        }
-        log::error!("a request failed: {}", ErrorChain(error));
-        let is_retryable = match error.downcast_ref::<store_core::Error>() {
-            Some(error) => error.is_retryable(),
-            None => error.downcast_ref().is_some_and(Error::is_retryable),
-        };
-        Self {
-            status: if is_retryable { 503 } else { 500 },
-            retry_after: is_retryable.then_some(5),
-            content_type: "text/plain; charset=utf-8",
-            body: if is_retryable {
-                "The service is busy or down for a moment. Please try again.\n".to_owned()
-            } else {
-                "Something went wrong on our side.\n".to_owned()
-            },
-        }
-    }
-}
-
-/// What an adapter has after the handler and the session: what the handler answered, with the headers
-/// to add to it, or why one of them failed, with the headers for the response to that.
+/// The handler's response with the headers to add to it, or why the handler or the session failed with
+/// the headers for the response to that.
 pub(crate) type HandlerResult<R> = Result<(R, Vec<Header>), (BoxError, Vec<Header>)>;
 
 /// Calls the handler and writes the session.
@@ -90,23 +26,10 @@ pub(crate) fn run<'m, C: Codec, R>(
 ) -> HandlerResult<R> {
     let mut session = session.map_err(|error| (error.into(), Vec::new()))?;
     let answer = handler(&mut session);
-    // A logout is carried out by now, so the cookie goes, whatever fails.
+    // A logout is carried out by now, so the cookie is removed, whatever fails.
     let mut removal = session.removal_headers();
     // Responses to failures have that header already.
     removal.retain(|(name, _)| *name != "Cache-Control");
     let written = answer.and_then(|response| Ok((response, session.finish()?)));
     written.map_err(|failure| (failure, removal))
-}
-
-impl<C: Codec> SessionManager<C> {
-    /// Answers requests whose handler or session failed. Default: [`ErrorResponse::default_for`].
-    #[doc(alias = "ErrorFunc")]
-    #[must_use]
-    pub fn with_error_responder(
-        mut self,
-        responder: impl Fn(&(dyn StdError + 'static)) -> ErrorResponse + Send + Sync + 'static,
-    ) -> Self {
-        self.error_responder = Arc::new(responder);
-        self
-    }
 }

@@ -1,41 +1,92 @@
-//! Turns at sessions that several requests of this process want to write.
+//! What a request does when another one has changed the session first.
 //!
-//! Requests that meet in one session would each find, time and again, that another was quicker. So a
-//! request that has met another one takes its turn before it tries again: the others of this process
-//! that have met one wait meanwhile. It is an optimisation and no lock on the session: what is
-//! written is decided by the store's `update` alone.
+//! Requests that write the same session at the same time would each find, again and again, that
+//! another one was quicker. So a request that has met a conflict takes a lock before it tries again,
+//! and the requests of this process that have met one queue for it. The lock is an optimization:
+//! correctness depends on the conditional `update` of the store alone.
 
 use std::fmt;
+use std::thread;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::token::SessionKey;
+use crate::error::Error;
+use crate::session_key::SessionKey;
 
-/// Sessions share a turn with one in so many others; enough that it doesn't matter, at a byte each.
-const TURNS: usize = 1_024;
+/// How often a request tries to write a session that other requests change, before it gives up.
+const MAX_ATTEMPTS: usize = 64;
 
-/// A request that has waited for so long tries without its turn.
+/// Sessions share a lock with one in this many others: few enough not to matter, at a byte a lock.
+const STRIPES: usize = 1_024;
+
+/// A request that has waited this long tries without its lock.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-pub(crate) struct Turns {
-    turns: Box<[Mutex<()>]>,
+/// Locks of sessions that several requests of this process want to write.
+pub(crate) struct StripedLocks {
+    locks: Box<[Mutex<()>]>,
 }
 
-impl Turns {
-    pub(crate) fn take(&self, key: &SessionKey) -> Option<MutexGuard<'_, ()>> {
-        self.turns[key.fingerprint().index(TURNS)].try_lock_for(MAX_WAIT)
+impl StripedLocks {
+    fn lock(&self, key: &SessionKey) -> Option<MutexGuard<'_, ()>> {
+        self.locks[key.fingerprint().index(STRIPES)].try_lock_for(MAX_WAIT)
     }
 }
 
-impl Default for Turns {
+impl Default for StripedLocks {
     fn default() -> Self {
-        Self { turns: (0..TURNS).map(|_| Mutex::new(())).collect() }
+        Self { locks: (0..STRIPES).map(|_| Mutex::new(())).collect() }
     }
 }
 
-impl fmt::Debug for Turns {
+impl fmt::Debug for StripedLocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Turns").finish_non_exhaustive()
+        f.debug_struct("StripedLocks").finish_non_exhaustive()
     }
+}
+
+/// The conflicts of one request.
+pub(crate) struct Conflicts<'m> {
+    locks: &'m StripedLocks,
+    count: usize,
+    /// Held until the request is done.
+    lock: Option<MutexGuard<'m, ()>>,
+    backoff: Option<ExponentialBackoff>,
+}
+
+impl<'m> Conflicts<'m> {
+    pub(crate) fn new(locks: &'m StripedLocks) -> Self {
+        Self { locks, count: 0, lock: None, backoff: None }
+    }
+
+    /// Waits as long as it helps. Call it before the newer session is loaded, not after, so that what
+    /// is loaded is as new as possible when it is written.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] after too many attempts.
+    pub(crate) fn wait(&mut self, key: Option<&SessionKey>) -> Result<(), Error> {
+        self.count += 1;
+        if self.count >= MAX_ATTEMPTS {
+            return Err(Error::Conflict { attempts: MAX_ATTEMPTS });
+        }
+        if self.count == 1 {
+            self.lock = key.and_then(|key| self.locks.lock(key));
+        } else if let Some(delay) = self.backoff.get_or_insert_with(backoff).next() {
+            // A conflict in spite of the lock: with another process, or with a request that took none.
+            thread::sleep(delay);
+        }
+        Ok(())
+    }
+}
+
+/// Short and random delays, so that requests that collided once don't collide again.
+fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_micros(100))
+        .with_max_delay(Duration::from_millis(10))
+        .with_max_times(MAX_ATTEMPTS)
+        .with_jitter()
+        .build()
 }

@@ -24,7 +24,7 @@ use std::{any, fmt};
 pub enum Error {
     /// The store failed.
     Store(store_core::Error),
-    /// A value is there, but isn't of the type that was asked for.
+    /// There is a value, but not of the type that was asked for.
     WrongType {
         /// The value's key.
         key: String,
@@ -45,12 +45,12 @@ pub enum Error {
     },
     /// Other requests changed the session each time that this one tried to write.
     Conflict {
-        /// How often it was tried.
+        /// How often this one tried.
         attempts: usize,
     },
-    /// The operating system gave no randomness for a new token.
+    /// The operating system returned no random bytes for a new token.
     Randomness(getrandom::Error),
-    /// An option has a value that can't be worked with.
+    /// An option has a value that makes no sense, or that browsers would refuse or ignore.
     InvalidOption {
         /// The option.
         option: &'static str,
@@ -58,8 +58,8 @@ pub enum Error {
         problem: String,
     },
     /// Another request has ended or renewed the session while this one was under way, so nothing of
-    /// what this one changed was written. Usually the visitor has logged in or out meanwhile; a new
-    /// request finds out. The adapters answer with status 409.
+    /// what this one changed was written. Usually the visitor has logged in or out in the meantime; a
+    /// new request finds out. The adapters answer with status 409.
     #[doc(alias = "SessionInterrupted")]
     Superseded,
     /// The session has no subject.
@@ -76,8 +76,8 @@ impl Error {
     }
 
     /// Returns whether the same request may succeed later without anybody repairing anything: the store
-    /// is [busy or away](store_core::Error::is_retryable), the system has no random numbers, or too many
-    /// requests change the session at once. The adapters answer these with status 503.
+    /// is [busy or unavailable](store_core::Error::is_retryable), the system has no random numbers, or
+    /// too many requests change the session at once. The adapters answer these with status 503.
     ///
     /// # Examples
     /// ```
@@ -116,11 +116,11 @@ impl fmt::Display for Error {
                 )
             }
             Self::Randomness(_) => {
-                f.write_str("the operating system gave no randomness for a token")
+                f.write_str("the operating system returned no random bytes for a token")
             }
             Self::InvalidOption { option, problem } => write!(f, "invalid {option}: {problem}"),
             Self::Superseded => f.write_str(
-                "another request ended or renewed the session meanwhile, so the changes of this one were not written",
+                "another request ended or renewed the session in the meantime, so the changes of this one were not written",
             ),
             Self::SubjectMissing => f.write_str("the session has no subject"),
         }

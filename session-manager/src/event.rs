@@ -1,6 +1,6 @@
-//! What the manager tells the application about its sessions.
+//! What the manager reports to the application about its sessions.
 
-use crate::Fingerprint;
+use crate::session_key::Fingerprint;
 
 /// Something that happened to a session, for logs and alarms.
 ///
@@ -22,18 +22,18 @@ pub enum EventKind {
     Created,
     /// It got a new token. The fingerprint is that of the new one.
     Renewed,
-    /// It was destroyed by the application.
+    /// The application destroyed it, or another session took it over.
     Destroyed,
     /// Its deadline had passed although the store still had it, so the request got a fresh session.
     Expired,
-    /// A request came with a token of the right form that names no live session of this manager: one that
-    /// has expired or was destroyed, or was invented. It was not adopted.
+    /// A request came with a token of the right form that names no live session of this manager: one
+    /// that has expired or was destroyed, or was invented. It was not adopted.
     UnknownToken,
-    /// Another request changed the session while this one ran; this one's changes were applied to the newer
-    /// data.
+    /// Another request changed the session while this one ran; this one's changes were applied to the
+    /// newer data.
     Conflict,
-    /// Another request destroyed or renewed the session while this one was under way. This one's changes, if
-    /// there were any, were not written.
+    /// Another request destroyed or renewed the session while this one was under way. This one's
+    /// changes, if there were any, were not written.
     Lost,
     /// Its data can't be decoded, or is of a newer version. The request got a fresh session.
     Undecodable,

@@ -1,10 +1,12 @@
 //! HTTP sessions for blocking web frameworks.
 //!
-//! [`SessionManager`] stands between a framework and any [`store_core::Store`]: it reads the cookie, loads
-//! the session, and writes it back. [`Session`] has typed values, lifetimes and renewal. What sets it apart:
+//! [`SessionManager`] stands between a framework and any [`store_core::Store`]: it reads the cookie,
+//! loads the session, and writes it back. [`Session`] has typed values, lifetimes and renewal. What sets
+//! it apart:
 //!
-//! - **Logout is final.** A request that loaded a session before another one destroyed or renewed it can't
-//!   bring it back.
+//! - **One request, one write.** What a request changes happens as a whole or not at all.
+//! - **Logout is final.** A request that loaded a session before another one destroyed or renewed it
+//!   can't bring it back.
 //! - **No update is lost.** Requests of one session that run at the same time both win; see
 //!   [`Session::update`] for values that depend on the old one.
 //! - **Reading costs one read.** An unchanged session writes nothing.
@@ -14,7 +16,7 @@
 //! With rouille (feature `rouille`) a session takes three lines: see `SessionManager::rouille`.
 //! Servers on the types of the `http` crate, such as oxhttp, use `SessionManager::http` (feature
 //! `http`). For everything else: call [`SessionManager::load_from_headers`] with the request's Cookie
-//! headers, and add what [`Session::finish`] gives to the response.
+//! headers, and add what [`Session::finish`] returns to the response.
 //!
 //! ```
 //! use session_manager::{Error, Header, SessionManager};
@@ -33,6 +35,24 @@
 //! assert_eq!(headers[0].0, "Set-Cookie");
 //! # Ok::<(), Error>(())
 //! ```
+//!
+//! # Login and logout
+//! [`Session::set_subject`] at a login, [`Session::destroy`] at a logout; with a subject, the sessions of
+//! a user can be listed ([`SessionManager::sessions_of`]) and ended
+//! ([`Session::destroy_others`], [`SessionManager::destroy_all_of`]).
+//!
+//! # Guides
+//! - [`guide::security`]: the defaults, what the application has to do, and how OWASP, ASVS and RFC
+//!   6265bis are met.
+//! - [`guide::states`]: what requests of the same session can do to each other.
+//! - [`guide::from_scs`]: for Go programmers who know SCS, and for sharing sessions with a Go program.
+//!
+//! # Features
+//! | feature | what it adds |
+//! |---|---|
+//! | `rouille` | `SessionManager::rouille` |
+//! | `http` | `SessionManager::http`, for servers on the types of the `http` crate |
+//! | `messagepack` | the codec `MessagePack` |
 
 mod manager;
 
@@ -42,9 +62,13 @@ mod stored_session;
 
 mod content;
 
+mod lifetimes;
+
 mod conflicts;
 
 mod token;
+
+mod session_key;
 
 mod cookie_policy;
 
@@ -57,17 +81,21 @@ mod error;
 #[cfg(any(feature = "rouille", feature = "http"))]
 mod adapter;
 
+#[cfg(doc)]
+pub mod guide;
+
 #[cfg(any(feature = "rouille", feature = "http"))]
-pub use adapter::ErrorResponse;
+pub use adapter::error_response::ErrorResponse;
+pub use codec::json::Json;
 #[cfg(feature = "messagepack")]
 pub use codec::messagepack::MessagePack;
-pub use codec::{Codec, CodecError, Decoded, Json};
+pub use codec::{Codec, CodecError, Decoded};
 pub use cookie_policy::{CookiePolicy, SameSite};
 pub use error::Error;
 pub use event::{Event, EventKind};
 pub use manager::SessionManager;
-pub use session::finish::Header;
+pub use session::headers::Header;
 pub use session::{Session, Status};
+pub use session_key::{Fingerprint, SessionKey};
 pub use store_core::BoxError;
 pub use stored_session::StoredSession;
-pub use token::{Fingerprint, SessionKey};

@@ -1,4 +1,4 @@
-//! Tokens, which browsers hold, and the keys under which stores hold their sessions.
+//! Tokens, which browsers hold, and how they become the keys of the store.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::Error;
+use crate::error::Error;
+use crate::session_key::SessionKey;
 
 /// Bytes of randomness in a token: 256 bits, twice what OWASP and ASVS ask for.
 const TOKEN_BYTES: usize = 32;
@@ -19,15 +20,15 @@ pub(crate) const TOKEN_LEN: usize = 43;
 pub(crate) struct Token(String);
 
 impl Token {
-    /// A new token, from the operating system's randomness.
+    /// Returns a new token, from the operating system's randomness.
     pub(crate) fn generate() -> Result<Self, Error> {
         let mut bytes = [0; TOKEN_BYTES];
         getrandom::fill(&mut bytes).map_err(Error::Randomness)?;
         Ok(Self(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// The token in a cookie's value, if it has the form of one: anything else can't name a session, and the
-    /// store isn't asked.
+    /// Returns the token in a cookie's value, if it has the form of one. Anything else can't name a
+    /// session, and the store isn't asked.
     pub(crate) fn parse(value: &str) -> Option<Self> {
         let mut bytes = [0; TOKEN_BYTES];
         match BASE64_URL_SAFE_NO_PAD.decode_slice(value, &mut bytes) {
@@ -47,11 +48,20 @@ impl fmt::Debug for Token {
     }
 }
 
+/// The token that a session is going to have.
+#[derive(Clone)]
+pub(crate) struct NewToken {
+    pub(crate) token: Token,
+    pub(crate) key: SessionKey,
+    /// The visitor's rights don't change with it, so requests under way can go on with the old one.
+    pub(crate) old_token_opens: bool,
+}
+
 /// What the store has instead of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokensAtRest {
-    /// The SHA-256 of the cookie's name and the token, in base64url: a copy of the store logs nobody in, and
-    /// managers with different cookies can't take each other's tokens.
+    /// The SHA-256 of the cookie's name and the token, in base64url: a copy of the store logs nobody
+    /// in, and managers with different cookies can't take each other's tokens.
     Hashed,
     /// The SHA-256 of the token alone, as SCS has it with `HashTokenInStore`.
     ScsHashed,
@@ -62,9 +72,9 @@ pub(crate) enum TokensAtRest {
 impl TokensAtRest {
     pub(crate) fn key(self, cookie: &str, token: &Token) -> SessionKey {
         let digest = match self {
-            Self::Plain => return SessionKey(token.as_str().to_owned()),
+            Self::Plain => return SessionKey::from_store(token.as_str()),
             Self::ScsHashed => Sha256::digest(token.as_str()),
-            // No name of a cookie has a NUL in it, and all tokens have one length.
+            // A cookie's name contains no NUL, and all tokens have the same length.
             Self::Hashed => Sha256::new()
                 .chain_update("session-manager key ")
                 .chain_update(cookie)
@@ -72,10 +82,10 @@ impl TokensAtRest {
                 .chain_update(token.as_str())
                 .finalize(),
         };
-        SessionKey(BASE64_URL_SAFE_NO_PAD.encode(digest))
+        SessionKey::from_store(&BASE64_URL_SAFE_NO_PAD.encode(digest))
     }
 
-    /// How sessions of this kind are marked, for managers that share a table.
+    /// Returns how sessions of this kind are marked, for managers that share a table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hashed => "hashed",
@@ -85,79 +95,9 @@ impl TokensAtRest {
     }
 }
 
-/// A text in a form of 43 characters of base64url.
+/// Returns the SHA-256 of a text: 43 characters of base64url.
 pub(crate) fn digest(text: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(text))
-}
-
-/// The name of a session in the store: by default the hash of its token.
-///
-/// It can't be used to log in (where tokens are hashed), only to end the session:
-/// [`SessionManager::destroy`](crate::SessionManager::destroy). Its `Debug` output shows a
-/// [`Fingerprint`] alone.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionKey(String);
-
-impl SessionKey {
-    pub(crate) fn from_store(key: &str) -> Self {
-        Self(key.to_owned())
-    }
-
-    /// The key as the store has it. With tokens that aren't hashed this is the secret itself.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// What a log may show of the session.
-    #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
-        // Hashed once more, because in a store with plain tokens the key is a secret.
-        let digest = Sha256::new()
-            .chain_update("session-manager fingerprint ")
-            .chain_update(&self.0)
-            .finalize();
-        Fingerprint(digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
-    }
-}
-
-impl fmt::Debug for SessionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionKey({})", self.fingerprint())
-    }
-}
-
-/// 64 bits by which log lines of one session can be told to belong together, and nothing else.
-///
-/// # Examples
-/// ```
-/// use session_manager::SessionManager;
-/// use store_core::MemoryStore;
-///
-/// let sessions = SessionManager::new(MemoryStore::new()?)
-///     .with_event_hook(|event| println!("{:?} {:?}", event.kind, event.session));
-/// # Ok::<(), session_manager::Error>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(u64);
-
-impl Fingerprint {
-    /// A number below `len`, the same for the same session.
-    pub(crate) fn index(self, len: usize) -> usize {
-        usize::try_from(self.0 % len as u64).expect("it is below a usize")
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 #[cfg(test)]
@@ -212,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_of_other_names_give_other_keys() {
+    fn cookies_of_other_names_have_other_keys() {
         let token = Token("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned());
         let key = |cookie| TokensAtRest::Hashed.key(cookie, &token);
         assert_eq!(key("session").as_str().len(), 43);

@@ -14,6 +14,9 @@ use crate::{Result, crates, packages};
 /// More than this is too many crates for an application.
 const MAX_CRATES: usize = 60;
 
+/// Where pages of documentation are: those of the tree, and the guides of the crates.
+const PAGES: [&str; 3] = ["docs", "session-manager/docs", "store-ql-compat/docs"];
+
 /// Checks the tree and lists everything that is wrong with it.
 pub(crate) fn run(shell: &Shell, root: &Path) -> Result {
     let mut problems = Vec::new();
@@ -100,10 +103,17 @@ fn check_absences(root: &Path, problems: &mut Vec<String>) -> Result {
 
 /// Links from one Markdown file to another file of the tree lead somewhere.
 fn check_links(root: &Path, problems: &mut Vec<String>) -> Result {
-    let mut pages = files(&root.join("docs"), "md")?;
-    pages.extend([root.join("README.md"), root.join("CHANGELOG.md")]);
+    let mut pages = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    for directory in PAGES {
+        pages.extend(files(&root.join(directory), "md")?);
+    }
     for page in pages {
-        for link in fs::read_to_string(&page)?.split("](").skip(1) {
+        let text = fs::read_to_string(&page)?;
+        // A guide in a crate defines some of its links at its end, where rustdoc has others.
+        let definitions = text.lines().filter(|line| line.starts_with('['));
+        let definitions = definitions.filter_map(|line| line.split_once("]: "));
+        let links = text.split("](").skip(1).chain(definitions.map(|(_, target)| target));
+        for link in links {
             let target = link.split([')', '#']).next().unwrap_or_default();
             let elsewhere = target.is_empty() || target.contains("://");
             if !elsewhere && !page.with_file_name(target).exists() {
@@ -117,9 +127,11 @@ fn check_links(root: &Path, problems: &mut Vec<String>) -> Result {
 /// The Go codec that the page shows is the one that `cargo xtask interop` compiles.
 fn check_go_codec(root: &Path, problems: &mut Vec<String>) -> Result {
     let codec = fs::read_to_string(root.join("xtask/interop/codec.go"))?;
-    let page = fs::read_to_string(root.join("docs/from-scs.md"))?;
+    let page = fs::read_to_string(root.join("session-manager/docs/from-scs.md"))?;
     if !page.contains(&format!("```go\n{codec}```")) {
-        problems.push("docs/from-scs.md: it doesn't show xtask/interop/codec.go".to_owned());
+        problems.push(
+            "session-manager/docs/from-scs.md: it doesn't show xtask/interop/codec.go".to_owned(),
+        );
     }
     Ok(())
 }
@@ -163,7 +175,7 @@ fn check_crates(shell: &Shell, problems: &mut Vec<String>) -> Result {
     Ok(())
 }
 
-/// The tests that `docs/security.md` names are there.
+/// The tests that `session-manager/docs/security.md` names are there.
 fn check_named_tests(root: &Path, problems: &mut Vec<String>) -> Result {
     let mut sources = String::new();
     for member in ["store-core", "store-sqlite", "session-manager", "xtask"] {
@@ -171,7 +183,7 @@ fn check_named_tests(root: &Path, problems: &mut Vec<String>) -> Result {
             sources += &fs::read_to_string(path)?;
         }
     }
-    let page = fs::read_to_string(root.join("docs/security.md"))?;
+    let page = fs::read_to_string(root.join("session-manager/docs/security.md"))?;
     for name in page.split('`').skip(1).step_by(2) {
         // Names of tests are sentences; those of methods are shorter.
         let is_test = name.matches('_').count() >= 3
@@ -181,7 +193,7 @@ fn check_named_tests(root: &Path, problems: &mut Vec<String>) -> Result {
         let is_there =
             || sources.contains(&format!("fn {name}(")) || sources.contains(&format!("fn {name}<"));
         if is_test && !is_there() {
-            problems.push(format!("docs/security.md: there is no test {name}"));
+            problems.push(format!("session-manager/docs/security.md: there is no test {name}"));
         }
     }
     Ok(())

@@ -3,15 +3,19 @@
 use std::error::Error as StdError;
 
 use rouille::{Request, Response};
+use store_core::BoxError;
 
-use crate::{BoxError, Codec, Session, SessionManager, adapter};
+use crate::adapter;
+use crate::codec::Codec;
+use crate::manager::SessionManager;
+use crate::session::Session;
 
 impl<C: Codec> SessionManager<C> {
     /// Loads the request's session, calls the handler, writes the session, and adds the headers to the
     /// response.
     ///
-    /// Where the handler or the session fails, none of the session's changes is written, though a
-    /// session that the handler has destroyed stays destroyed, and the response is the [error
+    /// If the handler or the session fails, none of the session's changes is written, though a session
+    /// that the handler has destroyed stays destroyed, and the response is the [error
     /// responder's](Self::with_error_responder). A handler that panics writes nothing either; rouille
     /// answers with status 500.
     ///
@@ -24,9 +28,8 @@ impl<C: Codec> SessionManager<C> {
     /// let sessions = SessionManager::new(MemoryStore::new()?);
     /// rouille::start_server("127.0.0.1:4000", move |request| {
     ///     sessions.rouille(request, |session| {
-    ///         let visits: u32 = session.get("visits")?.unwrap_or(0);
-    ///         session.insert("visits", visits + 1)?;
-    ///         Ok(Response::text(format!("visit {}", visits + 1)))
+    ///         let visits = session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+    ///         Ok(Response::text(format!("visit {visits}")))
     ///     })
     /// });
     /// # Ok::<(), session_manager::Error>(())
@@ -40,19 +43,19 @@ impl<C: Codec> SessionManager<C> {
         let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
         let session = self.load_from_headers(headers.map(|(_, value)| value.as_bytes()));
         let (response, headers) = adapter::run(session, handler)
-            .unwrap_or_else(|(failure, headers)| (self.failed(&*failure), headers));
-        // Added, not replaced: the application may set cookies of its own.
+            .unwrap_or_else(|(error, headers)| (self.failed(&*error), headers));
+        // Added, not replaced: the application may set other cookies.
         headers
             .into_iter()
             .fold(response, |response, (name, value)| response.with_additional_header(name, value))
     }
 
-    fn failed(&self, failure: &(dyn StdError + 'static)) -> Response {
-        let error = (self.error_responder)(failure);
-        let response = Response::from_data(error.content_type, error.body)
-            .with_status_code(error.status)
+    fn failed(&self, error: &(dyn StdError + 'static)) -> Response {
+        let answer = (self.error_responder)(error);
+        let response = Response::from_data(answer.content_type, answer.body)
+            .with_status_code(answer.status)
             .with_unique_header("Cache-Control", "no-store");
-        match error.retry_after {
+        match answer.retry_after {
             Some(seconds) => response.with_unique_header("Retry-After", seconds.to_string()),
             None => response,
         }

@@ -1,4 +1,4 @@
-//! The form that both codecs read: a map of `v`, `deadline` and `values`.
+//! What both codecs read: a map of `v`, `deadline` and `values`.
 //!
 //! It is read without serde's derive macros, which would be five more crates, syn among them, for
 //! every application.
@@ -6,32 +6,34 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-/// The version of the form that this crate writes, and the newest that it reads.
-pub(crate) const VERSION: u32 = 1;
+/// The version of the format that this crate writes, and the newest that it reads.
+pub(super) const VERSION: u32 = 1;
 
-/// Up to so many keys are looked for one after the other.
-const FEW: usize = 64;
+/// Up to this many keys, a linear search finds duplicates; beyond that, a hash map.
+const LINEAR_SEARCH_MAX: usize = 64;
 
-/// A session of this version. `D` is how the deadline is written, `V` a value that nobody has decoded yet.
-pub(crate) struct Form<D, V> {
-    pub(crate) deadline: D,
-    /// In their order. Of several with one key the last one counts.
-    pub(crate) values: Vec<(String, V)>,
+/// A session of this version. `D` is how the deadline is written, `V` a value that nobody has decoded
+/// yet.
+pub(super) struct Envelope<D, V> {
+    pub(super) deadline: D,
+    /// In their order. Of several with the same key the last one counts.
+    pub(super) values: Vec<(String, V)>,
 }
 
-impl<'de, D: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Form<D, V> {
+impl<'de, D: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Envelope<D, V> {
     fn deserialize<T: Deserializer<'de>>(deserializer: T) -> Result<Self, T::Error> {
-        deserializer.deserialize_map(FormVisitor(PhantomData))
+        deserializer.deserialize_map(EnvelopeVisitor(PhantomData))
     }
 }
 
-struct FormVisitor<D, V>(PhantomData<(D, V)>);
+struct EnvelopeVisitor<D, V>(PhantomData<(D, V)>);
 
-impl<'de, D: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for FormVisitor<D, V> {
-    type Value = Form<D, V>;
+impl<'de, D: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for EnvelopeVisitor<D, V> {
+    type Value = Envelope<D, V>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a session")
@@ -50,13 +52,13 @@ impl<'de, D: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for FormVisitor
                 }
             };
             if is_repeated {
-                return Err(A::Error::custom("a member is there twice"));
+                return Err(A::Error::custom("a member is repeated"));
             }
         }
         if version.ok_or_else(|| A::Error::missing_field("v"))? > VERSION {
             return Err(A::Error::custom("it is of a newer version"));
         }
-        Ok(Form {
+        Ok(Envelope {
             deadline: deadline.ok_or_else(|| A::Error::missing_field("deadline"))?,
             values: values.ok_or_else(|| A::Error::missing_field("values"))?.0,
         })
@@ -83,26 +85,32 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for EntriesVisitor<V> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries: Vec<(String, V)> =
-            Vec::with_capacity(map.size_hint().unwrap_or(0).min(FEW));
-        let mut places: Option<HashMap<String, usize>> = None;
+            Vec::with_capacity(map.size_hint().unwrap_or(0).min(LINEAR_SEARCH_MAX));
+        let mut indices: Option<HashMap<String, usize>> = None;
         while let Some((key, value)) = map.next_entry::<String, V>()? {
-            let place = match &places {
-                Some(places) => places.get(&key).copied(),
+            let index = match &indices {
+                Some(indices) => indices.get(&key).copied(),
                 None => entries.iter().position(|(own, _)| *own == key),
             };
-            if let Some(place) = place {
-                entries[place].1 = value;
+            if let Some(index) = index {
+                entries[index].1 = value;
                 continue;
             }
-            if let Some(places) = &mut places {
-                places.insert(key.clone(), entries.len());
+            if let Some(indices) = &mut indices {
+                indices.insert(key.clone(), entries.len());
             }
             entries.push((key, value));
-            if entries.len() == FEW {
+            if entries.len() == LINEAR_SEARCH_MAX {
                 let keys = entries.iter().map(|(key, _)| key.clone());
-                places = Some(keys.zip(0..).collect());
+                indices = Some(keys.zip(0..).collect());
             }
         }
         Ok(Entries(entries))
     }
+}
+
+/// Returns the range of the data that a part of it has.
+pub(super) fn range_in(data: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr() as usize - data.as_ptr() as usize;
+    start..start + part.len()
 }

@@ -7,14 +7,14 @@ use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::codec::envelope::{Form, VERSION};
-use crate::codec::{Codec, CodecError, Decoded, place};
+use crate::codec::envelope::{Envelope, VERSION, range_in};
+use crate::codec::{Codec, CodecError, Decoded};
 
-/// MessagePack: smaller than [`Json`](crate::Json), and exact for bytes and for numbers that JSON has no
-/// form for.
+/// MessagePack: smaller than [`Json`](crate::Json), and exact for bytes and for numbers that JSON can't
+/// represent.
 ///
-/// A session is a map of `v` (the version, 1), `deadline` (microseconds since the Unix epoch) and `values`, a
-/// map from keys to the encoded values, each as a byte string.
+/// A session is a map of `v` (the version, 1), `deadline` (microseconds since the Unix epoch) and
+/// `values`, a map from keys to the encoded values, each as a byte string.
 ///
 /// # Examples
 /// ```
@@ -32,9 +32,9 @@ pub struct MessagePack;
 
 impl Codec for MessagePack {
     fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
-        let form: Form<i64, &[u8]> = rmp_serde::from_slice(data).map_err(|_| CodecError)?;
-        let deadline = DateTime::from_timestamp_micros(form.deadline).ok_or(CodecError)?;
-        let values = form.values.into_iter().map(|(key, value)| (key, place(data, value)));
+        let envelope: Envelope<i64, &[u8]> = rmp_serde::from_slice(data).map_err(|_| CodecError)?;
+        let deadline = DateTime::from_timestamp_micros(envelope.deadline).ok_or(CodecError)?;
+        let values = envelope.values.into_iter().map(|(key, value)| (key, range_in(data, value)));
         let values: Vec<(String, Range<usize>)> = values.collect();
         Ok(Decoded { deadline, values })
     }
@@ -47,11 +47,11 @@ impl Codec for MessagePack {
         let values: Vec<_> = values.collect();
         let mut data = Vec::new();
         let mut serializer = rmp_serde::Serializer::new(&mut data);
-        let mut form = (&mut serializer).serialize_map(Some(3)).map_err(|_| CodecError)?;
-        form.serialize_entry("v", &VERSION).map_err(|_| CodecError)?;
-        form.serialize_entry("deadline", &deadline.timestamp_micros()).map_err(|_| CodecError)?;
-        form.serialize_entry("values", &Values(&values)).map_err(|_| CodecError)?;
-        form.end().map_err(|_| CodecError)?;
+        let mut map = (&mut serializer).serialize_map(Some(3)).map_err(|_| CodecError)?;
+        map.serialize_entry("v", &VERSION).map_err(|_| CodecError)?;
+        map.serialize_entry("deadline", &deadline.timestamp_micros()).map_err(|_| CodecError)?;
+        map.serialize_entry("values", &Values(&values)).map_err(|_| CodecError)?;
+        map.end().map_err(|_| CodecError)?;
         Ok(data)
     }
 
@@ -98,8 +98,8 @@ mod tests {
         let data = MessagePack.encode(deadline, &mut values.into_iter())?;
         let decoded = MessagePack.decode(&data)?;
         assert_eq!(decoded.deadline, deadline);
-        for ((key, value), (own_key, place)) in values.iter().zip(&decoded.values) {
-            assert_eq!((*key, *value), (&**own_key, &data[place.clone()]));
+        for ((key, value), (own_key, range)) in values.iter().zip(&decoded.values) {
+            assert_eq!((*key, *value), (&**own_key, &data[range.clone()]));
         }
         assert_eq!(MessagePack.decode_value::<[u8; 2]>(&bytes), Ok([0, 255]));
         assert_eq!(MessagePack.decode_value::<u32>(&text), Err(CodecError));

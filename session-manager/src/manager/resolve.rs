@@ -8,13 +8,13 @@ use crate::content::Content;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::manager::SessionManager;
-use crate::token::SessionKey;
+use crate::session_key::SessionKey;
 
 /// What a key names.
 pub(crate) enum Resolved {
     /// A session that this manager can go on with.
-    Live(Found),
-    /// A session that was renewed a moment ago, and that the key opens no more.
+    Live(LiveSession),
+    /// A session that was renewed a moment ago, and that the key doesn't open anymore.
     Superseded,
     /// A session that nobody can go on with, or that this version can't read.
     Unusable,
@@ -22,8 +22,8 @@ pub(crate) enum Resolved {
     Missing,
 }
 
-/// A live session.
-pub(crate) struct Found {
+/// A live session, as it was loaded.
+pub(crate) struct LiveSession {
     /// Its newest key, which may not be the one that was asked for.
     pub(crate) key: SessionKey,
     pub(crate) data: Vec<u8>,
@@ -32,13 +32,13 @@ pub(crate) struct Found {
 }
 
 impl<C: Codec> SessionManager<C> {
-    /// Loads the session that a key names, under its newest key if the key may still open it. What isn't
-    /// [`Resolved::Live`] is reported, but for what is missing.
+    /// Loads the session that a key names, under its newest key if the key may still open it. Everything
+    /// but [`Resolved::Live`] and [`Resolved::Missing`] is reported.
     pub(crate) fn resolve(&self, mut key: SessionKey) -> Result<Resolved, Error> {
         loop {
             match self.store.load(key.as_str())? {
                 Loaded::Live { data, expiry } => return Ok(self.read(key, data, expiry)),
-                // Each round means that another request has rotated the session since the round before.
+                // Each round means that another request has rotated the session since the last round.
                 Loaded::Rotated { token, opens: true } => key = SessionKey::from_store(&token),
                 Loaded::Rotated { opens: false, .. } => {
                     self.report(EventKind::Lost, &key);
@@ -54,7 +54,7 @@ impl<C: Codec> SessionManager<C> {
             self.report(EventKind::Undecodable, &key);
             return Resolved::Unusable;
         };
-        let content = Content::stored(decoded);
+        let content = Content::from_decoded(decoded);
         if !self.owns(&content, &data) {
             return Resolved::Missing;
         }
@@ -64,6 +64,6 @@ impl<C: Codec> SessionManager<C> {
             // past a deadline that another request had just moved nearer.
             return Resolved::Unusable;
         }
-        Resolved::Live(Found { key, data, content, expiry })
+        Resolved::Live(LiveSession { key, data, content, expiry })
     }
 }

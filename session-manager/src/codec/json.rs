@@ -1,0 +1,150 @@
+//! Sessions as JSON.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::codec::envelope::{Envelope, VERSION, range_in};
+use crate::codec::{Codec, CodecError, Decoded};
+
+/// JSON: `{"v":1,"deadline":"2026-11-21T15:30:00.000000Z","values":{"visits":3}}`.
+///
+/// `v` is the version of the format; data with a greater one is refused. `deadline` is an RFC 3339
+/// timestamp. The guide [`from_scs`](crate::guide::from_scs) has a Go codec for the same format.
+///
+/// # Examples
+/// ```
+/// use chrono::DateTime;
+/// use session_manager::{Codec, CodecError, Json};
+///
+/// let visits = Json.encode_value(&3_u32)?;
+/// let data = Json.encode(DateTime::UNIX_EPOCH, &mut [("visits", &*visits)].into_iter())?;
+/// assert_eq!(data, br#"{"v":1,"deadline":"1970-01-01T00:00:00.000000Z","values":{"visits":3}}"#);
+/// # Ok::<(), CodecError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Json;
+
+impl Codec for Json {
+    fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
+        let envelope: Envelope<&str, &RawValue> =
+            serde_json::from_slice(data).map_err(|_| CodecError)?;
+        let deadline = DateTime::parse_from_rfc3339(envelope.deadline).map_err(|_| CodecError)?;
+        let values = envelope.values.into_iter();
+        let values = values.map(|(key, value)| (key, range_in(data, value.get().as_bytes())));
+        Ok(Decoded { deadline: deadline.to_utc(), values: values.collect() })
+    }
+
+    fn encode(
+        &self,
+        deadline: DateTime<Utc>,
+        values: &mut dyn Iterator<Item = (&str, &[u8])>,
+    ) -> Result<Vec<u8>, CodecError> {
+        // The values are JSON already, so this puts them together without reading them again.
+        let deadline = deadline.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let mut data =
+            format!(r#"{{"v":{VERSION},"deadline":"{deadline}","values":{{"#).into_bytes();
+        for (n, (key, value)) in values.enumerate() {
+            if n > 0 {
+                data.push(b',');
+            }
+            serde_json::to_writer(&mut data, key).map_err(|_| CodecError)?;
+            data.push(b':');
+            data.extend_from_slice(value);
+        }
+        data.extend_from_slice(b"}}");
+        Ok(data)
+    }
+
+    fn decode_value<T: DeserializeOwned>(&self, value: &[u8]) -> Result<T, CodecError> {
+        // serde's message would quote the value.
+        serde_json::from_slice(value).map_err(|_| CodecError)
+    }
+
+    fn encode_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
+        serde_json::to_vec(value).map_err(|_| CodecError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(json: &str) -> Result<Vec<(String, String)>, CodecError> {
+        let decoded = Json.decode(json.as_bytes())?;
+        let values = decoded.values.into_iter();
+        Ok(values.map(|(key, range)| (key, json[range].to_owned())).collect())
+    }
+
+    #[test]
+    fn values_are_found_where_they_are() -> Result<(), CodecError> {
+        let json = r#" {"values": {"a": [1, {"b": "}"}], "ü\n": "x,y", "a": null},
+            "other": 1, "deadline": "2026-11-21T17:30:00+02:00", "v": 1} "#;
+        assert_eq!(
+            decode(json)?,
+            [("a".to_owned(), "null".to_owned()), ("ü\n".to_owned(), r#""x,y""#.to_owned())]
+        );
+        let deadline = Json.decode(json.as_bytes())?.deadline;
+        assert_eq!(deadline.to_rfc3339(), "2026-11-21T15:30:00+00:00");
+        Ok(())
+    }
+
+    #[test]
+    fn of_several_values_with_one_key_the_last_one_counts_however_many_keys_there_are()
+    -> Result<(), CodecError> {
+        for count in [2, 63, 64, 65, 500] {
+            let keys = || (0..count).map(|n| format!("k{n}"));
+            let mut members: Vec<_> = keys().map(|key| format!("{key:?}:1")).collect();
+            members.extend(keys().step_by(7).map(|key| format!("{key:?}:2")));
+            let values = members.join(",");
+            let json =
+                format!(r#"{{"v":1,"deadline":"2026-11-21T15:30:00Z","values":{{{values}}}}}"#);
+            let expected: Vec<_> = keys()
+                .enumerate()
+                .map(|(n, key)| (key, if n % 7 == 0 { "2" } else { "1" }.to_owned()))
+                .collect();
+            assert_eq!(decode(&json)?, expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_a_session_is_an_error() {
+        for json in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"v":1,"deadline":"2026-11-21T15:30:00Z"}"#,
+            r#"{"v":1,"values":{}}"#,
+            r#"{"deadline":"2026-11-21T15:30:00Z","values":{}}"#,
+            r#"{"v":1,"v":1,"deadline":"2026-11-21T15:30:00Z","values":{}}"#,
+            r#"[1,"2026-11-21T15:30:00Z",{}]"#,
+            r#"{"v":1,"deadline":"soon","values":{}}"#,
+            r#"{"v":2,"deadline":"2026-11-21T15:30:00Z","values":{}}"#,
+            r#"{"v":1,"deadline":"2026-11-21T15:30:00Z","values":[]}"#,
+            r#"{"v":1,"deadline":"2026-11-21T15:30:00Z","values":{}} trailing"#,
+            r#"{"v":1,"deadline":"2026-11-21T15:30:00Z","values":{"#,
+        ] {
+            assert_eq!(decode(json), Err(CodecError), "{json}");
+        }
+        assert_eq!(Json.decode(b"\xff\xfe\0"), Err(CodecError));
+    }
+
+    #[test]
+    fn floats_come_back_as_they_were() -> Result<(), CodecError> {
+        for number in [9_679.883_051_119_203, 0.1, f64::MIN_POSITIVE, f64::MAX, -0.0] {
+            let decoded: f64 = Json.decode_value(&Json.encode_value(&number)?)?;
+            assert_eq!(decoded.to_bits(), number.to_bits(), "{number}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn errors_do_not_quote_values() {
+        let value = Json.encode_value("hunter2").expect("a string");
+        let error = Json.decode_value::<u32>(&value).expect_err("it is no number");
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,14 @@
+//! Guides: longer texts that don't belong to one function.
+
+// The link definitions in front of a page take precedence over the page's own at its end, which lead to
+// the files and serve readers of the repository.
+
+#[doc = "[states]: crate::guide::states"]
+#[doc = include_str!("../docs/security.md")]
+pub mod security {}
+
+#[doc = include_str!("../docs/session-states.md")]
+pub mod states {}
+
+#[doc = include_str!("../docs/from-scs.md")]
+pub mod from_scs {}

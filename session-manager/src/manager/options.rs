@@ -1,0 +1,229 @@
+//! The manager's options.
+
+#[cfg(any(feature = "rouille", feature = "http"))]
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use store_core::Clock;
+#[cfg(doc)]
+use store_core::SystemClock;
+
+#[cfg(any(feature = "rouille", feature = "http"))]
+use crate::adapter::error_response::ErrorResponse;
+use crate::codec::Codec;
+#[cfg(doc)]
+use crate::codec::json::Json;
+use crate::cookie_policy::CookiePolicy;
+use crate::error::Error;
+use crate::event::Event;
+use crate::lifetimes;
+use crate::manager::SessionManager;
+#[cfg(doc)]
+use crate::session::Session;
+use crate::token::TokensAtRest;
+
+impl<C: Codec> SessionManager<C> {
+    /// Sets the cookie's name and attributes. Default: [`CookiePolicy::new`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for values that browsers would refuse, ignore or misread.
+    #[doc(alias = "Cookie")]
+    pub fn with_cookie(mut self, cookie: CookiePolicy) -> Result<Self, Error> {
+        cookie.check()?;
+        self.cookie = cookie;
+        Ok(self)
+    }
+
+    /// Sets how long a session lives at most, however much it is used. Default: 24 hours.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a lifetime of zero, or of more than 100 years.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use session_manager::SessionManager;
+    /// use store_core::MemoryStore;
+    ///
+    /// // A day at the office.
+    /// let sessions = SessionManager::new(MemoryStore::new()?)
+    ///     .with_lifetime(Duration::from_secs(8 * 60 * 60))?;
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[doc(alias = "Lifetime")]
+    #[doc(alias = "absolute_timeout")]
+    pub fn with_lifetime(mut self, lifetime: Duration) -> Result<Self, Error> {
+        self.lifetimes.lifetime = lifetimes::check("lifetime", lifetime)?;
+        Ok(self)
+    }
+
+    /// Ends a session that was not used for this long. Default: none.
+    ///
+    /// To keep reading cheap, not every use is written down: the expiry is moved only once a tenth of
+    /// the timeout has passed since it was moved last. So a session may end up to a tenth of the
+    /// timeout early, and never late.
+    ///
+    /// Only the store's expiry counts, so a new timeout holds for what is written from then on: after a
+    /// shorter one was set, a session that is only read lives on until the expiry that it had, and
+    /// after a longer one, or none, it may end at that expiry. To make a shorter timeout hold at once,
+    /// end the sessions: [`for_each`](Self::for_each) and [`destroy`](Self::destroy).
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a timeout of zero, or of more than 100 years.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use session_manager::SessionManager;
+    /// use store_core::MemoryStore;
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?)
+    ///     .with_idle_timeout(Duration::from_secs(30 * 60))?;
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[doc(alias = "IdleTimeout")]
+    pub fn with_idle_timeout(mut self, timeout: Duration) -> Result<Self, Error> {
+        self.lifetimes.idle_timeout = Some(lifetimes::check("idle timeout", timeout)?);
+        Ok(self)
+    }
+
+    /// Gives a session a new token automatically, once its token is this old: OWASP's renewal timeout.
+    /// Default: never.
+    ///
+    /// Such a rotation changes no rights, so the old token opens the session for 30 seconds more, and
+    /// requests that are under way with it go on: they read and write the session, and leave the
+    /// browser's cookie alone. Only a change of rights ([`Session::renew`], [`Session::set_subject`],
+    /// [`Session::clear_subject`]) has to come with the new token, or it fails with
+    /// [`Error::Superseded`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a time of zero, or of more than 100 years.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use session_manager::SessionManager;
+    /// use store_core::MemoryStore;
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?)
+    ///     .with_rotation(Duration::from_secs(15 * 60))?;
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[doc(alias = "renewal_timeout")]
+    pub fn with_rotation(mut self, every: Duration) -> Result<Self, Error> {
+        self.lifetimes.rotation = Some(lifetimes::check("rotation", every)?);
+        Ok(self)
+    }
+
+    /// Names the values that stay when a session passes from one user to another
+    /// ([`Session::set_subject`]) or its login is cleared ([`Session::clear_subject`]): those that
+    /// belong to the browser and not to the user. Default: none.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::SessionManager;
+    /// use store_core::MemoryStore;
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?).with_kept_values(["language", "theme"]);
+    /// let mut session = sessions.load([])?;
+    /// session.set_subject("ada")?;
+    /// session.insert("language", "fr")?;
+    /// session.insert("cart", ["tea"])?;
+    ///
+    /// session.set_subject("grace")?;
+    /// assert_eq!(session.keys().collect::<Vec<_>>(), ["language"]);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_kept_values<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.kept_values = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Keeps the tokens themselves in the store instead of their hashes: for a table that is shared
+    /// with a Go program that doesn't hash them. Anyone who can read the table, or a copy of it, can
+    /// then take over every session. Default: hashed, together with the name of the cookie.
+    ///
+    /// A Go program doesn't say which manager a session belongs to. So managers with different cookies
+    /// accept each other's tokens for sessions that Go has written, and the hash that a Go program with
+    /// `HashTokenInStore` has written opens its session as a cookie: give each manager its own table.
+    /// Sessions that a manager has written are told apart, and the keys of one with hashed tokens never
+    /// open anything as a cookie.
+    #[must_use]
+    pub fn with_plain_tokens_in_store(mut self) -> Self {
+        self.tokens_at_rest = TokensAtRest::Plain;
+        self
+    }
+
+    /// Keeps the hashes in the store that SCS makes with `HashTokenInStore`: for a table that is shared
+    /// with such a Go program. They don't depend on the name of the cookie; see
+    /// [`with_plain_tokens_in_store`](Self::with_plain_tokens_in_store) for what that means for
+    /// several managers, and the [guide](crate::guide::from_scs) for the rest of the set-up.
+    #[doc(alias = "HashTokenInStore")]
+    #[must_use]
+    pub fn with_scs_hashed_tokens_in_store(mut self) -> Self {
+        self.tokens_at_rest = TokensAtRest::ScsHashed;
+        self
+    }
+
+    /// Sets the format of the sessions' bytes. Default: [`Json`].
+    #[doc(alias = "Codec")]
+    pub fn with_codec<D: Codec>(self, codec: D) -> SessionManager<D> {
+        SessionManager {
+            store: self.store,
+            codec,
+            cookie: self.cookie,
+            lifetimes: self.lifetimes,
+            kept_values: self.kept_values,
+            conflict_locks: self.conflict_locks,
+            clock: self.clock,
+            tokens_at_rest: self.tokens_at_rest,
+            event_hook: self.event_hook,
+            #[cfg(any(feature = "rouille", feature = "http"))]
+            error_responder: self.error_responder,
+        }
+    }
+
+    /// Calls `hook` for each [`Event`], on the thread of the request. A hook that panics harms nothing.
+    /// Default: events go to the `log` crate, undecodable data as a warning, the others as debug lines.
+    #[must_use]
+    pub fn with_event_hook(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.event_hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// Sets the clock by which lifetimes are counted. Default: [`SystemClock`].
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets how the adapters answer requests whose handler or session failed. Default:
+    /// [`ErrorResponse::default_for`].
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::{ErrorResponse, SessionManager};
+    /// use store_core::MemoryStore;
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?).with_error_responder(|error| {
+    ///     let mut response = ErrorResponse::default_for(error);
+    ///     response.body = format!("<h1>Sorry</h1><p>Error {}.</p>", response.status);
+    ///     response.content_type = "text/html; charset=utf-8";
+    ///     response
+    /// });
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[cfg(any(feature = "rouille", feature = "http"))]
+    #[doc(alias = "ErrorFunc")]
+    #[must_use]
+    pub fn with_error_responder(
+        mut self,
+        responder: impl Fn(&(dyn StdError + 'static)) -> ErrorResponse + Send + Sync + 'static,
+    ) -> Self {
+        self.error_responder = Arc::new(responder);
+        self
+    }
+}

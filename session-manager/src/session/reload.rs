@@ -1,0 +1,61 @@
+//! Loading a session again, after another request has changed it.
+
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::manager::resolve::Resolved;
+use crate::session::Session;
+use crate::session::origin::{Origin, Snapshot};
+
+/// What a request finds if the store has refused its write.
+pub(super) enum Reloaded {
+    /// The session, changed or rotated by others.
+    Newer,
+    /// Nothing that the request's edits could be written to: the session has ended or was renewed, or a
+    /// session that it merges doesn't exist anymore.
+    Gone,
+}
+
+impl<C: Codec> Session<'_, C> {
+    /// Loads what the store has by now, and applies this request's edits again.
+    pub(super) fn reload(&mut self) -> Result<Reloaded, Error> {
+        let manager = self.manager;
+        if let Origin::Store(snapshot) = &mut self.origin {
+            let found = match manager.resolve(snapshot.key.clone())? {
+                Resolved::Live(found) => found,
+                Resolved::Superseded => return Ok(Reloaded::Gone),
+                Resolved::Missing | Resolved::Unusable => {
+                    manager.report(EventKind::Lost, &snapshot.key);
+                    return Ok(Reloaded::Gone);
+                }
+            };
+            if self.merged.iter().any(|merged| merged.key == found.key) {
+                // The other session has taken over this one in the meantime; its token isn't this
+                // request's to decide on.
+                return Ok(Reloaded::Gone);
+            }
+            // A rotation by another request leaves this one without a token to give to the browser.
+            let token = if found.key == snapshot.key { snapshot.token.take() } else { None };
+            let (key, data, expiry) = (found.key, found.data, found.expiry);
+            manager.report(EventKind::Conflict, &key);
+            *snapshot = Snapshot { token, key, data, expiry };
+            self.content = found.content;
+        } else {
+            self.content = manager.fresh_content();
+        }
+        for merged in &mut self.merged {
+            match manager.resolve(merged.key.clone())? {
+                // Under the token that the browser has.
+                Resolved::Live(found) if found.key == merged.key => {
+                    (merged.data, merged.content) = (found.data, found.content);
+                }
+                _ => return Ok(Reloaded::Gone),
+            }
+        }
+        // A panic of an application's closure drops the session with nothing written.
+        for edit in &mut self.edits {
+            self.content.apply(edit, &manager.codec, self.origin.data(), &self.merged)?;
+        }
+        Ok(Reloaded::Newer)
+    }
+}
