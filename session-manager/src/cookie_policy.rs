@@ -9,6 +9,14 @@ mod set_cookie;
 use crate::cookie_policy::name_prefix::{PREFIXES, has_prefix};
 
 /// When browsers send the cookie along with requests that another site caused.
+///
+/// # Examples
+/// ```
+/// use session_manager::{CookiePolicy, SameSite};
+///
+/// // For a bank: not even a link from elsewhere arrives logged in.
+/// let policy = CookiePolicy::new().with_same_site(SameSite::Strict);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
     /// Never, not even when a person follows a link.
@@ -55,6 +63,13 @@ pub struct CookiePolicy {
 
 impl CookiePolicy {
     /// Returns the defaults, which each method names.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::CookiePolicy;
+    ///
+    /// assert_eq!(CookiePolicy::new().name(), "__Host-session");
+    /// ```
     pub fn new() -> Self {
         Self {
             name: "__Host-session".to_owned(),
@@ -72,6 +87,13 @@ impl CookiePolicy {
     ///
     /// Browsers accept a name with the prefix `__Host-` only from the host itself, over HTTPS, for all
     /// paths: no other host of the domain can plant one.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::CookiePolicy;
+    ///
+    /// let policy = CookiePolicy::new().with_name("__Host-shop");
+    /// ```
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -79,6 +101,13 @@ impl CookiePolicy {
 
     /// Sends the cookie to all hosts of this domain. Default: only to the host that set it. The name
     /// can't have the prefix `__Host-` then.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::CookiePolicy;
+    ///
+    /// let policy = CookiePolicy::new().with_name("__Secure-session").with_domain("example.org");
+    /// ```
     pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
         self
@@ -86,12 +115,26 @@ impl CookiePolicy {
 
     /// Sends the cookie to this path and those below it. Default: `/`. With another path the name can't
     /// have the prefix `__Host-`. A path keeps nothing secret from other paths of the host.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::CookiePolicy;
+    ///
+    /// let policy = CookiePolicy::new().with_name("__Secure-shop").with_path("/shop");
+    /// ```
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
     /// Sets which requests from other sites have the cookie. Default: [`SameSite::Lax`].
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::{CookiePolicy, SameSite};
+    ///
+    /// let policy = CookiePolicy::new().with_same_site(SameSite::Strict);
+    /// ```
     pub fn with_same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
@@ -100,6 +143,13 @@ impl CookiePolicy {
     /// Keeps the cookie over a restart of the browser, until the session expires (at most 400 days).
     /// Default: it is gone when the browser is closed, unless
     /// [`Session::remember_me`](crate::Session::remember_me) says otherwise.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::CookiePolicy;
+    ///
+    /// let policy = CookiePolicy::new().persistent();
+    /// ```
     #[doc(alias = "Persist")]
     #[doc(alias = "max_age")]
     pub fn persistent(mut self) -> Self {
@@ -108,6 +158,14 @@ impl CookiePolicy {
     }
 
     /// Keeps a separate cookie for each site that embeds this one (CHIPS). Default: one for all.
+    ///
+    /// # Examples
+    /// A widget that other sites show in a frame:
+    /// ```
+    /// use session_manager::{CookiePolicy, SameSite};
+    ///
+    /// let policy = CookiePolicy::new().with_same_site(SameSite::None).partitioned();
+    /// ```
     pub fn partitioned(mut self) -> Self {
         self.partitioned = true;
         self
@@ -115,6 +173,13 @@ impl CookiePolicy {
 
     /// Shows the cookie to scripts of the page, and so to every script that gets into it. Default:
     /// HttpOnly.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::CookiePolicy;
+    ///
+    /// let policy = CookiePolicy::new().readable_by_scripts();
+    /// ```
     #[doc(alias = "http_only")]
     pub fn readable_by_scripts(mut self) -> Self {
         self.http_only = false;
@@ -123,6 +188,14 @@ impl CookiePolicy {
 
     /// For development on plain HTTP: no Secure, and a name without the prefix that demands it. Anyone
     /// who can listen on the network can take over every session.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::CookiePolicy;
+    ///
+    /// let policy = CookiePolicy::new().insecure_for_local_development();
+    /// assert_eq!(policy.name(), "session");
+    /// ```
     #[doc(alias = "secure")]
     pub fn insecure_for_local_development(mut self) -> Self {
         self.secure = false;
@@ -134,6 +207,13 @@ impl CookiePolicy {
     }
 
     /// Returns the cookie's name.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::CookiePolicy;
+    ///
+    /// assert_eq!(CookiePolicy::new().name(), "__Host-session");
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

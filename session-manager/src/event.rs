@@ -5,6 +5,20 @@ use crate::session_key::Fingerprint;
 /// Something that happened to a session, for logs and alarms.
 ///
 /// It shows neither a token nor a value; sessions can be told apart by their fingerprints.
+///
+/// # Examples
+/// ```
+/// use session_manager::{EventKind, SessionManager};
+/// use store_core::MemoryStore;
+///
+/// let sessions = SessionManager::new(MemoryStore::new()?).with_event_hook(|event| {
+///     if event.kind == EventKind::UnknownToken {
+///         // Many of these from one address are somebody who guesses.
+///         println!("unknown token {}", event.session);
+///     }
+/// });
+/// # Ok::<(), session_manager::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
@@ -15,6 +29,24 @@ pub struct Event {
 }
 
 /// What happened to a session.
+///
+/// # Examples
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use session_manager::{EventKind, SessionManager};
+/// use store_core::MemoryStore;
+///
+/// let kinds = Arc::new(Mutex::new(Vec::new()));
+/// let sessions = SessionManager::new(MemoryStore::new()?).with_event_hook({
+///     let kinds = Arc::clone(&kinds);
+///     move |event| kinds.lock().unwrap().push(event.kind)
+/// });
+/// let mut session = sessions.load(["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"])?;
+/// session.insert("visits", 1)?;
+/// session.finish()?;
+/// assert_eq!(*kinds.lock().unwrap(), [EventKind::UnknownToken, EventKind::Created]);
+/// # Ok::<(), session_manager::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {

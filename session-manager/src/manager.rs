@@ -76,6 +76,21 @@ pub struct SessionManager<C = Json> {
 
 impl SessionManager {
     /// Returns a manager of the sessions in this store, with the defaults that the other methods name.
+    ///
+    /// # Examples
+    /// Any store will do, also one in an `Arc`, which several managers share:
+    /// ```
+    /// use std::sync::Arc;
+    /// use session_manager::{CookiePolicy, SessionManager};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store: Arc<dyn Store> = Arc::new(MemoryStore::new()?);
+    /// let shop = SessionManager::new(Arc::clone(&store));
+    /// let office = SessionManager::new(store)
+    ///     .with_cookie(CookiePolicy::new().with_name("__Host-office"))?;
+    /// assert_ne!(shop.cookie_name(), office.cookie_name());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "New")]
     pub fn new(store: impl Store + 'static) -> Self {
         Self {
@@ -96,6 +111,13 @@ impl SessionManager {
 
 impl<C> SessionManager<C> {
     /// Returns the name of the session cookie.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// assert_eq!(sessions.cookie_name(), "__Host-session");
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn cookie_name(&self) -> &str {
         self.cookie.name()

@@ -76,6 +76,20 @@ pub struct Session<'m, C = Json> {
 }
 
 /// What has become of a session during the request.
+///
+/// # Examples
+/// ```
+/// use session_manager::Status;
+///
+/// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+/// let mut session = sessions.load([])?;
+/// assert_eq!(session.status(), Status::Unmodified);
+/// session.insert("visits", 1)?;
+/// assert_eq!(session.status(), Status::Modified);
+/// session.destroy()?;
+/// assert_eq!(session.status(), Status::Destroyed);
+/// # Ok::<(), session_manager::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It is as it was loaded.
@@ -110,6 +124,15 @@ impl<'m, C: Codec> Session<'m, C> {
     }
 
     /// Returns what has become of the session during this request.
+    ///
+    /// # Examples
+    /// ```
+    /// # use session_manager::Status;
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// let mut session = sessions.load([])?;
+    /// assert_eq!(session.status(), Status::Unmodified);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Status")]
     #[must_use]
     pub fn status(&self) -> Status {

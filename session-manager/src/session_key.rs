@@ -9,6 +9,18 @@ use sha2::{Digest, Sha256};
 /// It can't be used to log in (if tokens are hashed), only to end the session:
 /// [`SessionManager::destroy`](crate::SessionManager::destroy). Its `Debug` output shows only the
 /// [`Fingerprint`].
+///
+/// # Examples
+/// ```
+/// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+/// # let mut session = sessions.load([])?;
+/// # session.set_subject("7")?;
+/// # session.finish()?;
+/// for session in sessions.sessions_of("7")? {
+///     sessions.destroy(session.key())?;
+/// }
+/// # Ok::<(), session_manager::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SessionKey(String);
 
@@ -19,12 +31,44 @@ impl SessionKey {
 
     /// Returns the key as the store has it, 43 bytes long. If tokens aren't hashed, this is the secret
     /// itself.
+    ///
+    /// # Examples
+    /// A form in which somebody chooses which of their sessions to end:
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    /// let all = sessions.sessions_of("7")?;
+    /// let form = format!(r#"<button name="end" value="{}">"#, all[0].key().as_str());
+    /// # assert_eq!(all[0].key().as_str().len(), 43);
+    ///
+    /// // The request that the form makes: nobody can end the session of another user.
+    /// # let posted = all[0].key().as_str();
+    /// if let Some(session) = all.iter().find(|session| session.key().as_str() == posted) {
+    ///     sessions.destroy(session.key())?;
+    /// }
+    /// # assert!(sessions.sessions_of("7")?.is_empty());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Returns what a log may show of the session.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    /// let all = sessions.sessions_of("7")?;
+    /// let line = format!("session {} belongs to user 7", all[0].key().fingerprint());
+    /// assert!(!line.contains(all[0].key().as_str()));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         // Hashed once more, because in a store with plain tokens the key is a secret.

@@ -43,18 +43,54 @@ impl<'m, C: Codec> StoredSession<'m, C> {
     }
 
     /// Returns the session's name in the store, by which it can be destroyed.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// sessions.destroy(session.key())?;
+    /// # assert!(sessions.sessions_of("7")?.is_empty());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn key(&self) -> &SessionKey {
         &self.session.key
     }
 
     /// Returns when the session expires unless it is used.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// assert!(session.expiry() <= session.deadline());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn expiry(&self) -> DateTime<Utc> {
         self.session.expiry
     }
 
     /// Returns when the session ends, however much it is used.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    ///
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// assert!(session.deadline() <= Utc::now() + TimeDelta::hours(24));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn deadline(&self) -> DateTime<Utc> {
         self.session.content.deadline
@@ -64,6 +100,19 @@ impl<'m, C: Codec> StoredSession<'m, C> {
     ///
     /// # Errors
     /// [`Error::WrongType`] if there is one of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.insert("device", "Firefox on Linux")?;
+    /// # session.finish()?;
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// let device: Option<String> = session.get("device")?;
+    /// # assert_eq!(device.as_deref(), Some("Firefox on Linux"));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let LiveSession { content, data, .. } = &self.session;
         let Some(value) = content.values.get(key, data) else { return Ok(None) };
@@ -71,11 +120,34 @@ impl<'m, C: Codec> StoredSession<'m, C> {
     }
 
     /// Returns the keys of the application's values.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.insert("device", "Firefox on Linux")?;
+    /// # session.finish()?;
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// assert_eq!(session.keys().collect::<Vec<_>>(), ["device"]);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.session.content.values.keys().filter(|key| !is_reserved(key))
     }
 
     /// Returns the session's subject: who has logged in.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// assert_eq!(session.subject().as_deref(), Some("7"));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn subject(&self) -> Option<String> {
         self.get(SUBJECT).unwrap_or(None)

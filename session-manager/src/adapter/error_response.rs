@@ -42,6 +42,16 @@ impl ErrorResponse {
     /// Returns what adapters answer unless told otherwise: 503 with Retry-After: 5 if a later request may
     /// succeed ([`Error::is_retryable`]), 409 if the session has ended or was renewed in the meantime
     /// ([`Error::Superseded`]), 500 for everything else. The error and its causes go to the log.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::{Error, ErrorResponse};
+    ///
+    /// let response = ErrorResponse::default_for(&Error::Conflict { attempts: 64 });
+    /// assert_eq!((response.status, response.retry_after), (503, Some(5)));
+    /// let response = ErrorResponse::default_for(&Error::Superseded);
+    /// assert_eq!((response.status, response.retry_after), (409, None));
+    /// ```
     #[must_use]
     pub fn default_for(error: &(dyn StdError + 'static)) -> Self {
         if let Some(Error::Superseded) = error.downcast_ref() {

@@ -28,6 +28,20 @@ impl<C: Codec> SessionManager<C> {
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for values that browsers would refuse, ignore or misread.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::{CookiePolicy, Error, SessionManager};
+    /// use store_core::MemoryStore;
+    ///
+    /// let policy = CookiePolicy::new().with_name("__Host-shop").persistent();
+    /// let sessions = SessionManager::new(MemoryStore::new()?).with_cookie(policy)?;
+    ///
+    /// // Browsers would drop a `__Host-` cookie with a domain, so this is an error.
+    /// let policy = CookiePolicy::new().with_domain("example.org");
+    /// assert!(matches!(sessions.with_cookie(policy), Err(Error::InvalidOption { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Cookie")]
     pub fn with_cookie(mut self, cookie: CookiePolicy) -> Result<Self, Error> {
         cookie.check()?;
@@ -150,6 +164,22 @@ impl<C: Codec> SessionManager<C> {
     /// `HashTokenInStore` has written opens its session as a cookie: give each manager its own table.
     /// Sessions that a manager has written are told apart, and the keys of one with hashed tokens never
     /// open anything as a cookie.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::SessionManager;
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = std::sync::Arc::new(MemoryStore::new()?);
+    /// let sessions = SessionManager::new(store.clone()).with_plain_tokens_in_store();
+    /// let mut session = sessions.load([])?;
+    /// session.insert("visits", 1)?;
+    /// let headers = session.finish()?;
+    ///
+    /// let (key, _) = &store.all()?[0];
+    /// assert!(headers[0].1.contains(key));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn with_plain_tokens_in_store(mut self) -> Self {
         self.tokens_at_rest = TokensAtRest::Plain;
@@ -160,6 +190,15 @@ impl<C: Codec> SessionManager<C> {
     /// with such a Go program. They don't depend on the name of the cookie; see
     /// [`with_plain_tokens_in_store`](Self::with_plain_tokens_in_store) for what that means for
     /// several managers, and the [guide](crate::guide::from_scs) for the rest of the set-up.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::SessionManager;
+    /// use store_core::MemoryStore;
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?).with_scs_hashed_tokens_in_store();
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "HashTokenInStore")]
     #[must_use]
     pub fn with_scs_hashed_tokens_in_store(mut self) -> Self {
@@ -168,6 +207,17 @@ impl<C: Codec> SessionManager<C> {
     }
 
     /// Sets the format of the sessions' bytes. Default: [`Json`].
+    ///
+    /// # Examples
+    #[cfg_attr(feature = "messagepack", doc = "```")]
+    #[cfg_attr(not(feature = "messagepack"), doc = "```text")]
+    /// use session_manager::{MessagePack, SessionManager};
+    /// use store_core::MemoryStore;
+    ///
+    /// // Smaller data; bytes aren't lists of numbers. With the feature `messagepack`.
+    /// let sessions = SessionManager::new(MemoryStore::new()?).with_codec(MessagePack);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Codec")]
     pub fn with_codec<D: Codec>(self, codec: D) -> SessionManager<D> {
         SessionManager {
@@ -187,6 +237,25 @@ impl<C: Codec> SessionManager<C> {
 
     /// Calls `hook` for each [`Event`], on the thread of the request. A hook that panics harms nothing.
     /// Default: events go to the `log` crate, undecodable data as a warning, the others as debug lines.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use session_manager::{EventKind, SessionManager};
+    /// use store_core::MemoryStore;
+    ///
+    /// let unknown_tokens = Arc::new(AtomicU64::new(0));
+    /// let counter = Arc::clone(&unknown_tokens);
+    /// let sessions = SessionManager::new(MemoryStore::new()?).with_event_hook(move |event| {
+    ///     if event.kind == EventKind::UnknownToken {
+    ///         counter.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    /// });
+    /// sessions.load(["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"])?;
+    /// assert_eq!(unknown_tokens.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn with_event_hook(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.event_hook = Some(Arc::new(hook));
@@ -194,6 +263,26 @@ impl<C: Codec> SessionManager<C> {
     }
 
     /// Sets the clock by which lifetimes are counted. Default: [`SystemClock`].
+    ///
+    /// # Examples
+    /// A test needn't wait for a session to end:
+    /// ```
+    /// use std::sync::Arc;
+    /// use chrono::{TimeDelta, Utc};
+    /// use session_manager::SessionManager;
+    /// use store_core::{ManualClock, MemoryOptions};
+    ///
+    /// let clock = Arc::new(ManualClock::new(Utc::now()));
+    /// let store = MemoryOptions::new().with_clock(clock.clone()).build()?;
+    /// let sessions = SessionManager::new(store).with_clock(clock.clone());
+    /// let mut session = sessions.load([])?;
+    /// session.set_subject("7")?;
+    /// session.finish()?;
+    ///
+    /// clock.advance(TimeDelta::hours(24));
+    /// assert!(sessions.sessions_of("7")?.is_empty());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

@@ -18,6 +18,19 @@ impl<C: Codec> SessionManager<C> {
     ///
     /// # Errors
     /// [`Error::Store`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// for device in ["Firefox on Linux", "Safari on a telephone"] {
+    ///     let mut session = sessions.load([])?;
+    ///     session.set_subject("7")?;
+    ///     session.insert("device", device)?;
+    ///     session.finish()?;
+    /// }
+    /// assert_eq!(sessions.sessions_of("7")?.len(), 2);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     pub fn sessions_of(&self, subject: &str) -> Result<Vec<StoredSession<'_, C>>, Error> {
         let Ok(subject) = self.subject_in_store(subject) else { return Ok(Vec::new()) };
         let records = self.store.find_by_subject(&subject)?.into_iter();
@@ -33,6 +46,18 @@ impl<C: Codec> SessionManager<C> {
     ///
     /// # Errors
     /// [`Error::Store`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// let mut session = sessions.load([])?;
+    /// session.set_subject("7")?;
+    /// session.finish()?;
+    ///
+    /// assert_eq!(sessions.destroy_all_of("7")?, 1);
+    /// assert!(sessions.sessions_of("7")?.is_empty());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     pub fn destroy_all_of(&self, subject: &str) -> Result<u64, Error> {
         let Ok(subject) = self.subject_in_store(subject) else { return Ok(0) };
         Ok(self.store.delete_by_subject(&subject, None)?)
@@ -43,6 +68,19 @@ impl<C: Codec> SessionManager<C> {
     ///
     /// # Errors
     /// [`Error::Store`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    /// for session in sessions.sessions_of("7")? {
+    ///     sessions.destroy(session.key())?;
+    /// }
+    /// # assert!(sessions.sessions_of("7")?.is_empty());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     pub fn destroy(&self, key: &SessionKey) -> Result<(), Error> {
         self.store.delete(key.as_str())?;
         self.report(EventKind::Destroyed, key);
@@ -56,6 +94,23 @@ impl<C: Codec> SessionManager<C> {
     ///
     /// # Errors
     /// [`Error::Store`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    ///
+    /// let mut logged_in = 0;
+    /// sessions.for_each(|session| {
+    ///     logged_in += u32::from(session.subject().is_some());
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// assert_eq!(logged_in, 1);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Iterate")]
     pub fn for_each(
         &self,

@@ -43,6 +43,17 @@ impl<C: Codec> Session<'_, C> {
     /// Answer with an error, and with the headers of [`removal_headers`](Self::removal_headers). None of
     /// this request's changes is written then, or, if a reply of the store was lost, all of them are.
     /// [`destroy_others`](Self::destroy_others) is a step of its own, which may be done even so.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// let mut session = sessions.load([])?;
+    /// session.insert("visits", 1)?;
+    /// for (name, value) in session.finish()? {
+    ///     println!("{name}: {value}");
+    /// }
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Commit")]
     #[doc(alias = "WriteSessionCookie")]
     pub fn finish(mut self) -> Result<Vec<Header>, Error> {

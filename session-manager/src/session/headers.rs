@@ -9,6 +9,18 @@ use crate::session::Session;
 use crate::session::write::Written;
 
 /// A response header: its name and value, both of ASCII.
+///
+/// # Examples
+/// ```
+/// use session_manager::Header;
+///
+/// /// Writes headers for a framework without an adapter.
+/// fn lines(headers: &[Header]) -> String {
+///     headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+/// }
+///
+/// assert_eq!(lines(&[("Vary", "Cookie".to_owned())]), "Vary: Cookie\r\n");
+/// ```
 pub type Header = (&'static str, String);
 
 impl<C: Codec> Session<'_, C> {

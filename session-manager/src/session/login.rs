@@ -29,6 +29,18 @@ impl<C: Codec> Session<'_, C> {
     /// [`Error::Store`] for a subject that is empty or longer than
     /// [`MAX_SUBJECT_LEN`](store_core::MAX_SUBJECT_LEN) minus the name of the cookie and one, in bytes;
     /// [`Error::Unencodable`], from a codec that can't represent a string; [`Error::Randomness`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// // The password was right.
+    /// let user_id = 7;
+    /// session.set_subject(&user_id.to_string())?;
+    /// # session.finish()?;
+    /// # assert_eq!(sessions.sessions_of("7")?.len(), 1);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "log_in")]
     #[doc(alias = "login")]
     #[doc(alias = "user")]
@@ -51,6 +63,16 @@ impl<C: Codec> Session<'_, C> {
     }
 
     /// Returns the session's subject: who has logged in.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// assert_eq!(session.subject(), None);
+    /// session.set_subject("7")?;
+    /// assert_eq!(session.subject().as_deref(), Some("7"));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn subject(&self) -> Option<String> {
         // A value that isn't a string wasn't written by this crate.
@@ -64,6 +86,21 @@ impl<C: Codec> Session<'_, C> {
     ///
     /// # Errors
     /// [`Error::Superseded`] if another request has just renewed the session; [`Error::Randomness`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// let sessions = sessions.with_kept_values(["language"]);
+    /// # let mut session = sessions.load([])?;
+    /// session.set_subject("7")?;
+    /// session.insert("language", "fr")?;
+    /// session.insert("address", "…")?;
+    ///
+    /// session.clear_subject()?;
+    /// assert_eq!(session.subject(), None);
+    /// assert_eq!(session.keys().collect::<Vec<_>>(), ["language"]);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     pub fn clear_subject(&mut self) -> Result<(), Error> {
         self.check_superseded()?;
         if self.contains(SUBJECT) {
@@ -85,6 +122,25 @@ impl<C: Codec> Session<'_, C> {
     ///
     /// # Errors
     /// [`Error::Randomness`].
+    ///
+    /// # Examples
+    /// ```
+    /// # fn token(headers: &[session_manager::Header]) -> &str {
+    /// #     headers[0].1.split(['=', ';']).nth(1).unwrap_or_default()
+    /// # }
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.insert("cart", ["tea"])?;
+    /// # let headers = session.finish()?;
+    /// # let old = token(&headers);
+    /// let mut session = sessions.load([old])?;
+    /// session.renew()?;
+    /// let headers = session.finish()?; // they bring the browser its new token
+    ///
+    /// assert!(sessions.load([old])?.is_empty());
+    /// assert!(sessions.load([token(&headers)])?.contains("cart"));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "RenewToken")]
     #[doc(alias = "regenerate")]
     #[doc(alias = "rotate")]
@@ -104,6 +160,21 @@ impl<C: Codec> Session<'_, C> {
 
     /// Returns the token that the browser has or is going to get: a secret of 43 characters. `None` for
     /// a session that was never stored, and if another request has given the session a newer one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.insert("name", "Ada")?;
+    /// # let headers = session.finish()?;
+    /// # let cookie_value = headers[0].1.split(['=', ';']).nth(1).unwrap_or_default();
+    /// let session = sessions.load([cookie_value])?;
+    /// assert_eq!(session.token(), Some(cookie_value));
+    ///
+    /// let fresh = sessions.load([])?;
+    /// assert_eq!(fresh.token(), None);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Token")]
     #[must_use]
     pub fn token(&self) -> Option<&str> {
@@ -114,6 +185,22 @@ impl<C: Codec> Session<'_, C> {
     }
 
     /// Returns the session's name in the store. `None` for a session that was never stored.
+    ///
+    /// # Examples
+    /// A list of somebody's sessions marks the present one:
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # let headers = session.finish()?;
+    /// # let session = sessions.load(headers[0].1.split(['=', ';']).nth(1))?;
+    /// for other in sessions.sessions_of("7")? {
+    ///     let is_this_one = session.key() == Some(other.key());
+    /// #   assert!(is_this_one);
+    ///     println!("{} {}", other.expiry(), if is_this_one { "(this one)" } else { "" });
+    /// }
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn key(&self) -> Option<&SessionKey> {
         self.was_read.set(true);
@@ -130,6 +217,20 @@ impl<C: Codec> Session<'_, C> {
     ///
     /// # Errors
     /// [`Error::Store`]; the session may still exist, so answer with an error.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # let headers = session.finish()?;
+    /// # let mut session = sessions.load(headers[0].1.split(['=', ';']).nth(1))?;
+    /// session.destroy()?;
+    /// session.flash("notice", "You are logged out.")?;
+    /// # session.finish()?;
+    /// # assert!(sessions.sessions_of("7")?.is_empty());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Destroy")]
     #[doc(alias = "flush")]
     #[doc(alias = "log_out")]
@@ -176,6 +277,24 @@ impl<C: Codec> Session<'_, C> {
     /// # Errors
     /// [`Error::SubjectMissing`] if the session has none; [`Error::Superseded`] if another request has
     /// just renewed the session.
+    ///
+    /// # Examples
+    /// After a password was changed:
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # for _ in 0..2 {
+    /// #     let mut session = sessions.load([])?;
+    /// #     session.set_subject("7")?;
+    /// #     session.finish()?;
+    /// # }
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// session.renew()?;
+    /// session.destroy_others()?;
+    /// session.finish()?;
+    /// assert_eq!(sessions.sessions_of("7")?.len(), 1);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     pub fn destroy_others(&mut self) -> Result<(), Error> {
         self.check_superseded()?;
         self.destroys_others = Some(self.subject().ok_or(Error::SubjectMissing)?);

@@ -33,6 +33,23 @@ impl<C: Codec> Session<'_, C> {
     /// [`Error::Superseded`] if the other session has got a newer token
     /// [automatically](SessionManager::with_rotation), which another response brings to the browser;
     /// [`Error::Store`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut before = sessions.load([])?;
+    /// # before.insert("cart", ["tea"])?;
+    /// # let headers = before.finish()?;
+    /// # let signed_state = headers[0].1.split(['=', ';']).nth(1).unwrap_or_default();
+    /// // The provider's redirect comes without the cookie, but with the token in the signed state.
+    /// let mut session = sessions.load([])?;
+    /// if session.merge(signed_state)? {
+    ///     session.set_subject("7")?;
+    /// }
+    /// assert!(session.contains("cart"));
+    /// # session.finish()?;
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "MergeSession")]
     pub fn merge(&mut self, token: &str) -> Result<bool, Error> {
         let Some(token) = Token::parse(token) else { return Ok(false) };

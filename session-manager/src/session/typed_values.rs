@@ -16,6 +16,17 @@ impl<C: Codec> Session<'_, C> {
     ///
     /// # Errors
     /// [`Error::WrongType`] if there is one of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// session.insert("user_id", 7)?;
+    /// assert_eq!(session.get("user_id")?, Some(7));
+    /// assert_eq!(session.get::<String>("theme")?, None);
+    /// assert!(session.get::<String>("user_id").is_err());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Get")]
     #[doc(alias = "GetString")]
     #[doc(alias = "GetInt")]
@@ -34,6 +45,15 @@ impl<C: Codec> Session<'_, C> {
     /// # Errors
     /// [`Error::Unencodable`] if the codec can't represent it; [`Error::ReservedKey`] for keys that
     /// begin with `__flash.`, and those that the session keeps for itself.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// session.insert("cart", vec!["tea", "milk"])?;
+    /// assert_eq!(session.get::<Vec<String>>("cart")?.map(|cart| cart.len()), Some(2));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Put")]
     pub fn insert<T: Serialize>(&mut self, key: &str, value: T) -> Result<(), Error> {
         check_key(key)?;
@@ -49,6 +69,21 @@ impl<C: Codec> Session<'_, C> {
     /// # Errors
     /// [`Error::WrongType`] if the value there is of another type; [`Error::Unencodable`];
     /// [`Error::ReservedKey`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// let visits = session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+    /// assert_eq!(visits, 1);
+    ///
+    /// session.update("cart", |cart: Option<Vec<String>>| {
+    ///     let mut cart = cart.unwrap_or_default();
+    ///     cart.push("tea".to_owned());
+    ///     cart
+    /// })?;
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     pub fn update<T, F>(&mut self, key: &str, mut update: F) -> Result<T, Error>
     where
         T: Serialize + DeserializeOwned,
@@ -70,6 +105,16 @@ impl<C: Codec> Session<'_, C> {
     }
 
     /// Removes the value under a key, and returns whether there was one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// session.insert("cart", ["tea"])?;
+    /// assert!(session.remove("cart"));
+    /// assert!(!session.remove("cart"));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Remove")]
     pub fn remove(&mut self, key: &str) -> bool {
         let exists = !is_reserved(key) && self.contains(key);
@@ -83,6 +128,16 @@ impl<C: Codec> Session<'_, C> {
     ///
     /// # Errors
     /// [`Error::WrongType`] if there is one of another type; it stays.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// session.insert("return_to", "/checkout")?;
+    /// assert_eq!(session.pop::<String>("return_to")?.as_deref(), Some("/checkout"));
+    /// assert_eq!(session.pop::<String>("return_to")?, None);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Pop")]
     #[doc(alias = "PopString")]
     pub fn pop<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
@@ -92,6 +147,15 @@ impl<C: Codec> Session<'_, C> {
     }
 
     /// Returns whether there is a value under a key.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// session.insert("cart", ["tea"])?;
+    /// assert!(session.contains("cart"));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Exists")]
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
@@ -99,12 +163,30 @@ impl<C: Codec> Session<'_, C> {
     }
 
     /// Returns the keys of the application's values, in the order in which they were first inserted.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// session.insert("theme", "dark")?;
+    /// session.insert("cart", ["tea"])?;
+    /// assert_eq!(session.keys().collect::<Vec<_>>(), ["theme", "cart"]);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Keys")]
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.content().values.keys().filter(|key| !is_reserved(key))
     }
 
     /// Returns whether the application has no value in the session.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// let session = sessions.load([])?;
+    /// assert!(session.is_empty());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys().next().is_none()
@@ -112,6 +194,18 @@ impl<C: Codec> Session<'_, C> {
 
     /// Removes all values, flash values included. Token, deadline, subject and
     /// [`remember_me`](Self::remember_me) stay.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// session.set_subject("7")?;
+    /// session.insert("cart", ["tea"])?;
+    /// session.clear();
+    /// assert!(session.is_empty());
+    /// assert_eq!(session.subject().as_deref(), Some("7"));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     #[doc(alias = "Clear")]
     pub fn clear(&mut self) {
         self.edit_infallible(Edit::Clear);
@@ -122,6 +216,16 @@ impl<C: Codec> Session<'_, C> {
     ///
     /// # Errors
     /// [`Error::Unencodable`] if the codec can't represent it.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// session.flash("notice", "Saved.")?;
+    /// assert_eq!(session.take_flash::<String>("notice")?.as_deref(), Some("Saved."));
+    /// assert_eq!(session.take_flash::<String>("notice")?, None);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     pub fn flash<T: Serialize>(&mut self, key: &str, value: T) -> Result<(), Error> {
         self.set(&format!("{FLASH}{key}"), &value)
     }
@@ -130,6 +234,17 @@ impl<C: Codec> Session<'_, C> {
     ///
     /// # Errors
     /// [`Error::WrongType`] if there is one of another type; it stays.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.flash("notice", "Saved.")?;
+    /// if let Some(notice) = session.take_flash::<String>("notice")? {
+    ///     println!("<p role=status>{notice}</p>");
+    /// }
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
     pub fn take_flash<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let key = format!("{FLASH}{key}");
         let value = self.get(&key)?;
