@@ -16,7 +16,8 @@ use store_core::MemoryStore;
 fn main() -> Result<(), BoxError> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4000".to_owned());
 
-    // This example speaks plain HTTP. Behind HTTPS, leave the cookie as it is: remove the second line.
+    // This example speaks plain HTTP. Behind HTTPS, leave the cookie as it is: remove the second
+    // line.
     let sessions = SessionManager::new(MemoryStore::new()?)
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?;
 

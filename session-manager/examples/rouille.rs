@@ -14,15 +14,16 @@ use store_core::MemoryStore;
 fn main() -> Result<(), BoxError> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4000".to_owned());
 
-    // This example speaks plain HTTP. Behind HTTPS, leave the cookie as it is: remove the second line.
+    // This example speaks plain HTTP. Behind HTTPS, leave the cookie as it is: remove the second
+    // line.
     let sessions = SessionManager::new(MemoryStore::new()?)
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?;
 
     let server = Server::new(address, move |request| {
         sessions.rouille(request, |session| {
-            let visits: u32 = session.get("visits")?.unwrap_or(0);
-            session.insert("visits", visits + 1)?;
-            Ok(Response::text(format!("visit {}", visits + 1)))
+            // Browsers send several requests at once; `update` counts all of them.
+            let visits = session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+            Ok(Response::text(format!("visit {visits}")))
         })
     })?;
     writeln!(io::stdout(), "Open http://{}/ in a browser.", server.server_addr())?;

@@ -1,5 +1,5 @@
-//! Counts a visitor's visits, with `tiny_http`, for which there is no adapter: the two calls that any
-//! server can be served with.
+//! Counts a visitor's visits, with `tiny_http`, for which there is no adapter: the two calls that
+//! serve any framework.
 //!
 //! ```text
 //! cargo run --package sync-session-manager --example tiny_http -- 127.0.0.1:4000
@@ -15,7 +15,8 @@ use tiny_http::{Request, Response, Server};
 fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4000".to_owned());
 
-    // This example speaks plain HTTP. Behind HTTPS, leave the cookie as it is: remove the second line.
+    // This example speaks plain HTTP. Behind HTTPS, leave the cookie as it is: remove the second
+    // line.
     let sessions = SessionManager::new(MemoryStore::new()?)
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?;
 
@@ -26,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
             Ok((page, headers)) => {
                 let mut response = Response::from_string(page);
                 for (name, value) in headers {
-                    // Added, so that cookies of the application's own stay.
+                    // Added, so that the application's other cookies stay.
                     let header = tiny_http::Header::from_bytes(name, value);
                     response.add_header(header.map_err(|()| "the session's headers are ASCII")?);
                 }

@@ -15,8 +15,8 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::session::headers::Header;
 
-/// The handler's response with the headers to add to it, or why the handler or the session failed with
-/// the headers for the response to that.
+/// The handler's response with the headers to add to it, or why the handler or the session failed
+/// with the headers for the response to that.
 pub(crate) type HandlerResult<R> = Result<(R, Vec<Header>), (BoxError, Vec<Header>)>;
 
 /// Calls the handler and writes the session.

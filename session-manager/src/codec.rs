@@ -17,11 +17,11 @@ use serde::de::DeserializeOwned;
 
 /// The format of a session's bytes: a deadline and values under keys.
 ///
-/// Values stay encoded until they are asked for: [`decode`](Self::decode) finds only where they are. An
-/// implementation never puts a value into an error.
+/// Values stay encoded until they are asked for: [`decode`](Self::decode) finds only where they
+/// are. An implementation never puts a value into an error.
 ///
-/// [`Json`](crate::Json) is the default, `MessagePack` a feature; an application can bring its own, for
-/// example to encrypt.
+/// [`Json`](crate::Json) is the default, `MessagePack` a feature; an application can bring its own,
+/// for example to encrypt.
 ///
 /// # Examples
 /// A codec that hides values from a casual look into the database. A real one would encrypt, with a
@@ -73,8 +73,8 @@ pub trait Codec: fmt::Debug + Send + Sync {
     /// Finds the deadline, and where each value is, in stored bytes.
     ///
     /// # Errors
-    /// [`CodecError`] if the bytes aren't in this format, or are of a newer version. The session is then
-    /// reported as [undecodable](crate::EventKind::Undecodable).
+    /// [`CodecError`] if the bytes aren't in this format, or are of a newer version. The session is
+    /// then reported as [undecodable](crate::EventKind::Undecodable).
     ///
     /// # Examples
     /// ```

@@ -1,9 +1,9 @@
 //! What a request does when another one has changed the session first.
 //!
 //! Requests that write the same session at the same time would each find, again and again, that
-//! another one was quicker. So a request that has met a conflict takes a lock before it tries again,
-//! and the requests of this process that have met one queue for it. The lock is an optimization:
-//! correctness depends on the conditional `update` of the store alone.
+//! another one was quicker. So a request that has met a conflict takes a lock before it tries
+//! again, and the requests of this process that have met one queue for it. The lock is an
+//! optimization: correctness depends on the conditional `update` of the store alone.
 
 use std::fmt;
 use std::thread;
@@ -61,8 +61,8 @@ impl<'m> Conflicts<'m> {
         Self { locks, count: 0, lock: None, backoff: None }
     }
 
-    /// Waits as long as it helps. Call it before the newer session is loaded, not after, so that what
-    /// is loaded is as new as possible when it is written.
+    /// Waits as long as it helps. Call it before the newer session is loaded, not after, so that
+    /// what is loaded is as new as possible when it is written.
     ///
     /// # Errors
     /// [`Error::Conflict`] after too many attempts.
@@ -74,7 +74,8 @@ impl<'m> Conflicts<'m> {
         if self.count == 1 {
             self.lock = key.and_then(|key| self.locks.lock(key));
         } else if let Some(delay) = self.backoff.get_or_insert_with(backoff).next() {
-            // A conflict in spite of the lock: with another process, or with a request that took none.
+            // A conflict in spite of the lock: with another process, or with a request that took
+            // none.
             thread::sleep(delay);
         }
         Ok(())

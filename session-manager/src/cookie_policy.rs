@@ -1,12 +1,12 @@
 //! The name and attributes of the session cookie.
 
-mod name_prefix;
-
 mod check;
 
 mod set_cookie;
 
-use crate::cookie_policy::name_prefix::{PREFIXES, has_prefix};
+/// The prefixes of names that demand attributes (RFC 6265bis, section 4.1.3, and its successor);
+/// the longest first.
+const PREFIXES: [&str; 4] = ["__Host-Http-", "__Host-", "__Secure-", "__Http-"];
 
 /// When browsers send the cookie along with requests that another site caused.
 ///
@@ -30,9 +30,10 @@ pub enum SameSite {
 
 /// The session cookie's name and attributes.
 ///
-/// The default is `__Host-session`, Secure, HttpOnly, SameSite=Lax, Path=/, without Domain, and gone
-/// when the browser is closed. [`SessionManager::with_cookie`](crate::SessionManager::with_cookie)
-/// refuses combinations that browsers would refuse.
+/// The default is `__Host-session`, Secure, HttpOnly, SameSite=Lax, Path=/, without Domain, and
+/// gone when the browser is closed.
+/// [`SessionManager::with_cookie`](crate::SessionManager::with_cookie) refuses combinations that
+/// browsers would refuse.
 ///
 /// # Examples
 /// ```
@@ -85,8 +86,8 @@ impl CookiePolicy {
 
     /// Sets the cookie's name. Default: `__Host-session`.
     ///
-    /// Browsers accept a name with the prefix `__Host-` only from the host itself, over HTTPS, for all
-    /// paths: no other host of the domain can plant one.
+    /// Browsers accept a name with the prefix `__Host-` only from the host itself, over HTTPS, for
+    /// all paths: no other host of the domain can plant one.
     ///
     /// # Examples
     /// ```
@@ -99,8 +100,8 @@ impl CookiePolicy {
         self
     }
 
-    /// Sends the cookie to all hosts of this domain. Default: only to the host that set it. The name
-    /// can't have the prefix `__Host-` then.
+    /// Sends the cookie to all hosts of this domain. Default: only to the host that set it. The
+    /// name can't have the prefix `__Host-` then.
     ///
     /// # Examples
     /// ```
@@ -113,8 +114,8 @@ impl CookiePolicy {
         self
     }
 
-    /// Sends the cookie to this path and those below it. Default: `/`. With another path the name can't
-    /// have the prefix `__Host-`. A path keeps nothing secret from other paths of the host.
+    /// Sends the cookie to this path and those below it. Default: `/`. With another path the name
+    /// can't have the prefix `__Host-`. A path keeps nothing secret from other paths of the host.
     ///
     /// # Examples
     /// ```
@@ -140,8 +141,8 @@ impl CookiePolicy {
         self
     }
 
-    /// Keeps the cookie over a restart of the browser, until the session expires (at most 400 days).
-    /// Default: it is gone when the browser is closed, unless
+    /// Keeps the cookie over a restart of the browser, until the session expires (at most 400
+    /// days). Default: it is gone when the browser is closed, unless
     /// [`Session::remember_me`](crate::Session::remember_me) says otherwise.
     ///
     /// # Examples
@@ -186,8 +187,8 @@ impl CookiePolicy {
         self
     }
 
-    /// For development on plain HTTP: no Secure, and a name without the prefix that demands it. Anyone
-    /// who can listen on the network can take over every session.
+    /// For development on plain HTTP: no Secure, and a name without the prefix that demands it.
+    /// Anyone who can listen on the network can take over every session.
     ///
     /// # Examples
     /// ```
@@ -228,4 +229,9 @@ impl Default for CookiePolicy {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Browsers compare prefixes without regard to case.
+fn has_prefix(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }

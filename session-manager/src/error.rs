@@ -58,8 +58,8 @@ pub enum Error {
         problem: String,
     },
     /// Another request has ended or renewed the session while this one was under way, so nothing of
-    /// what this one changed was written. Usually the visitor has logged in or out in the meantime; a
-    /// new request finds out. The adapters answer with status 409.
+    /// what this one changed was written. Usually the visitor has logged in or out in the meantime;
+    /// a new request finds out. The adapters answer with status 409.
     #[doc(alias = "SessionInterrupted")]
     Superseded,
     /// The session has no subject.
@@ -75,9 +75,10 @@ impl Error {
         Self::Unencodable { key: key.to_owned(), of: any::type_name::<T>() }
     }
 
-    /// Returns whether the same request may succeed later without anybody repairing anything: the store
-    /// is [busy or unavailable](store_core::Error::is_retryable), the system has no random numbers, or
-    /// too many requests change the session at once. The adapters answer these with status 503.
+    /// Returns whether the same request may succeed later without anybody repairing anything: the
+    /// store is [busy or unavailable](store_core::Error::is_retryable), the system has no random
+    /// numbers, or too many requests change the session at once. The adapters answer these with
+    /// status 503.
     ///
     /// # Examples
     /// ```
@@ -120,7 +121,8 @@ impl fmt::Display for Error {
             }
             Self::InvalidOption { option, problem } => write!(f, "invalid {option}: {problem}"),
             Self::Superseded => f.write_str(
-                "another request ended or renewed the session in the meantime, so the changes of this one were not written",
+                "another request ended or renewed the session in the meantime, \
+                 so the changes of this one were not written",
             ),
             Self::SubjectMissing => f.write_str("the session has no subject"),
         }

@@ -58,11 +58,11 @@ pub enum EventKind {
     Destroyed,
     /// Its deadline had passed although the store still had it, so the request got a fresh session.
     Expired,
-    /// A request came with a token of the right form that names no live session of this manager: one
-    /// that has expired or was destroyed, or was invented. It was not adopted.
+    /// A request came with a token of the right form that names no live session of this manager:
+    /// one that has expired or was destroyed, or was invented. It was not adopted.
     UnknownToken,
-    /// Another request changed the session while this one ran; this one's changes were applied to the
-    /// newer data.
+    /// Another request changed the session while this one ran; this one's changes were applied to
+    /// the newer data.
     Conflict,
     /// Another request destroyed or renewed the session while this one was under way. This one's
     /// changes, if there were any, were not written.

@@ -1,7 +1,7 @@
 //! Guides: longer texts that don't belong to one function.
 
-// The link definitions in front of a page take precedence over the page's own at its end, which lead to
-// the files and serve readers of the repository.
+// The link definitions in front of a page take precedence over the page's own at its end, which
+// lead to the files and serve readers of the repository.
 
 #[doc = "[states]: crate::guide::states"]
 #[doc = include_str!("../docs/security.md")]

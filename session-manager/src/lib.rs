@@ -1,12 +1,12 @@
 //! HTTP sessions for blocking web frameworks.
 //!
-//! [`SessionManager`] stands between a framework and any [`store_core::Store`]: it reads the cookie,
-//! loads the session, and writes it back. [`Session`] has typed values, lifetimes and renewal. What sets
-//! it apart:
+//! [`SessionManager`] stands between a framework and any [`store_core::Store`]: it reads the
+//! cookie, loads the session, and writes it back. [`Session`] has typed values, lifetimes and
+//! renewal. What sets it apart:
 //!
 //! - **One request, one write.** What a request changes happens as a whole or not at all.
-//! - **Logout is final.** A request that loaded a session before another one destroyed or renewed it
-//!   can't bring it back.
+//! - **Logout is final.** A request that loaded a session before another one destroyed or renewed
+//!   it can't bring it back.
 //! - **No update is lost.** Requests of one session that run at the same time both win; see
 //!   [`Session::update`] for values that depend on the old one.
 //! - **Reading costs one read.** An unchanged session writes nothing.
@@ -15,14 +15,17 @@
 //! # In an application
 //! With rouille (feature `rouille`) a session takes three lines: see `SessionManager::rouille`.
 //! Servers on the types of the `http` crate, such as oxhttp, use `SessionManager::http` (feature
-//! `http`). For everything else: call [`SessionManager::load_from_headers`] with the request's Cookie
-//! headers, and add what [`Session::finish`] returns to the response.
+//! `http`). For everything else: call [`SessionManager::load_from_headers`] with the request's
+//! Cookie headers, and add what [`Session::finish`] returns to the response.
 //!
 //! ```
 //! use session_manager::{Error, Header, SessionManager};
 //! use store_core::MemoryStore;
 //!
-//! fn serve(sessions: &SessionManager, cookie_header: &[u8]) -> Result<(String, Vec<Header>), Error> {
+//! fn serve(
+//!     sessions: &SessionManager,
+//!     cookie_header: &[u8],
+//! ) -> Result<(String, Vec<Header>), Error> {
 //!     let mut session = sessions.load_from_headers([cookie_header])?;
 //!     let visits = session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
 //!     let page = format!("visit {visits}");
@@ -37,15 +40,16 @@
 //! ```
 //!
 //! # Login and logout
-//! [`Session::set_subject`] at a login, [`Session::destroy`] at a logout; with a subject, the sessions of
-//! a user can be listed ([`SessionManager::sessions_of`]) and ended
+//! [`Session::set_subject`] at a login, [`Session::destroy`] at a logout; with a subject, the
+//! sessions of a user can be listed ([`SessionManager::sessions_of`]) and ended
 //! ([`Session::destroy_others`], [`SessionManager::destroy_all_of`]).
 //!
 //! # Guides
 //! - [`guide::security`]: the defaults, what the application has to do, and how OWASP, ASVS and RFC
 //!   6265bis are met.
 //! - [`guide::states`]: what requests of the same session can do to each other.
-//! - [`guide::from_scs`]: for Go programmers who know SCS, and for sharing sessions with a Go program.
+//! - [`guide::from_scs`]: for Go programmers who know SCS, and for sharing sessions with a Go
+//!   program.
 //!
 //! # Features
 //! | feature | what it adds |

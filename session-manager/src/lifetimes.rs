@@ -47,8 +47,8 @@ impl Lifetimes {
         idle.map_or(deadline, |idle| idle.min(deadline))
     }
 
-    /// Returns whether a tenth of the idle timeout has passed since the expiry was moved last. After a
-    /// clock went back it hasn't.
+    /// Returns whether a tenth of the idle timeout has passed since the expiry was moved last.
+    /// After a clock went back it hasn't.
     pub(crate) fn is_touch_due(&self, expiry: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         self.idle_timeout.is_some_and(|timeout| expiry - now <= timeout - timeout / 10)
     }

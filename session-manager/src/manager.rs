@@ -38,8 +38,8 @@ type EventHook = Arc<dyn Fn(&Event) + Send + Sync>;
 /// Loads sessions from requests and writes them back.
 ///
 /// The defaults are secure: see [`CookiePolicy`], [`with_lifetime`](Self::with_lifetime) and the
-/// [security guide](crate::guide::security). A manager is shared by reference or in an `Arc`. Several,
-/// with cookies of different names, can be used side by side.
+/// [security guide](crate::guide::security). A manager is shared by reference or in an `Arc`.
+/// Several, with cookies of different names, can be used side by side.
 ///
 /// # Examples
 /// ```
@@ -75,7 +75,8 @@ pub struct SessionManager<C = Json> {
 }
 
 impl SessionManager {
-    /// Returns a manager of the sessions in this store, with the defaults that the other methods name.
+    /// Returns a manager of the sessions in this store, with the defaults that the other methods
+    /// name.
     ///
     /// # Examples
     /// Any store will do, also one in an `Arc`, which several managers share:
@@ -151,8 +152,8 @@ impl<C> SessionManager<C> {
         format!("{}:{}", self.tokens_at_rest.name(), self.cookie.name())
     }
 
-    /// Returns a subject as the store's index has it: managers with different cookies have different
-    /// users.
+    /// Returns a subject as the store's index has it: managers with different cookies have
+    /// different users.
     ///
     /// # Errors
     /// [`Error::Store`] for one that is empty or too long.
@@ -172,7 +173,8 @@ impl<C> SessionManager<C> {
     pub(crate) fn report(&self, kind: EventKind, key: &SessionKey) {
         let event = Event::new(kind, key.fingerprint());
         match &self.event_hook {
-            // What the request has done is done, and a panic of the hook must not lose its response.
+            // What the request has done is done, and a panic of the hook must not lose its
+            // response.
             Some(hook) => {
                 if catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {
                     log::error!("the event hook panicked");

@@ -33,9 +33,9 @@ use crate::token::NewToken;
 /// The session of one request.
 ///
 /// Only [`destroy`](Self::destroy) reaches the store before [`finish`](Self::finish), which then
-/// writes everything in one atomic step, except for what [`destroy_others`](Self::destroy_others) does
-/// to other sessions. A session that is dropped, for example by a panic of the handler, changes
-/// nothing. Values are typed through serde.
+/// writes everything in one atomic step, except for what [`destroy_others`](Self::destroy_others)
+/// does to other sessions. A session that is dropped, for example by a panic of the handler,
+/// changes nothing. Values are typed through serde.
 ///
 /// Requests of one session may run at the same time. Each sees the session as it was when it was
 /// loaded, with its own changes; when it finishes, these are applied to the newest data, so two
@@ -60,7 +60,8 @@ pub struct Session<'m, C = Json> {
     origin: Origin,
     /// The content with this request's edits.
     content: Content,
-    /// The application has asked something of the session, so the response may depend on the cookie.
+    /// The application has asked something of the session, so the response may depend on the
+    /// cookie.
     was_read: Cell<bool>,
     edits: Vec<Edit<C>>,
     new_token: Option<NewToken>,
@@ -145,7 +146,8 @@ impl<'m, C: Codec> Session<'m, C> {
         }
     }
 
-    /// Returns whether the request has something to write. A rotation that is due isn't the request's.
+    /// Returns whether the request has something to write. A rotation that is due isn't the
+    /// request's.
     fn has_changes(&self) -> bool {
         !self.edits.is_empty() || self.new_token.as_ref().is_some_and(|new| !new.old_token_opens)
     }

@@ -29,8 +29,8 @@ impl SessionKey {
         Self(key.to_owned())
     }
 
-    /// Returns the key as the store has it, 43 bytes long. If tokens aren't hashed, this is the secret
-    /// itself.
+    /// Returns the key as the store has it, 43 bytes long. If tokens aren't hashed, this is the
+    /// secret itself.
     ///
     /// # Examples
     /// A form in which somebody chooses which of their sessions to end:
@@ -88,8 +88,8 @@ impl fmt::Debug for SessionKey {
 
 /// 64 bits that show which log lines belong to the same session, and nothing else.
 ///
-/// It is the same in every process, changes when the session is renewed, and can't be turned back into
-/// a token. It is displayed as 16 hexadecimal digits.
+/// It is the same in every process, changes when the session is renewed, and can't be turned back
+/// into a token. It is displayed as 16 hexadecimal digits.
 ///
 /// # Examples
 /// ```

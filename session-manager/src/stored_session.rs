@@ -64,12 +64,15 @@ impl<'m, C: Codec> StoredSession<'m, C> {
     ///
     /// # Examples
     /// ```
+    /// use std::time::Duration;
+    ///
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// let sessions = sessions.with_idle_timeout(Duration::from_secs(30 * 60))?;
     /// # let mut session = sessions.load([])?;
     /// # session.set_subject("7")?;
     /// # session.finish()?;
     /// let session = &sessions.sessions_of("7")?[0];
-    /// assert!(session.expiry() <= session.deadline());
+    /// assert!(session.expiry() < session.deadline(), "half an hour from now, or a day");
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     #[must_use]

@@ -60,8 +60,8 @@ pub(crate) struct NewToken {
 /// What the store has instead of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokensAtRest {
-    /// The SHA-256 of the cookie's name and the token, in base64url: a copy of the store logs nobody
-    /// in, and managers with different cookies can't take each other's tokens.
+    /// The SHA-256 of the cookie's name and the token, in base64url: a copy of the store logs
+    /// nobody in, and managers with different cookies can't take each other's tokens.
     Hashed,
     /// The SHA-256 of the token alone, as SCS has it with `HashTokenInStore`.
     ScsHashed,

@@ -39,9 +39,10 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// Returns what adapters answer unless told otherwise: 503 with Retry-After: 5 if a later request may
-    /// succeed ([`Error::is_retryable`]), 409 if the session has ended or was renewed in the meantime
-    /// ([`Error::Superseded`]), 500 for everything else. The error and its causes go to the log.
+    /// Returns what adapters answer unless told otherwise: 503 with Retry-After: 5 if a later
+    /// request may succeed ([`Error::is_retryable`]), 409 if the session has ended or was renewed
+    /// in the meantime ([`Error::Superseded`]), 500 for everything else. The error and its causes
+    /// go to the log.
     ///
     /// # Examples
     /// ```
@@ -60,7 +61,8 @@ impl ErrorResponse {
                 status: 409,
                 retry_after: None,
                 content_type: "text/plain; charset=utf-8",
-                body: "Your session has ended or changed in the meantime. Please reload the page and try again.\n"
+                body: "Your session has ended or changed in the meantime. \
+                       Please reload the page and try again.\n"
                     .to_owned(),
             };
         }

@@ -12,11 +12,11 @@ use crate::manager::SessionManager;
 use crate::session::Session;
 
 impl<C: Codec> SessionManager<C> {
-    /// Loads the session of a request with these headers, calls the handler, writes the session, and
-    /// adds the session's headers to the response.
+    /// Loads the session of a request with these headers, calls the handler, writes the session,
+    /// and adds the session's headers to the response.
     ///
-    /// If the handler or the session fails, none of the session's changes is written, though a session
-    /// that the handler has destroyed stays destroyed, and the response is the [error
+    /// If the handler or the session fails, none of the session's changes is written, though a
+    /// session that the handler has destroyed stays destroyed, and the response is the [error
     /// responder's](Self::with_error_responder). A handler that panics writes nothing either.
     ///
     /// # Examples

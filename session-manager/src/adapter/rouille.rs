@@ -11,13 +11,13 @@ use crate::manager::SessionManager;
 use crate::session::Session;
 
 impl<C: Codec> SessionManager<C> {
-    /// Loads the request's session, calls the handler, writes the session, and adds the headers to the
-    /// response.
+    /// Loads the request's session, calls the handler, writes the session, and adds the headers to
+    /// the response.
     ///
-    /// If the handler or the session fails, none of the session's changes is written, though a session
-    /// that the handler has destroyed stays destroyed, and the response is the [error
-    /// responder's](Self::with_error_responder). A handler that panics writes nothing either; rouille
-    /// answers with status 500.
+    /// If the handler or the session fails, none of the session's changes is written, though a
+    /// session that the handler has destroyed stays destroyed, and the response is the [error
+    /// responder's](Self::with_error_responder). A handler that panics writes nothing either;
+    /// rouille answers with status 500.
     ///
     /// # Examples
     /// ```no_run
@@ -28,7 +28,7 @@ impl<C: Codec> SessionManager<C> {
     /// let sessions = SessionManager::new(MemoryStore::new()?);
     /// rouille::start_server("127.0.0.1:4000", move |request| {
     ///     sessions.rouille(request, |session| {
-    ///         let visits = session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+    ///         let visits = session.update("visits", |n: Option<u32>| n.unwrap_or(0) + 1)?;
     ///         Ok(Response::text(format!("visit {visits}")))
     ///     })
     /// });

@@ -16,8 +16,8 @@ pub(super) const VERSION: u32 = 1;
 /// Up to this many keys, a linear search finds duplicates; beyond that, a hash map.
 const LINEAR_SEARCH_MAX: usize = 64;
 
-/// A session of this version. `D` is how the deadline is written, `V` a value that nobody has decoded
-/// yet.
+/// A session of this version. `D` is how the deadline is written, `V` a value that nobody has
+/// decoded yet.
 pub(super) struct Envelope<D, V> {
     pub(super) deadline: D,
     /// In their order. Of several with the same key the last one counts.

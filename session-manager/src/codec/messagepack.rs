@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 use crate::codec::envelope::{Envelope, VERSION, range_in};
 use crate::codec::{Codec, CodecError, Decoded};
 
-/// MessagePack: smaller than [`Json`](crate::Json), and exact for bytes and for numbers that JSON can't
-/// represent.
+/// MessagePack: smaller than [`Json`](crate::Json), and exact for bytes and for numbers that JSON
+/// can't represent.
 ///
 /// A session is a map of `v` (the version, 1), `deadline` (microseconds since the Unix epoch) and
 /// `values`, a map from keys to the encoded values, each as a byte string.

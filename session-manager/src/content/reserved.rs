@@ -6,14 +6,14 @@ pub(crate) const REMEMBER_ME: &str = "__rememberMe";
 /// The subject, which the session also holds itself, so that it needn't be looked up in the index.
 pub(crate) const SUBJECT: &str = "__subject";
 
-/// The subject of a merged session, if nobody is logged in: the values belong to that subject and to
-/// nobody else.
+/// The subject of a merged session, if nobody is logged in: the values belong to that subject and
+/// to nobody else.
 pub(crate) const OWNER: &str = "__owner";
 
 /// Which manager the session belongs to: how it makes keys from tokens, and the name of its cookie.
 pub(crate) const MANAGER: &str = "__manager";
 
-/// When the session got its token, in seconds since 1970, if the manager rotates tokens by itself.
+/// When the session got its token, in seconds since 1970, if the manager rotates tokens automatically.
 pub(crate) const ROTATED: &str = "__rotated";
 
 /// The prefix of the keys of flash values.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Values under keys, in the order in which they were first inserted. Sessions have few, so a linear
-/// search finds them.
+/// Values under keys, in the order in which they were first inserted. Sessions have few, so a
+/// linear search finds them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Values {
     entries: Vec<(String, Value)>,

@@ -1,7 +1,6 @@
 //! Refuses policies that browsers would refuse, ignore or misread.
 
-use crate::cookie_policy::name_prefix::has_prefix;
-use crate::cookie_policy::{CookiePolicy, SameSite};
+use crate::cookie_policy::{CookiePolicy, SameSite, has_prefix};
 use crate::error::Error;
 use crate::token::TOKEN_LEN;
 

@@ -16,23 +16,23 @@ use crate::token::{NewToken, Token};
 /// Cookies of the session's name that are tried if a request has several.
 const MAX_COOKIES: usize = 4;
 
-/// What browsers strip from names and values of cookies. They keep other white space, and treat a name
-/// that begins with it as an ordinary one, not as one with the prefix `__Host-`.
+/// What browsers strip from names and values of cookies. They keep other white space, and treat a
+/// name that begins with it as an ordinary one, not as one with the prefix `__Host-`.
 const COOKIE_SPACE: [char; 2] = [' ', '\t'];
 
 impl<C: Codec> SessionManager<C> {
     /// Returns the session of a request, from the values of its cookies of
     /// [`cookie_name`](Self::cookie_name).
     ///
-    /// If several have the form of a token, each is tried, four at most, until one names a session that
-    /// this manager can go on with. A request without one gets a fresh session, which is stored once
-    /// something is put into it. A token that the store doesn't know is never adopted.
+    /// If several have the form of a token, each is tried, four at most, until one names a session
+    /// that this manager can go on with. A request without one gets a fresh session, which is
+    /// stored once something is put into it. A token that the store doesn't know is never adopted.
     ///
     /// A token that another request, in any process, has [renewed](Session::renew) in the last 30
     /// seconds belongs to a request that was under way at that time. It sees an empty session and
     /// leaves the cookie alone. It can log in ([`Session::set_subject`]) or out
-    /// ([`Session::destroy`]); other changes end with [`Error::Superseded`]. A token that was rotated
-    /// [automatically](Self::with_rotation) opens the session.
+    /// ([`Session::destroy`]); other changes end with [`Error::Superseded`]. A token that was
+    /// rotated [automatically](Self::with_rotation) opens the session.
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::Randomness`] if the token has to be rotated.

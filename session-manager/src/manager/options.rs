@@ -74,14 +74,14 @@ impl<C: Codec> SessionManager<C> {
 
     /// Ends a session that was not used for this long. Default: none.
     ///
-    /// To keep reading cheap, not every use is written down: the expiry is moved only once a tenth of
-    /// the timeout has passed since it was moved last. So a session may end up to a tenth of the
+    /// To keep reading cheap, not every use is written down: the expiry is moved only once a tenth
+    /// of the timeout has passed since it was moved last. So a session may end up to a tenth of the
     /// timeout early, and never late.
     ///
-    /// Only the store's expiry counts, so a new timeout holds for what is written from then on: after a
-    /// shorter one was set, a session that is only read lives on until the expiry that it had, and
-    /// after a longer one, or none, it may end at that expiry. To make a shorter timeout hold at once,
-    /// end the sessions: [`for_each`](Self::for_each) and [`destroy`](Self::destroy).
+    /// Only the store's expiry counts, so a new timeout holds for what is written from then on:
+    /// after a shorter one was set, a session that is only read lives on until the expiry that it
+    /// had, and after a longer one, or none, it may end at that expiry. To make a shorter timeout
+    /// hold at once, end the sessions: [`for_each`](Self::for_each) and [`destroy`](Self::destroy).
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for a timeout of zero, or of more than 100 years.
@@ -102,14 +102,14 @@ impl<C: Codec> SessionManager<C> {
         Ok(self)
     }
 
-    /// Gives a session a new token automatically, once its token is this old: OWASP's renewal timeout.
-    /// Default: never.
+    /// Gives a session a new token automatically, once its token is this old: OWASP's renewal
+    /// timeout. Default: never.
     ///
-    /// Such a rotation changes no rights, so the old token opens the session for 30 seconds more, and
-    /// requests that are under way with it go on: they read and write the session, and leave the
-    /// browser's cookie alone. Only a change of rights ([`Session::renew`], [`Session::set_subject`],
-    /// [`Session::clear_subject`]) has to come with the new token, or it fails with
-    /// [`Error::Superseded`].
+    /// Such a rotation changes no rights, so the old token opens the session for 30 seconds more,
+    /// and requests that are under way with it go on: they read and write the session, and leave
+    /// the browser's cookie alone. Only a change of rights ([`Session::renew`],
+    /// [`Session::set_subject`], [`Session::clear_subject`]) has to come with the new token, or it
+    /// fails with [`Error::Superseded`].
     ///
     /// # Errors
     /// [`Error::InvalidOption`] for a time of zero, or of more than 100 years.
@@ -139,7 +139,8 @@ impl<C: Codec> SessionManager<C> {
     /// use session_manager::SessionManager;
     /// use store_core::MemoryStore;
     ///
-    /// let sessions = SessionManager::new(MemoryStore::new()?).with_kept_values(["language", "theme"]);
+    /// let sessions =
+    ///     SessionManager::new(MemoryStore::new()?).with_kept_values(["language", "theme"]);
     /// let mut session = sessions.load([])?;
     /// session.set_subject("ada")?;
     /// session.insert("language", "fr")?;
@@ -156,14 +157,14 @@ impl<C: Codec> SessionManager<C> {
     }
 
     /// Keeps the tokens themselves in the store instead of their hashes: for a table that is shared
-    /// with a Go program that doesn't hash them. Anyone who can read the table, or a copy of it, can
-    /// then take over every session. Default: hashed, together with the name of the cookie.
+    /// with a Go program that doesn't hash them. Anyone who can read the table, or a copy of it,
+    /// can then take over every session. Default: hashed, together with the name of the cookie.
     ///
-    /// A Go program doesn't say which manager a session belongs to. So managers with different cookies
-    /// accept each other's tokens for sessions that Go has written, and the hash that a Go program with
-    /// `HashTokenInStore` has written opens its session as a cookie: give each manager its own table.
-    /// Sessions that a manager has written are told apart, and the keys of one with hashed tokens never
-    /// open anything as a cookie.
+    /// A Go program doesn't say which manager a session belongs to. So managers with different
+    /// cookies accept each other's tokens for sessions that Go has written, and the hash that a Go
+    /// program with `HashTokenInStore` has written opens its session as a cookie: give each manager
+    /// its own table. Sessions that a manager has written are told apart, and the keys of one with
+    /// hashed tokens never open anything as a cookie.
     ///
     /// # Examples
     /// ```
@@ -176,8 +177,9 @@ impl<C: Codec> SessionManager<C> {
     /// session.insert("visits", 1)?;
     /// let headers = session.finish()?;
     ///
-    /// let (key, _) = &store.all()?[0];
-    /// assert!(headers[0].1.contains(key));
+    /// for (key, _) in store.all()? {
+    ///     assert!(headers[0].1.contains(&key), "the cookie has what the store has");
+    /// }
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     #[must_use]
@@ -186,8 +188,8 @@ impl<C: Codec> SessionManager<C> {
         self
     }
 
-    /// Keeps the hashes in the store that SCS makes with `HashTokenInStore`: for a table that is shared
-    /// with such a Go program. They don't depend on the name of the cookie; see
+    /// Keeps the hashes in the store that SCS makes with `HashTokenInStore`: for a table that is
+    /// shared with such a Go program. They don't depend on the name of the cookie; see
     /// [`with_plain_tokens_in_store`](Self::with_plain_tokens_in_store) for what that means for
     /// several managers, and the [guide](crate::guide::from_scs) for the rest of the set-up.
     ///
@@ -235,8 +237,9 @@ impl<C: Codec> SessionManager<C> {
         }
     }
 
-    /// Calls `hook` for each [`Event`], on the thread of the request. A hook that panics harms nothing.
-    /// Default: events go to the `log` crate, undecodable data as a warning, the others as debug lines.
+    /// Calls `hook` for each [`Event`], on the thread of the request. A hook that panics harms
+    /// nothing. Default: events go to the `log` crate, undecodable data as a warning, the others as
+    /// debug lines.
     ///
     /// # Examples
     /// ```

@@ -32,13 +32,14 @@ pub(crate) struct LiveSession {
 }
 
 impl<C: Codec> SessionManager<C> {
-    /// Loads the session that a key names, under its newest key if the key may still open it. Everything
-    /// but [`Resolved::Live`] and [`Resolved::Missing`] is reported.
+    /// Loads the session that a key names, under its newest key if the key may still open it.
+    /// Everything but [`Resolved::Live`] and [`Resolved::Missing`] is reported.
     pub(crate) fn resolve(&self, mut key: SessionKey) -> Result<Resolved, Error> {
         loop {
             match self.store.load(key.as_str())? {
                 Loaded::Live { data, expiry } => return Ok(self.read(key, data, expiry)),
-                // Each round means that another request has rotated the session since the last round.
+                // Each round means that another request has rotated the session since the last
+                // round.
                 Loaded::Rotated { token, opens: true } => key = SessionKey::from_store(&token),
                 Loaded::Rotated { opens: false, .. } => {
                     self.report(EventKind::Lost, &key);

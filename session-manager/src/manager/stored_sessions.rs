@@ -39,8 +39,8 @@ impl<C: Codec> SessionManager<C> {
         Ok(sessions.collect())
     }
 
-    /// Destroys all sessions of a subject, the present one included, and returns how many: for “log out
-    /// everywhere”, and for an account that is closed or whose password was reset.
+    /// Destroys all sessions of a subject, the present one included, and returns how many: for “log
+    /// out everywhere”, and for an account that is closed or whose password was reset.
     ///
     /// To keep the present one, call [`Session::destroy_others`](crate::Session::destroy_others).
     ///
@@ -63,8 +63,8 @@ impl<C: Codec> SessionManager<C> {
         Ok(self.store.delete_by_subject(&subject, None)?)
     }
 
-    /// Destroys a session of a list or a walk. One that has ended in the meantime is no error; one that
-    /// was renewed in the last 30 seconds is destroyed under its new token.
+    /// Destroys a session of a list or a walk. One that has ended in the meantime is no error; one
+    /// that was renewed in the last 30 seconds is destroyed under its new token.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -87,10 +87,11 @@ impl<C: Codec> SessionManager<C> {
         Ok(())
     }
 
-    /// Visits all live sessions of this manager, in no particular order, until the visitor breaks off.
-    /// Undecodable ones are reported and left out.
+    /// Visits all live sessions of this manager, in no particular order, until the visitor breaks
+    /// off. Undecodable ones are reported and left out.
     ///
-    /// The visitor may destroy sessions. A page of sessions is in memory at a time, not all of them.
+    /// The visitor may destroy sessions. A page of sessions is in memory at a time, not all of
+    /// them.
     ///
     /// # Errors
     /// [`Error::Store`].

@@ -3,11 +3,11 @@
 //! All that a request changes is one [`create`](store_core::Store::create) or one
 //! [`update`](store_core::Store::update) of the store, which happens as a whole or not at all. An
 //! update is conditional on the data that the request has read. If the store refuses it, the newest
-//! session is loaded, this request's own edits are applied to it, and it is tried again. So there is
-//! never anything to undo.
+//! session is loaded, this request's own edits are applied to it, and it is tried again. So there
+//! is never anything to undo.
 //!
-//! The guide [`states`](crate::guide::states) has a table of the states that a session can be in when a
-//! request finishes, and what follows from each.
+//! The guide [`states`](crate::guide::states) has a table of the states that a session can be in
+//! when a request finishes, and what follows from each.
 
 use chrono::{DateTime, Utc};
 
@@ -26,13 +26,13 @@ impl<C: Codec> Session<'_, C> {
     /// Writes the session, if there is anything to write, and returns the headers to add to the
     /// response.
     ///
-    /// Call it once the response is made and before it is sent. An unchanged session writes nothing,
-    /// unless its idle timeout has to be moved or its token rotated. The headers are to be *added*:
-    /// another `Set-Cookie` or `Vary` of the response must stay.
+    /// Call it once the response is made and before it is sent. An unchanged session writes
+    /// nothing, unless its idle timeout has to be moved or its token rotated. The headers are to be
+    /// *added*: another `Set-Cookie` or `Vary` of the response must stay.
     ///
     /// # Errors
-    /// - [`Error::Superseded`] if there is something to write and another request has ended or renewed
-    ///   the session in the meantime;
+    /// - [`Error::Superseded`] if there is something to write and another request has ended or
+    ///   renewed the session in the meantime;
     /// - [`Error::Store`];
     /// - [`Error::Conflict`] if other requests changed the session at each of 64 attempts;
     /// - [`Error::WrongType`] if another request has put a value of another type where this one's
@@ -40,9 +40,10 @@ impl<C: Codec> Session<'_, C> {
     /// - [`Error::Unencodable`] from a codec;
     /// - [`Error::Randomness`].
     ///
-    /// Answer with an error, and with the headers of [`removal_headers`](Self::removal_headers). None of
-    /// this request's changes is written then, or, if a reply of the store was lost, all of them are.
-    /// [`destroy_others`](Self::destroy_others) is a step of its own, which may be done even so.
+    /// Answer with an error, and with the headers of [`removal_headers`](Self::removal_headers).
+    /// None of this request's changes is written then, or, if a reply of the store was lost, all of
+    /// them are. [`destroy_others`](Self::destroy_others) is a step of its own, which may be done
+    /// even so.
     ///
     /// # Examples
     /// ```
@@ -57,35 +58,36 @@ impl<C: Codec> Session<'_, C> {
     #[doc(alias = "Commit")]
     #[doc(alias = "WriteSessionCookie")]
     pub fn finish(mut self) -> Result<Vec<Header>, Error> {
-        // Nothing of this request is in the store yet, except that `destroy` has ended sessions. What it
-        // ended stays ended whatever happens below.
+        // Nothing of this request is in the store yet, except that `destroy` has ended sessions.
+        // What it ended stays ended whatever happens below.
         let now = self.manager.now();
 
-        // Before the write, so that a failure of either step leaves the visitor with a session: if this
-        // step fails, this session is as it was, and if the write fails, only the others are gone, as
-        // the application asked. The sessions that this one merges count as its own, but until the write
-        // absorbs them they are others, so in that case this step follows the write.
+        // Before the write, so that a failure of either step leaves the visitor with a session: if
+        // this step fails, this session is as it was, and if the write fails, only the others are
+        // gone, as the application asked. The sessions that this one merges count as its own, but
+        // until the write absorbs them they are others, so in that case this step follows the
+        // write.
         if self.merged.is_empty() {
             let own = self.origin.snapshot().map(|snapshot| snapshot.key.clone());
             self.end_others(own.as_ref())?;
         }
 
         let written = match &self.origin {
-            // The session lives on under a token that this request doesn't have. Its edits were made to
-            // an empty session and must not be written to the real one.
+            // The session lives on under a token that this request doesn't have. Its edits were
+            // made to an empty session and must not be written to the real one.
             Origin::Superseded if self.has_changes() => return Err(Error::Superseded),
             Origin::Superseded => None,
             // The store has nothing under a new random key that a `create` could meet, so there is
             // nothing to retry.
             Origin::Fresh if self.merged.is_empty() => self.create(now)?,
-            // An existing session, or the first that a fresh one merges, may be changed by others at any
-            // moment: conditional writes, again and again.
+            // An existing session, or the first that a fresh one merges, may be changed by others
+            // at any moment: conditional writes, again and again.
             Origin::Fresh | Origin::Store(_) => self.update_in_store(now)?,
         };
 
-        // Everything is in the store, or there was nothing to write. If the response gets lost from here
-        // on, the browser keeps its old cookie: after a rotation that opens the session for the grace,
-        // and after a renewal it opens nothing, which is safe.
+        // Everything is in the store, or there was nothing to write. If the response gets lost from
+        // here on, the browser keeps its old cookie: after a rotation that opens the session for
+        // the grace, and after a renewal it opens nothing, which is safe.
         let set_cookie = written.and_then(|written| self.cookie_after(&written, now));
         // A new token replaces the cookie of a destroyed session; a response never sets it twice.
         Ok(self.headers(set_cookie.or_else(|| self.removal())))
@@ -100,40 +102,43 @@ impl<C: Codec> Session<'_, C> {
         Ok(())
     }
 
-    /// Writes what the request changed in a session that the store has, in its own or in the first of
-    /// those that a fresh one takes over.
+    /// Writes what the request changed in a session that the store has, in its own or in the first
+    /// of those that a fresh one takes over.
     fn update_in_store(&mut self, now: DateTime<Utc>) -> Result<Option<Written>, Error> {
         let mut conflicts = Conflicts::new(&self.manager.conflict_locks);
         loop {
-            // State: nothing of this request is written. `content` is what the store had when it was
-            // loaded last, with this request's edits, and `origin` and `merged` hold the data that the
-            // write depends on. If the store has anything else by now, it refuses the write as a whole.
+            // State: nothing of this request is written. `content` is what the store had when it
+            // was loaded last, with this request's edits, and `origin` and `merged` hold the data
+            // that the write depends on. If the store has anything else by now, it refuses the
+            // write as a whole.
             match self.try_write(now)? {
                 // State: data, expiry, token, subject and merged sessions are written, all of them.
                 // Requests with older data will be refused, so nobody can undo this.
                 Attempt::Written(written) => {
                     self.report_written(&written);
-                    // The merged sessions are gone, so this ends the remaining others. If it fails, the
-                    // session is written all the same, which the documentation of `finish` says.
+                    // The merged sessions are gone, so this ends the remaining others. If it fails,
+                    // the session is written all the same, which the documentation of `finish`
+                    // says.
                     self.end_others(Some(&written.key))?;
                     return Ok(Some(written));
                 }
-                // State: the edits came to nothing, so the data in the store is right. Only the expiry
-                // may have to move, which can't lose anybody's edits.
+                // State: the edits came to nothing, so the data in the store is right. Only the
+                // expiry may have to move, which can't lose anybody's edits.
                 Attempt::NotNeeded => return self.touch(now),
-                // State: another request was quicker, and nothing of this one is written. It is safe to
-                // load again, because the edits can be repeated.
+                // State: another request was quicker, and nothing of this one is written. It is
+                // safe to load again, because the edits can be repeated.
                 Attempt::Refused => {
                     let key = self.origin.snapshot().map(|snapshot| &snapshot.key);
                     conflicts.wait(key)?;
                 }
             }
             match self.reload()? {
-                // State: as at the beginning of the loop, with newer data. The next attempt depends on
-                // that data, and not on what was loaded before.
+                // State: as at the beginning of the loop, with newer data. The next attempt depends
+                // on that data, and not on what was loaded before.
                 Reloaded::Newer => {}
-                // State: the session has ended or its rights have changed. Writing the edits would bring
-                // it back or give them to somebody else, so they are dropped and the visitor is told.
+                // State: the session has ended or its rights have changed. Writing the edits would
+                // bring it back or give them to somebody else, so they are dropped and the visitor
+                // is told.
                 Reloaded::Gone if self.has_changes() => return Err(Error::Superseded),
                 // Only a rotation was due, which the session doesn't need anymore.
                 Reloaded::Gone => return Ok(None),

@@ -32,7 +32,11 @@ impl<C: Codec> Session<'_, C> {
     /// use session_manager::{Error, Header, SessionManager};
     /// use store_core::MemoryStore;
     ///
-    /// fn log_out(sessions: &SessionManager, token: &str, page: Option<&str>) -> Result<Vec<Header>, Error> {
+    /// fn log_out(
+    ///     sessions: &SessionManager,
+    ///     token: &str,
+    ///     page: Option<&str>,
+    /// ) -> Result<Vec<Header>, Error> {
     ///     let mut session = sessions.load([token])?;
     ///     session.destroy()?;
     ///     // The logout is done, whether there is a page to answer with or not.

@@ -15,20 +15,21 @@ use crate::session_key::SessionKey;
 use crate::token::Token;
 
 impl<C: Codec> Session<'_, C> {
-    /// Sets the session's subject: the id of the user who has logged in. If that is another one than
-    /// before, the session gets a new token, as by [`renew`](Self::renew). If the session was another
-    /// user's, it begins with empty values and a new lifetime, except for flash values and those that
-    /// [`with_kept_values`](SessionManager::with_kept_values) names. The sessions of a subject can be
-    /// listed and destroyed ([`SessionManager::sessions_of`], [`SessionManager::destroy_all_of`],
-    /// [`destroy_others`](Self::destroy_others)).
+    /// Sets the session's subject: the id of the user who has logged in. If that is another one
+    /// than before, the session gets a new token, as by [`renew`](Self::renew). If the session was
+    /// another user's, it begins with empty values and a new lifetime, except for flash values and
+    /// those that [`with_kept_values`](SessionManager::with_kept_values) names. The sessions of a
+    /// subject can be listed and destroyed ([`SessionManager::sessions_of`],
+    /// [`SessionManager::destroy_all_of`], [`destroy_others`](Self::destroy_others)).
     ///
-    /// A request with a token that another one has just renewed gets its own session: somebody who has
-    /// clicked “Log in” twice is logged in, whichever response the browser took.
+    /// A request with a token that another one has just renewed gets its own session: somebody who
+    /// has clicked “Log in” twice is logged in, whichever response the browser took.
     ///
     /// # Errors
     /// [`Error::Store`] for a subject that is empty or longer than
-    /// [`MAX_SUBJECT_LEN`](store_core::MAX_SUBJECT_LEN) minus the name of the cookie and one, in bytes;
-    /// [`Error::Unencodable`], from a codec that can't represent a string; [`Error::Randomness`].
+    /// [`MAX_SUBJECT_LEN`](store_core::MAX_SUBJECT_LEN) minus the name of the cookie and one, in
+    /// bytes; [`Error::Unencodable`], from a codec that can't represent a string;
+    /// [`Error::Randomness`].
     ///
     /// # Examples
     /// ```
@@ -79,13 +80,14 @@ impl<C: Codec> Session<'_, C> {
         self.get(SUBJECT).unwrap_or(None)
     }
 
-    /// Ends the login and goes on with the session, under a new token: the subject and all values go,
-    /// except for flash values and those that
-    /// [`with_kept_values`](SessionManager::with_kept_values) names. If the session has no subject, it
-    /// does nothing. For a logout, prefer [`destroy`](Self::destroy).
+    /// Ends the login and goes on with the session, under a new token: the subject and all values
+    /// go, except for flash values and those that
+    /// [`with_kept_values`](SessionManager::with_kept_values) names. If the session has no subject,
+    /// it does nothing. For a logout, prefer [`destroy`](Self::destroy).
     ///
     /// # Errors
-    /// [`Error::Superseded`] if another request has just renewed the session; [`Error::Randomness`].
+    /// [`Error::Superseded`] if another request has just renewed the session;
+    /// [`Error::Randomness`].
     ///
     /// # Examples
     /// ```
@@ -112,13 +114,13 @@ impl<C: Codec> Session<'_, C> {
 
     /// Gives the session a new token when it is written; the old one then opens nothing.
     ///
-    /// Call it whenever the rights of the visitor change: at a login, or when a password is changed (at
-    /// a logout, call [`destroy`](Self::destroy)). [`set_subject`](Self::set_subject) does it by itself.
-    /// The values and the deadline stay; to begin the lifetime again, call
+    /// Call it whenever the rights of the visitor change: at a login, or when a password is changed
+    /// (at a logout, call [`destroy`](Self::destroy)). [`set_subject`](Self::set_subject) does it
+    /// by itself. The values and the deadline stay; to begin the lifetime again, call
     /// [`reset_lifetime`](Self::reset_lifetime).
     ///
-    /// A request whose token another request has renewed in the meantime can't renew the session again:
-    /// it fails with [`Error::Superseded`] when it finishes.
+    /// A request whose token another request has renewed in the meantime can't renew the session
+    /// again: it fails with [`Error::Superseded`] when it finishes.
     ///
     /// # Errors
     /// [`Error::Randomness`].
@@ -158,8 +160,9 @@ impl<C: Codec> Session<'_, C> {
         Ok(())
     }
 
-    /// Returns the token that the browser has or is going to get: a secret of 43 characters. `None` for
-    /// a session that was never stored, and if another request has given the session a newer one.
+    /// Returns the token that the browser has or is going to get: a secret of 43 characters. `None`
+    /// for a session that was never stored, and if another request has given the session a newer
+    /// one.
     ///
     /// # Examples
     /// ```
@@ -210,10 +213,11 @@ impl<C: Codec> Session<'_, C> {
 
     /// Ends the session, at once: the store forgets it, and the response removes the cookie.
     ///
-    /// This is final, no matter what the handler answers afterwards, and no matter which of its tokens
-    /// the request came with: no request that loaded the session before can bring it back, and one that
-    /// another process has renewed in the last 30 seconds ends under its new token. What is inserted
-    /// afterwards, for example a flash message, goes into a fresh session with its own token.
+    /// This is final, no matter what the handler answers afterwards, and no matter which of its
+    /// tokens the request came with: no request that loaded the session before can bring it back,
+    /// and one that another process has renewed in the last 30 seconds ends under its new token.
+    /// What is inserted afterwards, for example a flash message, goes into a fresh session with its
+    /// own token.
     ///
     /// # Errors
     /// [`Error::Store`]; the session may still exist, so answer with an error.
@@ -270,13 +274,13 @@ impl<C: Codec> Session<'_, C> {
     /// Destroys all other sessions of this session's subject when this one is written: “log out
     /// everywhere else”.
     ///
-    /// The others end even if another request ends this session in the meantime. Sessions that this one
-    /// [merges](Self::merge) count as this one. To end this one, too, call
+    /// The others end even if another request ends this session in the meantime. Sessions that this
+    /// one [merges](Self::merge) count as this one. To end this one, too, call
     /// [`SessionManager::destroy_all_of`].
     ///
     /// # Errors
-    /// [`Error::SubjectMissing`] if the session has none; [`Error::Superseded`] if another request has
-    /// just renewed the session.
+    /// [`Error::SubjectMissing`] if the session has none; [`Error::Superseded`] if another request
+    /// has just renewed the session.
     ///
     /// # Examples
     /// After a password was changed:

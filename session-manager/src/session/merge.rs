@@ -13,26 +13,27 @@ use crate::session::Session;
 use crate::token::Token;
 
 impl<C: Codec> Session<'_, C> {
-    /// Takes over the values of another session, which ends in the step that writes this one; returns
-    /// whether there was one.
+    /// Takes over the values of another session, which ends in the step that writes this one;
+    /// returns whether there was one.
     ///
-    /// If both have a value under a key, the other session's counts; the later deadline counts. Values
-    /// don't pass from one subject to another: of another subject's session, only flash values and those
-    /// that [`with_kept_values`](SessionManager::with_kept_values) names are taken over, and if nobody
-    /// has logged in yet, the values go once anyone but their subject does.
+    /// If both have a value under a key, the other session's counts; the later deadline counts.
+    /// Values don't pass from one subject to another: of another subject's session, only flash
+    /// values and those that [`with_kept_values`](SessionManager::with_kept_values) names are taken
+    /// over, and if nobody has logged in yet, the values go once anyone but their subject does.
     ///
-    /// What other requests do to either session in the meantime is not lost: the values are taken over
-    /// as they are when this one is written. If the other session has ended by then, or was taken over
-    /// by another request, nothing is written, and [`finish`](Self::finish) returns
+    /// What other requests do to either session in the meantime is not lost: the values are taken
+    /// over as they are when this one is written. If the other session has ended by then, or was
+    /// taken over by another request, nothing is written, and [`finish`](Self::finish) returns
     /// [`Error::Superseded`].
     ///
-    /// It is for tokens that get lost on the way through another site, such as a login by OAuth with
-    /// SameSite=Strict. Never pass a token from a URL or a body that the application hasn't signed.
+    /// It is for tokens that get lost on the way through another site, such as a login by OAuth
+    /// with SameSite=Strict. Never pass a token from a URL or a body that the application hasn't
+    /// signed.
     ///
     /// # Errors
     /// [`Error::Superseded`] if the other session has got a newer token
-    /// [automatically](SessionManager::with_rotation), which another response brings to the browser;
-    /// [`Error::Store`].
+    /// [automatically](SessionManager::with_rotation), which another response brings to the
+    /// browser; [`Error::Store`].
     ///
     /// # Examples
     /// ```

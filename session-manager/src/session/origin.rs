@@ -9,8 +9,8 @@ use crate::token::Token;
 pub(crate) enum Origin {
     /// The store has nothing of it.
     Fresh,
-    /// Another request has just renewed it, and this one's token doesn't open it anymore. Nothing is
-    /// written in its place.
+    /// Another request has just renewed it, and this one's token doesn't open it anymore. Nothing
+    /// is written in its place.
     Superseded,
     /// The store had it when it was loaded.
     Store(Snapshot),
@@ -18,8 +18,8 @@ pub(crate) enum Origin {
 
 /// A session as the store had it when it was loaded last.
 pub(crate) struct Snapshot {
-    /// The token that the browser has. `None` if the session has a newer one, of which the store knows
-    /// only the key, and which another response brings to the browser.
+    /// The token that the browser has. `None` if the session has a newer one, of which the store
+    /// knows only the key, and which another response brings to the browser.
     pub(crate) token: Option<Token>,
     pub(crate) key: SessionKey,
     pub(crate) data: Vec<u8>,

@@ -11,8 +11,8 @@ use crate::session::origin::{Origin, Snapshot};
 pub(super) enum Reloaded {
     /// The session, changed or rotated by others.
     Newer,
-    /// Nothing that the request's edits could be written to: the session has ended or was renewed, or a
-    /// session that it merges doesn't exist anymore.
+    /// Nothing that the request's edits could be written to: the session has ended or was renewed,
+    /// or a session that it merges doesn't exist anymore.
     Gone,
 }
 

@@ -62,9 +62,9 @@ impl<C: Codec> Session<'_, C> {
 
     /// Replaces the value under a key by what `update` makes of it, and returns the new value.
     ///
-    /// If another request has changed the session in the meantime, `update` is called again with the
-    /// newest value when this one finishes: a counter counts any number of concurrent requests. So the
-    /// closure must depend on its argument alone.
+    /// If another request has changed the session in the meantime, `update` is called again with
+    /// the newest value when this one finishes: a counter counts any number of concurrent requests.
+    /// So the closure must depend on its argument alone.
     ///
     /// # Errors
     /// [`Error::WrongType`] if the value there is of another type; [`Error::Unencodable`];
@@ -162,7 +162,8 @@ impl<C: Codec> Session<'_, C> {
         self.content().values.contains(key)
     }
 
-    /// Returns the keys of the application's values, in the order in which they were first inserted.
+    /// Returns the keys of the application's values, in the order in which they were first
+    /// inserted.
     ///
     /// # Examples
     /// ```

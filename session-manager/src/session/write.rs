@@ -95,8 +95,8 @@ impl<C: Codec> Session<'_, C> {
         Ok(Attempt::Written(Written { key, token, expiry }))
     }
 
-    /// Moves the expiry of a session whose data stay as they are, if it has an idle timeout of which a
-    /// tenth has passed.
+    /// Moves the expiry of a session whose data stay as they are, if it has an idle timeout of
+    /// which a tenth has passed.
     pub(super) fn touch(&self, now: DateTime<Utc>) -> Result<Option<Written>, Error> {
         let (manager, Some(snapshot)) = (self.manager, self.origin.snapshot()) else {
             return Ok(None);
@@ -137,8 +137,8 @@ impl<C: Codec> Session<'_, C> {
     fn token_to_write(&self) -> Result<Option<NewToken>, Error> {
         match (&self.origin, &self.new_token) {
             (Origin::Fresh | Origin::Superseded, _) => Ok(Some(self.manager.new_token()?)),
-            // The browser's newest token is in another response, which may arrive before this one or
-            // after it.
+            // The browser's newest token is in another response, which may arrive before this one
+            // or after it.
             (Origin::Store(Snapshot { token: None, .. }), Some(new_token)) => {
                 if new_token.old_token_opens { Ok(None) } else { Err(Error::Superseded) }
             }
@@ -160,8 +160,8 @@ impl<C: Codec> Session<'_, C> {
         Ok(())
     }
 
-    /// Returns whether the subject of the session that is written over may be another. A fresh session
-    /// takes the place of another one, but not its subject.
+    /// Returns whether the subject of the session that is written over may be another. A fresh
+    /// session takes the place of another one, but not its subject.
     fn changes_subject(&self) -> bool {
         matches!(self.origin, Origin::Fresh)
             || self.edits.iter().any(|edit| matches!(edit, Edit::Subject(_)))
