@@ -37,7 +37,7 @@ fn three_lines_are_a_session() {
 }
 
 #[test]
-fn headers_of_the_application_stay_beside_those_of_the_session() {
+fn headers_of_the_application_stay_next_to_those_of_the_session() {
     let sessions = manager();
     for adapter in ADAPTERS {
         let reply = adapter.serve(&sessions, &[], |session| {

@@ -37,8 +37,8 @@ fn unknown_token_is_not_adopted_and_is_reported() {
         let token = reply.token().expect("it is new");
         assert_ne!(token, invented);
 
-        // Nor one that was renewed: for a while not even its cookie is replaced, because the request
-        // may have been under way meanwhile.
+        // Nor one that was renewed: for a while not even its cookie is replaced, because the
+        // request may have been under way at that time.
         let renewed = adapter.serve(&sessions, &[&cookie(&token)], |session| {
             session.renew()?;
             Ok(Page::default())

@@ -18,7 +18,7 @@ struct Example {
 
 impl Example {
     fn start(name: &str) -> TestResult<Self> {
-        // Cargo builds examples beside the directory of the tests.
+        // Cargo builds examples next to the directory of the tests.
         let mut binary: PathBuf = env::current_exe()?;
         binary.pop();
         binary.pop();
@@ -27,8 +27,8 @@ impl Example {
             binary.exists(),
             "build it first: cargo build --package sync-session-manager --examples --all-features"
         );
-        // Not every server can say which port it was given, so it is told a free one. Where another program
-        // takes that first, another one is tried.
+        // Not every server can say which port it was given, so it is told a free one. If another
+        // program takes that first, another one is tried.
         for _ in 0..10 {
             let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
             let process = Command::new(&binary).arg(&address).stdout(Stdio::piped()).spawn()?;

@@ -1,5 +1,5 @@
-//! Handlers that fail or panic, and stores that are down: what the visitor sees, and what becomes of
-//! the session.
+//! Handlers that fail or panic, and stores that are down: what the visitor sees, and what becomes
+//! of the session.
 
 mod adapter;
 
@@ -18,7 +18,7 @@ use adapter::{
 use session_manager::{Error, ErrorResponse, SessionManager};
 use store_core::Store as _;
 
-/// An error of the application's own.
+/// The application's error.
 #[derive(Debug)]
 struct Overdrawn;
 
@@ -64,7 +64,7 @@ fn handler_that_fails_writes_nothing_and_says_nothing() -> TestResult {
                 }
                 assert_eq!(reply.all("Content-Type"), ["text/plain; charset=utf-8"]);
                 assert!(!reply.body.contains("overdrawn"), "the visitor isn't told: {reply:?}");
-                assert_eq!(store.calls(), cookies.len(), "{adapter:?}: it is found, at the most");
+                assert_eq!(store.calls(), cookies.len(), "{adapter:?}: at most it is found");
                 assert_eq!(store.all()?, before, "{adapter:?}");
                 store.calls();
             }
@@ -260,7 +260,7 @@ fn handler_that_panics_commits_nothing_and_locks_nothing() -> TestResult {
                 })
             }));
             assert!(outcome.is_err(), "{adapter:?}: the panic is the framework's to answer");
-            assert_eq!(store.calls(), cookies.len(), "{adapter:?}: it is found, at the most");
+            assert_eq!(store.calls(), cookies.len(), "{adapter:?}: at most it is found");
             assert_eq!(store.all()?, before, "{adapter:?}");
         }
 
@@ -278,7 +278,7 @@ fn handler_that_panics_commits_nothing_and_locks_nothing() -> TestResult {
     Ok(())
 }
 
-/// A rouille server on a port of its own; it ends when this is dropped.
+/// A rouille server on its own port; it ends when this is dropped.
 struct Live {
     url: String,
     address: String,

@@ -1,5 +1,6 @@
-//! Requests that fail, or meet others, in the middle of being written: what a session does is done as
-//! a whole or not at all, nobody who has logged out comes back, and the index says what the data say.
+//! Requests that fail, or meet others, in the middle of being written: what a session does is done
+//! as a whole or not at all, nobody who has logged out comes back, and the index says what the data
+//! say.
 
 mod counting_store;
 
@@ -16,7 +17,7 @@ use store_core::{Store, SystemClock};
 type TestResult = Result<(), Error>;
 
 /// A manager, which lives forever so that sessions can be passed around, and its store.
-fn scene() -> (&'static SessionManager, Arc<CountingStore>) {
+fn fixture() -> (&'static SessionManager, Arc<CountingStore>) {
     let store = counting_store(Arc::new(SystemClock));
     (Box::leak(Box::new(SessionManager::new(Arc::clone(&store)))), store)
 }
@@ -74,7 +75,7 @@ fn assert_index_is_true(sessions: &SessionManager) -> TestResult {
 #[test]
 fn login_that_fails_leaves_nobody_logged_in_under_the_old_token() -> TestResult {
     for failing in [Failing::Update, Failing::UpdateUnheard, Failing::DeleteBySubject] {
-        let (sessions, store) = scene();
+        let (sessions, store) = fixture();
         let old = anonymous(sessions)?;
         let mut session = sessions.load([&*old])?;
         session.set_subject("ada")?;
@@ -96,7 +97,7 @@ fn login_that_fails_leaves_nobody_logged_in_under_the_old_token() -> TestResult 
 #[test]
 fn login_that_was_not_written_leaves_the_visitor_as_before() -> TestResult {
     for failing in [Failing::Update, Failing::UpdateNeverMatches, Failing::DeleteBySubject] {
-        let (sessions, store) = scene();
+        let (sessions, store) = fixture();
         let old = anonymous(sessions)?;
         let mut session = sessions.load([&*old])?;
         session.set_subject("ada")?;
@@ -113,7 +114,7 @@ fn login_that_was_not_written_leaves_the_visitor_as_before() -> TestResult {
 fn merge_that_fails_is_done_as_a_whole_or_not_at_all() -> TestResult {
     for failing in [Failing::Update, Failing::UpdateUnheard] {
         for is_stored in [true, false] {
-            let (sessions, store) = scene();
+            let (sessions, store) = fixture();
             let own = if is_stored { anonymous(sessions)? } else { String::new() };
             let other = logged_in(sessions)?;
             request(sessions, &other, |session| session.insert("theme", "dark"))?;
@@ -134,7 +135,7 @@ fn merge_that_fails_is_done_as_a_whole_or_not_at_all() -> TestResult {
 
 #[test]
 fn session_that_only_others_can_read_keeps_its_token() -> TestResult {
-    let (sessions, store) = scene();
+    let (sessions, store) = fixture();
     let old = anonymous(sessions)?;
     let before: Vec<_> = store.all()?.into_keys().collect();
     let mut session = sessions.load([&*old])?;
@@ -152,8 +153,8 @@ fn session_that_only_others_can_read_keeps_its_token() -> TestResult {
 }
 
 #[test]
-fn log_out_everywhere_misses_no_session_that_was_to_change_hands() -> TestResult {
-    let (sessions, store) = scene();
+fn logout_everywhere_misses_no_session_that_was_to_change_hands() -> TestResult {
+    let (sessions, store) = fixture();
     let token = logged_in(sessions)?;
     let mut session = sessions.load([&*token])?;
     session.set_subject("grace")?;
@@ -182,7 +183,7 @@ const ACTS: [fn(&mut Session<'_>) -> TestResult; 5] = [
 fn index_says_what_the_data_say_whatever_fails() -> TestResult {
     for failing in [Failing::Update, Failing::UpdateNeverMatches, Failing::UpdateUnheard] {
         for (n, act) in ACTS.iter().enumerate() {
-            let (sessions, store) = scene();
+            let (sessions, store) = fixture();
             let token = logged_in(sessions)?;
             let mut session = sessions.load([&*token])?;
             act(&mut session)?;
@@ -196,10 +197,10 @@ fn index_says_what_the_data_say_whatever_fails() -> TestResult {
 }
 
 #[test]
-fn index_says_what_the_data_say_whoever_else_writes() -> TestResult {
+fn index_says_what_the_data_say_while_others_write() -> TestResult {
     for (n, act) in ACTS.iter().enumerate() {
         for (m, other) in ACTS.iter().enumerate() {
-            let (sessions, store) = scene();
+            let (sessions, store) = fixture();
             let token = logged_in(sessions)?;
             let [mut session, mut first] = [sessions.load([&*token])?, sessions.load([&*token])?];
             act(&mut session)?;
@@ -218,10 +219,10 @@ fn index_says_what_the_data_say_whoever_else_writes() -> TestResult {
 }
 
 #[test]
-fn log_out_in_the_middle_of_another_request_holds_whatever_fails() -> TestResult {
+fn logout_in_the_middle_of_another_request_holds_whatever_fails() -> TestResult {
     for failing in [Failing::Nothing, Failing::Update, Failing::UpdateUnheard] {
         for (n, act) in ACTS.iter().enumerate() {
-            let (sessions, store) = scene();
+            let (sessions, store) = fixture();
             let old = logged_in(sessions)?;
             let mut session = sessions.load([&*old])?;
             act(&mut session)?;
@@ -239,10 +240,10 @@ fn log_out_in_the_middle_of_another_request_holds_whatever_fails() -> TestResult
 }
 
 #[test]
-fn log_out_in_the_middle_of_a_merge_holds_whatever_fails() -> TestResult {
+fn logout_in_the_middle_of_a_merge_holds_whatever_fails() -> TestResult {
     for failing in [Failing::Nothing, Failing::Update] {
         for is_loaded_before in [true, false] {
-            let (sessions, store) = scene();
+            let (sessions, store) = fixture();
             let (own, other) = (anonymous(sessions)?, logged_in(sessions)?);
             let mut session = sessions.load([&*own])?;
             assert!(session.merge(&other)?);
@@ -265,7 +266,7 @@ fn log_out_in_the_middle_of_a_merge_holds_whatever_fails() -> TestResult {
 
 #[test]
 fn panic_in_an_update_that_is_run_again_leaves_the_session_as_it_was() -> TestResult {
-    let (sessions, store) = scene();
+    let (sessions, store) = fixture();
     let old = anonymous(sessions)?;
     let mut session = sessions.load([&*old])?;
     session.renew()?;

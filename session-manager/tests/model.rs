@@ -1,8 +1,9 @@
-//! Random requests of several browsers, open at the same time and finished in any order, against a model.
+//! Random requests of several browsers, open at the same time and finished in any order, against a
+//! model.
 //!
 //! The model is the promise in its plainest form: when a request finishes, its own changes are
-//! applied, in their order, to the session as it then is, if the token that it was loaded by is still
-//! good, and are dropped otherwise.
+//! applied, in their order, to the session as it then is, if the token that it was loaded by is
+//! still good, and are dropped otherwise.
 
 mod counting_store;
 
@@ -24,7 +25,8 @@ enum Step {
     Load(usize),
     /// One of the open requests does something.
     Do(prop::sample::Index, Op),
-    /// One of the open requests is answered, and its browser keeps the cookie that comes with the answer.
+    /// One of the open requests is answered, and its browser keeps the cookie that comes with the
+    /// answer.
     Finish(prop::sample::Index),
     /// One of the open requests panics.
     Drop(prop::sample::Index),
@@ -48,7 +50,8 @@ type Values = Vec<(String, i64)>;
 /// A request as the model has it.
 struct Request {
     browser: usize,
-    /// The cookie that it came with, if that named a session, or one that was renewed a moment before.
+    /// The cookie that it came with, if that named a session, or one that was renewed a moment
+    /// before.
     cookie: Option<String>,
     /// The token that it was loaded by, if that named a session.
     token: Option<String>,
@@ -178,7 +181,7 @@ proptest! {
         let mut live: BTreeMap<String, Values> = BTreeMap::new();
         let mut cookies = vec![String::new(); BROWSERS];
         let mut renewed: BTreeMap<String, String> = BTreeMap::new();
-        // A logout holds also for the tokens that the session got meanwhile.
+        // A logout holds also for the tokens that the session has got since.
         let newest = |renewed: &BTreeMap<String, String>, token: &str| {
             let mut last = token.to_owned();
             while let Some(next) = renewed.get(&last) {
@@ -235,7 +238,7 @@ proptest! {
                     prop_assert!(!is_lost);
                     let expected_cookie = match &request.token {
                         Some(token) => match live.remove(token) {
-                            // Ended meanwhile, and there is nothing to write.
+                            // It has ended, and there is nothing to write.
                             None => None,
                             Some(mut values) => {
                                 if request.view != request.loaded {

@@ -125,7 +125,8 @@ fn debug_output_errors_and_logs_show_neither_tokens_nor_values() -> TestResult {
         }
         let (outputs, tokens) = outputs(&sessions, &events)?;
 
-        // The keys of the store are no secrets where they are hashes, but nobody needs them in a log.
+        // The keys of the store are no secrets where they are hashes, but nobody needs them in a
+        // log.
         let mut keys = tokens.clone();
         for token in &tokens {
             let mut session = sessions.load([])?;

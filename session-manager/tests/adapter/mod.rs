@@ -64,7 +64,7 @@ impl Reply {
     }
 }
 
-/// The value that a Set-Cookie header gives a cookie of this name.
+/// The value that a Set-Cookie header sets for a cookie of this name.
 pub(crate) fn value_of<'c>(set_cookie: &'c str, name: &str) -> Option<&'c str> {
     let (own, value) = set_cookie.split(';').next()?.split_once('=')?;
     (own == name).then_some(value)
@@ -124,7 +124,7 @@ impl Adapter {
         self.serve(sessions, cookie_headers, count_visits)
     }
 
-    /// Stores a session by a first visit, and gives its token.
+    /// Stores a session by a first visit, and returns its token.
     pub(crate) fn stored(self, sessions: &SessionManager) -> String {
         self.visit(sessions, &[]).token().expect("it is new")
     }

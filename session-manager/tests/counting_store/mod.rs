@@ -70,7 +70,7 @@ pub(crate) struct Counting {
     failing: Mutex<Failing>,
     fails_once: AtomicBool,
     /// What another request does just before this one's operation.
-    meanwhile: Mutex<Option<(Failing, Act)>>,
+    first_act: Mutex<Option<(Failing, Act)>>,
 }
 
 type Act = Box<dyn FnOnce() + Send>;
@@ -85,7 +85,7 @@ pub(crate) fn counting_store(clock: Arc<dyn Clock>) -> Arc<CountingStore> {
         calls: Calls::default(),
         failing: Mutex::new(Failing::Nothing),
         fails_once: AtomicBool::new(false),
-        meanwhile: Mutex::new(None),
+        first_act: Mutex::new(None),
     };
     Arc::new(HookedStore::new(inner, hook))
 }
@@ -97,7 +97,7 @@ impl CountingStore {
 
     /// Has something done just before the next operation of a kind.
     pub(crate) fn before(&self, operation: Failing, act: impl FnOnce() + Send + 'static) {
-        *self.hook.meanwhile.lock().expect("nobody panics with it") =
+        *self.hook.first_act.lock().expect("nobody panics with it") =
             Some((operation, Box::new(act)));
     }
 
@@ -115,12 +115,12 @@ impl CountingStore {
 
 impl Counting {
     fn is_failing(&self, operation: Failing) -> Result<(), Error> {
-        let meanwhile = self
-            .meanwhile
+        let first_act = self
+            .first_act
             .lock()
             .expect("nobody panics with it")
             .take_if(|(awaited, _)| *awaited == operation);
-        if let Some((_, act)) = meanwhile {
+        if let Some((_, act)) = first_act {
             act();
         }
         let mut failing = self.failing.lock().expect("nobody panics with it");
@@ -158,8 +158,8 @@ impl Hook for Counting {
     }
 }
 
-/// The token that the headers give the browser: `Some("")` where they take it away, `None` where they
-/// leave the cookie alone.
+/// Returns the token that the headers bring to the browser: `Some("")` if they remove it, `None` if
+/// they leave the cookie alone.
 pub(crate) fn token(headers: &[session_manager::Header]) -> Option<String> {
     let (_, cookie) = headers.iter().find(|(name, _)| *name == "Set-Cookie")?;
     let value = cookie.split(';').next().and_then(|pair| pair.split_once('='));

@@ -1,4 +1,5 @@
-//! A store that asks a hook before and after each operation: to count, to fail, or to let others go first.
+//! A store that asks a hook before and after each operation: to count, to fail, or to let others go
+//! first.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -27,10 +28,10 @@ pub(crate) enum Call {
 
 /// What a test does around the operations of a store.
 pub(crate) trait Hook: Send + Sync {
-    /// Where it fails, the operation isn't done.
+    /// If it fails, the operation isn't done.
     fn before(&self, call: Call) -> Result<(), Error>;
 
-    /// Where it fails, the operation is done, and its answer lost.
+    /// If it fails, the operation is done, and its answer lost.
     fn after(&self, _call: Call) -> Result<(), Error> {
         Ok(())
     }

@@ -28,8 +28,8 @@ pub(crate) enum When {
 
 /// The orders in which requests may go on, one after the other.
 ///
-/// Of orders that differ only in which of two reads comes first, when they follow each other, one is
-/// tried: the reads see the same.
+/// Of orders that differ only in which of two reads comes first, when they follow each other, one
+/// is tried: the reads see the same.
 #[derive(Debug, Default)]
 pub(crate) struct Schedules {
     /// The choices of the present order, each with how many there were.
@@ -177,7 +177,7 @@ impl Controller {
         self.changed[next].notify_one();
     }
 
-    /// Waits until all requests have ended, and gives the orders back.
+    /// Waits until all requests have ended, and returns the orders.
     pub(crate) fn wait_for_end(&self, schedules: &mut Schedules) {
         let mut progress = self.progress();
         while progress.states.iter().any(|state| *state != State::Ended) {

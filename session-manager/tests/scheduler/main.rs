@@ -1,14 +1,15 @@
 //! Every interleaving of requests of one browser that different processes serve at the same time.
 //!
-//! The requests run the real manager, each with a manager of its own as in a process of its own, on
-//! one store. A [`Controller`](control::Controller) lets one of them at a time go on to its next call
-//! of the store, and the search goes through all orders. What comes out must be what some
+//! The requests run the real manager, each with its own manager as in its own process, on
+//! one store. A [`Controller`](control::Controller) lets one of them at a time go on to its next
+//! call of the store, and the search goes through all orders. What comes out must be what some
 //! *sequential* execution of the same requests leaves behind (serializability): a request that was
 //! answered with an error must have had no effect, and one that was answered `Ok` all of it. What a
 //! sequential execution can't show is checked by itself: which cookie the browser holds at the end,
 //! and whether the index agrees with the data.
 //!
-//! A request whose call of the store fails, before or after it was done, may have had its effect or none.
+//! A request whose call of the store fails, before or after it was done, may have had its effect or
+//! none.
 
 mod control;
 
@@ -35,8 +36,8 @@ use control::{Fault, Schedules, When, Workers};
 use requests::{ALL, Kind, MOST_WRITING, World};
 use verdict::Reference;
 
-/// How many runs there were, of how many scenarios, and in how many scenarios not every interleaving
-/// was tried.
+/// How many runs there were, of how many scenarios, and in how many scenarios not every
+/// interleaving was tried.
 struct Tally {
     workers: Workers,
     scenarios: usize,
@@ -132,7 +133,7 @@ impl Tally {
     }
 }
 
-/// Every multiset of so many of these kinds.
+/// Every multiset of `count` of these kinds.
 fn choose(kinds: &[Kind], count: usize) -> Vec<Vec<Kind>> {
     if count == 0 {
         return vec![Vec::new()];
@@ -169,7 +170,7 @@ fn every_pair_of_requests_is_serializable_whatever_call_fails() {
             let reference = Reference::new(world, &kinds);
             for request in 0..kinds.len() {
                 for when in [When::Before, When::After] {
-                    // Until no interleaving has so many calls.
+                    // Until no interleaving has that many calls.
                     for call in 0.. {
                         let fault = Some(Fault { request, call, when });
                         if !tally.explore_against(&reference, world, &kinds, fault, usize::MAX) {
@@ -197,7 +198,8 @@ fn every_triple_of_the_requests_that_write_most_is_serializable() {
     assert_eq!(tally.cut, 0);
 }
 
-/// How many interleavings of a triple with a fault are tried, and where another number may stand, or `all`.
+/// How many interleavings of a triple with a fault are tried, and where another number may stand,
+/// or `all`.
 const SAMPLES: u64 = 6;
 const SAMPLES_VARIABLE: &str = "SCHEDULER_SAMPLES";
 

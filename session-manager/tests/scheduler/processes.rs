@@ -36,7 +36,7 @@ trait Server {
     fn answers(&mut self) -> Vec<(usize, Answer)>;
 }
 
-/// This process, with a store of its own.
+/// This process, with its own store.
 struct Local {
     store: Arc<dyn StoreWithDebug>,
     serving: Vec<(usize, thread::JoinHandle<Answer>)>,
@@ -102,7 +102,7 @@ impl Server for Other {
 
     fn answers(&mut self) -> Vec<(usize, Answer)> {
         let mut line = String::new();
-        // The test harness has lines of its own.
+        // The test harness prints its own lines.
         while !line.starts_with('[') {
             line.clear();
             assert!(self.answers.read_line(&mut line).expect("it is text") > 0, "the child ended");
@@ -124,7 +124,7 @@ impl Drop for Other {
     }
 }
 
-/// What the child does: it serves what it is given until nobody gives it any more.
+/// What the child does: it serves requests until there are no more.
 #[expect(clippy::print_stdout, reason = "the parent reads it")]
 fn serve_as_child(path: &Path) {
     let mut server = Local::new(sqlite(path));

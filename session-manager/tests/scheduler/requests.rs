@@ -40,7 +40,7 @@ pub(crate) enum Kind {
     /// An administrator ends the session, from a list that he has seen before.
     DestroyByKey,
     SetDeadline,
-    /// Reads only, and the token has to be rotated by itself.
+    /// Reads only, and the token has to be rotated automatically.
     RotateByItself,
 }
 
@@ -246,9 +246,9 @@ impl World {
         Run { answers, state: self.state(&store), store, has_fault_struck }
     }
 
-    /// Runs requests one after the other. One that ends other sessions may stand in the order twice:
-    /// it is loaded at the first place and finished at the second, because what it does to others
-    /// doesn't depend on what becomes of its own session meanwhile.
+    /// Runs requests one after the other. One that ends other sessions may stand in the order
+    /// twice: it is loaded at the first place and finished at the second, because what it does to
+    /// others doesn't depend on what becomes of its own session in the meantime.
     pub(crate) fn run_in_sequence(&self, kinds: &[Kind], order: &[usize]) -> String {
         let store = self.store();
         let manager = |kind: &Kind| self.manager_of(*kind, Arc::clone(&store));
@@ -286,7 +286,7 @@ impl World {
         }
     }
 
-    /// Serves one request in a process of its own.
+    /// Serves one request in its own process.
     pub(crate) fn serve(&self, kind: Kind, n: usize, store: impl Store + 'static) -> Answer {
         let sessions = self.manager_of(kind, store);
         match self.handle(kind, n, &sessions) {

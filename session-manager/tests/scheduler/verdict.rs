@@ -165,7 +165,8 @@ fn check_cookies(
     if !is_left || run.answers.contains(&Answer::Failed) {
         return Ok(());
     }
-    // A login that came too late for the session begins one of its own, which others may end for its user.
+    // A login that came too late for the session begins its own, which others may end for
+    // its user.
     let ends_adas = kinds.iter().any(|kind| matches!(kind, Kind::DestroyOthers | Kind::DestroyAll));
     for (n, token) in cookies(run) {
         let is_ended = ends_adas && kinds[n] == Kind::LogInAsAda;

@@ -1,78 +1,27 @@
-//! The sessions of a user, on every store that has an index of subjects.
+//! The sessions of a user.
 
-mod counting_store;
-
-#[path = "../../store-mysql/tests/server/database.rs"]
-#[expect(dead_code, reason = "the tests of that crate use more of it")]
-mod database;
-
-use std::sync::Arc;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use counting_store::token;
 use session_manager::{Error, SessionManager};
-use store_core::{CleanupOptions, MemoryOptions, Store};
-use store_mysql::MysqlOptions;
-use store_ql_compat::QlOptions;
+use store_core::Store;
+use store_sqlite::SqliteStore;
 use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
-use store_sqlite::{SqliteOptions, SqliteStore};
 
-type TestResult = Result<(), Error>;
-
-/// Makes a test of each claim on each store.
-macro_rules! on_every_store {
-    ($($claim:ident)*) => {
-        mod memory {
-            $(#[test]
-            fn $claim() -> super::TestResult {
-                let options = super::MemoryOptions::new().with_cleanup(super::CleanupOptions::disabled());
-                super::$claim(super::Arc::new(options.build()?))
-            })*
-        }
-
-        mod sqlite {
-            $(#[test]
-            fn $claim() -> super::TestResult {
-                let options = super::SqliteOptions::new().with_cleanup(super::CleanupOptions::disabled());
-                super::$claim(super::Arc::new(options.in_memory()?))
-            })*
-        }
-
-        mod mysql {
-            $(#[test]
-            fn $claim() -> super::TestResult {
-                if !super::database::is_server_there() {
-                    return Ok(());
-                }
-                let database = super::database::Database::new();
-                let options = super::MysqlOptions::new().with_cleanup(super::CleanupOptions::disabled());
-                let pool = options.pool(&database.url())?;
-                options.create_table(&pool)?;
-                super::$claim(super::Arc::new(options.build(pool)?))
-            })*
-        }
-
-        mod ql {
-            $(#[test]
-            fn $claim() -> super::TestResult {
-                let options = super::QlOptions::new().with_cleanup(super::CleanupOptions::disabled());
-                super::$claim(super::Arc::new(options.in_memory()?))
-            })*
-        }
-    };
-}
+use crate::TestResult;
+use crate::counting_store;
+use crate::counting_store::token;
 
 on_every_store! {
     sessions_of_a_user_are_listed_with_their_values
     subject_survives_writing_and_renewal
-    log_out_everywhere_ends_every_session_of_the_user_and_no_other
-    log_out_everywhere_else_keeps_this_session_also_when_it_is_renewed
-    log_out_everywhere_beside_running_requests_is_final
+    logout_everywhere_ends_every_session_of_the_user_and_no_other
+    logout_everywhere_else_keeps_this_session_also_when_it_is_renewed
+    logout_everywhere_during_running_requests_is_final
     subject_can_be_changed_and_cleared
-    log_in_of_a_session_that_was_lost_is_not_listed
-    log_in_that_was_on_its_way_during_another_is_not_lost
+    login_of_a_session_that_was_lost_is_not_listed
+    login_that_was_under_way_during_another_is_not_lost
     session_that_logs_in_and_is_merged_with_itself_is_logged_in
 }
 
@@ -101,8 +50,8 @@ fn devices(sessions: &SessionManager, user: &str) -> Result<Vec<String>, Error> 
     Ok(devices)
 }
 
-fn sessions_of_a_user_are_listed_with_their_values(store: Arc<dyn Store>) -> TestResult {
-    let sessions = SessionManager::new(store);
+fn sessions_of_a_user_are_listed_with_their_values(store: &Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(Arc::clone(store));
     let phone = log_in(&sessions, "ada", "phone")?;
     log_in(&sessions, "ada", "laptop")?;
     log_in(&sessions, "grace", "desktop")?;
@@ -121,9 +70,9 @@ fn sessions_of_a_user_are_listed_with_their_values(store: Arc<dyn Store>) -> Tes
     Ok(())
 }
 
-fn subject_survives_writing_and_renewal(store: Arc<dyn Store>) -> TestResult {
-    let sessions = SessionManager::new(store);
-    // As at a log in: an anonymous session gets a new token and a subject in one request.
+fn subject_survives_writing_and_renewal(store: &Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(Arc::clone(store));
+    // As at a login: an anonymous session gets a new token and a subject in one request.
     let anonymous = anonymous(&sessions)?;
     let mut session = sessions.load([&*anonymous])?;
     session.renew()?;
@@ -148,10 +97,10 @@ fn subject_survives_writing_and_renewal(store: Arc<dyn Store>) -> TestResult {
     Ok(())
 }
 
-fn log_out_everywhere_ends_every_session_of_the_user_and_no_other(
-    store: Arc<dyn Store>,
+fn logout_everywhere_ends_every_session_of_the_user_and_no_other(
+    store: &Arc<dyn Store>,
 ) -> TestResult {
-    let sessions = SessionManager::new(store);
+    let sessions = SessionManager::new(Arc::clone(store));
     let tokens = [log_in(&sessions, "ada", "phone")?, log_in(&sessions, "ada", "laptop")?];
     let other = log_in(&sessions, "grace", "desktop")?;
     assert_eq!(sessions.destroy_all_of("ada")?, 2);
@@ -163,10 +112,10 @@ fn log_out_everywhere_ends_every_session_of_the_user_and_no_other(
     Ok(())
 }
 
-fn log_out_everywhere_else_keeps_this_session_also_when_it_is_renewed(
-    store: Arc<dyn Store>,
+fn logout_everywhere_else_keeps_this_session_also_when_it_is_renewed(
+    store: &Arc<dyn Store>,
 ) -> TestResult {
-    let sessions = SessionManager::new(store);
+    let sessions = SessionManager::new(Arc::clone(store));
     for renews in [false, true] {
         let mine = log_in(&sessions, "ada", "phone")?;
         log_in(&sessions, "ada", "laptop")?;
@@ -195,9 +144,9 @@ fn log_out_everywhere_else_keeps_this_session_also_when_it_is_renewed(
     Ok(())
 }
 
-fn log_out_everywhere_beside_running_requests_is_final(store: Arc<dyn Store>) -> TestResult {
+fn logout_everywhere_during_running_requests_is_final(store: &Arc<dyn Store>) -> TestResult {
     const THREADS: usize = 6;
-    let sessions = SessionManager::new(store);
+    let sessions = SessionManager::new(Arc::clone(store));
     let tokens: Vec<_> =
         (0..THREADS).map(|n| log_in(&sessions, "ada", &n.to_string())).collect::<Result<_, _>>()?;
     let start = Barrier::new(THREADS + 1);
@@ -222,7 +171,7 @@ fn log_out_everywhere_beside_running_requests_is_final(store: Arc<dyn Store>) ->
                             Ok(headers) => {
                                 token = counting_store::token(&headers).unwrap_or(token);
                             }
-                            // It was logged out meanwhile.
+                            // It was logged out in the meantime.
                             Err(Error::Superseded) => {}
                             Err(error) => return Err(error),
                         }
@@ -245,8 +194,8 @@ fn log_out_everywhere_beside_running_requests_is_final(store: Arc<dyn Store>) ->
     Ok(())
 }
 
-fn subject_can_be_changed_and_cleared(store: Arc<dyn Store>) -> TestResult {
-    let sessions = SessionManager::new(store);
+fn subject_can_be_changed_and_cleared(store: &Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(Arc::clone(store));
     let token = log_in(&sessions, "ada", "phone")?;
     let mut session = sessions.load([&*token])?;
     session.set_subject("ada")?;
@@ -278,8 +227,8 @@ fn subject_can_be_changed_and_cleared(store: Arc<dyn Store>) -> TestResult {
     Ok(())
 }
 
-fn log_in_of_a_session_that_was_lost_is_not_listed(store: Arc<dyn Store>) -> TestResult {
-    let sessions = SessionManager::new(store);
+fn login_of_a_session_that_was_lost_is_not_listed(store: &Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(Arc::clone(store));
     let anonymous = anonymous(&sessions)?;
     let mut slow = sessions.load([&*anonymous])?;
     slow.set_subject("ada")?;
@@ -292,8 +241,8 @@ fn log_in_of_a_session_that_was_lost_is_not_listed(store: Arc<dyn Store>) -> Tes
 }
 
 /// A double click: the browser drops the response to the first request, and with it the cookie.
-fn log_in_that_was_on_its_way_during_another_is_not_lost(store: Arc<dyn Store>) -> TestResult {
-    let sessions = SessionManager::new(store);
+fn login_that_was_under_way_during_another_is_not_lost(store: &Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(Arc::clone(store));
     let old = anonymous(&sessions)?;
     let log_in = || {
         let mut session = sessions.load([&*old])?;
@@ -318,9 +267,9 @@ fn log_in_that_was_on_its_way_during_another_is_not_lost(store: Arc<dyn Store>) 
 }
 
 fn session_that_logs_in_and_is_merged_with_itself_is_logged_in(
-    store: Arc<dyn Store>,
+    store: &Arc<dyn Store>,
 ) -> TestResult {
-    let sessions = SessionManager::new(store);
+    let sessions = SessionManager::new(Arc::clone(store));
     let old = anonymous(&sessions)?;
     // As where the token comes back from another site, and the cookie with it.
     let mut session = sessions.load([&*old])?;

@@ -1,0 +1,102 @@
+//! What is claimed of the manager on every store.
+
+#[path = "../counting_store/mod.rs"]
+mod counting_store;
+
+#[path = "../../../store-mysql/tests/server/database.rs"]
+#[expect(dead_code, reason = "the tests of that crate use more of it")]
+mod database;
+
+/// Makes a test of each claim on each store.
+macro_rules! on_every_store {
+    ($($claim:ident)*) => {
+        mod memory {
+            $(#[test]
+            fn $claim() -> crate::TestResult {
+                super::$claim(&crate::memory())
+            })*
+        }
+
+        mod sqlite {
+            $(#[test]
+            fn $claim() -> crate::TestResult {
+                let directory = tempfile::tempdir().expect("temporary directories can be made");
+                super::$claim(&crate::sqlite(&directory))
+            })*
+        }
+
+        mod mysql {
+            $(#[test]
+            fn $claim() -> crate::TestResult {
+                if !crate::database::is_server_there() {
+                    return Ok(());
+                }
+                let database = crate::database::Database::new();
+                super::$claim(&crate::mysql(&database))
+            })*
+        }
+
+        mod ql {
+            $(#[test]
+            fn $claim() -> crate::TestResult {
+                let directory = tempfile::tempdir().expect("temporary directories can be made");
+                super::$claim(&crate::ql(&directory))
+            })*
+        }
+    };
+}
+
+mod overlaps;
+
+mod races;
+
+mod subjects;
+
+use std::sync::Arc;
+
+use counting_store::token;
+use session_manager::{Error, SessionManager};
+use store_core::{CleanupOptions, MemoryOptions, Store};
+use store_mysql::MysqlOptions;
+use store_ql_compat::QlOptions;
+use store_sqlite::SqliteOptions;
+
+type TestResult = Result<(), Error>;
+
+fn memory() -> Arc<dyn Store> {
+    let options = MemoryOptions::new().with_cleanup(CleanupOptions::disabled());
+    Arc::new(options.build().expect("no thread is needed"))
+}
+
+fn sqlite(directory: &tempfile::TempDir) -> Arc<dyn Store> {
+    let options = SqliteOptions::new().with_cleanup(CleanupOptions::disabled());
+    Arc::new(options.open(directory.path().join("sessions.db")).expect("the file opens"))
+}
+
+fn mysql(database: &database::Database) -> Arc<dyn Store> {
+    let options = MysqlOptions::new().with_cleanup(CleanupOptions::disabled());
+    let pool = options.pool(&database.url()).expect("the server is there");
+    options.create_table(&pool).expect("the table can be made");
+    Arc::new(options.build(pool).expect("the table suits"))
+}
+
+fn ql(directory: &tempfile::TempDir) -> Arc<dyn Store> {
+    let options = QlOptions::new().with_cleanup(CleanupOptions::disabled());
+    Arc::new(options.open(directory.path().join("sessions.redb")).expect("the file opens"))
+}
+
+/// A manager, and the token of a session with one value.
+fn logged_in(store: &Arc<dyn Store>) -> Result<(SessionManager, String), Error> {
+    let sessions = SessionManager::new(Arc::clone(store));
+    let mut session = sessions.load([])?;
+    session.insert("user_id", 7)?;
+    let token = token(&session.finish()?).expect("it is new");
+    Ok((sessions, token))
+}
+
+/// Renews a session, and returns its new token.
+fn renewed(sessions: &SessionManager, old: &str) -> Result<String, Error> {
+    let mut session = sessions.load([old])?;
+    session.renew()?;
+    Ok(token(&session.finish()?).expect("it changes"))
+}

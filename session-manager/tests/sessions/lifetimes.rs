@@ -1,0 +1,272 @@
+//! Deadlines, idle timeouts, clocks, and how long the browser keeps the cookie.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use session_manager::{CookiePolicy, Error, EventKind, SessionManager};
+use store_core::{Clock as _, ManualClock, MemoryOptions, Store as _};
+
+use crate::TestResult;
+use crate::counting_store;
+use crate::counting_store::token;
+use crate::fixture::{Fixture, header, logged_in};
+
+#[test]
+fn session_ends_at_its_deadline_however_much_it_is_used() -> TestResult {
+    let fixture =
+        Fixture::new().with(|sessions| sessions.with_lifetime(Duration::from_secs(3_600)));
+    let token = fixture.stored()?;
+    let deadline = fixture.clock.now() + TimeDelta::hours(1);
+    for minutes in [20, 20, 19] {
+        fixture.clock.advance(TimeDelta::minutes(minutes));
+        let mut session = fixture.sessions.load([&*token])?;
+        assert_eq!(session.deadline(), deadline);
+        session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+        session.finish()?;
+        assert_eq!(fixture.row().2, deadline);
+    }
+    fixture.clock.advance(TimeDelta::minutes(1));
+    let session = fixture.sessions.load([&*token])?;
+    assert!(session.is_empty());
+    assert_eq!(session.token(), None);
+    assert!(fixture.events().contains(&EventKind::UnknownToken));
+    Ok(())
+}
+
+#[test]
+fn idle_timeout_is_moved_once_a_tenth_of_it_has_passed() -> TestResult {
+    let fixture =
+        Fixture::new().with(|sessions| sessions.with_idle_timeout(Duration::from_secs(600)));
+    let token = fixture.stored()?;
+    let start = fixture.clock.now();
+    let request = || fixture.sessions.load([&*token])?.finish();
+
+    fixture.clock.advance(TimeDelta::seconds(59));
+    assert_eq!(request()?, []);
+    assert_eq!(fixture.store.calls().take(), (1, 0, 0), "not yet a tenth");
+    fixture.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(request()?, [], "the browser has nothing to know");
+    assert_eq!(fixture.store.calls().take(), (1, 1, 0));
+    assert_eq!(fixture.row().2, start + TimeDelta::seconds(660));
+    request()?;
+    assert_eq!(fixture.store.calls().take(), (1, 0, 0), "it was just moved");
+
+    fixture.clock.advance(TimeDelta::seconds(599));
+    request()?;
+    assert_eq!(fixture.row().2, start + TimeDelta::seconds(660 + 599));
+    fixture.clock.advance(TimeDelta::seconds(600));
+    assert!(fixture.sessions.load([&*token])?.is_empty(), "it was not used for ten minutes");
+    Ok(())
+}
+
+#[test]
+fn idle_timeout_never_outlives_the_deadline() -> TestResult {
+    let fixture = Fixture::new().with(|sessions| {
+        sessions
+            .with_lifetime(Duration::from_secs(900))?
+            .with_idle_timeout(Duration::from_secs(600))
+    });
+    let token = fixture.stored()?;
+    let deadline = fixture.clock.now() + TimeDelta::seconds(900);
+    fixture.clock.advance(TimeDelta::seconds(500));
+    fixture.sessions.load([&*token])?.finish()?;
+    assert_eq!(fixture.row().2, deadline);
+    fixture.store.calls().take();
+    fixture.clock.advance(TimeDelta::seconds(300));
+    fixture.sessions.load([&*token])?.finish()?;
+    assert_eq!(fixture.store.calls().take(), (1, 0, 0), "there is nothing left to move");
+    fixture.clock.advance(TimeDelta::seconds(100));
+    assert!(fixture.sessions.load([&*token])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn clock_going_backwards_ends_nothing_and_extends_nothing() -> TestResult {
+    let fixture = Fixture::new().with(|sessions| {
+        sessions
+            .with_lifetime(Duration::from_secs(7_200))?
+            .with_idle_timeout(Duration::from_secs(600))
+    });
+    let token = fixture.stored()?;
+    let (_, _, expiry) = fixture.row();
+    fixture.clock.advance(TimeDelta::hours(-3));
+    let session = fixture.sessions.load([&*token])?;
+    assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
+    session.finish()?;
+    assert_eq!(fixture.store.calls().take(), (1, 0, 0), "no touch");
+    assert_eq!(fixture.row().2, expiry);
+
+    let mut session = fixture.sessions.load([&*token])?;
+    session.insert("name", "Grace")?;
+    session.finish()?;
+    assert!(fixture.row().2 <= expiry, "a write counts from the present");
+    fixture.clock.advance(TimeDelta::hours(3));
+    assert!(fixture.sessions.load([&*token])?.is_empty(), "the present was three hours ago");
+    Ok(())
+}
+
+#[test]
+fn deadline_can_be_moved_either_way() -> TestResult {
+    let fixture = Fixture::new();
+    let token = fixture.stored()?;
+    let later = fixture.clock.now() + TimeDelta::days(30);
+    let mut session = fixture.sessions.load([&*token])?;
+    session.set_deadline(later);
+    session.finish()?;
+    assert_eq!(fixture.row().2, later);
+    assert_eq!(fixture.sessions.load([&*token])?.deadline(), later);
+
+    let mut session = fixture.sessions.load([&*token])?;
+    session.set_deadline(fixture.clock.now() - TimeDelta::seconds(1));
+    assert_eq!(counting_store::token(&session.finish()?).as_deref(), Some(""), "it has ended");
+    assert_eq!(fixture.rows(), 0);
+    Ok(())
+}
+
+#[test]
+fn deadline_has_a_form_in_every_codec() -> TestResult {
+    let fixture = Fixture::new();
+    let token = fixture.stored()?;
+    let mut session = fixture.sessions.load([&*token])?;
+    session.set_deadline(DateTime::<Utc>::MAX_UTC);
+    session.finish()?;
+    let session = fixture.sessions.load([&*token])?;
+    assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
+    assert_eq!(session.deadline().to_rfc3339(), "9999-12-31T23:59:59+00:00");
+
+    let mut session = fixture.sessions.load([&*token])?;
+    session.set_deadline(DateTime::<Utc>::MIN_UTC);
+    assert_eq!(session.deadline().to_rfc3339(), "2000-01-01T00:00:00+00:00");
+    assert_eq!(counting_store::token(&session.finish()?).as_deref(), Some(""));
+    assert_eq!(fixture.rows(), 0);
+    Ok(())
+}
+
+#[test]
+fn session_whose_deadline_has_passed_is_over_though_the_store_has_it() -> TestResult {
+    let fixture = Fixture::new();
+    let old = fixture.stored()?;
+    let (key, data, expiry) = fixture.row();
+    fixture.store.commit(&key, &data, expiry + TimeDelta::days(1))?;
+    let row = fixture.row();
+    fixture.clock.advance(TimeDelta::hours(24));
+    let session = fixture.sessions.load([&*old])?;
+    assert!(session.is_empty());
+    assert_eq!(fixture.events(), [EventKind::Expired]);
+    session.finish()?;
+    fixture.sessions.for_each(|_| panic!("it is in no walk"))?;
+    assert_eq!(fixture.row(), row, "the store's own cleanup removes it");
+    Ok(())
+}
+
+#[test]
+fn deadline_that_another_request_has_moved_holds_though_the_expiry_is_moved_after_it() -> TestResult
+{
+    let clock = Arc::new(ManualClock::new(Utc::now()));
+    let options = MemoryOptions::new().with_clock(clock.clone());
+    let sessions = SessionManager::new(options.build()?)
+        .with_clock(clock.clone())
+        .with_idle_timeout(Duration::from_secs(3600))?;
+    let cookie = logged_in(&sessions, "alice")?;
+    clock.advance(TimeDelta::minutes(30));
+    let reading = sessions.load([&*cookie])?;
+    let mut ending = sessions.load([&*cookie])?;
+    ending.set_deadline(clock.now() + TimeDelta::minutes(10));
+    ending.finish()?;
+    reading.finish()?;
+    clock.advance(TimeDelta::minutes(11));
+    assert_eq!(sessions.sessions_of("alice")?.len(), 0);
+    assert!(sessions.load([&*cookie])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn cookie_goes_with_the_browser_unless_it_is_to_remember() -> TestResult {
+    let fixture = Fixture::new();
+    let mut session = fixture.sessions.load([])?;
+    session.insert("name", "Ada")?;
+    let headers = session.finish()?;
+    let cookie = header(&headers, "Set-Cookie").expect("it is new");
+    assert!(cookie.starts_with("__Host-session="), "{cookie}");
+    for attribute in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    assert!(!cookie.contains("Max-Age") && !cookie.contains("Domain"), "{cookie}");
+    assert_eq!(header(&headers, "Cache-Control"), Some("no-store"));
+
+    let token = token(&headers).expect("it is new");
+    let mut session = fixture.sessions.load([&*token])?;
+    session.remember_me(true)?;
+    let headers = session.finish()?;
+    let cookie = header(&headers, "Set-Cookie").expect("it changes");
+    assert!(cookie.contains(&token) && cookie.contains("Max-Age=86400"), "{cookie}");
+    let mut session = fixture.sessions.load([&*token])?;
+    session.insert("visits", 2)?;
+    assert_eq!(counting_store::token(&session.finish()?), None, "the browser knows already");
+    let mut session = fixture.sessions.load([&*token])?;
+    session.remember_me(false)?;
+    let headers = session.finish()?;
+    let cookie = header(&headers, "Set-Cookie").expect("it changes");
+    assert!(cookie.contains(&token) && !cookie.contains("Max-Age"), "{cookie}");
+    Ok(())
+}
+
+#[test]
+fn persistent_cookie_moves_with_the_idle_timeout() -> TestResult {
+    let fixture = Fixture::new().with(|sessions| {
+        sessions
+            .with_cookie(CookiePolicy::new().persistent())?
+            .with_idle_timeout(Duration::from_secs(600))
+    });
+    let token = fixture.stored()?;
+    fixture.clock.advance(TimeDelta::seconds(30));
+    assert_eq!(counting_store::token(&fixture.sessions.load([&*token])?.finish()?), None);
+    fixture.clock.advance(TimeDelta::seconds(60));
+    let headers = fixture.sessions.load([&*token])?.finish()?;
+    let cookie = header(&headers, "Set-Cookie").expect("the cookie would expire first");
+    assert!(cookie.contains(&token) && cookie.contains("Max-Age=600"), "{cookie}");
+
+    // So does that of a session which is to be remembered, though the others go with the browser.
+    let fixture =
+        Fixture::new().with(|sessions| sessions.with_idle_timeout(Duration::from_secs(600)));
+    let mut session = fixture.sessions.load([])?;
+    session.remember_me(true)?;
+    let token = counting_store::token(&session.finish()?).expect("it is new");
+    fixture.clock.advance(TimeDelta::seconds(90));
+    let headers = fixture.sessions.load([&*token])?.finish()?;
+    let cookie = header(&headers, "Set-Cookie").expect("the cookie would expire first");
+    assert!(cookie.contains(&token) && cookie.contains("Max-Age=600"), "{cookie}");
+    Ok(())
+}
+
+#[test]
+fn persistent_cookie_moves_with_the_deadline() -> TestResult {
+    let fixture =
+        Fixture::new().with(|sessions| sessions.with_cookie(CookiePolicy::new().persistent()));
+    let token = fixture.stored()?;
+    // As where an identity provider says how long it vouches for the visitor.
+    let mut session = fixture.sessions.load([&*token])?;
+    session.set_deadline(fixture.clock.now() + TimeDelta::minutes(10));
+    let headers = session.finish()?;
+    let cookie = header(&headers, "Set-Cookie").expect("it ends earlier");
+    assert!(cookie.contains(&token) && cookie.contains("Max-Age=600"), "{cookie}");
+
+    let mut session = fixture.sessions.load([&*token])?;
+    session.reset_lifetime();
+    assert_eq!(session.expiry(), fixture.clock.now() + TimeDelta::hours(24));
+    let headers = session.finish()?;
+    let cookie = header(&headers, "Set-Cookie").expect("it ends later");
+    assert!(cookie.contains(&token) && cookie.contains("Max-Age=86400"), "{cookie}");
+    Ok(())
+}
+
+#[test]
+fn lifetimes_out_of_range_are_refused() {
+    for time in [Duration::ZERO, Duration::MAX, Duration::from_secs(101 * 366 * 86_400)] {
+        let refused = Fixture::new().sessions.with_lifetime(time);
+        assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{time:?}");
+        let refused = Fixture::new().sessions.with_idle_timeout(time);
+        assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{time:?}");
+    }
+}

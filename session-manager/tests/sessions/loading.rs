@@ -1,0 +1,148 @@
+//! From the token in a cookie to a session, or to none.
+
+use std::sync::Arc;
+
+use session_manager::{EventKind, SessionManager};
+use store_core::{MemoryStore, Store};
+
+use crate::TestResult;
+use crate::counting_store::token;
+use crate::fixture::Fixture;
+
+#[test]
+fn unknown_token_is_never_adopted_and_is_reported() -> TestResult {
+    let fixture = Fixture::new();
+    let invented = "A".repeat(43);
+    let mut session = fixture.sessions.load([&*invented])?;
+    assert_eq!(fixture.events(), [EventKind::UnknownToken]);
+    session.insert("name", "Mallory")?;
+    let given = token(&session.finish()?).expect("it is new");
+    assert_ne!(given, invented);
+    assert!(fixture.sessions.load([&*invented])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn what_is_no_token_never_reaches_the_store() -> TestResult {
+    let fixture = Fixture::new();
+    fixture.stored()?;
+    let (key, ..) = fixture.row();
+    for value in ["", "x", "' OR 1=1 --", &"A".repeat(42), &"A".repeat(8_192), &format!("{key}=")] {
+        assert!(fixture.sessions.load([value])?.is_empty());
+        assert_eq!(fixture.store.calls().take(), (0, 0, 0), "{} bytes", value.len());
+    }
+    // The key of the store is of the right form, and worth nothing.
+    assert!(fixture.sessions.load([&*key])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn duplicate_cookies_cost_four_finds_at_most() -> TestResult {
+    let fixture = Fixture::new();
+    let token = fixture.stored()?;
+    let other = "A".repeat(43);
+    let session = fixture.sessions.load([&*other, "junk", "junk", &*other, "junk", &*token])?;
+    assert!(session.contains("name"), "what isn't a token doesn't count");
+    assert_eq!(fixture.store.calls().take(), (3, 0, 0));
+    let session = fixture.sessions.load([&*other, &*other, &*other, &*other, &*token])?;
+    assert!(!session.contains("name"));
+    assert_eq!(fixture.store.calls().take(), (4, 0, 0));
+    Ok(())
+}
+
+#[test]
+fn store_has_the_hash_of_the_token_alone() -> TestResult {
+    let fixture = Fixture::new();
+    let token = fixture.stored()?;
+    let (key, data, _) = fixture.row();
+    assert_eq!(key.len(), 43);
+    assert_ne!(key, token);
+    assert!(!String::from_utf8_lossy(&data).contains(&token));
+
+    let fixture = Fixture::new().with(|sessions| Ok(sessions.with_plain_tokens_in_store()));
+    let token = fixture.stored()?;
+    assert_eq!(fixture.row().0, token, "as a Go program without hashing has it");
+    assert!(fixture.sessions.load([&*token])?.contains("name"));
+    Ok(())
+}
+
+#[test]
+fn key_of_a_stored_session_is_no_cookie() -> TestResult {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new()?);
+    let manager = || SessionManager::new(Arc::clone(&store));
+    let managers = [
+        manager(),
+        manager().with_scs_hashed_tokens_in_store(),
+        manager().with_plain_tokens_in_store(),
+    ];
+    for hashed in &managers[..2] {
+        let mut session = hashed.load([])?;
+        session.insert("name", "Ada")?;
+        session.finish()?;
+    }
+    for (key, _) in store.all()? {
+        for sessions in &managers {
+            assert!(sessions.load([&*key])?.is_empty());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn undecodable_data_starts_a_fresh_session_and_is_left_alone() -> TestResult {
+    for bytes in [
+        &b""[..],
+        b"\xff\xfe\0",
+        b"{}",
+        br#"{"v":1,"deadline":"2026-06-02T12:00:00Z","values":{"name":"#,
+        br#"{"v":2,"deadline":"2026-06-02T12:00:00Z","values":{"name":"Ada"}}"#,
+    ] {
+        let fixture = Fixture::new();
+        let old = fixture.stored()?;
+        let (key, _, expiry) = fixture.row();
+        fixture.store.commit(&key, bytes, expiry)?;
+
+        let mut session = fixture.sessions.load([&*old])?;
+        assert!(session.is_empty());
+        assert_eq!(session.token(), None);
+        assert_eq!(fixture.events(), [EventKind::Undecodable]);
+        session.insert("name", "Grace")?;
+        session.renew()?;
+        let new = token(&session.finish()?).expect("it is new");
+        assert_ne!(new, old);
+        assert!(fixture.sessions.load([&*new])?.contains("name"));
+        assert_eq!(
+            fixture.store.find(&key)?.as_deref(),
+            Some(bytes),
+            "a newer version may read it"
+        );
+        assert_eq!(fixture.rows(), 2);
+    }
+    Ok(())
+}
+
+#[test]
+fn first_cookie_that_nobody_can_use_hides_no_good_second_one() -> TestResult {
+    let fixture = Fixture::new();
+    let bad = fixture.stored()?;
+    let (key, data, expiry) = fixture.row();
+    let newer = br#"{"v":2,"deadline":"2026-06-02T00:00:00Z","values":{}}"#;
+    let mut overdue = data.clone();
+    let year = overdue.windows(4).position(|bytes| bytes == b"2026").expect("the deadline");
+    overdue[year..year + 4].copy_from_slice(b"2025");
+    for unusable in [b"?".as_slice(), newer, &overdue] {
+        fixture.store.commit(&key, unusable, expiry)?;
+        let good = fixture.stored()?;
+        for n in 1..4 {
+            let mut session = fixture.sessions.load([&*bad, &*good])?;
+            let count = session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1)?;
+            assert_eq!((count, session.get::<String>("name")?.as_deref()), (n, Some("Ada")));
+            session.finish()?;
+        }
+        let mut session = fixture.sessions.load([&*bad, &*good])?;
+        session.destroy()?;
+        session.finish()?;
+        assert_eq!(fixture.rows(), 0, "no row was added, and a logout ends what the browser named");
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! Values: their types, their keys, and the codecs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use session_manager::{Codec, CodecError, Decoded, Error, Json, SessionManager, Status};
+
+use crate::TestResult;
+use crate::counting_store::token;
+use crate::fixture::Fixture;
+
+#[test]
+fn values_of_any_type_come_back_in_the_next_request() -> TestResult {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Plan {
+        Free,
+        Paid { seats: u8 },
+    }
+    let fixture = Fixture::new();
+    let mut session = fixture.sessions.load([])?;
+    assert!(session.is_empty());
+    let map = BTreeMap::from([("a".to_owned(), vec![1, 2]), ("b".to_owned(), vec![])]);
+    session.insert("u64", u64::MAX)?;
+    session.insert("i64", i64::MIN)?;
+    session.insert("f64", 0.1)?;
+    session.insert("text", "quote \" backslash \\ newline \n NUL \0 ünïcödé 💥")?;
+    session.insert("key with \"quotes\" and ü", true)?;
+    session.insert("", "empty key")?;
+    session.insert("none", None::<u8>)?;
+    session.insert("map", &map)?;
+    session.insert("plan", Plan::Paid { seats: 5 })?;
+    session.insert("time", "2026-11-21T15:30:00Z")?;
+    let token = token(&session.finish()?).expect("it is new");
+
+    let session = fixture.sessions.load([&*token])?;
+    assert_eq!(session.get("u64")?, Some(u64::MAX));
+    assert_eq!(session.get("i64")?, Some(i64::MIN));
+    assert_eq!(session.get("f64")?, Some(0.1));
+    let text: Option<String> = session.get("text")?;
+    assert_eq!(text.as_deref(), Some("quote \" backslash \\ newline \n NUL \0 ünïcödé 💥"));
+    assert_eq!(session.get("key with \"quotes\" and ü")?, Some(true));
+    assert_eq!(session.get::<String>("")?.as_deref(), Some("empty key"));
+    assert_eq!(session.get("none")?, Some(None::<u8>));
+    assert_eq!(session.get("map")?, Some(map));
+    assert_eq!(session.get("plan")?, Some(Plan::Paid { seats: 5 }));
+    assert_ne!(session.get("plan")?, Some(Plan::Free));
+    assert_eq!(session.get::<u8>("missing")?, None);
+    assert_eq!(session.keys().count(), 10);
+    Ok(())
+}
+
+#[test]
+fn values_can_be_removed_popped_and_cleared() -> TestResult {
+    let fixture = Fixture::new();
+    let mut session = fixture.sessions.load([])?;
+    for key in ["a", "b", "c"] {
+        session.insert(key, key)?;
+    }
+    let token = token(&session.finish()?).expect("it is new");
+
+    let mut session = fixture.sessions.load([&*token])?;
+    assert!(session.contains("a") && !session.contains("d"));
+    assert!(session.remove("a"));
+    assert!(!session.remove("a"));
+    assert_eq!(session.pop::<String>("b")?.as_deref(), Some("b"));
+    assert_eq!(session.pop::<String>("b")?, None);
+    assert_eq!(session.keys().collect::<Vec<_>>(), ["c"]);
+    session.insert("d", 4)?;
+    session.insert("c", "again")?;
+    assert_eq!(session.keys().collect::<Vec<_>>(), ["c", "d"]);
+    session.finish()?;
+
+    let mut session = fixture.sessions.load([&*token])?;
+    assert_eq!(session.keys().collect::<Vec<_>>(), ["c", "d"]);
+    assert_eq!(session.get::<String>("c")?.as_deref(), Some("again"));
+    session.remember_me(true)?;
+    session.flash("notice", "Saved.")?;
+    session.clear();
+    assert!(session.is_empty());
+    assert_eq!(session.take_flash::<String>("notice")?, None);
+    session.finish()?;
+    let session = fixture.sessions.load([&*token])?;
+    assert!(session.is_empty());
+    assert_eq!(session.token(), Some(&*token), "clearing keeps the session");
+    Ok(())
+}
+
+#[test]
+fn values_of_another_type_are_named_and_stay() -> TestResult {
+    let fixture = Fixture::new();
+    let token = fixture.stored()?;
+    let mut session = fixture.sessions.load([&*token])?;
+    for error in [
+        session.get::<u32>("name").map(drop).expect_err("it is a string"),
+        session.pop::<u32>("name").map(drop).expect_err("it is a string"),
+        session.update("name", |old: Option<u32>| old.unwrap_or(0)).map(drop).expect_err("it is"),
+    ] {
+        assert!(matches!(&error, Error::WrongType { key, .. } if key == "name"), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("Ada"), "{error:?}");
+    }
+    assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
+    assert_eq!(session.status(), Status::Unmodified);
+    Ok(())
+}
+
+#[test]
+fn keys_of_the_session_itself_are_refused_and_hidden() -> TestResult {
+    let fixture = Fixture::new();
+    let mut session = fixture.sessions.load([])?;
+    for key in ["__rememberMe", "__subject", "__flash.notice"] {
+        let refused = session.insert(key, 1);
+        assert!(matches!(refused, Err(Error::ReservedKey { .. })), "{key}: {refused:?}");
+        let refused = session.update(key, |old: Option<u32>| old.unwrap_or(0));
+        assert!(matches!(refused, Err(Error::ReservedKey { .. })), "{key}: {refused:?}");
+    }
+    session.remember_me(true)?;
+    session.set_subject("7")?;
+    session.flash("notice", "Hello")?;
+    assert!(session.is_empty());
+    for key in ["__rememberMe", "__subject", "__flash.notice"] {
+        assert!(!session.remove(key), "{key}");
+    }
+    assert_eq!(session.subject().as_deref(), Some("7"));
+    Ok(())
+}
+
+#[test]
+fn flash_values_are_taken_once_and_keep_apart_from_others() -> TestResult {
+    let fixture = Fixture::new();
+    let token = fixture.stored()?;
+    let mut session = fixture.sessions.load([&*token])?;
+    session.flash("name", 7)?;
+    assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
+    let wrong = session.take_flash::<String>("name");
+    assert!(matches!(wrong, Err(Error::WrongType { .. })), "{wrong:?}");
+    assert_eq!(session.take_flash("name")?, Some(7));
+    assert_eq!(session.take_flash::<u8>("name")?, None);
+    Ok(())
+}
+
+/// An application's codec: JSON, under a cipher that would not withstand anybody.
+#[derive(Debug)]
+struct Encrypting(u8);
+
+impl Encrypting {
+    fn cipher(&self, data: &[u8]) -> Vec<u8> {
+        data.iter().map(|byte| byte ^ self.0).collect()
+    }
+}
+
+impl Codec for Encrypting {
+    fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
+        Json.decode(&self.cipher(data))
+    }
+
+    fn encode(
+        &self,
+        deadline: DateTime<Utc>,
+        values: &mut dyn Iterator<Item = (&str, &[u8])>,
+    ) -> Result<Vec<u8>, CodecError> {
+        // A value is encrypted wherever it is: in its place among the stored bytes, and when it is
+        // new.
+        let values: Vec<_> = values.map(|(key, value)| (key, self.cipher(value))).collect();
+        let mut plain = values.iter().map(|(key, value)| (*key, &**value));
+        Ok(self.cipher(&Json.encode(deadline, &mut plain)?))
+    }
+
+    fn decode_value<T: DeserializeOwned>(&self, value: &[u8]) -> Result<T, CodecError> {
+        Json.decode_value(&self.cipher(value))
+    }
+
+    fn encode_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
+        Ok(self.cipher(&Json.encode_value(value)?))
+    }
+}
+
+#[test]
+fn codec_of_an_application_can_encrypt_what_the_store_has() -> TestResult {
+    let fixture = Fixture::new();
+    let sessions = |key| {
+        SessionManager::new(Arc::clone(&fixture.store))
+            .with_clock(fixture.clock.clone())
+            .with_codec(Encrypting(key))
+    };
+    let first = sessions(0x5a);
+    let mut session = first.load([])?;
+    session.insert("name", "Ada Lovelace")?;
+    let token = token(&session.finish()?).expect("it is new");
+    let (_, data, _) = fixture.row();
+    for plain in [&b"Ada Lovelace"[..], b"name", b"deadline"] {
+        assert!(!data.windows(plain.len()).any(|window| window == plain));
+    }
+
+    let (mut one, mut other) = (first.load([&*token])?, first.load([&*token])?);
+    one.insert("a", 1)?;
+    other.insert("b", 2)?;
+    one.finish()?;
+    other.finish()?;
+    let session = first.load([&*token])?;
+    assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada Lovelace"));
+    assert_eq!((session.get("a")?, session.get("b")?), (Some(1), Some(2)));
+    assert!(sessions(0x33).load([&*token])?.is_empty(), "another key opens nothing");
+    Ok(())
+}
+
+#[cfg(feature = "messagepack")]
+#[test]
+fn sessions_can_be_messagepack() -> TestResult {
+    let fixture = Fixture::new();
+    let sessions = SessionManager::new(Arc::clone(&fixture.store))
+        .with_codec(session_manager::MessagePack)
+        .with_clock(fixture.clock.clone());
+    let mut session = sessions.load([])?;
+    session.insert("bytes", vec![0_u8, 255])?;
+    session.insert("nan", f32::NAN)?;
+    let token = token(&session.finish()?).expect("it is new");
+    let (mut first, mut second) = (sessions.load([&*token])?, sessions.load([&*token])?);
+    first.update("n", |n: Option<u8>| n.unwrap_or(0) + 1)?;
+    second.update("n", |n: Option<u8>| n.unwrap_or(0) + 1)?;
+    first.finish()?;
+    second.finish()?;
+    let session = sessions.load([&*token])?;
+    assert_eq!(session.get("n")?, Some(2));
+    assert_eq!(session.get("bytes")?, Some(vec![0_u8, 255]));
+    assert!(session.get::<f32>("nan")?.is_some_and(f32::is_nan));
+    Ok(())
+}
