@@ -13,10 +13,11 @@
 //! - **The defaults are secure**, and the store has only hashes of the tokens.
 //!
 //! # In an application
-//! With rouille (feature `rouille`) a session takes three lines: see `SessionManager::rouille`.
-//! Servers on the types of the `http` crate, such as oxhttp, use `SessionManager::http` (feature
-//! `http`). For everything else: call [`SessionManager::load_from_headers`] with the request's
-//! Cookie headers, and add what [`Session::finish`] returns to the response.
+//! With rouille (feature `rouille`) a session takes three lines: see
+//! [`SessionManager::rouille`](SessionManager#method.rouille). Servers on the types of the `http`
+//! crate, such as oxhttp, use [`SessionManager::http`](SessionManager#method.http) (feature `http`).
+//! For everything else: call [`SessionManager::load_from_headers`] with the request's Cookie headers,
+//! and add what [`Session::finish`] returns to the response.
 //!
 //! ```
 //! use session_manager::{Error, Header, SessionManager};
@@ -54,8 +55,8 @@
 //! # Features
 //! | feature | what it adds |
 //! |---|---|
-//! | `rouille` | `SessionManager::rouille` |
-//! | `http` | `SessionManager::http`, for servers on the types of the `http` crate |
+//! | `rouille` | [`SessionManager::rouille`](SessionManager#method.rouille) |
+//! | `http` | [`SessionManager::http`](SessionManager#method.http), for servers on the types of the `http` crate |
 //! | `messagepack` | the codec `MessagePack` |
 
 mod manager;
