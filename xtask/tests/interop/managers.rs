@@ -304,7 +304,7 @@ fn renewal_on_one_side_holds_on_the_other(place: Place) -> TestResult {
         })?;
         assert!(new_end > end + TimeDelta::hours(22), "Go's RenewToken begins the lifetime again");
 
-        // What docs/from-scs.md says of the index of subjects.
+        // What the guide session-manager/docs/from-scs.md says of the index of subjects.
         assert!(site.sessions.sessions_of("user 7")?.is_empty(), "Go knows nothing of the index");
         let mut found = 0;
         site.sessions.for_each(|session| {
