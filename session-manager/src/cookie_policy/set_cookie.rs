@@ -9,7 +9,7 @@ use crate::cookie_policy::{CookiePolicy, SameSite};
 const MAX_AGE: i64 = 400 * 24 * 60 * 60;
 
 impl CookiePolicy {
-    /// Returns a Set-Cookie header that gives the browser a token.
+    /// Returns a Set-Cookie header that sets the token.
     pub(crate) fn set(
         &self,
         token: &str,
@@ -94,7 +94,7 @@ mod tests {
             policy.set("token", Some(now + TimeDelta::hours(1)), now),
             "shop=token; SameSite=None; Partitioned; Secure; Path=/shop; Domain=example.org; Max-Age=3600"
         );
-        // Browsers take away only the cookie of the same name, domain, path and partition.
+        // Browsers remove only the cookie of the same name, domain, path and partition.
         assert_eq!(
             policy.remove(),
             "shop=; SameSite=None; Partitioned; Secure; Path=/shop; Domain=example.org; Max-Age=0; \

@@ -117,7 +117,7 @@ impl<C: Codec> Session<'_, C> {
                 Attempt::Written(written) => {
                     self.report_written(&written);
                     // The merged sessions are gone, so this ends the remaining others. If it fails,
-                    // the session is written all the same, which the documentation of `finish`
+                    // the session is written anyway, which the documentation of `finish`
                     // says.
                     self.end_others(Some(&written.key))?;
                     return Ok(Some(written));
