@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use test_servers::{Installation, PrivateServer, Product, ServerOptions};
 use xshell::{Shell, cmd};
-use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions};
 
 use crate::flags::Bench;
 use crate::{Result, crates, interop, say};
@@ -143,7 +143,7 @@ fn describe(server: &PrivateServer) -> Result<String> {
 /// A server for this run, whose data are where the other databases are made.
 fn server(scratch: &Path) -> Result<PrivateServer> {
     fs::create_dir_all(scratch)?;
-    let options = ServerOptions::new().with_place(scratch);
+    let options = ServerOptions::new().with_parent_directory(scratch);
     let options = SERVER.iter().fold(options, |options, argument| options.with_arg(*argument));
     PrivateServer::start(&Installation::obtain(Product::MariaDb)?, options)
 }

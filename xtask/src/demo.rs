@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use test_servers::{Installation, PrivateServer, Product, ServerOptions};
 use xshell::{Shell, cmd};
-use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions};
 
 use crate::{Result, flags, say};
 

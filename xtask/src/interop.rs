@@ -2,8 +2,8 @@
 
 use std::env;
 
+use test_servers::{Installation, Product};
 use xshell::{Shell, cmd};
-use xtask::mysql_server::{Installation, Product};
 
 use crate::{Result, say};
 

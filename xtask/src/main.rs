@@ -19,11 +19,14 @@ mod test_all;
 mod tidy;
 
 use std::env;
+use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
 use xshell::Shell;
-use xtask::{Result, say};
+
+/// What a task fails with: the message is for a person at a terminal.
+pub(crate) type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 mod flags {
     #![allow(missing_docs, unreachable_pub, reason = "the macro's expansion has neither")]
@@ -113,4 +116,10 @@ fn run() -> Result {
         }),
         flags::XtaskCmd::Tidy(_) => tidy::run(&shell, &root),
     }
+}
+
+/// Prints a line for the person at the terminal, beside the output of the programs that run.
+#[expect(clippy::print_stderr, reason = "a command-line program speaks to its terminal")]
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test-mysql` and `test-galera`: tests on servers that these tasks get where they are missing.
 
+use test_servers::{Installation, PRODUCT_VARIABLE, Product, REQUIRED_VARIABLE};
 use xshell::{Cmd, Shell, cmd};
-use xtask::mysql_server::{Installation, PRODUCT_VARIABLE, Product, REQUIRED_VARIABLE};
 
 use crate::{Result, flags, say};
 
@@ -22,9 +22,12 @@ pub(crate) fn run_galera(shell: &Shell) -> Result {
     say(&format!("a cluster of {} {}", installation.product(), installation.version()));
     // One at a time, because nodes of a busy machine suspect each other.
     let one = "--test-threads=1";
-    cmd!(shell, "cargo test --locked --package xtask --test galera_cluster -- --ignored {one}")
-        .quiet()
-        .run()?;
+    cmd!(
+        shell,
+        "cargo test --locked --package test-servers --test galera_cluster -- --ignored {one}"
+    )
+    .quiet()
+    .run()?;
     cmd!(
         shell,
         "cargo test --locked --package sync-session-store-mysql --all-features --test server -- --ignored {one} galera::"
@@ -43,7 +46,7 @@ pub(crate) fn obtain(product: Product) -> Result {
 
 /// The commands that run all tests on a product. Without a server they fail.
 pub(crate) fn tests(shell: &Shell, product: Product) -> Vec<Cmd<'_>> {
-    let server = cmd!(shell, "cargo test --locked --package xtask --test mysql_server");
+    let server = cmd!(shell, "cargo test --locked --package test-servers --test private_server");
     let store =
         cmd!(shell, "cargo test --locked --package sync-session-store-mysql --all-features");
     let manager = cmd!(

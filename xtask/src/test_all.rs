@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use test_servers::{PRODUCT_VARIABLE, Product, REQUIRED_VARIABLE};
 use xshell::{Shell, cmd};
-use xtask::mysql_server::{PRODUCT_VARIABLE, Product, REQUIRED_VARIABLE};
 
 use crate::{Result, bench, browser, interop, mysql, packages, say};
 

@@ -3,10 +3,6 @@
 #[path = "../counting_store/mod.rs"]
 mod counting_store;
 
-#[path = "../../../store-mysql/tests/server/database.rs"]
-#[expect(dead_code, reason = "the tests of that crate use more of it")]
-mod database;
-
 /// Makes a test of each claim on each store.
 macro_rules! on_every_store {
     ($($claim:ident)*) => {
@@ -28,10 +24,10 @@ macro_rules! on_every_store {
         mod mysql {
             $(#[test]
             fn $claim() -> crate::TestResult {
-                if !crate::database::is_server_there() {
+                if !test_servers::is_server_there() {
                     return Ok(());
                 }
-                let database = crate::database::Database::new();
+                let database = test_servers::Database::new();
                 super::$claim(&crate::mysql(&database))
             })*
         }
@@ -60,6 +56,7 @@ use store_core::{CleanupOptions, MemoryOptions, Store};
 use store_mysql::MysqlOptions;
 use store_ql_compat::QlOptions;
 use store_sqlite::SqliteOptions;
+use test_servers::Database;
 
 type TestResult = Result<(), Error>;
 
@@ -73,7 +70,7 @@ fn sqlite(directory: &tempfile::TempDir) -> Arc<dyn Store> {
     Arc::new(options.open(directory.path().join("sessions.db")).expect("the file opens"))
 }
 
-fn mysql(database: &database::Database) -> Arc<dyn Store> {
+fn mysql(database: &Database) -> Arc<dyn Store> {
     let options = MysqlOptions::new().with_cleanup(CleanupOptions::disabled());
     let pool = options.pool(&database.url()).expect("the server is there");
     options.create_table(&pool).expect("the table can be made");

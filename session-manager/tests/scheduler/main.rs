@@ -13,10 +13,6 @@
 
 mod control;
 
-#[path = "../../../store-mysql/tests/server/database.rs"]
-#[expect(dead_code, reason = "the tests of that crate use more of it")]
-mod database;
-
 #[path = "../hooked_store/mod.rs"]
 mod hooked_store;
 

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use store_core::{CleanupOptions, Store};
 use store_mysql::MysqlOptions;
 use store_sqlite::SqliteOptions;
+use test_servers::Database;
 
-use crate::database::{self, Database};
 use crate::requests::{ALL, Answer, Kind, Run, Start, StoreWithDebug, World};
 use crate::verdict::Reference;
 
@@ -230,7 +230,7 @@ fn requests_of_two_processes_on_sqlite_are_serializable() {
 
 #[test]
 fn requests_through_two_pools_on_mysql_are_serializable() {
-    if !database::is_server_there() {
+    if !test_servers::is_server_there() {
         return;
     }
     let database = Database::new();

@@ -6,8 +6,9 @@ use std::thread;
 use mysql::prelude::Queryable;
 use store_core::{CleanupOptions, Error, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
+use test_servers::{CLASSIC, Database, is_server_there};
 
-use crate::database::{CLASSIC, Database, in_an_hour, is_server_there};
+use crate::in_an_hour;
 use crate::writes::set_subject;
 
 #[test]

@@ -4,8 +4,7 @@ use store_conformance::{DurableHarness, Harness};
 use store_core::{CleanupOptions, Limits};
 use store_mysql::r2d2::Pool;
 use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, TableVariant};
-
-use crate::database::{CLASSIC, Database, is_server_there};
+use test_servers::{CLASSIC, Database, is_server_there};
 
 /// The hardened table, as `create_table` makes it, on the pool that `connect` makes.
 mod hardened {

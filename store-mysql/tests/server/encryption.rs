@@ -9,9 +9,7 @@ use mysql::{Conn, Opts, OptsBuilder, SslOpts};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use store_core::{CleanupOptions, Error, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
-use xtask::mysql_server::{Product, ServerOptions, shared_server};
-
-use crate::database::{Database, private_server};
+use test_servers::{Database, Product, ServerOptions, private_server, shared_server};
 
 /// An authority, and a certificate of it for 127.0.0.1, as files.
 fn write_certificates(directory: &Path) {

@@ -12,10 +12,12 @@ use mysql::prelude::Queryable;
 use store_core::{CleanupOptions, Error, Loaded, Store};
 use store_mysql::r2d2::Pool;
 use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, mysql};
-use xtask::mysql_server::{PrivateServer, ServerOptions};
+use test_servers::{
+    CLASSIC, Database, PrivateServer, ServerOptions, is_server_there, private_server,
+};
 
-use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options, private_server};
 use crate::writes::{rotate, set, set_subject};
+use crate::{in_an_hour, options};
 
 /// Only ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use store_core::{CleanupOptions, Error, Store};
 use store_mysql::{MysqlOptions, MysqlStore};
-use xtask::mysql_server::GaleraCluster;
+use test_servers::GaleraCluster;
 
-use crate::database::in_an_hour;
+use crate::in_an_hour;
 use crate::rotations::logouts_are_final;
 use crate::writes::{set, set_subject, tokens_of};
 

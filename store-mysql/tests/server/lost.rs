@@ -10,10 +10,11 @@ use mysql::prelude::Queryable;
 
 use store_core::{Change, Error, Loaded, Rotation, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
+use test_servers::{CLASSIC, Database, is_server_there};
 
-use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options};
 use crate::proxy::Proxy;
 use crate::writes::{expiry_of, leads_to, rotate, set, tokens_of};
+use crate::{in_an_hour, options};
 
 /// A store behind a proxy, with the side tables or without.
 fn store(database: &Database, has_side_tables: bool) -> Result<(Proxy, MysqlStore), Error> {

@@ -1,7 +1,5 @@
 //! The promises of every store, and what is peculiar to MySQL and MariaDB, on real servers.
 
-mod database;
-
 mod writes;
 
 mod proxy;
@@ -28,3 +26,16 @@ mod galera;
 
 #[cfg(feature = "rustls")]
 mod encryption;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use store_core::CleanupOptions;
+use store_mysql::MysqlOptions;
+
+/// Options without a cleanup thread.
+fn options() -> MysqlOptions {
+    MysqlOptions::new().with_cleanup(CleanupOptions::disabled())
+}
+
+fn in_an_hour() -> DateTime<Utc> {
+    Utc::now() + TimeDelta::hours(1)
+}

@@ -8,8 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use store_mysql::mysql::Opts;
-
-use crate::database::Database;
+use test_servers::Database;
 
 /// The first byte of a command that executes a prepared statement.
 const COM_STMT_EXECUTE: u8 = 0x17;

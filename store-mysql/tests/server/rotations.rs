@@ -10,9 +10,10 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use store_core::{Change, CleanupOptions, Error, Loaded, Rotation, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
+use test_servers::{CLASSIC, Database, is_server_there};
 
-use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options};
 use crate::writes::{leads_to, rotate, set, set_subject, tokens_of};
+use crate::{in_an_hour, options};
 
 fn open(database: &Database) -> Result<MysqlStore, Error> {
     options().connect(&database.url())

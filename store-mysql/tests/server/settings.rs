@@ -3,9 +3,8 @@
 use chrono::{TimeDelta, Utc};
 use store_core::{CleanupOptions, Error, Store};
 use store_mysql::{MysqlOptions, MysqlStore};
-use xtask::mysql_server::ServerOptions;
+use test_servers::{CLASSIC, Database, ServerOptions, is_server_there, private_server};
 
-use crate::database::{CLASSIC, Database, is_server_there, private_server};
 use crate::writes::{leads_to, rotate, set, set_subject, tokens_of};
 
 /// Both products know these; `init_connect` is run for every user but administrators.

@@ -4,9 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use mysql::prelude::Queryable;
 use store_core::{Change, CleanupOptions, Error, Limits, Loaded, Store, TokenProblem};
 use store_mysql::{MysqlOptions, MysqlStore, TableVariant, mysql};
+use test_servers::{CLASSIC, Database, is_server_there};
 
-use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options};
 use crate::writes::{expiry_of, leads_to, rotate, set, set_subject, tokens_of};
+use crate::{in_an_hour, options};
 
 fn open(database: &Database) -> Result<MysqlStore, Error> {
     options().connect(&database.url())

@@ -9,10 +9,11 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
 use store_core::{Change, Error, Loaded, Rotation, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
+use test_servers::{CLASSIC, Database, is_server_there};
 
-use crate::database::{CLASSIC, Database, in_an_hour, is_server_there, options};
 use crate::proxy::Proxy;
 use crate::writes::{rotate, set, set_subject, tokens_of};
+use crate::{in_an_hour, options};
 
 /// A store on a new table behind the proxy, with the side tables or without.
 fn store(

@@ -6,9 +6,8 @@ use mysql::{Opts, OptsBuilder};
 use store_core::{CleanupOptions, Error, Store};
 use store_mysql::r2d2::Pool;
 use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, TableVariant, mysql};
-use xtask::mysql_server::{Product, ServerOptions};
+use test_servers::{CLASSIC, Database, Product, ServerOptions, is_server_there, private_server};
 
-use crate::database::{Database, is_server_there, private_server};
 use crate::writes::{expiry_of, leads_to, rotate, set};
 
 const ZONES: [&str; 3] = ["+00:00", "+05:30", "America/New_York"];
@@ -130,7 +129,7 @@ fn zone_and_mode_that_an_application_sets_are_overruled() -> Result<(), Error> {
         return Ok(());
     }
     let database = Database::new();
-    database.run(crate::database::CLASSIC);
+    database.run(CLASSIC);
     let opts = OptsBuilder::from_opts(Opts::from_url(&database.url()).expect("a URL")).init(vec![
         "SET time_zone = '-08:00', sql_mode = '', autocommit = 0",
         "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED",

@@ -1,143 +1,115 @@
 //! Packages of the distribution: installed, or unpacked below the target directory.
 
-use std::env;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, io};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::getuid;
 
-use super::{Product, program};
-use crate::{Result, say};
+use crate::{Product, Result, program};
 
-/// What to get for a purpose.
-pub(super) struct Selection {
-    pub(super) product: Product,
+/// The packages for a purpose.
+pub(crate) struct PackageSet {
+    pub(crate) product: Product,
     /// The directory below `target/servers`.
     name: &'static str,
-    /// Packages that are needed with what they depend on.
-    whole: &'static [&'static str],
-    /// Packages of which single files are needed, which work without what others of them depend on. A
+    /// Packages that are needed with their dependencies.
+    with_dependencies: &'static [&'static str],
+    /// Packages of which single files are needed, which work without the dependencies of the rest. A
     /// copy always has them, because machines are known to have deleted the files of packages such as
     /// tzdata.
     alone: &'static [&'static str],
-    archive: Archive,
 }
 
-#[derive(PartialEq, Eq)]
-enum Archive {
-    /// What the machine's package manager uses.
-    Machine,
-    /// Debian unstable, on the mirror that the machine's package manager uses.
-    Unstable,
-}
-
-impl Selection {
+impl PackageSet {
     /// The server and its time zones, whose program is in the package of the clients.
-    pub(super) const MARIADB: Self = Self {
+    const MARIADB: Self = Self {
         product: Product::MariaDb,
         name: "mariadb",
-        whole: &["mariadb-server-core", "mariadb-client-core"],
+        with_dependencies: &["mariadb-server-core", "mariadb-client-core"],
         alone: &["mariadb-client", "tzdata"],
-        archive: Archive::Machine,
     };
 
-    /// The same, and what moves a node's state to another.
-    pub(super) const GALERA: Self = Self {
+    /// The same, and what copies a node's state to another.
+    pub(crate) const GALERA: Self = Self {
         product: Product::MariaDb,
         name: "galera",
-        whole: &["mariadb-server-core", "mariadb-client-core", "galera-4", "rsync", "lsof"],
+        with_dependencies: &[
+            "mariadb-server-core",
+            "mariadb-client-core",
+            "galera-4",
+            "rsync",
+            "lsof",
+        ],
         alone: &["mariadb-client", "mariadb-server", "tzdata"],
-        archive: Archive::Machine,
     };
 
-    /// Oracle's server, which only unstable has.
-    pub(super) const MYSQL: Self = Self {
+    /// Oracle's server, which only Debian unstable has.
+    const MYSQL: Self = Self {
         product: Product::MySql,
         name: "mysql",
-        whole: &["mysql-server-core", "mysql-client-core"],
+        with_dependencies: &["mysql-server-core", "mysql-client-core"],
         alone: &["tzdata"],
-        archive: Archive::Unstable,
     };
-}
 
-/// Gets packages: installs them where that may be and the machine's own archive has them, else
-/// downloads them.
-pub(super) fn get(selection: &Selection) -> Result {
-    if selection.archive == Archive::Machine && may_install() {
-        install(selection)
-    } else {
-        download(selection)
+    /// The packages of a single server.
+    pub(crate) fn of(product: Product) -> &'static Self {
+        match product {
+            Product::MariaDb => &Self::MARIADB,
+            Product::MySql => &Self::MYSQL,
+        }
+    }
+
+    pub(crate) fn has_galera(&self) -> bool {
+        self.name == Self::GALERA.name
+    }
+
+    /// Whether the packages are in Debian unstable, and not in the machine's own release.
+    fn is_from_unstable(&self) -> bool {
+        self.product == Product::MySql
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        [self.with_dependencies, self.alone].concat()
     }
 }
 
-/// Whether packages may be installed on the machine: nobody but CI is surprised by that.
-fn may_install() -> bool {
-    env::var_os("CI").is_some() && getuid().is_root() && has_apt()
+/// Gets packages. Installs them if this is root in CI, where nobody is surprised by that, and the
+/// machine's own release has them; else downloads them.
+pub(crate) fn get(set: &PackageSet) -> Result {
+    let may_install = env::var_os("CI").is_some() && getuid().is_root() && has_apt();
+    if may_install && !set.is_from_unstable() { install(set) } else { download(set) }
 }
 
-/// Where the packages are kept, if they were downloaded.
-pub(super) fn place(selection: &Selection) -> PathBuf {
-    servers().join(selection.name)
+/// Where downloaded packages are kept.
+pub(crate) fn directory(set: &PackageSet) -> PathBuf {
+    servers().join(set.name)
 }
 
 /// Where they are unpacked.
-pub(super) fn tree(selection: &Selection) -> PathBuf {
-    place(selection).join("tree")
+pub(crate) fn tree(set: &PackageSet) -> PathBuf {
+    directory(set).join("tree")
 }
 
-/// Installs packages on the machine, without starting any service.
-fn install(selection: &Selection) -> Result {
-    let names = selection.whole.iter().chain(selection.alone);
-    say(&format!("CI is set: installing {}", list(names.clone())));
-    // The distribution's way to say that no service may be started. One that is there has its reasons.
-    let policy = Policy::forbid_services()?;
-    let install = || {
-        let mut command = apt_get();
-        command.args(["install", "--yes", "--no-install-recommends"]).args(names.clone());
-        program::run(&mut command)
-    };
-    // The lists may be absent or too old.
-    install().or_else(|_| {
-        program::run(apt_get().arg("update"))?;
-        install()
-    })?;
-    drop(policy);
-    Ok(())
-}
-
-/// Downloads packages and unpacks them below the target directory.
-fn download(selection: &Selection) -> Result {
-    if !has_apt() {
-        return Err(how_to_get(selection, "this machine has no apt-get").into());
-    }
-    say(&format!("downloading {}", list(selection.whole.iter().chain(selection.alone))));
-    make(selection.name, |place| fill(selection, place))
-        .map(drop)
-        .map_err(|error| how_to_get(selection, &error.to_string()).into())
-}
-
-/// Makes a directory below `target/servers` unless it is there, and gives the `data` in it. An
-/// interrupted attempt isn't taken for the directory, and others wait for one that is under way.
-pub(super) fn make_once(name: &str, fill: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
-    Ok(make(name, fill)?.join("data"))
-}
-
-fn make(name: &str, fill: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
+/// Makes a directory below `target/servers` unless it exists, and returns its path. Processes that
+/// need it at the same time wait for the one that makes it, and what an interrupted process leaves
+/// isn't taken for the directory.
+pub(crate) fn make_once(name: &str, fill: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
     let servers = servers();
-    let whole = servers.join(name);
-    if whole.is_dir() {
-        return Ok(whole);
+    let complete = servers.join(name);
+    if complete.is_dir() {
+        return Ok(complete);
     }
     fs::create_dir_all(&servers)?;
     let lock = File::create(servers.join(format!(".{name}.lock")))?;
     flock(&lock, FlockOperation::LockExclusive)?;
-    if whole.is_dir() {
-        return Ok(whole);
+    if complete.is_dir() {
+        return Ok(complete);
     }
     let partial = servers.join(format!(".{name}.partial"));
     if partial.is_dir() {
@@ -145,45 +117,80 @@ fn make(name: &str, fill: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
     }
     fs::create_dir(&partial)?;
     fill(&partial)?;
-    fs::rename(partial, &whole)?;
-    Ok(whole)
+    fs::rename(partial, &complete)?;
+    Ok(complete)
 }
 
 /// The directory of everything that is kept between runs.
 fn servers() -> PathBuf {
-    // Cargo marks the target directory, wherever it is; the programs that ask are in it.
+    // Cargo marks the target directory, wherever it is; the programs that call this are in it.
     let program = env::current_exe().unwrap_or_default();
     let marked = program.ancestors().find(|path| path.join("CACHEDIR.TAG").is_file());
     let target = match (marked, env::var_os("CARGO_TARGET_DIR")) {
         (Some(marked), _) => marked.to_owned(),
         (None, Some(target)) => PathBuf::from(target),
-        (None, None) => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        (None, None) => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
     };
     target.join("servers")
 }
 
-/// Gets the packages into `packages`, and what is in them into `tree`, with a root of apt's own in `apt`.
-fn fill(selection: &Selection, place: &Path) -> Result {
-    let apt = place.join("apt");
-    let packages = place.join("packages");
-    let configuration = configure(selection, &apt)?;
+/// Installs packages on the machine, without starting any service.
+fn install(set: &PackageSet) -> Result {
+    let names = set.names();
+    say(&format!("CI is set: installing {}", names.join(", ")));
+    let install = || {
+        let mut command = apt_get();
+        command.args(["install", "--yes", "--no-install-recommends"]).args(&names);
+        program::run(&mut command)
+    };
+    let update_and_install = || program::run(apt_get().arg("update")).and_then(|()| install());
+    // The lists may be missing or too old.
+    let install = || install().or_else(|_| update_and_install());
+
+    // The distribution's way to forbid that services are started. A policy that exists stays.
+    let policy = Path::new("/usr/sbin/policy-rc.d");
+    if policy.exists() {
+        return install();
+    }
+    fs::write(policy, "#!/bin/sh\nexit 101\n")?;
+    let allowed = fs::set_permissions(policy, Permissions::from_mode(0o755));
+    let outcome = allowed.map_err(Into::into).and_then(|()| install());
+    fs::remove_file(policy)?;
+    outcome
+}
+
+/// Downloads packages and unpacks them below the target directory.
+fn download(set: &PackageSet) -> Result {
+    if !has_apt() {
+        return Err(how_to_get(set, "this machine has no apt-get").into());
+    }
+    say(&format!("downloading {}", set.names().join(", ")));
+    make_once(set.name, |directory| download_into(set, directory))
+        .map(drop)
+        .map_err(|error| how_to_get(set, &error.to_string()).into())
+}
+
+/// Gets the packages into `packages`, and their files into `tree`, with a root of apt's own in `apt`.
+fn download_into(set: &PackageSet, directory: &Path) -> Result {
+    let apt = directory.join("apt");
+    let packages = directory.join("packages");
+    let configuration = configure(set, &apt)?;
     let apt_get = || {
         let mut command = apt_get();
         command.env("APT_CONFIG", &configuration);
         command
     };
-    // One source of many that is out of reach needn't matter. Where it does, the next step fails.
+    // One unreachable source of many needn't matter. If it does, the next step fails.
     let updated = program::run(apt_get().arg("update"));
     let mut download = apt_get();
-    // Those that the machine has as well: a copy is complete by itself but for the libraries underneath.
-    download.args(["install", "--yes", "--download-only", "--reinstall"]).args(selection.whole);
-    program::run(&mut download).map_err(|error| {
+    // With those that the machine has: a copy is complete but for the libraries at the bottom.
+    download.args(["install", "--yes", "--download-only", "--reinstall"]);
+    program::run(download.args(set.with_dependencies)).map_err(|error| {
         updated.err().map_or(error.to_string(), |first| format!("{first}{error}"))
     })?;
     let archives = apt.join("cache/archives");
-    let mut download = apt_get();
-    program::run(download.arg("download").args(selection.alone).current_dir(&archives))?;
-    let tree = place.join("tree");
+    program::run(apt_get().arg("download").args(set.alone).current_dir(&archives))?;
+    let tree = directory.join("tree");
     fs::create_dir(&tree)?;
     fs::create_dir(&packages)?;
     for entry in fs::read_dir(&archives)? {
@@ -196,21 +203,19 @@ fn fill(selection: &Selection, place: &Path) -> Result {
     Ok(fs::remove_dir_all(apt)?)
 }
 
-/// A root of apt's own, so that neither the machine's lists nor its packages change, and root isn't needed.
-fn configure(selection: &Selection, apt: &Path) -> Result<PathBuf> {
-    for place in ["etc/preferences.d", "state/lists/partial", "cache/archives/partial"] {
-        fs::create_dir_all(apt.join(place))?;
+/// Makes a root of apt's own, so that neither the machine's lists nor its packages change, and root
+/// isn't needed. Returns the path of its configuration.
+fn configure(set: &PackageSet, apt: &Path) -> Result<PathBuf> {
+    for directory in ["etc/preferences.d", "state/lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(apt.join(directory))?;
     }
     let status = apt.join("status");
-    let mut lines = String::new();
-    let root = apt.display();
     // Of the machine's configuration, how to reach its mirrors. The rest has hooks, which would
     // change the machine.
-    for line in program::read(Command::new("apt-config").arg("dump"))?.lines() {
-        if line.starts_with("Acquire::") {
-            writeln!(lines, "{line}")?;
-        }
-    }
+    let machine = program::read(Command::new("apt-config").arg("dump"))?;
+    let acquire = machine.lines().filter(|line| line.starts_with("Acquire::"));
+    let mut lines: String = acquire.flat_map(|line| [line, "\n"]).collect();
+    let root = apt.display();
     write!(
         lines,
         r#"Dir "{root}";
@@ -225,67 +230,42 @@ APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 "#
     )?;
-    if selection.archive == Archive::Machine {
-        fs::copy("/var/lib/dpkg/status", status)?;
-        lines.push_str("Dir::Etc \"/etc/apt\";\n");
-    } else {
-        // Nothing of the machine's fits to unstable, so everything is taken from there, the C library
-        // included.
+    if set.is_from_unstable() {
+        // Nothing of the machine's fits with unstable, so everything is taken from there, the C
+        // library included.
         fs::write(status, "")?;
         fs::write(apt.join("etc/sources.list"), unstable()?)?;
         writeln!(lines, "Dir::Etc \"{root}/etc\";\nAcquire::Check-Valid-Until \"false\";")?;
+    } else {
+        fs::copy("/var/lib/dpkg/status", status)?;
+        lines.push_str("Dir::Etc \"/etc/apt\";\n");
     }
     let configuration = apt.join("apt.conf");
     fs::write(&configuration, lines)?;
     Ok(configuration)
 }
 
-/// The line of Debian unstable on the mirror from which the machine has its own release.
+/// Returns apt's source line for Debian unstable on the mirror that has the machine's own release.
 fn unstable() -> Result<String> {
     const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
     let about = fs::read_to_string("/etc/os-release")?;
     let value = |name: &str| {
         let line = about.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        line.unwrap_or_default().trim_matches('"').to_owned()
+        line.unwrap_or_default().trim_matches('"')
     };
     if value("ID") != "debian" {
         return Err("only Debian's mirrors have Debian unstable".into());
     }
-    let codename = value("VERSION_CODENAME");
-    // What an update would read first, be there lists or not: 'http://mirror/debian/dists/trixie/InRelease' …
+    let names = [value("VERSION_CODENAME"), "oldstable", "stable", "testing", "sid", "unstable"];
+    // What an update would read first: 'http://mirror/debian/dists/trixie/InRelease' …
     let files = program::read(Command::new("apt-get").args(["update", "--print-uris"]))?;
     let mirror = files.lines().find_map(|line| {
         let (mirror, rest) = line.strip_prefix('\'')?.split_once("/dists/")?;
         let (release, _) = rest.split_once("/InRelease'")?;
-        let names = [codename.as_str(), "oldstable", "stable", "testing", "sid", "unstable"];
         (!release.is_empty() && names.contains(&release)).then_some(mirror)
     });
     let mirror = mirror.ok_or("apt has no mirror of the machine's own release")?;
     Ok(format!("deb [signed-by={KEYRING}] {mirror} sid main\n"))
-}
-
-/// A policy that no service is started, for as long as it lives.
-struct Policy(Option<&'static Path>);
-
-impl Policy {
-    fn forbid_services() -> Result<Self> {
-        let path = Path::new("/usr/sbin/policy-rc.d");
-        if path.exists() {
-            return Ok(Self(None));
-        }
-        fs::write(path, "#!/bin/sh\nexit 101\n")?;
-        let policy = Self(Some(path));
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-        Ok(policy)
-    }
-}
-
-impl Drop for Policy {
-    fn drop(&mut self) {
-        if let Some(path) = self.0 {
-            let _ = fs::remove_file(path);
-        }
-    }
 }
 
 fn apt_get() -> Command {
@@ -299,13 +279,8 @@ fn has_apt() -> bool {
         && program::run(Command::new("apt-get").arg("--version")).is_ok()
 }
 
-fn list<'a>(names: impl Iterator<Item = &'a &'static str>) -> String {
-    names.copied().collect::<Vec<_>>().join(", ")
-}
-
-fn how_to_get(selection: &Selection, why: &str) -> String {
-    let product = selection.product;
-    let advice = match product {
+fn how_to_get(set: &PackageSet, why: &str) -> String {
+    let advice = match set.product {
         Product::MariaDb => {
             "With `mariadbd`, `mariadb-install-db` and `mariadb-tzinfo-to-sql` in the PATH, none is downloaded.
     Debian: apt-get install mariadb-server    Fedora: dnf install mariadb-server    macOS: brew install mariadb"
@@ -315,5 +290,11 @@ fn how_to_get(selection: &Selection, why: &str) -> String {
     Another server can be named: STORE_MYSQL_URL=mysql://root@host:port"
         }
     };
-    format!("{product} can't be had: {}\n    {advice}", why.trim_end())
+    format!("{} isn't available: {}\n    {advice}", set.product, why.trim_end())
+}
+
+/// Tells the person at the terminal what takes a while.
+fn say(line: &str) {
+    use io::Write as _;
+    let _ = writeln!(io::stderr(), "{line}");
 }

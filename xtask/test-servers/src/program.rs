@@ -1,16 +1,16 @@
-//! Runs programs whose output matters only where they fail.
+//! Runs programs whose output matters only if they fail.
 
 use std::process::Command;
 
 use crate::Result;
 
-/// Runs a program to its end. Its standard input is empty unless it was given one.
-pub(super) fn run(command: &mut Command) -> Result {
+/// Runs a program to its end.
+pub(crate) fn run(command: &mut Command) -> Result {
     read(command).map(drop)
 }
 
-/// Runs a program to its end, and gives what it wrote to its standard output.
-pub(super) fn read(command: &mut Command) -> Result<String> {
+/// Runs a program to its end, and returns what it wrote to its standard output.
+pub(crate) fn read(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{name} can't be run: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -21,8 +21,8 @@ pub(super) fn read(command: &mut Command) -> Result<String> {
     Err(format!("{name} failed ({}):\n{}", output.status, tail(&both)).into())
 }
 
-/// The last lines of a text, indented, which is where programs say why they ended.
-pub(super) fn tail(text: &str) -> String {
+/// Returns the last lines of a text, indented: that is where programs say why they failed.
+pub(crate) fn tail(text: &str) -> String {
     const LINES: usize = 25;
     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];

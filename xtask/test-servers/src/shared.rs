@@ -1,16 +1,16 @@
-//! The one server that all tests of a program share.
+//! The servers of a test program: one that all tests share, and those of single tests.
 
 use std::env;
 use std::io::{self, Write as _};
 use std::sync::OnceLock;
 
-use super::{
-    Installation, PRODUCT_VARIABLE, PrivateServer, Product, REQUIRED_VARIABLE, ServerOptions,
-    URL_VARIABLE,
+use crate::{
+    Installation, PRODUCT_VARIABLE, PrivateServer, Product, REQUIRED_VARIABLE, Result,
+    ServerOptions, URL_VARIABLE,
 };
-use crate::Result;
 
-/// The server that all tests of a program share. They make databases of their own, and touch nothing else.
+/// The server that all tests of a program share. They make their own databases, and touch nothing
+/// else.
 #[derive(Debug)]
 pub struct SharedServer {
     url: String,
@@ -19,29 +19,41 @@ pub struct SharedServer {
 
 impl SharedServer {
     /// The URL of the server. That of a private one names no database.
-    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// The server, unless it is the one that [`URL_VARIABLE`] names.
-    #[must_use]
     pub fn private(&self) -> Option<&PrivateServer> {
         self.private.as_ref()
     }
 }
 
-/// The server that all tests of this program share, started by the first that asks. Where there is
-/// none, the answer is `None`, and standard error says so even where tests' output is captured.
+/// Returns the server that all tests of this program share; the first call starts it. If there is
+/// none, reports on standard error that tests are skipped, even if the tests' output is captured.
 ///
 /// # Panics
 ///
-/// There is none and [`REQUIRED_VARIABLE`] is set, or there is one and it doesn't start.
+/// There is none and [`REQUIRED_VARIABLE`] is set, or it doesn't start.
 pub fn shared_server() -> Option<&'static SharedServer> {
     static SERVER: OnceLock<Option<SharedServer>> = OnceLock::new();
     SERVER
         .get_or_init(|| start().unwrap_or_else(|error| panic!("there is no server: {error}")))
         .as_ref()
+}
+
+/// Whether there is a server, or tests have to be skipped. See [`shared_server`].
+pub fn is_server_there() -> bool {
+    shared_server().is_some()
+}
+
+/// Starts a server for one test, which may change its settings and harm it. Returns `None` if the
+/// programs aren't on this machine, or if [`URL_VARIABLE`] names the server of the tests instead.
+pub fn private_server(options: ServerOptions) -> Option<PrivateServer> {
+    shared_server()?;
+    let product = Product::from_env().expect("a product");
+    let installation = Installation::find(product).expect("programs that run")?;
+    Some(PrivateServer::start(&installation, options).expect("it starts"))
 }
 
 fn start() -> Result<Option<SharedServer>> {
@@ -53,17 +65,16 @@ fn start() -> Result<Option<SharedServer>> {
         let server = PrivateServer::start(&installation, ServerOptions::new())?;
         return Ok(Some(SharedServer { url: server.url(), private: Some(server) }));
     }
+    let task = format!("`cargo xtask test-mysql --server {}`", product.name());
     if env::var_os(REQUIRED_VARIABLE).is_some() {
-        let how =
-            format!("run `cargo xtask test-mysql --server {}`, which gets it", product.name());
-        return Err(format!("{REQUIRED_VARIABLE} is set, and there is no {product}; {how}").into());
+        let problem = format!("{REQUIRED_VARIABLE} is set, and there is no {product}");
+        return Err(format!("{problem}; run {task}, which gets it").into());
     }
-    // Not the macro, whose output tests capture.
-    let name = product.name();
+    // Not `eprintln!`, whose output tests capture.
     let _ = writeln!(
         io::stderr(),
         "!!! SKIPPED: there is no {product} here, so nothing is tested on it.
-!!! `cargo xtask test-mysql --server {name}` gets it. ({PRODUCT_VARIABLE} chooses the product, {URL_VARIABLE} a server.)"
+!!! {task} gets it. ({PRODUCT_VARIABLE} chooses the product, {URL_VARIABLE} a server.)"
     );
     Ok(None)
 }

@@ -1,6 +1,6 @@
 //! A cluster as tests use it. `cargo xtask test-galera` gets its programs and runs these tests.
 
-use xtask::mysql_server::GaleraCluster;
+use test_servers::GaleraCluster;
 
 #[test]
 #[ignore = "cargo xtask test-galera runs it"]

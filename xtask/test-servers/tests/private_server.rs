@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use xtask::mysql_server::{
+use test_servers::{
     Installation, PRODUCT_VARIABLE, PrivateServer, Product, ServerOptions, URL_VARIABLE,
     shared_server,
 };
@@ -116,7 +116,7 @@ fn a_frozen_server_can_be_killed_and_dropped() {
     let socket = format!("--port={}", server.port());
     assert_eq!(processes_with(&socket).len(), 1);
     drop(server);
-    assert_eq!(processes_with(&socket), []);
+    assert_eq!(processes_with(&socket), Vec::<u32>::new());
 }
 
 #[test]

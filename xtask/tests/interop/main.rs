@@ -39,7 +39,3 @@ mod places;
 mod sides;
 
 mod stores;
-
-#[path = "../../../store-mysql/tests/server/database.rs"]
-#[allow(dead_code, unreachable_pub, reason = "it is made for the tests of store-mysql")]
-mod database;

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use store_core::{CleanupOptions, Store};
 use store_mysql::{MysqlOptions, TableVariant};
 use store_sqlite::SqliteOptions;
-use xtask::mysql_server::{Installation, PrivateServer, Product, ServerOptions};
-
-use crate::database::{self, Database};
+use test_servers::{
+    CLASSIC as CLASSIC_TABLE, Database, Installation, PrivateServer, Product, ServerOptions,
+};
 
 /// A kind of database with a kind of table, and how Go programs connect to it.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +135,7 @@ impl Shared {
 
     fn mysql(place: Place, database: Database) -> Self {
         if place.table == TableVariant::Classic {
-            database.run(database::CLASSIC);
+            database.run(CLASSIC_TABLE);
         }
         let url = database.url();
         let options = MysqlOptions::new().with_cleanup(CleanupOptions::disabled());
