@@ -32,16 +32,13 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Browser) -> Result 
         None if env::var_os("CI").is_some() => install(shell)?,
         None => return Err(HOW_TO_GET_IT.into()),
     };
-    cmd!(shell, "cargo build --quiet --package sync-session-store-sqlite --example demo")
-        .quiet()
-        .run()?;
     let screenshot = flags.screenshot.map(|path| start.join(path));
     check(shell, &chromium, screenshot.as_deref())
 }
 
 #[cfg(feature = "browser")]
-fn check(_: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
-    checks::run(chromium, &crate::demo::example("demo")?, screenshot)
+fn check(shell: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
+    checks::run(chromium, &crate::demo::build(shell, "sqlite")?, screenshot)
 }
 
 /// Builds the task with the checks and runs it. They are a feature, because what they are built on takes

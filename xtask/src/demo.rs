@@ -1,5 +1,6 @@
-//! `cargo xtask demo`: the example of a store, started with an address and a database.
+//! `cargo xtask demo`: the demo, built with a store and started with an address and a database.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -8,44 +9,20 @@ use xshell::{Shell, cmd};
 
 use crate::{Result, flags, say};
 
-/// A store that has an example.
-struct Store {
-    name: &'static str,
-    package: &'static str,
-    example: &'static str,
-    /// The file that it keeps sessions in by default, below target/demo; others need a server.
-    file: Option<&'static str>,
-}
-
-/// The first is the default.
-const STORES: [Store; 3] = [
-    Store {
-        name: "sqlite",
-        package: "sync-session-store-sqlite",
-        example: "demo",
-        file: Some("demo.db"),
-    },
-    Store { name: "mysql", package: "sync-session-store-mysql", example: "demo-mysql", file: None },
-    Store {
-        name: "ql",
-        package: "sync-session-store-ql-compat",
-        example: "demo-ql",
-        file: Some("demo.redb"),
-    },
-];
+/// The stores, by the names of the demo's features, and the files below target/demo in which they keep
+/// sessions by default; those without one need a server. The first is the default.
+const STORES: [(&str, Option<&str>); 3] =
+    [("sqlite", Some("demo.db")), ("mysql", None), ("ql", Some("demo.redb"))];
 
 /// Builds the demo and runs it; `start` is where the person is.
 pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
-    let name = flags.store.as_deref().unwrap_or(STORES[0].name);
-    let Some(Store { package, example, file, .. }) = STORES.iter().find(|store| store.name == name)
-    else {
-        let names: Vec<_> = STORES.iter().map(|store| store.name).collect();
-        let names = names.join(", ");
+    let name = flags.store.as_deref().unwrap_or(STORES[0].0);
+    let Some((store, file)) = STORES.into_iter().find(|(store, _)| *store == name) else {
+        let names = STORES.map(|(store, _)| store).join(", ");
         return Err(format!("there is no store {name:?}; the stores are: {names}").into());
     };
-    cmd!(shell, "cargo build --quiet --package {package} --example {example}").quiet().run()?;
-    let mut demo = Command::new(self::example(example)?);
-    demo.arg(flags.addr.as_deref().unwrap_or("127.0.0.1:4000"));
+    let mut demo = Command::new(build(shell, store)?);
+    demo.arg(store).arg(flags.addr.as_deref().unwrap_or("127.0.0.1:4000"));
     // A path that was given counts from where the person is, not from the root of the workspace.
     let path = flags.path.map(|path| start.join(path));
     match file {
@@ -61,6 +38,19 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
     }
 }
 
+/// Builds the demo with one store, and returns its program.
+pub(crate) fn build(shell: &Shell, store: &str) -> Result<PathBuf> {
+    cmd!(
+        shell,
+        "cargo build --quiet --package sessions-demo --no-default-features --features {store}"
+    )
+    .quiet()
+    .run()?;
+    // Next to this very program, wherever the target directory is.
+    let name = format!("sessions-demo{}", env::consts::EXE_SUFFIX);
+    Ok(env::current_exe()?.with_file_name(name))
+}
+
 /// Becomes the demo, so that whatever stops this process stops the demo.
 fn on_file(shell: &Shell, mut demo: Command, path: &Path) -> Result {
     if let Some(directory) = path.parent() {
@@ -71,7 +61,7 @@ fn on_file(shell: &Shell, mut demo: Command, path: &Path) -> Result {
 
 /// Starts a server for as long as the demo runs, unless `DATABASE_URL` names one.
 fn on_server(mut demo: Command) -> Result {
-    if std::env::var_os("DATABASE_URL").is_some() {
+    if env::var_os("DATABASE_URL").is_some() {
         return become_command(&mut demo);
     }
     let installation = Installation::obtain(Product::from_env()?)?;
@@ -80,14 +70,6 @@ fn on_server(mut demo: Command) -> Result {
     say(&format!("{} {} is on {}", server.product(), installation.version(), server.address()));
     // This process has to stay, because the server ends with it.
     finish(demo.env("DATABASE_URL", format!("{}/demo", server.url())))
-}
-
-/// The program of a demo: beside this very program, wherever the target directory is.
-pub(crate) fn example(name: &str) -> Result<PathBuf> {
-    let mut example = std::env::current_exe()?;
-    example.pop();
-    example.push(format!("examples/{name}{}", std::env::consts::EXE_SUFFIX));
-    Ok(example)
 }
 
 #[cfg(unix)]

@@ -1,24 +1,70 @@
-//! A small rouille application that keeps its sessions in a SQLite file.
+//! A small rouille application that keeps its sessions in one of the stores.
 //!
 //! ```text
-//! cargo run --package sync-session-store-sqlite --example demo -- 127.0.0.1:4000 target/demo.db
+//! cargo run --package sessions-demo -- sqlite 127.0.0.1:4000 target/demo.db
+//! cargo run --package sessions-demo --features ql -- ql 127.0.0.1:4000 target/demo.redb
+//! DATABASE_URL=mysql://app:secret@localhost/app cargo run --package sessions-demo --features mysql -- mysql
 //! ```
 //!
-//! Count your visits, leave a note, log in from two browsers, and log one of them out from the other. Stop it
-//! with `kill -9` and start it again: everybody is still logged in.
+//! `cargo xtask demo` runs it, and starts a server for MySQL. Count your visits, leave a note, log in from two browsers, and
+//! log one of them out from the other. Stop the demo or the database with `kill -9` and start it again: everybody is still
+//! logged in.
 
 mod app;
 
-mod server;
+mod stores;
 
+use std::error::Error;
 use std::process::ExitCode;
+use std::{env, io};
 
-use store_sqlite::SqliteStore;
+use session_manager::{CookiePolicy, ErrorResponse, SessionManager};
+use store_core::ErrorChain;
+
+type BoxError = Box<dyn Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    server::run(|path| {
-        let path = path.unwrap_or_else(|| "demo.db".to_owned());
-        let store = SqliteStore::open(&path);
-        (path, store)
-    })
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves the application on a store and an address, which are the first two arguments. The third is
+/// the file of a store that has one.
+fn serve() -> Result<(), BoxError> {
+    let mut arguments = env::args().skip(1);
+    let store = arguments.next().unwrap_or_else(|| "sqlite".to_owned());
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:4000".to_owned());
+    let (store, place) = stores::open(&store, arguments.next())?;
+    let sessions = SessionManager::new(store)
+        // The demo is served on plain HTTP; an application on HTTPS leaves this line out.
+        .with_cookie(CookiePolicy::new().insecure_for_local_development())?
+        .with_error_responder(|error| {
+            log(error);
+            ErrorResponse::default_for(error)
+        });
+    let server = rouille::Server::new(&address, move |request| app::respond(&sessions, request))
+        .map_err(|error| format!("can't listen on {address} (another one: --addr): {error}"))?;
+    announce(&format!(
+        "Sessions are in {place}. Open http://{}/ in a browser.",
+        server.server_addr()
+    ))?;
+    server.run();
+    Ok(())
+}
+
+fn announce(line: &str) -> io::Result<()> {
+    use io::Write as _;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush())
+}
+
+fn log(error: &(dyn Error + 'static)) {
+    use io::Write as _;
+    // If not even standard error can be written to, there is nobody to report it to.
+    let _ = writeln!(io::stderr(), "{}", ErrorChain(error));
 }

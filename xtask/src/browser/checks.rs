@@ -19,9 +19,9 @@ const NOTE: &str = "Note G, seven";
 const PHONE: (u32, u32) = (390, 844);
 
 /// Runs the checks, each in a profile of its own.
-pub(super) fn run(chromium: &Path, example: &Path, screenshot: Option<&Path>) -> Result {
+pub(super) fn run(chromium: &Path, program: &Path, screenshot: Option<&Path>) -> Result {
     let directory = tempfile::tempdir()?;
-    let demo = Demo::start(example, &directory.path().join("demo.db"))?;
+    let demo = Demo::start(program, &directory.path().join("demo.db"))?;
     let attacker = Attacker::start(&demo.url)?;
     let profile = |name: &str| directory.path().join(name);
 

@@ -19,13 +19,13 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    pub(super) fn start(example: &Path, database: &Path) -> Result<Self> {
-        let process = Command::new(example)
-            .arg("127.0.0.1:0")
+    pub(super) fn start(program: &Path, database: &Path) -> Result<Self> {
+        let process = Command::new(program)
+            .args(["sqlite", "127.0.0.1:0"])
             .arg(database)
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("can't run {}: {error}", example.display()))?;
+            .map_err(|error| format!("can't run {}: {error}", program.display()))?;
         let mut demo = Self { process, url: String::new() };
         let mut line = String::new();
         if let Some(out) = demo.process.stdout.take() {
