@@ -41,8 +41,8 @@ fn check(shell: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
     checks::run(chromium, &crate::demo::build(shell, "sqlite")?, screenshot)
 }
 
-/// Builds the task with the checks and runs it. They are a feature, because what they are built on takes
-/// a minute to compile, which nobody should wait who wants to see the demo.
+/// Builds the task with the checks and runs it. They are a feature, because what they are built on
+/// takes a minute to compile, which nobody should wait who wants to see the demo.
 #[cfg(not(feature = "browser"))]
 fn check(shell: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
     let screenshot = screenshot.map(|path| [Path::new("--screenshot"), path]);

@@ -9,8 +9,8 @@ use xshell::{Shell, cmd};
 
 use crate::{Result, flags, say};
 
-/// The stores, by the names of the demo's features, and the files below target/demo in which they keep
-/// sessions by default; those without one need a server. The first is the default.
+/// The stores, by the names of the demo's features, and the files below target/demo in which they
+/// keep sessions by default; those without one need a server. The first is the default.
 const STORES: [(&str, Option<&str>); 3] =
     [("sqlite", Some("demo.db")), ("mysql", None), ("ql", Some("demo.redb"))];
 

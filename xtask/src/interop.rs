@@ -1,4 +1,5 @@
-//! `cargo xtask interop`: our stores and manager beside those of Go, on one database at the same time.
+//! `cargo xtask interop`: our stores and manager next to those of Go, on one database at the same
+//! time.
 
 use std::env;
 
@@ -14,7 +15,7 @@ pub(crate) fn run(shell: &Shell) -> Result {
     }
     let server = Installation::obtain(Product::from_env()?)?;
     let go = cmd!(shell, "go version").quiet().read()?;
-    say(&format!("SCS beside ours, on SQLite and {} {}; {go}", server.product(), server.version()));
+    say(&format!("SCS and ours, on SQLite and {} {}; {go}", server.product(), server.version()));
     // Beside this very program, wherever the target directory is.
     let mut program = env::current_exe()?;
     program.set_file_name(format!("interop-go{}", env::consts::EXE_SUFFIX));
@@ -24,8 +25,8 @@ pub(crate) fn run(shell: &Shell) -> Result {
         if !unformatted.is_empty() {
             return Err(format!("xtask/interop: gofmt would change {unformatted}").into());
         }
-        // Most of the build is SQLite's C code. Unoptimized it takes 6 s on two cores, optimized 40 s; the
-        // driver in pure Go would take 18 s, and isn't the one that the Go store names.
+        // Most of the build is SQLite's C code. Unoptimized it takes 6 s on two cores, optimized 40
+        // s; the driver in pure Go would take 18 s, and isn't the one that the Go store names.
         let _flags = shell.push_env("CGO_CFLAGS", "-O0");
         let _cgo = shell.push_env("CGO_ENABLED", "1");
         cmd!(shell, "go build -buildvcs=false -ldflags=-s -o {program} .").quiet().run()?;

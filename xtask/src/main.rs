@@ -35,7 +35,7 @@ mod flags {
 
     xflags::xflags! {
         cmd xtask {
-            /// Everything that must hold before a change lands: format, lints, docs, examples, tests.
+            /// All checks that a change has to pass: format, lints, docs, examples, tests.
             cmd test-all {}
             /// Serves a small application to click through, on real sessions.
             cmd demo {
@@ -53,18 +53,20 @@ mod flags {
             }
             /// Runs ours and Go's side by side on one database. It needs a Go toolchain.
             cmd interop {}
-            /// Runs the tests that need a server on one, which it gets where it is missing.
+            /// Runs the tests that need a server on one, which it gets if it is missing.
             cmd test-mysql {
                 /// Whose server: mariadb (default) or mysql.
                 optional --server server: String
             }
-            /// Runs the tests that need a cluster on one of MariaDB, which it gets where it is missing.
+            /// Runs the tests that need a cluster on one of MariaDB, which it gets if it is
+            /// missing.
             cmd test-galera {}
             /// Makes the packages, and checks what an application gets that depends on them.
             cmd test-packages {}
             /// Measures the stores, the drivers under them and their peers, for some minutes.
             cmd bench {
-                /// One short round, to see that everything works; the report goes to target/bench/report.
+                /// One short round, to see that everything works; the report goes to
+                /// target/bench/report.
                 optional --quick
                 /// More points and rounds: three quarters of an hour.
                 optional --full
@@ -75,7 +77,8 @@ mod flags {
                 optional --only filter: String
                 /// How often each point is measured.
                 optional --rounds rounds: usize
-                /// Where the databases are made: on the disk that is to be measured. Default: target/bench.
+                /// Where the databases are made: on the disk that is to be measured. Default:
+                /// target/bench.
                 optional --scratch directory: PathBuf
                 /// Where results, report and charts go. Default: docs/benchmarks.
                 optional --out directory: PathBuf
@@ -118,7 +121,7 @@ fn run() -> Result {
     }
 }
 
-/// Prints a line for the person at the terminal, beside the output of the programs that run.
+/// Prints a line for the person at the terminal, next to the output of the programs that run.
 #[expect(clippy::print_stderr, reason = "a command-line program speaks to its terminal")]
 pub(crate) fn say(line: &str) {
     eprintln!("{line}");

@@ -1,4 +1,5 @@
-//! `cargo xtask test-mysql` and `test-galera`: tests on servers that these tasks get where they are missing.
+//! `cargo xtask test-mysql` and `test-galera`: tests on servers that these tasks get where they are
+//! missing.
 
 use test_servers::{Installation, PRODUCT_VARIABLE, Product, REQUIRED_VARIABLE};
 use xshell::{Cmd, Shell, cmd};

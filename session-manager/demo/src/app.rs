@@ -1,4 +1,5 @@
-//! The application of the demo, on any store: log in and out, a note, and the list of one's sessions.
+//! The application of the demo, on any store: login and logout, a note, and the list of a user's
+//! sessions.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -12,7 +13,7 @@ const MAX_NOTE: usize = 200;
 /// Room for the longest note with every byte percent-encoded.
 const MAX_FORM_BYTES: usize = 4 * 1024;
 
-/// How long a log in lasts, and with “Keep me logged in”.
+/// How long a login lasts, and with “Keep me logged in”.
 const LOGGED_IN: TimeDelta = TimeDelta::hours(24);
 const KEPT_LOGGED_IN: TimeDelta = TimeDelta::days(30);
 
@@ -76,8 +77,8 @@ fn log_in(request: &Request, session: &mut Session<'_>) -> Result<Response, BoxE
         Err(refusal) => return Ok(refusal),
     };
 
-    // Whoever knew the token before must not be logged in with it, also where the same person logs in
-    // again. What another person kept isn't for this one: `set_subject` begins with empty values
+    // Whoever knew the token before must not be logged in with it, also where the same person logs
+    // in again. What another person kept isn't for this one: `set_subject` begins with empty values
     // then.
     session.renew()?;
     session.set_subject(&name)?;
@@ -324,7 +325,7 @@ impl Form {
         fields.map(Self).map_err(|_| refusal(400, "That isn't a form."))
     }
 
-    /// The text of a field, or what to answer where it is missing or too long.
+    /// Returns the text of a field, or the response if it is missing or too long.
     fn text(&self, name: &str, max: usize) -> Result<&str, Response> {
         let Some((_, text)) = self.0.iter().find(|(field, _)| field == name) else {
             return Err(refusal(400, "A field of the form is missing."));
@@ -344,8 +345,9 @@ impl Form {
     }
 }
 
-/// Whether a page of another origin made the browser send this. Such a request comes without the cookie
-/// (SameSite=Lax), but the answer to it would give the browser a new one, in the place of the visitor's own.
+/// Whether a page of another origin made the browser send this. Such a request comes without the
+/// cookie (SameSite=Lax), but the answer to it would give the browser a new one, in the place of
+/// the visitor's own.
 fn is_from_elsewhere(request: &Request) -> bool {
     match (request.header("Sec-Fetch-Site"), request.header("Origin")) {
         (Some(site), _) => !matches!(site, "same-origin" | "none"),

@@ -3,12 +3,13 @@
 //! ```text
 //! cargo run --package sessions-demo -- sqlite 127.0.0.1:4000 target/demo.db
 //! cargo run --package sessions-demo --features ql -- ql 127.0.0.1:4000 target/demo.redb
-//! DATABASE_URL=mysql://app:secret@localhost/app cargo run --package sessions-demo --features mysql -- mysql
+//! DATABASE_URL=mysql://app:secret@localhost/app \
+//!     cargo run --package sessions-demo --features mysql -- mysql
 //! ```
 //!
-//! `cargo xtask demo` runs it, and starts a server for MySQL. Count your visits, leave a note, log in from two browsers, and
-//! log one of them out from the other. Stop the demo or the database with `kill -9` and start it again: everybody is still
-//! logged in.
+//! `cargo xtask demo` runs it, and starts a server for MySQL. Count your visits, leave a note, log
+//! in from two browsers, and log one of them out from the other. Stop the demo or the database with
+//! `kill -9` and start it again: everybody is still logged in.
 
 mod app;
 
@@ -33,8 +34,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves the application on a store and an address, which are the first two arguments. The third is
-/// the file of a store that has one.
+/// Serves the application on a store and an address, which are the first two arguments. The third
+/// is the file of a store that has one.
 fn serve() -> Result<(), BoxError> {
     let mut arguments = env::args().skip(1);
     let store = arguments.next().unwrap_or_else(|| "sqlite".to_owned());

@@ -16,7 +16,7 @@ pub(crate) fn open(name: &str, path: Option<String>) -> Result<(Box<dyn Store>, 
         "ql" => path.unwrap_or_else(|| "demo.redb".to_owned()),
         _ => path.unwrap_or_else(|| "demo.db".to_owned()),
     };
-    // The user and the password of a URL are nobody's business.
+    // Without the user and the password of a URL.
     let place = location.rsplit_once('@').filter(|_| name == "mysql");
     let place = place.map_or(&*location, |(_, place)| place).to_owned();
     let opened = match name {

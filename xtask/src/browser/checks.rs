@@ -41,13 +41,13 @@ fn restarts(chromium: &Path, profile: &Path, demo: &Demo) -> Result {
     visitor.open(&demo.url)?;
     log_in(&visitor, &[])?;
     visitor.open(&demo.url)?;
-    expect("a log in lasts while the browser runs", is_logged_in(&visitor)?)?;
+    expect("a login lasts while the browser runs", is_logged_in(&visitor)?)?;
     browser.close()?;
 
     let browser = Chromium::start(chromium, profile)?;
     let visitor = browser.tab()?;
     visitor.open(&demo.url)?;
-    expect("a log in ends with the browser", !is_logged_in(&visitor)?)?;
+    expect("a login ends with the browser", !is_logged_in(&visitor)?)?;
     log_in(&visitor, &[("#remember", "on")])?;
     browser.close()?;
 
@@ -71,7 +71,7 @@ fn cookie_is_invisible_and_renewed(visitor: &Visitor, demo: &Demo) -> Result {
     expect("the cookie ends with the browser", before.session)?;
     log_in(visitor, &[])?;
     let after = session_cookie(visitor)?;
-    expect("log in gives the cookie another value", before.value != after.value)?;
+    expect("login gives the cookie another value", before.value != after.value)?;
     expect("and leaves it HttpOnly", after.http_only)?;
     expect("and SameSite=Lax", after.same_site == Some(CookieSameSite::Lax))
 }
@@ -85,8 +85,8 @@ fn other_sites_are_kept_out(visitor: &Visitor, demo: &Demo, attacker: &Attacker)
     };
     expect("a form of the demo's own page changes the note", is_kept()?)?;
 
-    // What a form has with it is seen best by a server that only looks. The demo's cookie goes to all ports
-    // of its host.
+    // What a form has with it is seen best by a server that only looks. The demo's cookie goes to
+    // all ports of its host.
     let post = |host: &str, page: &str, target: &str| {
         visitor.open(&format!("http://{host}:{}/{page}", attacker.port))?;
         visitor.wait_until(&format!(
@@ -104,7 +104,7 @@ fn other_sites_are_kept_out(visitor: &Visitor, demo: &Demo, attacker: &Attacker)
     let before = cookie_value(visitor)?;
     post("localhost", "post-to-demo", &demo_page)?;
     expect("the answer to it leaves the visitor's cookie alone", before == cookie_value(visitor)?)?;
-    expect("and it changes neither note nor log in", is_kept()?)
+    expect("and it changes neither note nor login", is_kept()?)
 }
 
 fn log_out_leaves_nothing(visitor: &Visitor, demo: &Demo) -> Result {
@@ -116,8 +116,8 @@ fn log_out_leaves_nothing(visitor: &Visitor, demo: &Demo) -> Result {
     visitor.open(&format!("{}/private", demo.url))?;
     expect("the private page shows name and note", is_private(visitor)?)?;
     visitor.send("#logout", &[])?;
-    expect("log out says so", visitor.text(".flash")?.as_deref() == Some("Logged out."))?;
-    expect("after log out nothing private is shown", !is_private(visitor)?)?;
+    expect("logout says so", visitor.text(".flash")?.as_deref() == Some("Logged out."))?;
+    expect("after logout nothing private is shown", !is_private(visitor)?)?;
     visitor.go_back()?;
     expect("nor when going back to the private page", !is_private(visitor)?)?;
     visitor.go_back()?;
@@ -130,14 +130,14 @@ fn tabs_work_together(one: &Visitor, other: &Visitor, demo: &Demo) -> Result {
     log_in(one, &[])?;
     expect("the other tab is as it was", !is_logged_in(other)?)?;
     save_note(other, NOTE)?;
-    expect("a page loaded before the log in works on", is_logged_in(other)?)?;
+    expect("a page loaded before the login works on", is_logged_in(other)?)?;
     for visitor in [one, other, one] {
         visitor.reload()?;
         expect("both tabs stay logged in", is_private(visitor)?)?;
     }
     one.send("#logout", &[])?;
     other.reload()?;
-    expect("log out in one tab logs out the other", !is_private(other)?)
+    expect("logout in one tab logs out the other", !is_private(other)?)
 }
 
 fn fits_on_a_phone(visitor: &Visitor, demo: &Demo, screenshot: Option<&Path>) -> Result {
@@ -180,8 +180,8 @@ fn is_private(visitor: &Visitor) -> Result<bool> {
     Ok(page.contains(USER) || page.contains(NOTE))
 }
 
-/// Where something is too wide, a phone shows a wider page at a smaller scale, so the page's own idea of its
-/// width isn't enough.
+/// Where something is too wide, a phone shows a wider page at a smaller scale, so the page's own
+/// idea of its width isn't enough.
 fn fits(visitor: &Visitor) -> Result<bool> {
     let fits = format!(
         "String(document.documentElement.scrollWidth <= Math.min(innerWidth, {}))",

@@ -21,8 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running Chromium; killed when dropped.
 ///
-/// The library could start it, but would kill it at the end: what it then has not yet written to its profile
-/// is lost, and the checks of a restart would show nothing.
+/// The library could start it, but would kill it at the end: what it then has not yet written to
+/// its profile is lost, and the checks of a restart would show nothing.
 pub(super) struct Chromium {
     process: Child,
     browser: Browser,
@@ -144,7 +144,7 @@ impl Visitor {
         self.string(&format!("document.querySelector('{selector}')?.textContent"))
     }
 
-    /// What an expression of JavaScript gives, if it is a string.
+    /// Returns the value of a JavaScript expression, if it is a string.
     pub(super) fn string(&self, expression: &str) -> Result<Option<String>> {
         let value = self.tab.evaluate(expression, false)?.value;
         Ok(value.and_then(|value| value.as_str().map(str::to_owned)))
@@ -190,8 +190,8 @@ impl Visitor {
         Ok(self.tab.capture_screenshot(png, None, None, true)?)
     }
 
-    /// Does what leads to another page, and waits until that has loaded. Two pages differ by when they began,
-    /// even where they have the same address.
+    /// Does what leads to another page, and waits until that has loaded. Two pages differ by when
+    /// they began, even if they have the same address.
     fn leave<E: Display>(&self, act: impl FnOnce() -> std::result::Result<(), E>) -> Result {
         let origin = self.string("String(performance.timeOrigin)")?.unwrap_or_default();
         act().map_err(|error| error.to_string())?;

@@ -45,8 +45,9 @@ impl Drop for Demo {
     }
 }
 
-/// A server with pages that post a form as soon as they are opened. Asked for as `localhost` it is another
-/// site than the demo; as `127.0.0.1` it is the same, because the port is no part of a site.
+/// A server with pages that post a form as soon as they are opened. Asked for as `localhost` it is
+/// another site than the demo; as `127.0.0.1` it is the same, because the port is no part of a
+/// site.
 pub(super) struct Attacker {
     server: Arc<Server>,
     thread: Option<JoinHandle<()>>,

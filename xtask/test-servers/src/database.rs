@@ -48,7 +48,8 @@ impl Database {
         self
     }
 
-    /// Creates an account, named as the database, that reads and writes rows and can't create tables.
+    /// Creates an account, named as the database, that reads and writes rows and can't create
+    /// tables.
     #[must_use]
     pub fn with_user(mut self) -> Self {
         let name = &self.name;

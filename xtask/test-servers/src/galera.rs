@@ -40,8 +40,8 @@ struct Member {
 }
 
 impl GaleraCluster {
-    /// Starts three nodes on free ports, and waits until all of them are one cluster. If one doesn't
-    /// start or join, the error has the end of its log.
+    /// Starts three nodes on free ports, and waits until all of them are one cluster. If one
+    /// doesn't start or join, the error has the end of its log.
     pub fn start() -> Result<Self> {
         let installation = Installation::find_with_galera()?.ok_or(
             "there is no MariaDB with Galera here; `cargo xtask test-galera` gets it and runs the tests",
@@ -93,8 +93,8 @@ impl GaleraCluster {
         self.wait_until_joined(index)
     }
 
-    /// Stops a node with SIGSTOP: connections stay open, and nothing answers. The others notice as if
-    /// it were gone.
+    /// Stops a node with SIGSTOP: connections stay open, and nothing answers. The others notice as
+    /// if it were gone.
     pub fn freeze(&self, index: usize) -> Result {
         self.nodes[index].freeze()
     }
@@ -201,8 +201,8 @@ impl State {
     }
 }
 
-/// The user for the nodes' processes, if this is root: rsync, started by root, writes as nobody, and
-/// the transfer of a state fails.
+/// The user for the nodes' processes, if this is root: rsync, started by root, writes as nobody,
+/// and the transfer of a state fails.
 fn user(installation: &Installation) -> Result<Option<&'static str>> {
     if !getuid().is_root() {
         return Ok(None);

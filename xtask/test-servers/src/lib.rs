@@ -1,7 +1,7 @@
 //! Private, temporary MariaDB and MySQL servers for tests, and clusters of MariaDB.
 //!
-//! [`shared_server`] is the one server that all tests of a program share, with a `Database` for each
-//! test (feature `database`); [`private_server`] is a server of one test. Both are a
+//! [`shared_server`] is the one server that all tests of a program share, with a `Database` for
+//! each test (feature `database`); [`private_server`] is a server of one test. Both are a
 //! [`PrivateServer`]: it listens on a free port of a loopback address, has its data in a temporary
 //! directory, and ends with the process that started it, however that ends. An [`Installation`] is
 //! where the programs are: the machine's own, or a copy below the target directory.

@@ -20,9 +20,9 @@ pub(crate) struct PackageSet {
     name: &'static str,
     /// Packages that are needed with their dependencies.
     with_dependencies: &'static [&'static str],
-    /// Packages of which single files are needed, which work without the dependencies of the rest. A
-    /// copy always has them, because machines are known to have deleted the files of packages such as
-    /// tzdata.
+    /// Packages of which single files are needed, which work without the dependencies of the rest.
+    /// A copy always has them, because machines are known to have deleted the files of packages
+    /// such as tzdata.
     alone: &'static [&'static str],
 }
 
@@ -170,7 +170,8 @@ fn download(set: &PackageSet) -> Result {
         .map_err(|error| how_to_get(set, &error.to_string()).into())
 }
 
-/// Gets the packages into `packages`, and their files into `tree`, with a root of apt's own in `apt`.
+/// Gets the packages into `packages`, and their files into `tree`, with a root of apt's own in
+/// `apt`.
 fn download_into(set: &PackageSet, directory: &Path) -> Result {
     let apt = directory.join("apt");
     let packages = directory.join("packages");

@@ -7,8 +7,8 @@ use std::ops::Range;
 use crate::Result;
 
 /// Below the ports that the system uses for outgoing connections (from 32768 on Linux, from 49152
-/// elsewhere). Otherwise a client that tries to reach a stopped server could take the server's port,
-/// or be connected to itself.
+/// elsewhere). Otherwise a client that tries to reach a stopped server could take the server's
+/// port, or be connected to itself.
 const RANGE: Range<u16> = 15_000..32_000;
 
 /// Returns ports that nobody listens on at this address. Another program may take one before it is

@@ -85,8 +85,8 @@ impl Default for ServerOptions {
 
 /// A server with new data, on which root needs no password.
 ///
-/// It ends when it is dropped, and also when the process that started it ends in any other way: by a
-/// panic, `process::exit`, an interrupt or SIGKILL. Its directory is removed with it.
+/// It ends when it is dropped, and also when the process that started it ends in any other way: by
+/// a panic, `process::exit`, an interrupt or SIGKILL. Its directory is removed with it.
 pub struct PrivateServer {
     pub(crate) installation: Installation,
     process: Mutex<Process>,
@@ -152,8 +152,8 @@ impl PrivateServer {
         format!("mysql://root@{}", self.address)
     }
 
-    /// Runs statements as root, with the product's own client, and returns the resulting rows, one a
-    /// line, with tabs between columns.
+    /// Runs statements as root, with the product's own client, and returns the resulting rows, one
+    /// a line, with tabs between columns.
     pub fn execute(&self, sql: &str) -> Result<String> {
         let mut client = self.installation.program(self.product().name())?;
         client.args(["--no-defaults", "--user=root", "--protocol=tcp", "--connect-timeout=2"]);

@@ -126,8 +126,8 @@ impl Supervisor {
         }
     }
 
-    /// Stops the server with SIGSTOP, and waits until each of its threads has stopped, which takes a
-    /// moment on a busy machine.
+    /// Stops the server with SIGSTOP, and waits until each of its threads has stopped, which takes
+    /// a moment on a busy machine.
     pub(crate) fn freeze(&mut self) -> Result {
         self.signal(Signal::STOP)?;
         let Some(pid) = self.server else { return Ok(()) };
@@ -142,7 +142,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Sends a signal that ends the server, and waits until it has. Does nothing if it isn't running.
+    /// Sends a signal that ends the server, and waits until it has. Does nothing if it isn't
+    /// running.
     pub(crate) fn end(&mut self, signal: Signal) -> Result {
         if !self.is_running() {
             return Ok(());

@@ -26,8 +26,8 @@ pub(crate) fn options(product: Product) -> &'static [&'static str] {
     }
 }
 
-/// Makes a data directory in which root has no password, and which has no databases but the server's
-/// own.
+/// Makes a data directory in which root has no password, and which has no databases but the
+/// server's own.
 pub(crate) fn copy(installation: &Installation, data: &Path) -> Result {
     let (product, version) = (installation.product(), installation.version());
     let name = format!("data-{}-{version}-{RECIPE}", product.name());

@@ -21,7 +21,8 @@ use test_servers::{
 /// Only ends what hangs.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The product's programs. Whether they may be absent, and who hears of it, is the shared server's business.
+/// The product's programs. Whether they may be absent, and how that is reported, is the shared
+/// server's business.
 fn installation() -> Option<Installation> {
     shared_server()?;
     let product = Product::from_env().expect("a product");
@@ -179,15 +180,15 @@ fn all_tests_share_one_server() {
     assert!(first.private().is_some() || env::var_os(URL_VARIABLE).is_some());
 }
 
-/// What the tests below run as a process of its own: it starts servers, says where they are, and ends in the way that
-/// its variable says.
+/// What the tests below run as a process of its own: it starts servers, says where they are, and
+/// ends in the way that its variable says.
 #[test]
 #[ignore = "other tests run it"]
 fn holder() {
     let Ok(end) = env::var("HOLDER_ENDS") else { return };
     let frozen = start(ServerOptions::new()).expect("a server");
     frozen.freeze().expect("a freeze");
-    // A static, which nobody drops.
+    // A static, which is never dropped.
     let shared = shared_server().expect("a server").url().to_owned();
     let shared = shared.rsplit(':').next().expect("a port");
     writeln!(io::stdout(), "ports {} {shared}", frozen.port()).expect("a reader");

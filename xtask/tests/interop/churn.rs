@@ -43,7 +43,7 @@ fn nothing_is_lost_torn_or_revived_while_both_write_and_sweep(place: Place) {
     assert_eq!(go.rows(), ours.len(), "only live sessions are left");
 }
 
-/// Writes, reads and deletes sessions at random, and gives those that must be there at the end.
+/// Writes, reads and deletes sessions at random, and returns those that must be there at the end.
 /// Nobody else writes the thread's own sessions, so what either side finds of them is known.
 fn churn(side: &dyn Side, pair: &Pair, seed: u64) -> HashMap<String, Vec<u8>> {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -105,7 +105,8 @@ fn update_never_takes_back_what_go_committed(place: Place) {
     const UPDATES: u32 = 300;
     let pair = &Pair::new(place);
     let expiry = Utc::now() + TimeDelta::hours(1);
-    // The data is two numbers: how often Go has committed, and how often ours has updated it since then.
+    // The data is two numbers: how often Go has committed, and how often ours has updated it since
+    // then.
     let data = |commits: u32, updates: u32| format!("{commits} {updates}").into_bytes();
     pair.go.commit("token", &data(0, 0), expiry);
     thread::scope(|scope| {

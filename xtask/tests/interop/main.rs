@@ -1,5 +1,5 @@
-//! Ours and Go's on one database at the same time. `cargo xtask interop` builds the Go program and runs these
-//! tests; without a Go toolchain they can't run.
+//! Ours and Go's on one database at the same time. `cargo xtask interop` builds the Go program and
+//! runs these tests; without a Go toolchain they can't run.
 
 /// Makes tests of functions that take a [`Place`](places::Place): each of them in each place.
 macro_rules! test_everywhere {

@@ -58,7 +58,7 @@ impl Site {
         Ok(answer)
     }
 
-    /// A request to the Go application; gives the session as its handler found it.
+    /// A request to the Go application; returns the session as its handler found it.
     fn go(&mut self, handler: &str) -> Value {
         let reply = self.pair.go.ask(json!({
             "Op": "serve", "Hashed": self.is_hashed, "Cookie": self.cookie, "Handler": handler,

@@ -11,7 +11,7 @@ fn soon() -> DateTime<Utc> {
     Utc::now() + TimeDelta::hours(1)
 }
 
-/// Why Go programs need `time_zone` in their DSN where the zone of the server is not UTC.
+/// Why Go programs need `time_zone` in their DSN if the zone of the server is not UTC.
 #[test]
 #[ignore = "cargo xtask interop"]
 fn without_the_zone_go_shifts_all_expiries_on_the_classic_table() {

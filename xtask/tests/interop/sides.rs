@@ -25,7 +25,8 @@ pub(crate) trait Side: Sync {
     fn all(&self) -> HashMap<String, Vec<u8>>;
 }
 
-/// Both sides on one new database. The Go side sweeps at the given interval, ours when it is told to.
+/// Both sides on one new database. The Go side sweeps at the given interval, ours when it is told
+/// to.
 pub(crate) struct Pair {
     pub(crate) rust: Rust,
     pub(crate) go: Go,
@@ -71,7 +72,8 @@ impl Side for Rust {
     }
 }
 
-/// A Go process with SCS, which answers any number of threads at the same time, each from a goroutine.
+/// A Go process with SCS, which answers any number of threads at the same time, each from a
+/// goroutine.
 pub(crate) struct Go {
     process: Child,
     requests: Mutex<ChildStdin>,

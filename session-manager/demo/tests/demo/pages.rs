@@ -47,7 +47,7 @@ fn log_in_renews_and_log_out_is_final() -> TestResult {
     let mut browser = Browser::new();
     browser.get(&demo, "/")?;
     let before = browser.clone();
-    assert_eq!(browser.get(&demo, "/private")?.location, "/", "not without a log in");
+    assert_eq!(browser.get(&demo, "/private")?.location, "/", "not without a login");
 
     browser.log_in(&demo, "Ada")?;
     assert_ne!(browser.cookie, before.cookie, "the token changes with the rights");
