@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use test_servers::{
     Installation, PRODUCT_VARIABLE, PrivateServer, Product, ServerOptions, URL_VARIABLE,
-    shared_server,
+    private_server, shared_server,
 };
 
 /// Only ends what hangs.
@@ -27,10 +27,6 @@ fn installation() -> Option<Installation> {
     shared_server()?;
     let product = Product::from_env().expect("a product");
     Installation::find(product).expect("programs that run")
-}
-
-fn start(options: ServerOptions) -> Option<PrivateServer> {
-    Some(PrivateServer::start(&installation()?, options).expect("a server"))
 }
 
 /// Whether a client is greeted within a second.
@@ -61,7 +57,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 
 #[test]
 fn a_server_greets_where_it_says() {
-    let Some(server) = start(ServerOptions::new()) else { return };
+    let Some(server) = private_server(ServerOptions::new()) else { return };
     assert!(server.is_running());
     assert!(greets(&server));
     assert_eq!(server.url(), format!("mysql://root@127.0.0.1:{}", server.port()));
@@ -72,7 +68,7 @@ fn a_server_greets_where_it_says() {
 
 #[test]
 fn a_killed_server_is_gone_and_comes_back_where_it_was() {
-    let Some(server) = start(ServerOptions::new()) else { return };
+    let Some(server) = private_server(ServerOptions::new()) else { return };
     let url = server.url();
     server.execute("CREATE DATABASE kept").expect("a database");
     server.kill().expect("an end");
@@ -89,7 +85,7 @@ fn a_killed_server_is_gone_and_comes_back_where_it_was() {
 
 #[test]
 fn a_running_server_is_restarted_in_an_orderly_way() {
-    let Some(server) = start(ServerOptions::new()) else { return };
+    let Some(server) = private_server(ServerOptions::new()) else { return };
     server.restart().expect("a restart");
     assert!(greets(&server));
     let log = server.log_tail();
@@ -98,7 +94,7 @@ fn a_running_server_is_restarted_in_an_orderly_way() {
 
 #[test]
 fn a_frozen_server_accepts_and_says_nothing_until_it_is_thawed() {
-    let Some(server) = start(ServerOptions::new()) else { return };
+    let Some(server) = private_server(ServerOptions::new()) else { return };
     server.freeze().expect("a freeze");
     assert!(server.is_running());
     assert!(!greets(&server));
@@ -108,7 +104,7 @@ fn a_frozen_server_accepts_and_says_nothing_until_it_is_thawed() {
 
 #[test]
 fn a_frozen_server_can_be_killed_and_dropped() {
-    let Some(server) = start(ServerOptions::new()) else { return };
+    let Some(server) = private_server(ServerOptions::new()) else { return };
     server.freeze().expect("a freeze");
     server.kill().expect("an end");
     server.restart().expect("a start");
@@ -122,8 +118,8 @@ fn a_frozen_server_can_be_killed_and_dropped() {
 
 #[test]
 fn two_servers_run_at_once() {
-    let Some(first) = start(ServerOptions::new()) else { return };
-    let Some(second) = start(ServerOptions::new()) else { return };
+    let Some(first) = private_server(ServerOptions::new()) else { return };
+    let Some(second) = private_server(ServerOptions::new()) else { return };
     assert_ne!(first.port(), second.port());
     assert!(greets(&first) && greets(&second));
     drop(first);
@@ -134,7 +130,7 @@ fn two_servers_run_at_once() {
 fn zones_are_known_by_offset_and_by_name() {
     // When it was noon in summer in UTC.
     let options = ServerOptions::new().with_arg("--default-time-zone=+05:30");
-    let Some(server) = start(options) else { return };
+    let Some(server) = private_server(options) else { return };
     let noon = || server.execute("SELECT FROM_UNIXTIME(1718280000)").expect("a time");
     assert_eq!(noon().trim(), "2024-06-13 17:30:00");
 
@@ -147,10 +143,12 @@ fn zones_are_known_by_offset_and_by_name() {
 
 #[test]
 fn address_and_port_can_be_chosen() {
-    let Some(port) = start(ServerOptions::new()).map(|server| server.port()) else { return };
+    let Some(port) = private_server(ServerOptions::new()).map(|server| server.port()) else {
+        return;
+    };
     let address = Ipv4Addr::new(127, 0, 0, 2);
     let options = ServerOptions::new().with_address(address).with_port(port);
-    let Some(server) = start(options) else { return };
+    let Some(server) = private_server(options) else { return };
     assert_eq!(server.address(), (address, port).into());
     assert!(greets(&server));
 }
@@ -165,7 +163,7 @@ fn a_server_that_does_not_start_says_why() {
 
 #[test]
 fn a_taken_port_is_an_error_where_it_was_chosen() {
-    let Some(first) = start(ServerOptions::new()) else { return };
+    let Some(first) = private_server(ServerOptions::new()) else { return };
     let options = ServerOptions::new().with_port(first.port());
     let error = PrivateServer::start(&installation().expect("programs"), options);
     let error = error.expect_err("the port is taken").to_string();
@@ -186,7 +184,7 @@ fn all_tests_share_one_server() {
 #[ignore = "other tests run it"]
 fn holder() {
     let Ok(end) = env::var("HOLDER_ENDS") else { return };
-    let frozen = start(ServerOptions::new()).expect("a server");
+    let frozen = private_server(ServerOptions::new()).expect("a server");
     frozen.freeze().expect("a freeze");
     // A static, which is never dropped.
     let shared = shared_server().expect("a server").url().to_owned();
