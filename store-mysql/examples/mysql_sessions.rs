@@ -1,7 +1,8 @@
 //! Counts a visitor's visits, with rouille and sessions in MySQL or MariaDB.
 //!
 //! ```text
-//! DATABASE_URL=mysql://app:secret@localhost/app cargo run --package store-mysql --example mysql_sessions
+//! DATABASE_URL=mysql://app:secret@localhost/app \
+//!     cargo run --package sync-session-store-mysql --example mysql_sessions
 //! ```
 
 use rouille::Response;

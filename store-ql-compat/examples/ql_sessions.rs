@@ -1,7 +1,7 @@
 //! Counts a visitor's visits, with rouille and sessions in a redb file, without any C.
 //!
 //! ```text
-//! cargo run --package store-ql-compat --example ql_sessions
+//! cargo run --package sync-session-store-ql-compat --example ql_sessions
 //! ```
 
 use rouille::Response;

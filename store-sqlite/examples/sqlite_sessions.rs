@@ -1,7 +1,7 @@
 //! Counts a visitor's visits, with rouille and sessions in a SQLite file.
 //!
 //! ```text
-//! cargo run --package store-sqlite --example sqlite_sessions
+//! cargo run --package sync-session-store-sqlite --example sqlite_sessions
 //! ```
 
 use rouille::Response;
