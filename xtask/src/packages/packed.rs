@@ -14,14 +14,17 @@ pub(super) struct Packages<'a> {
 }
 
 impl<'a> Packages<'a> {
-    /// Packs all packages of the workspace and unpacks the published ones.
+    /// Packs all packages of the workspace but for `xtask`, which depends on one that isn't published,
+    /// and unpacks the published ones.
     ///
     /// Cargo would build them, too, but it keeps those that others depend on unpacked and compiled
     /// by version, and builds on the old ones when their sources have changed.
     pub(super) fn make(shell: &Shell, target: &Path, workspace: &'a Metadata) -> Result<Self> {
         // A tree with changes is tested like any other.
         let flags = ["--allow-dirty", "--no-verify", "--locked", "--offline", "--quiet"];
-        cmd!(shell, "cargo package --workspace --target-dir {target} {flags...}").quiet().run()?;
+        cmd!(shell, "cargo package --workspace --exclude xtask --target-dir {target} {flags...}")
+            .quiet()
+            .run()?;
         let directory = target.join("packages");
         shell.remove_path(&directory)?;
         shell.create_dir(&directory)?;
