@@ -52,7 +52,7 @@ pub(crate) fn tests(shell: &Shell, product: Product) -> Vec<Cmd<'_>> {
         cmd!(shell, "cargo test --locked --package sync-session-store-mysql --all-features");
     let manager = cmd!(
         shell,
-        "cargo test --locked --package sync-session-manager --all-features --test races --test subjects --test scheduler -- mysql"
+        "cargo test --locked --package sync-session-manager --all-features --test every_store --test scheduler -- mysql"
     );
     [server, store, manager]
         .map(|test| test.env(PRODUCT_VARIABLE, product.name()).env(REQUIRED_VARIABLE, "1"))
