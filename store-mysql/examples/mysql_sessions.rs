@@ -6,10 +6,10 @@
 //! ```
 
 use rouille::Response;
-use session_manager::{CookiePolicy, Failure, SessionManager};
+use session_manager::{BoxError, CookiePolicy, SessionManager};
 use store_mysql::{MysqlOptions, MysqlStore};
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), BoxError> {
     let pool = MysqlOptions::new().pool(&std::env::var("DATABASE_URL")?)?;
     // Once, by an account that may create tables. The store itself only reads and writes rows.
     MysqlStore::create_table(&pool)?;

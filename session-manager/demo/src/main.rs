@@ -19,10 +19,8 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::{env, io};
 
-use session_manager::{CookiePolicy, ErrorResponse, SessionManager};
+use session_manager::{BoxError, CookiePolicy, ErrorResponse, SessionManager};
 use store_core::ErrorChain;
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 fn main() -> ExitCode {
     match serve() {

@@ -2,9 +2,8 @@
 
 use std::env;
 
+use session_manager::BoxError;
 use store_core::{ErrorChain, Store};
-
-use crate::BoxError;
 
 const NO_URL: &str =
     "DATABASE_URL has to say where the database is: mysql://user:password@host/database";
