@@ -23,9 +23,9 @@ mod store;
 
 mod write;
 
-mod pace;
+mod batch_sizer;
 
-mod readers;
+mod reader_connections;
 
 mod subjects;
 
@@ -37,7 +37,7 @@ mod table;
 
 mod julian;
 
-mod fault;
+mod error;
 
 pub use options::{Durability, SqliteOptions};
 pub use store::SqliteStore;

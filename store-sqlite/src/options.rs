@@ -11,9 +11,9 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use store_core::{CleanupOptions, Clock, Error, Limits, SystemClock};
 
-use crate::readers::Readers;
+use crate::reader_connections::Readers;
 use crate::store::{SqliteStore, check_table, retry_contention};
-use crate::{fault, table};
+use crate::{error, table};
 
 /// SQLite holds rows of 1,000,000,000 bytes unless it was built otherwise; this leaves room for the rest
 /// of the row.
@@ -197,13 +197,13 @@ impl SqliteOptions {
             path::absolute(path).map_err(|error| Error::Unreachable { source: error.into() })?;
 
         // A first connection of its own, because the pool would only give the text of its errors, late.
-        let mut first = Connection::open(&path).map_err(fault::of_sqlite)?;
+        let mut first = Connection::open(&path).map_err(error::of_sqlite)?;
         // A table of somebody else's is refused before anything is changed.
         match check_table(&first, &self.table, self.contention_timeout) {
             Ok(()) | Err(Error::TableMissing { .. }) => {}
             Err(error) => return Err(error),
         }
-        configure(&mut first, self.settings, self.contention_timeout).map_err(fault::of_sqlite)?;
+        configure(&mut first, self.settings, self.contention_timeout).map_err(error::of_sqlite)?;
         // Those beside it are made, where that can be done, with the store.
         self.make(&first, table::CREATE_TABLE)?;
 
@@ -271,7 +271,7 @@ impl SqliteOptions {
         self.check()?;
         let connection = pool
             .get()
-            .map_err(|error| fault::of_checkout(error, pool, pool.connection_timeout()))?;
+            .map_err(|error| error::of_checkout(error, pool, pool.connection_timeout()))?;
         let ddl =
             [table::CREATE_TABLE, table::CREATE_SUBJECTS_TABLE, table::CREATE_ROTATIONS_TABLE];
         self.make(&connection, &ddl.concat())
@@ -280,7 +280,7 @@ impl SqliteOptions {
     fn make(&self, connection: &Connection, ddl: &str) -> Result<(), Error> {
         let ddl = table::ddl_for(&self.table, ddl);
         retry_contention(self.contention_timeout, || connection.execute_batch(&ddl))
-            .map_err(|error| fault::of_statement(error, connection, &self.table, &[]))
+            .map_err(|error| error::of_statement(error, connection, &self.table, &[]))
     }
 
     fn pool(

@@ -22,13 +22,13 @@ use store_core::{
     Store,
 };
 
+use crate::batch_sizer::{Pace, Took};
 use crate::options::SqliteOptions;
-use crate::pace::{Pace, Took};
-use crate::readers::Readers;
+use crate::reader_connections::Readers;
 use crate::rotations::Rotations;
 use crate::subjects::SubjectIndex;
 use crate::write::{self, WriteResult};
-use crate::{fault, julian, table};
+use crate::{error, julian, table};
 
 // The statements, in the order of the trait; `{table}` is the qualified, quoted name. Tokens are compared
 // byte for byte, whatever collation the column was declared with. A session is live where
@@ -651,7 +651,7 @@ impl Backend {
         }
         retry_contention(self.contention_timeout.saturating_sub(waited), || operation(connection))
             .map_err(|error| {
-                fault::of_statement(error, connection, &self.table, &self.side_tables())
+                error::of_statement(error, connection, &self.table, &self.side_tables())
             })
     }
 
@@ -753,7 +753,7 @@ fn checkout(
     pool: &Pool<SqliteConnectionManager>,
 ) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
     let started = Instant::now();
-    pool.get().map_err(|error| fault::of_checkout(error, pool, started.elapsed()))
+    pool.get().map_err(|error| error::of_checkout(error, pool, started.elapsed()))
 }
 
 /// What was found out about a database.
@@ -774,12 +774,12 @@ fn inspect(
     let mode: String = retry_contention(contention_timeout, || {
         connection.pragma_query_value(None, "journal_mode", |row| row.get(0))
     })
-    .map_err(fault::of_sqlite)?;
+    .map_err(error::of_sqlite)?;
     check_table(&connection, table, contention_timeout)?;
     let has = |name: &str, ddl: &str, statements: &[&str]| {
         let ddl = table::ddl_for(table, ddl);
         let exists = || table::exists_or_is_made(&connection, name, &ddl);
-        let exists = retry_contention(contention_timeout, exists).map_err(fault::of_sqlite)?;
+        let exists = retry_contention(contention_timeout, exists).map_err(error::of_sqlite)?;
         if exists {
             retry(contention_timeout, is_contended, || {
                 table::check_side_table(&connection, name, &ddl, statements)
@@ -820,7 +820,7 @@ pub(crate) fn retry_contention<T>(
     timeout: Duration,
     operation: impl FnMut() -> SqliteResult<T>,
 ) -> SqliteResult<T> {
-    retry(timeout, fault::is_contention, operation)
+    retry(timeout, error::is_contention, operation)
 }
 
 fn retry<T, E>(

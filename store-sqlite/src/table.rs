@@ -5,7 +5,7 @@ use rusqlite::{
 };
 use store_core::Error;
 
-use crate::fault;
+use crate::error;
 
 /// The table and index of the Go store, for the default name.
 pub(crate) const CREATE_TABLE: &str = "\
@@ -103,7 +103,7 @@ pub(crate) fn exists_or_is_made(
     }
     match make(connection, ddl) {
         Ok(()) => {}
-        Err(error) if fault::is_contention(&error) => return Err(error),
+        Err(error) if error::is_contention(&error) => return Err(error),
         Err(error) => {
             log::warn!(
                 "table {name:?} is missing and can't be made, so the store works without: {error}"
@@ -132,11 +132,11 @@ pub(crate) fn check_side_table(
 ) -> Result<(), Error> {
     for sql in statements {
         connection.prepare(sql).map(drop).map_err(|error| {
-            if fault::is_of_schema(&error) {
+            if error::is_of_schema(&error) {
                 let problem = format!("{error} (expected: {ddl})");
                 Error::TableMismatch { table: name.to_owned(), problem }
             } else {
-                fault::of_sqlite(error)
+                error::of_sqlite(error)
             }
         })?;
     }
@@ -155,7 +155,7 @@ pub(crate) fn check(connection: &Connection, name: &str) -> Result<(), Error> {
     };
     let encoding: String = connection
         .pragma_query_value(None, "encoding", |row| row.get(0))
-        .map_err(fault::of_sqlite)?;
+        .map_err(error::of_sqlite)?;
     if encoding != "UTF-8" {
         return Err(mismatch(format!(
             "the database keeps text as {encoding}, which changes tokens"
@@ -168,13 +168,13 @@ pub(crate) fn check(connection: &Connection, name: &str) -> Result<(), Error> {
             |row| row.get(0),
         )
         .optional()
-        .map_err(fault::of_sqlite)?;
+        .map_err(error::of_sqlite)?;
     match kind.as_deref() {
         None => return Err(Error::TableMissing { table: name.to_owned() }),
         Some("view") => return Err(mismatch("it is a view".to_owned())),
         Some(_) => {}
     }
-    let columns = columns(connection, name).map_err(fault::of_sqlite)?;
+    let columns = columns(connection, name).map_err(error::of_sqlite)?;
     if columns.iter().any(|column| column.name.eq_ignore_ascii_case("rowid") && !column.is_rowid) {
         return Err(mismatch("its column \"rowid\" hides the rows' ids".to_owned()));
     }
@@ -215,7 +215,7 @@ pub(crate) fn check(connection: &Connection, name: &str) -> Result<(), Error> {
         return Err(mismatch(format!("its column {column:?} is NOT NULL and has no default")));
     }
 
-    match token_collation(connection, name).map_err(fault::of_sqlite)?.as_deref() {
+    match token_collation(connection, name).map_err(error::of_sqlite)?.as_deref() {
         Some("BINARY") => {}
         Some(other) => {
             return Err(mismatch(format!(
@@ -228,7 +228,7 @@ pub(crate) fn check(connection: &Connection, name: &str) -> Result<(), Error> {
             ));
         }
     }
-    if !has_expiry_index(connection, name).map_err(fault::of_sqlite)? {
+    if !has_expiry_index(connection, name).map_err(error::of_sqlite)? {
         log::warn!("table {name:?} has no index on expiry, so each sweep reads the whole table");
     }
     Ok(())
