@@ -1,73 +1,73 @@
-//! How many expired rows a sweep removes at a time: so few that a write which comes meanwhile doesn't
-//! wait long.
+//! How many expired rows a cleanup run removes at a time: so few that a write which comes during a batch
+//! doesn't wait long.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// How long removing the rows of a batch may take while nobody writes. It isn't more because somebody
-/// may come.
-const ALONE: Duration = Duration::from_millis(2);
+/// How long removing the rows of a batch may take while nobody else writes. It isn't more because a
+/// writer may come during it.
+const IDLE_TARGET: Duration = Duration::from_millis(2);
 
-/// What counts as the time of a commit: one that doesn't wait for the disk is over at once, and that
-/// of many rows takes longer than another's.
-const SHORTEST_COMMIT: Duration = Duration::from_micros(100);
-const LONGEST_COMMIT: Duration = Duration::from_micros(500);
+/// The bounds of what counts as the time of a commit: one that doesn't wait for the disk takes next to
+/// no time, and that of many rows takes longer than another's.
+const MIN_COMMIT: Duration = Duration::from_micros(100);
+const MAX_COMMIT: Duration = Duration::from_micros(500);
 
-/// So many are removed at a time before anything is known.
-const FIRST: i64 = 16;
+/// The rows of the first batch, before anything is known.
+const INITIAL_ROWS: i64 = 16;
 
-/// And so many also where they take longer.
-const FEW: i64 = 4;
+/// A batch has at least this many rows, even if they take longer.
+const MIN_ROWS: i64 = 4;
 
 /// The size of the next batch.
 ///
-/// Where others write, removing its rows takes a quarter to the whole of the time of its commit.
-/// Every write has to wait for a commit of its own, so one that comes in the middle of a batch takes
-/// up to three times as long as it would alone, on whatever disk. A fixed number can't do that: a row
-/// takes a few microseconds, and a hundred where the table is too large for SQLite's cache. Where
-/// nobody writes batches are larger, because a row of a large batch costs less.
+/// While others write, removing its rows takes between a quarter of the time of its commit and all of
+/// it. Every write has to wait for a commit of its own, so one that comes in the middle of a batch
+/// takes up to three times as long as it would alone, on whatever disk. A fixed number can't do that:
+/// a row takes a few microseconds, and a hundred if the table is too large for SQLite's cache. While
+/// nobody else writes batches are larger, because a row of a large batch costs less.
 #[derive(Debug)]
-pub(crate) struct Pace {
-    most: i64,
+pub(crate) struct BatchSizer {
+    max_rows: i64,
     rows: AtomicI64,
 }
 
-/// How a full batch went.
+/// How long a full batch took.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Took {
+pub(crate) struct BatchTiming {
     pub(crate) removal: Duration,
     pub(crate) commit: Duration,
-    /// Whether somebody waited at its end.
-    pub(crate) is_waited_for: bool,
+    /// Whether other writers waited at its end.
+    pub(crate) is_contended: bool,
 }
 
-impl Pace {
-    /// With batches of at most this many rows.
-    pub(crate) fn new(most: i64) -> Self {
-        Self { most, rows: AtomicI64::new(FIRST.min(most)) }
+impl BatchSizer {
+    /// For batches of at most this many rows.
+    pub(crate) fn new(max_rows: i64) -> Self {
+        Self { max_rows, rows: AtomicI64::new(INITIAL_ROWS.min(max_rows)) }
     }
 
-    /// How many rows the next batch is to remove at the most.
+    /// Returns how many rows the next batch removes at most.
     pub(crate) fn rows(&self) -> i64 {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Takes notice of how a full batch went.
-    pub(crate) fn learn(&self, took: Took) {
-        let longest = if took.is_waited_for {
-            took.commit.clamp(SHORTEST_COMMIT, LONGEST_COMMIT)
+    /// Adapts the next batch to how long a full one took.
+    pub(crate) fn record(&self, timing: BatchTiming) {
+        let target = if timing.is_contended {
+            timing.commit.clamp(MIN_COMMIT, MAX_COMMIT)
         } else {
-            ALONE
+            IDLE_TARGET
         };
         let rows = self.rows();
-        let next = if took.removal > longest {
+        let next = if timing.removal > target {
             rows / 2
-        } else if took.removal < longest / 4 {
+        } else if timing.removal < target / 4 {
             rows.saturating_mul(2)
         } else {
             rows
         };
-        self.rows.store(next.clamp(FEW.min(self.most), self.most), Ordering::Relaxed);
+        self.rows.store(next.clamp(MIN_ROWS.min(self.max_rows), self.max_rows), Ordering::Relaxed);
     }
 }
 
@@ -77,51 +77,51 @@ mod tests {
 
     const COMMIT: Duration = Duration::from_micros(400);
 
-    fn waited_for(removal: Duration, commit: Duration) -> Took {
-        Took { removal, commit, is_waited_for: true }
+    fn contended(removal: Duration, commit: Duration) -> BatchTiming {
+        BatchTiming { removal, commit, is_contended: true }
     }
 
     #[test]
-    fn batches_grow_and_shrink_between_few_and_most() {
-        let pace = Pace::new(100);
-        assert_eq!(pace.rows(), FIRST);
+    fn batches_grow_and_shrink_between_the_bounds() {
+        let sizer = BatchSizer::new(100);
+        assert_eq!(sizer.rows(), INITIAL_ROWS);
         for expected in [32, 64, 100, 100] {
-            pace.learn(waited_for(COMMIT / 5, COMMIT));
-            assert_eq!(pace.rows(), expected);
+            sizer.record(contended(COMMIT / 5, COMMIT));
+            assert_eq!(sizer.rows(), expected);
         }
-        pace.learn(waited_for(COMMIT / 2, COMMIT));
-        assert_eq!(pace.rows(), 100);
+        sizer.record(contended(COMMIT / 2, COMMIT));
+        assert_eq!(sizer.rows(), 100);
         for expected in [50, 25, 12, 6, 4, 4] {
-            pace.learn(waited_for(COMMIT * 2, COMMIT));
-            assert_eq!(pace.rows(), expected);
+            sizer.record(contended(COMMIT * 2, COMMIT));
+            assert_eq!(sizer.rows(), expected);
         }
     }
 
     #[test]
-    fn batches_are_larger_while_nobody_writes() {
-        let pace = Pace::new(1_000);
-        let removal = ALONE / 5;
-        pace.learn(Took { removal, commit: COMMIT, is_waited_for: false });
-        assert_eq!(pace.rows(), 2 * FIRST);
-        pace.learn(waited_for(ALONE, COMMIT));
-        assert_eq!(pace.rows(), FIRST);
+    fn batches_are_larger_while_nobody_else_writes() {
+        let sizer = BatchSizer::new(1_000);
+        let removal = IDLE_TARGET / 5;
+        sizer.record(BatchTiming { removal, commit: COMMIT, is_contended: false });
+        assert_eq!(sizer.rows(), 2 * INITIAL_ROWS);
+        sizer.record(contended(IDLE_TARGET, COMMIT));
+        assert_eq!(sizer.rows(), INITIAL_ROWS);
     }
 
     #[test]
     fn batches_are_never_larger_than_was_asked_for() {
-        let pace = Pace::new(3);
+        let sizer = BatchSizer::new(3);
         for removal in [Duration::ZERO, COMMIT * 9, Duration::ZERO] {
-            assert_eq!(pace.rows(), 3);
-            pace.learn(waited_for(removal, COMMIT));
+            assert_eq!(sizer.rows(), 3);
+            sizer.record(contended(removal, COMMIT));
         }
     }
 
     #[test]
     fn neither_a_commit_that_takes_no_time_nor_one_that_hangs_decides_alone() {
-        let pace = Pace::new(1_000);
-        pace.learn(waited_for(SHORTEST_COMMIT / 5, Duration::ZERO));
-        assert_eq!(pace.rows(), 2 * FIRST);
-        pace.learn(waited_for(LONGEST_COMMIT * 2, Duration::from_secs(10)));
-        assert_eq!(pace.rows(), FIRST);
+        let sizer = BatchSizer::new(1_000);
+        sizer.record(contended(MIN_COMMIT / 5, Duration::ZERO));
+        assert_eq!(sizer.rows(), 2 * INITIAL_ROWS);
+        sizer.record(contended(MAX_COMMIT * 2, Duration::from_secs(10)));
+        assert_eq!(sizer.rows(), INITIAL_ROWS);
     }
 }

@@ -1,38 +1,15 @@
-//! What a failure of SQLite or of the pool means, in the terms that all stores share.
+//! What an error of SQLite or of the pool means, in the terms that all stores share.
 
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, Error as SqliteError, ErrorCode};
+use rusqlite::{Error as SqliteError, ErrorCode};
 use store_core::Error;
 
-use crate::table;
-
-/// Whether another connection was in the way, so that the operation had no effect and may be repeated.
-///
-/// `SQLITE_BUSY` comes between processes and connections, `SQLITE_LOCKED` between connections that share
-/// an in-memory cache, where SQLite's own busy timeout doesn't apply.
-pub(crate) fn is_contention(error: &SqliteError) -> bool {
-    code(error).is_some_and(is_contention_code)
-}
-
-/// The third is a race of connections that begin to read a WAL.
-fn is_contention_code(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed
-    )
-}
-
-/// SQLite's code, whichever variant the driver keeps it in: which there are depends on its features.
-fn code(error: &SqliteError) -> Option<ErrorCode> {
-    let code = error.source()?.downcast_ref::<rusqlite::ffi::Error>()?;
-    Some(code.code)
-}
-
-/// The error of an operation that was not, or not any longer, to be repeated.
-pub(crate) fn of_sqlite(error: SqliteError) -> Error {
+/// Returns the error of an operation that isn't repeated, or not any longer.
+pub(crate) fn from_sqlite(error: SqliteError) -> Error {
     let code = code(&error);
     let source = error.into();
     match code {
@@ -45,39 +22,11 @@ pub(crate) fn of_sqlite(error: SqliteError) -> Error {
     }
 }
 
-/// Whether SQLite could make nothing of a statement, as where a table or a column is missing.
-pub(crate) fn is_of_schema(error: &SqliteError) -> bool {
-    matches!(code(error), Some(ErrorCode::Unknown))
-}
-
-/// As [`of_sqlite`], and where SQLite could make nothing of a statement that it once prepared, says
-/// what has become of the table, or of those beside it.
-pub(crate) fn of_statement(
-    error: SqliteError,
-    connection: &Connection,
-    name: &str,
-    side_tables: &[String],
-) -> Error {
-    if !is_of_schema(&error) {
-        return of_sqlite(error);
-    }
-    if let Err(explanation @ (Error::TableMissing { .. } | Error::TableMismatch { .. })) =
-        table::check(connection, name)
-    {
-        return explanation;
-    }
-    let missing =
-        side_tables.iter().find(|name| matches!(table::exists(connection, name), Ok(false)));
-    match missing {
-        Some(table) => Error::TableMissing { table: table.clone() },
-        None => of_sqlite(error),
-    }
-}
-
-/// The pool gave no connection: either all of them stayed in use, or none could be opened.
-pub(crate) fn of_checkout(
+/// Returns the error of a pool that had no connection: either all of them stayed in use, or none
+/// could be opened.
+pub(crate) fn from_checkout(
     error: r2d2::Error,
-    pool: &r2d2::Pool<SqliteConnectionManager>,
+    pool: &Pool<SqliteConnectionManager>,
     waited: Duration,
 ) -> Error {
     // Connections that the pool couldn't open aren't counted.
@@ -86,4 +35,34 @@ pub(crate) fn of_checkout(
     } else {
         Error::PoolExhausted { waited, source: error.into() }
     }
+}
+
+/// Returns whether another connection held a lock, so that the operation had no effect and may be
+/// repeated.
+///
+/// `SQLITE_BUSY` comes between processes and connections, `SQLITE_LOCKED` between connections that
+/// share an in-memory cache, to which SQLite's own busy timeout doesn't apply.
+pub(crate) fn is_contention(error: &SqliteError) -> bool {
+    code(error).is_some_and(is_contention_code)
+}
+
+/// Returns whether SQLite couldn't compile a statement, for example because a table or a column is
+/// missing.
+pub(crate) fn is_schema_error(error: &SqliteError) -> bool {
+    matches!(code(error), Some(ErrorCode::Unknown))
+}
+
+/// The third is a race of connections that begin to read a WAL.
+fn is_contention_code(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed
+    )
+}
+
+/// Returns SQLite's code, in whichever variant the driver keeps it: the features of the driver decide
+/// which variants there are.
+fn code(error: &SqliteError) -> Option<ErrorCode> {
+    let code = error.source()?.downcast_ref::<rusqlite::ffi::Error>()?;
+    Some(code.code)
 }

@@ -21,25 +21,46 @@
 
 mod store;
 
+mod opening;
+
+mod options;
+
+mod shared;
+
 mod write;
+
+mod walk;
 
 mod batch_sizer;
 
+mod database;
+
 mod reader_connections;
+
+mod connection;
+
+mod retry;
+
+mod tables;
+
+mod statements;
 
 mod subjects;
 
 mod rotations;
 
-mod options;
+mod schema;
 
 mod table;
+
+mod row;
 
 mod julian;
 
 mod error;
 
-pub use options::{Durability, SqliteOptions};
+pub use connection::Durability;
+pub use options::SqliteOptions;
 pub use store::SqliteStore;
 
 /// The pool that [`SqliteStore::new`] takes, in the version that it takes.

@@ -1,8 +1,8 @@
-//! Connections that readers keep beside the pool.
+//! Connections that readers keep instead of returning them to the pool.
 //!
 //! A find takes a few microseconds, and the pool's one lock, taken twice for each, is then what
-//! threads wait for. So some of the pool's connections stay here, in places that threads try first,
-//! each its own; whoever finds its place taken goes to the pool.
+//! threads wait for. So some of the pool's connections stay here, in slots. A thread tries its own slot
+//! first, and goes to the pool if that is taken.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,40 +11,40 @@ use parking_lot::{Mutex, MutexGuard};
 use r2d2::PooledConnection;
 use r2d2_sqlite::SqliteConnectionManager;
 
-type Place = Mutex<Option<PooledConnection<SqliteConnectionManager>>>;
+type Slot = Mutex<Option<PooledConnection<SqliteConnectionManager>>>;
 
-/// So many connections stay with the pool: for the one writer that a store lets at the database at a
-/// time, which may have to wait for other processes, and for readers meanwhile.
-const LEFT_TO_THE_POOL: u32 = 2;
+/// This many connections stay with the pool: for the one writer of a store, which may have to wait for
+/// other processes, and for the readers that find their slot taken.
+const POOL_RESERVE: u32 = 2;
 
-/// The places, none where the pool is small or somebody else's.
-pub(crate) struct Readers {
-    places: Box<[Place]>,
+/// The slots; there are none if the pool is small or the application's.
+pub(crate) struct ReaderConnections {
+    slots: Box<[Slot]>,
 }
 
-impl Readers {
-    /// No places: every reader goes to the pool.
+impl ReaderConnections {
+    /// No slots: every reader goes to the pool.
     pub(crate) fn none() -> Self {
-        Self { places: Box::default() }
+        Self { slots: Box::default() }
     }
 
-    /// Places for what a pool of this size can spare.
-    pub(crate) fn of_pool(max_connections: u32) -> Self {
-        let places = max_connections.saturating_sub(LEFT_TO_THE_POOL);
-        Self { places: (0..places).map(|_| Place::default()).collect() }
+    /// Slots for what a pool of this size can spare.
+    pub(crate) fn for_pool(max_connections: u32) -> Self {
+        let slots = max_connections.saturating_sub(POOL_RESERVE);
+        Self { slots: (0..slots).map(|_| Slot::default()).collect() }
     }
 
-    /// This thread's place, if it is free.
-    pub(crate) fn place(
+    /// Returns this thread's slot, unless another thread is using it.
+    pub(crate) fn try_slot(
         &self,
     ) -> Option<MutexGuard<'_, Option<PooledConnection<SqliteConnectionManager>>>> {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
             static THREAD: Cell<usize> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed));
         }
-        // Division by zero is no place.
-        let place = THREAD.get().checked_rem(self.places.len())?;
-        self.places[place].try_lock()
+        // Division by zero: there are no slots.
+        let slot = THREAD.get().checked_rem(self.slots.len())?;
+        self.slots[slot].try_lock()
     }
 }
 
@@ -56,19 +56,19 @@ mod tests {
 
     #[test]
     fn two_connections_stay_with_the_pool() {
-        for (max_connections, places) in [(1, 0), (2, 0), (3, 1), (8, 6)] {
-            assert_eq!(Readers::of_pool(max_connections).places.len(), places);
+        for (max_connections, slots) in [(1, 0), (2, 0), (3, 1), (8, 6)] {
+            assert_eq!(ReaderConnections::for_pool(max_connections).slots.len(), slots);
         }
-        assert!(Readers::none().place().is_none());
+        assert!(ReaderConnections::none().try_slot().is_none());
     }
 
     #[test]
-    fn place_that_is_taken_is_not_waited_for() {
-        let readers = Readers::of_pool(3);
-        let taken = readers.place();
+    fn slot_that_is_taken_is_not_waited_for() {
+        let readers = ReaderConnections::for_pool(3);
+        let taken = readers.try_slot();
         assert!(taken.is_some());
         thread::scope(|scope| {
-            let other = scope.spawn(|| readers.place().is_none());
+            let other = scope.spawn(|| readers.try_slot().is_none());
             assert!(other.join().expect("no panic"));
         });
     }

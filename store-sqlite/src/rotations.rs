@@ -1,10 +1,10 @@
-//! The records of rotations, beside the classic table.
+//! The records of rotations, next to the classic table.
 
 use rusqlite::{Connection, OptionalExtension, Result as SqliteResult, params};
+use store_core::backend::TableName;
 use store_core::{Loaded, Rotation};
 
-use crate::store::bytes;
-use crate::{julian, table};
+use crate::{julian, row, table};
 
 // `{rotations}` are the records, `{table}` the classic table. A record counts only within its
 // window, and while the session under the newest token is live, because Go programs delete sessions
@@ -42,9 +42,9 @@ pub(crate) struct Rotations {
 }
 
 impl Rotations {
-    pub(crate) fn new(table: &str) -> Self {
-        let rotations = table::qualified(&table::rotations_name(table));
-        let classic = table::qualified(table);
+    pub(crate) fn new(name: &TableName) -> Self {
+        let rotations = table::qualified(&table::rotations_name(name));
+        let classic = table::qualified(name.as_str());
         let on_tables = |template: &str| {
             template.replace("{rotations}", &rotations).replace("{table}", &classic)
         };
@@ -62,7 +62,7 @@ impl Rotations {
         [load, newest, redirect, record, delete_expired]
     }
 
-    /// What a token names, from one consistent read.
+    /// Returns what a token names, from one consistent read.
     pub(crate) fn load(
         &self,
         connection: &Connection,
@@ -75,7 +75,7 @@ impl Rotations {
         while let Some(row) = found.next()? {
             if let Some(token) = row.get(2)? {
                 loaded = Loaded::Rotated { token, opens: row.get(3)? };
-            } else if let Some(data) = bytes(row.get_ref(0)?) {
+            } else if let Some(data) = row::data(row.get_ref(0)?) {
                 let expiry = julian::to_instant(row.get(1)?);
                 return Ok(Loaded::Live { data: data.to_vec(), expiry });
             }
@@ -104,7 +104,7 @@ impl Rotations {
     ) -> SqliteResult<()> {
         let Rotation { new_token, old_token_opens: opens, .. } = rotation;
         let (from, until) = rotation.window(julian::to_instant(now));
-        let (from, until) = (julian::from_now(from), julian::from_now(until));
+        let (from, until) = (julian::from_instant(from), julian::from_instant(until));
         connection.prepare_cached(&self.redirect)?.execute(params![token, new_token, opens])?;
         connection
             .prepare_cached(&self.record)?
@@ -136,7 +136,8 @@ mod tests {
         let connection = Connection::open_in_memory()?;
         connection.execute_batch(table::CREATE_TABLE)?;
         connection.execute_batch(table::CREATE_ROTATIONS_TABLE)?;
-        Ok((connection, Rotations::new("sessions")))
+        let name = TableName::new("sessions").expect("it is a name");
+        Ok((connection, Rotations::new(&name)))
     }
 
     fn insert(connection: &Connection, token: &str) -> SqliteResult<usize> {

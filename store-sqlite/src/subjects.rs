@@ -1,36 +1,35 @@
-//! The index of subjects, beside the classic table.
+//! The index of subjects, next to the classic table.
 
 use parking_lot::Mutex;
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result as SqliteResult, params};
 use store_core::OwnedRecord;
+use store_core::backend::TableName;
 
-use crate::store::bytes;
-use crate::{julian, table};
+use crate::{julian, row, table};
 
 // `{subjects}` is the index, `{table}` the classic table. What the index says of a session counts
 // only while the session is live, because Go programs delete sessions without it.
 
-const TIE: &str = "INSERT INTO {subjects} AS tie (token, subject) VALUES (?1, ?2) \
+const LINK: &str = "INSERT INTO {subjects} AS link (token, subject) VALUES (?1, ?2) \
     ON CONFLICT (token) DO UPDATE SET subject = excluded.subject";
 
-const UNTIE: &str = "DELETE FROM {subjects} WHERE token = ?1";
+const UNLINK: &str = "DELETE FROM {subjects} WHERE token = ?1";
 
-const FIND: &str = "SELECT session.token, session.data, session.expiry FROM {subjects} AS tie \
-    JOIN {table} AS session ON session.token = tie.token COLLATE BINARY \
-    WHERE tie.subject = ?1 AND +session.expiry > ?2 AND +session.expiry < 5373484.5";
+const FIND: &str = "SELECT session.token, session.data, session.expiry FROM {subjects} AS link \
+    JOIN {table} AS session ON session.token = link.token COLLATE BINARY \
+    WHERE link.subject = ?1 AND +session.expiry > ?2 AND +session.expiry < 5373484.5";
 
 const DELETE_SESSIONS: &str = "DELETE FROM {table} \
     WHERE token IN (SELECT token FROM {subjects} WHERE subject = ?1 AND token IS NOT ?2) \
     AND +expiry > ?3 AND +expiry < 5373484.5";
 
-// The ties of rows that have expired stay, and are swept with them.
-const UNTIE_DELETED: &str = "DELETE FROM {subjects} WHERE subject = ?1 AND token IS NOT ?2 \
+// The links of rows that have expired stay, and are removed with them.
+const UNLINK_DELETED: &str = "DELETE FROM {subjects} WHERE subject = ?1 AND token IS NOT ?2 \
     AND NOT EXISTS (SELECT 1 FROM {table} AS session WHERE session.token = {subjects}.token COLLATE BINARY)";
 
 const RENAME: &str = "UPDATE {subjects} SET token = ?2 WHERE token = ?1";
 
-// The same rows that the sweep of the classic table is going to remove.
+// The same rows that the statement on the classic table is about to remove.
 const DELETE_EXPIRED: &str = "DELETE FROM {subjects} WHERE token IN ( \
     SELECT token FROM {table} WHERE rowid IN ( \
         SELECT rowid FROM {table} WHERE expiry <= ?1 \
@@ -45,35 +44,35 @@ const DELETE_ORPHANS: &str = "DELETE FROM {subjects} WHERE token > ?1 AND token 
 
 /// The statements on the index of subjects.
 pub(crate) struct SubjectIndex {
-    tie: String,
-    untie: String,
+    link: String,
+    unlink: String,
     find: String,
     delete_sessions: String,
-    untie_deleted: String,
+    unlink_deleted: String,
     rename: String,
     delete_expired: String,
     page_end: String,
     delete_orphans: String,
-    /// How far the search for orphans has come: ties of sessions that Go programs have deleted.
+    /// How far the search for orphans has come: links of sessions that Go programs have deleted.
     searched: Mutex<String>,
 }
 
 impl SubjectIndex {
-    pub(crate) fn new(table: &str) -> Self {
-        let subjects = table::qualified(&table::subjects_name(table));
-        let classic = table::qualified(table);
+    pub(crate) fn new(name: &TableName) -> Self {
+        let subjects = table::qualified(&table::subjects_name(name));
+        let classic = table::qualified(name.as_str());
         let on_tables = |template: &str| {
             template
-                .replace("{subjects}.", &format!("\"{}\".", table::subjects_name(table)))
+                .replace("{subjects}.", &format!("\"{}\".", table::subjects_name(name)))
                 .replace("{subjects}", &subjects)
                 .replace("{table}", &classic)
         };
         Self {
-            tie: on_tables(TIE),
-            untie: on_tables(UNTIE),
+            link: on_tables(LINK),
+            unlink: on_tables(UNLINK),
             find: on_tables(FIND),
             delete_sessions: on_tables(DELETE_SESSIONS),
-            untie_deleted: on_tables(UNTIE_DELETED),
+            unlink_deleted: on_tables(UNLINK_DELETED),
             rename: on_tables(RENAME),
             delete_expired: on_tables(DELETE_EXPIRED),
             page_end: on_tables(PAGE_END),
@@ -84,11 +83,11 @@ impl SubjectIndex {
 
     pub(crate) fn statements(&self) -> [&str; 9] {
         [
-            &self.tie,
-            &self.untie,
+            &self.link,
+            &self.unlink,
             &self.find,
             &self.delete_sessions,
-            &self.untie_deleted,
+            &self.unlink_deleted,
             &self.rename,
             &self.delete_expired,
             &self.page_end,
@@ -108,9 +107,8 @@ impl SubjectIndex {
         let mut records = Vec::new();
         while let Some(row) = found.next()? {
             // What others have written may be no session.
-            if let ValueRef::Text(token) = row.get_ref(0)?
-                && let Ok(token) = str::from_utf8(token)
-                && let Some(data) = bytes(row.get_ref(1)?)
+            if let Some(token) = row::token(row.get_ref(0)?)
+                && let Some(data) = row::data(row.get_ref(1)?)
             {
                 records.push(OwnedRecord::new(token, data, julian::to_instant(row.get(2)?)));
             }
@@ -118,7 +116,7 @@ impl SubjectIndex {
         Ok(records)
     }
 
-    /// Ties a live session to a subject, or unties it.
+    /// Links a live session to a subject, or to none.
     pub(crate) fn set(
         &self,
         connection: &Connection,
@@ -127,13 +125,13 @@ impl SubjectIndex {
     ) -> SqliteResult<()> {
         match subject {
             Some(subject) => {
-                connection.prepare_cached(&self.tie)?.execute([token, subject]).map(drop)
+                connection.prepare_cached(&self.link)?.execute([token, subject]).map(drop)
             }
             None => self.delete(connection, token),
         }
     }
 
-    /// Deletes the live sessions of a subject and their ties; gives how many.
+    /// Deletes the live sessions of a subject and their links; returns how many.
     pub(crate) fn delete_sessions(
         &self,
         connection: &Connection,
@@ -143,11 +141,11 @@ impl SubjectIndex {
     ) -> SqliteResult<usize> {
         let mut delete = connection.prepare_cached(&self.delete_sessions)?;
         let deleted = delete.execute(params![subject, except, now])?;
-        connection.prepare_cached(&self.untie_deleted)?.execute(params![subject, except])?;
+        connection.prepare_cached(&self.unlink_deleted)?.execute(params![subject, except])?;
         Ok(deleted)
     }
 
-    /// Keeps the index true when a session gets a new token, in the transaction of the rotation.
+    /// Gives a link the session's new token, in the transaction of the rotation.
     pub(crate) fn rename(
         &self,
         connection: &Connection,
@@ -158,12 +156,12 @@ impl SubjectIndex {
         connection.prepare_cached(&self.rename)?.execute([token, new_token]).map(drop)
     }
 
-    /// Keeps the index true when a session is deleted, in the transaction of the deletion.
+    /// Removes the link of a session, in the transaction that deletes the session.
     pub(crate) fn delete(&self, connection: &Connection, token: &str) -> SqliteResult<()> {
-        connection.prepare_cached(&self.untie)?.execute([token]).map(drop)
+        connection.prepare_cached(&self.unlink)?.execute([token]).map(drop)
     }
 
-    /// Keeps the index true when a batch of expired sessions is about to be removed, in that transaction.
+    /// Removes the links of the expired sessions that are about to be removed in the same transaction.
     pub(crate) fn delete_expired(
         &self,
         connection: &Connection,
@@ -173,17 +171,17 @@ impl SubjectIndex {
         connection.prepare_cached(&self.delete_expired)?.execute(params![now, rows]).map(drop)
     }
 
-    /// Looks at the next page of the index for orphans; gives how many there were.
-    pub(crate) fn sweep_orphans(
+    /// Removes the orphans from the next page of the index; returns how many there were.
+    pub(crate) fn delete_orphans(
         &self,
         connection: &Connection,
-        batch_size: i64,
+        page_rows: i64,
     ) -> SqliteResult<usize> {
-        // No other sweep of this store is under way: it would wait for the same turn to write.
+        // Nobody else in this store holds it: writers run one at a time.
         let mut searched = self.searched.lock();
         let end: Option<String> = connection
             .prepare_cached(&self.page_end)?
-            .query_row(params![*searched, batch_size], |row| row.get(0))?;
+            .query_row(params![*searched, page_rows], |row| row.get(0))?;
         let Some(end) = end else {
             searched.clear();
             return Ok(0);

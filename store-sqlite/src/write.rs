@@ -1,163 +1,175 @@
-//! What a store writes, as pieces of work that any thread can do: so that writers who come at the
-//! same time share a transaction.
+//! What a store writes, as pieces of work that any thread can do, so that concurrent writers share a
+//! transaction.
 
-use chrono::{DateTime, Utc};
-use rusqlite::{Connection, Error as SqliteError, Result as SqliteResult, params};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, Params, Result as SqliteResult, params};
 use store_core::backend::Operation;
 use store_core::{Change, Error, Rotation};
 
-use crate::julian;
-use crate::store::Backend;
+use crate::julian::from_instant;
+use crate::tables::Tables;
 
-/// How many sessions were changed, or why the operation was refused.
-pub(crate) type WriteResult = Result<u64, Error>;
-
-/// Whether it is one statement that needs to know neither the time nor anything else, so that it needs no
-/// transaction of its own.
-pub(crate) fn is_single_statement(operation: &Operation<'_>, has_side_tables: bool) -> bool {
-    match operation {
-        Operation::Commit { .. } => true,
-        Operation::Delete { .. } => !has_side_tables,
-        _ => false,
-    }
+/// A write of the application, whose expiries are in the range, or one of the store's own.
+pub(crate) enum Write<'a> {
+    Operation(Operation<'a>),
+    /// Removes rows that have expired.
+    RemoveExpired(BatchSize),
 }
 
-/// Executes an operation, in a transaction or as a single statement. `now` is from when the
-/// database was ours.
-///
-/// An operation that is refused, or changes no session, has written nothing: others may share the
-/// transaction.
-pub(crate) fn execute(
-    operation: &Operation<'_>,
-    backend: &Backend,
-    connection: &Connection,
-    now: f64,
-) -> SqliteResult<WriteResult> {
-    let writer = Writer { backend, connection, now };
-    let written = match operation {
-        Operation::Commit { token, data, expiry } => writer.commit(token, data, *expiry),
-        Operation::Create { token, data, expiry, subject } => {
-            writer.create(token, data, *expiry, subject.as_deref())
+/// How much a batch of a cleanup run does.
+#[derive(Clone, Copy)]
+pub(crate) struct BatchSize {
+    /// How many sessions and records of rotations it removes at most.
+    pub(crate) rows: i64,
+    /// How much of the index of subjects it searches for orphans.
+    pub(crate) searched: i64,
+}
+
+/// What a write did, or why it was refused.
+pub(crate) type WriteResult = Result<Done, Error>;
+
+pub(crate) struct Done {
+    /// How many sessions were changed.
+    pub(crate) sessions: u64,
+    /// What a batch of a cleanup run did besides.
+    pub(crate) removal: Option<Removal>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Removal {
+    pub(crate) duration: Duration,
+    /// Whether as many rows were removed as were allowed.
+    pub(crate) is_full: bool,
+    /// Whether there may be more to remove.
+    pub(crate) has_more: bool,
+}
+
+impl Write<'_> {
+    /// The same for another thread.
+    pub(crate) fn to_static(&self) -> Write<'static> {
+        match self {
+            Self::Operation(operation) => Write::Operation(operation.to_static()),
+            Self::RemoveExpired(size) => Write::RemoveExpired(*size),
         }
-        Operation::Update { token, current, change } => writer.update(token, current, change),
-        Operation::Touch { token, expiry } => writer.touch(token, *expiry),
-        Operation::Delete { token } => writer.delete(token),
-        Operation::DeleteBySubject { subject, except } => {
-            writer.delete_by_subject(subject, except.as_deref())
+    }
+
+    /// Returns whether it is one statement that needs neither the time nor anything else, so that it
+    /// needs no transaction of its own.
+    pub(crate) fn is_single_statement(&self, tables: &Tables) -> bool {
+        match self {
+            Self::Operation(Operation::Commit { .. }) => true,
+            Self::Operation(Operation::Delete { .. }) => !tables.has_side_tables(),
+            _ => false,
         }
-    };
-    match written {
-        Ok(changed) => Ok(Ok(changed as u64)),
-        Err(WriteError::Refused(error)) => Ok(Err(error)),
-        Err(WriteError::Sqlite(error)) => Err(error),
+    }
+
+    /// Executes it, in a transaction or as a single statement. `now` is from when the store had the
+    /// database for itself.
+    ///
+    /// A write that is refused, or changes no session, has written nothing: others may share the
+    /// transaction.
+    pub(crate) fn execute(
+        &self,
+        tables: &Tables,
+        connection: &Connection,
+        now: f64,
+    ) -> SqliteResult<WriteResult> {
+        let writer = Writer { tables, connection, now };
+        match self {
+            Self::Operation(operation) => {
+                let changed = writer.execute(operation)?;
+                Ok(changed.map(|changed| Done { sessions: changed as u64, removal: None }))
+            }
+            Self::RemoveExpired(size) => writer.remove_expired(*size).map(Ok),
+        }
     }
 }
 
-/// Why an operation changed nothing.
-enum WriteError {
-    /// The operation alone is at fault.
-    Refused(Error),
-    /// The transaction is to be rolled back.
-    Sqlite(SqliteError),
-}
+/// How many sessions an operation changed, or why it was refused.
+type Changed = Result<usize, Error>;
 
-impl From<Error> for WriteError {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<SqliteError> for WriteError {
-    fn from(error: SqliteError) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-/// Where and when an operation is executed.
+/// Where and when a write is executed.
 struct Writer<'a> {
-    backend: &'a Backend,
+    tables: &'a Tables,
     connection: &'a Connection,
     now: f64,
 }
 
 impl Writer<'_> {
-    fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<usize, WriteError> {
-        let expiry = julian::from_expiry(expiry)?;
-        let mut statement = self.connection.prepare_cached(&self.backend.statements.commit)?;
-        Ok(statement.execute(params![token, data, expiry])?)
+    fn execute(&self, operation: &Operation<'_>) -> SqliteResult<Changed> {
+        let changed = match operation {
+            Operation::Commit { token, data, expiry } => {
+                let commit = &self.tables.sessions.commit;
+                self.run(commit, params![token, data, from_instant(*expiry)])?
+            }
+            Operation::Create { token, data, expiry, subject } => {
+                let create = &self.tables.sessions.create;
+                if self.run(create, params![token, data, from_instant(*expiry), self.now])? == 0 {
+                    return Ok(Err(Error::TokenTaken));
+                }
+                // An expired session under the token may have had another.
+                self.set_subject(token, subject.as_deref())?;
+                1
+            }
+            Operation::Update { token, current, change } => {
+                return self.update(token, current, change);
+            }
+            Operation::Touch { token, expiry } => {
+                let touch = &self.tables.sessions.touch;
+                self.run(touch, params![token, from_instant(*expiry), self.now])?
+            }
+            Operation::Delete { token } => self.delete(token)?,
+            Operation::DeleteBySubject { subject, except } => {
+                self.delete_by_subject(subject, except.as_deref())?
+            }
+        };
+        Ok(Ok(changed))
     }
 
-    fn create(
-        &self,
-        token: &str,
-        data: &[u8],
-        expiry: DateTime<Utc>,
-        subject: Option<&str>,
-    ) -> Result<usize, WriteError> {
-        let expiry = julian::from_expiry(expiry)?;
-        let mut statement = self.connection.prepare_cached(&self.backend.statements.create)?;
-        if statement.execute(params![token, data, expiry, self.now])? == 0 {
-            return Err(Error::TokenTaken.into());
-        }
-        // An expired session under the token may have had another.
-        self.set_subject(token, subject)?;
-        Ok(1)
-    }
-
-    fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<usize, WriteError> {
-        let expiry = julian::from_expiry(expiry)?;
-        let mut statement = self.connection.prepare_cached(&self.backend.statements.touch)?;
-        Ok(statement.execute(params![token, expiry, self.now])?)
-    }
-
-    fn update(
-        &self,
-        token: &str,
-        current: &[u8],
-        change: &Change<'_>,
-    ) -> Result<usize, WriteError> {
+    fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> SqliteResult<Changed> {
         let rotation = change.rotation.as_ref().filter(|rotation| rotation.new_token != token);
         if rotation.is_none() && change.absorbed.is_empty() {
-            return self.update_in_place(token, current, change);
+            return self.update_in_place(token, current, change).map(Ok);
         }
 
         // All checks come before the first write.
-        let Some(row) = self.matching_row(token, current)? else { return Ok(0) };
+        let Some(row) = self.matching_row(token, current)? else { return Ok(Ok(0)) };
         for other in &change.absorbed {
             if other.token == token || self.matching_row(&other.token, &other.data)?.is_none() {
-                return Ok(0);
+                return Ok(Ok(0));
             }
         }
         if let Some(rotation) = rotation
             && self.is_live(&rotation.new_token)?
         {
-            return Err(Error::TokenTaken.into());
+            return Ok(Err(Error::TokenTaken));
         }
 
         for other in &change.absorbed {
             self.remove(&other.token)?;
-            if let Some(rotations) = &self.backend.rotations {
+            if let Some(rotations) = &self.tables.rotations {
                 let absorption = change.absorption(token);
                 rotations.record(self.connection, &other.token, &absorption, self.now)?;
             }
         }
         match rotation {
-            Some(rotation) => self.rotate(row, token, change, rotation),
-            None => self.update_in_place(token, current, change),
+            Some(rotation) => self.rotate(row, token, change, rotation).map(Ok),
+            None => self.update_in_place(token, current, change).map(Ok),
         }
     }
 
-    /// Updates a session that keeps its token. The statement checks what it writes over, so that a
+    /// Updates a session that keeps its token. The statement checks what it overwrites, so that a
     /// change of data and expiry is this one statement.
     fn update_in_place(
         &self,
         token: &str,
         current: &[u8],
         change: &Change<'_>,
-    ) -> Result<usize, WriteError> {
-        let expiry = julian::from_expiry(change.expiry)?;
-        let mut statement = self.connection.prepare_cached(&self.backend.statements.update)?;
-        let updated = statement.execute(params![token, current, change.data, expiry, self.now])?;
+    ) -> SqliteResult<usize> {
+        let expiry = from_instant(change.expiry);
+        let update = &self.tables.sessions.update;
+        let updated = self.run(update, params![token, current, change.data, expiry, self.now])?;
         if updated == 1
             && let Some(subject) = &change.subject
         {
@@ -166,22 +178,21 @@ impl Writer<'_> {
         Ok(updated)
     }
 
-    /// Updates a session that gets a token which no live one has.
+    /// Updates a session and gives it a token that no live one has.
     fn rotate(
         &self,
         row: i64,
         token: &str,
         change: &Change<'_>,
         rotation: &Rotation<'_>,
-    ) -> Result<usize, WriteError> {
-        let expiry = julian::from_expiry(change.expiry)?;
+    ) -> SqliteResult<usize> {
+        let expiry = from_instant(change.expiry);
         let new_token = &*rotation.new_token;
-        let statements = &self.backend.statements;
         // An expired session may still have the new token.
-        self.connection.prepare_cached(&statements.delete)?.execute([new_token])?;
-        let mut statement = self.connection.prepare_cached(&statements.rotate)?;
-        let updated = statement.execute(params![row, new_token, change.data, expiry])?;
-        if let Some(subjects) = &self.backend.subjects {
+        self.run(&self.tables.sessions.delete, [new_token])?;
+        let rotate = &self.tables.sessions.rotate;
+        let updated = self.run(rotate, params![row, new_token, change.data, expiry])?;
+        if let Some(subjects) = &self.tables.subjects {
             match &change.subject {
                 Some(subject) => {
                     subjects.delete(self.connection, token)?;
@@ -190,13 +201,13 @@ impl Writer<'_> {
                 None => subjects.rename(self.connection, token, new_token)?,
             }
         }
-        if let Some(rotations) = &self.backend.rotations {
+        if let Some(rotations) = &self.tables.rotations {
             rotations.record(self.connection, token, rotation, self.now)?;
         }
         Ok(updated)
     }
 
-    fn delete(&self, token: &str) -> Result<usize, WriteError> {
+    fn delete(&self, token: &str) -> SqliteResult<usize> {
         let newest = self.newest_token(token)?;
         let deleted = self.remove(token)?;
         match newest {
@@ -205,20 +216,49 @@ impl Writer<'_> {
         }
     }
 
-    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<usize, WriteError> {
-        let Some(subjects) = &self.backend.subjects else { return Ok(0) };
+    fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> SqliteResult<usize> {
+        let Some(subjects) = &self.tables.subjects else { return Ok(0) };
         let newest = match except {
             Some(except) => self.newest_token(except)?,
             None => None,
         };
         let except = newest.as_deref().or(except);
-        Ok(subjects.delete_sessions(self.connection, subject, except, self.now)?)
+        subjects.delete_sessions(self.connection, subject, except, self.now)
+    }
+
+    /// Removes expired sessions and their subjects, and then, within the same number of rows,
+    /// records of rotations.
+    fn remove_expired(&self, size: BatchSize) -> SqliteResult<Done> {
+        let started = Instant::now();
+        // Before the sessions, which say what has expired.
+        if let Some(subjects) = &self.tables.subjects {
+            subjects.delete_expired(self.connection, self.now, size.rows)?;
+        }
+        let delete = &self.tables.sessions.delete_expired;
+        let sessions = self.run(delete, params![self.now, size.rows])? as u64;
+        let left = size.rows.saturating_sub_unsigned(sessions);
+        let mut is_full = left <= 0;
+        let mut has_more = is_full;
+        if !is_full {
+            if let Some(rotations) = &self.tables.rotations {
+                let records = rotations.delete_expired(self.connection, self.now, left)? as u64;
+                is_full = records >= left.unsigned_abs();
+            }
+            // Once the expired ones are gone.
+            let orphans = match &self.tables.subjects {
+                Some(subjects) => subjects.delete_orphans(self.connection, size.searched)?,
+                None => 0,
+            };
+            has_more = is_full || orphans > 0;
+        }
+        let removal = Some(Removal { duration: started.elapsed(), is_full, has_more });
+        Ok(Done { sessions, removal })
     }
 
     /// Returns the newest token of a session that had this one within the grace. A live session
-    /// that has the token comes before that.
+    /// that has the token takes precedence.
     fn newest_token(&self, token: &str) -> SqliteResult<Option<String>> {
-        let Some(rotations) = &self.backend.rotations else { return Ok(None) };
+        let Some(rotations) = &self.tables.rotations else { return Ok(None) };
         match rotations.newest(self.connection, token, self.now)? {
             Some(newest) if !self.is_live(token)? => Ok(Some(newest)),
             _ => Ok(None),
@@ -226,30 +266,33 @@ impl Writer<'_> {
     }
 
     fn is_live(&self, token: &str) -> SqliteResult<bool> {
-        let mut statement = self.connection.prepare_cached(&self.backend.statements.is_live)?;
+        let mut statement = self.connection.prepare_cached(&self.tables.sessions.is_live)?;
         statement.exists(params![token, self.now])
     }
 
     /// Returns the row of the live session that has this token and these data.
     fn matching_row(&self, token: &str, data: &[u8]) -> SqliteResult<Option<i64>> {
-        let mut statement =
-            self.connection.prepare_cached(&self.backend.statements.matching_row)?;
+        let mut statement = self.connection.prepare_cached(&self.tables.sessions.matching_row)?;
         let mut found = statement.query(params![token, data, self.now])?;
         found.next()?.map(|row| row.get(0)).transpose()
     }
 
     /// Removes what is under a token, live or not, and its subject.
     fn remove(&self, token: &str) -> SqliteResult<usize> {
-        let mut statement = self.connection.prepare_cached(&self.backend.statements.delete)?;
-        let deleted = statement.execute([token])?;
+        let deleted = self.run(&self.tables.sessions.delete, [token])?;
         self.set_subject(token, None)?;
         Ok(deleted)
     }
 
     fn set_subject(&self, token: &str, subject: Option<&str>) -> SqliteResult<()> {
-        match &self.backend.subjects {
+        match &self.tables.subjects {
             Some(subjects) => subjects.set(self.connection, token, subject),
             None => Ok(()),
         }
+    }
+
+    /// Executes a statement, and returns how many rows it changed.
+    fn run(&self, sql: &str, parameters: impl Params) -> SqliteResult<usize> {
+        self.connection.prepare_cached(sql)?.execute(parameters)
     }
 }
