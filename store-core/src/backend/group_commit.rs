@@ -11,6 +11,10 @@
 //! *lingers* for the writers of the last transaction that aren't back yet, as `PostgreSQL` does
 //! with its commit delay: for a fraction of what the last transaction took, and not again until it
 //! has shared a transaction.
+//!
+//! Work that can wait, such as a batch of a cleanup run, is submitted as *background* work: no writer
+//! does it for another thread before it returns, and no leader lingers for it. It joins the next
+//! transaction, or leads one.
 
 use std::fmt;
 use std::mem;
@@ -100,8 +104,8 @@ struct Queue<J, R> {
     /// Whether there is a leader.
     is_busy: bool,
     waiting: Vec<Pending<J, R>>,
-    /// How many were writing at the end of the last transaction: those in it, and those that
-    /// waited.
+    /// How many were writing at the end of the last transaction, background work aside: those in it,
+    /// and those that waited.
     writers: usize,
     /// For how long the next leader may linger for them.
     linger: Duration,
@@ -114,6 +118,7 @@ struct Pending<J, R> {
 
 /// A thread that waits, and the reply that it waits for.
 struct Waiter<J, R> {
+    is_background: bool,
     is_notified: AtomicBool,
     reply: Mutex<Reply<J, R>>,
     changed: Condvar,
@@ -136,7 +141,7 @@ impl<J, R> GroupCommit<J, R> {
     /// use store_core::Error;
     ///
     /// let queue = GroupCommit::<Operation<'static>, Result<u64, Error>>::new();
-    /// assert!(!queue.is_busy());
+    /// assert!(!queue.has_waiting());
     /// ```
     #[must_use]
     pub fn new() -> Self {
@@ -189,25 +194,72 @@ impl<J, R> GroupCommit<J, R> {
         to_job: impl FnOnce() -> J,
         run_batch: impl Fn(Vec<J>) -> Vec<R>,
     ) -> Result<R, SubmitError> {
+        self.submit_as(false, timeout, run_one, to_job, run_batch)
+    }
+
+    /// As [`submit`](Self::submit), for work that can wait: writers return before it is done, unless
+    /// they share its transaction.
+    ///
+    /// # Errors
+    /// As for [`submit`](Self::submit).
+    ///
+    /// # Panics
+    /// As [`submit`](Self::submit).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_core::backend::GroupCommit;
+    ///
+    /// let queue = GroupCommit::<&str, usize>::new();
+    /// let write = |jobs: Vec<&str>| jobs.into_iter().map(str::len).collect::<Vec<_>>();
+    /// let timeout = Duration::from_secs(5);
+    /// let removed = queue.submit_background(timeout, || 7, || "cleanup", write);
+    /// assert_eq!(removed, Ok(7));
+    /// ```
+    pub fn submit_background(
+        &self,
+        timeout: Duration,
+        run_one: impl FnOnce() -> R,
+        to_job: impl FnOnce() -> J,
+        run_batch: impl Fn(Vec<J>) -> Vec<R>,
+    ) -> Result<R, SubmitError> {
+        self.submit_as(true, timeout, run_one, to_job, run_batch)
+    }
+
+    fn submit_as(
+        &self,
+        is_background: bool,
+        timeout: Duration,
+        run_one: impl FnOnce() -> R,
+        to_job: impl FnOnce() -> J,
+        run_batch: impl Fn(Vec<J>) -> Vec<R>,
+    ) -> Result<R, SubmitError> {
         let mut queue = lock(&self.queue);
         if !queue.is_busy {
             // No leader: this thread leads, and all that arrive from here on queue.
             queue.is_busy = true;
-            let expects_more = queue.writers > 1;
+            let expects_more = queue.writers > usize::from(!is_background);
             drop(queue);
             if expects_more {
-                let batch = self.collect_batch();
+                let batch = self.collect_batch(is_background);
                 if !batch.is_empty() {
-                    return Ok(self.lead(to_job, batch, &run_batch));
+                    return Ok(self.lead(is_background, to_job, batch, &run_batch));
                 }
             }
-            let handover = Handover::new(self);
+            let handover = Handover::new(self, is_background);
             let result = run_one();
             // The threads that have queued by now are asleep. Waking the first of them to lead
             // would leave the disk idle for as long as that takes, so their jobs are done here,
             // once. Those that arrive later are led by one of their own, so that this thread gets
-            // away.
-            let batch = mem::take(&mut lock(&self.queue).waiting);
+            // away, as are those whose work can wait.
+            let mut queue = lock(&self.queue);
+            let batch = if writers(&queue.waiting) > 0 {
+                mem::take(&mut queue.waiting)
+            } else {
+                Vec::new()
+            };
+            drop(queue);
             if batch.is_empty() {
                 drop(handover);
             } else {
@@ -219,6 +271,7 @@ impl<J, R> GroupCommit<J, R> {
         // There is a leader: queue. The lock is held since it was seen, so the leader's handover,
         // which takes the same lock, finds this job.
         let waiter = Arc::new(Waiter {
+            is_background,
             is_notified: AtomicBool::new(false),
             reply: Mutex::new(Reply::None),
             changed: Condvar::new(),
@@ -239,25 +292,27 @@ impl<J, R> GroupCommit<J, R> {
         }
         match self.wait(&waiter, timeout)? {
             Reply::Done(result) => Ok(result),
-            Reply::Lead(job) => Ok(self.lead(|| job, self.collect_batch(), &run_batch)),
+            Reply::Lead(job) => {
+                let batch = self.collect_batch(is_background);
+                Ok(self.lead(is_background, || job, batch, &run_batch))
+            }
             Reply::LeaderPanicked | Reply::None => Err(SubmitError::LeaderPanicked),
         }
     }
 
-    /// Returns whether a thread is writing, or is waiting inside `run_one` or `run_batch`.
+    /// Returns whether threads are waiting for the one that writes.
     ///
     /// # Examples
     /// ```
-    /// use std::time::Duration;
-    /// use store_core::backend::GroupCommit;
+    /// use store_core::Error;
+    /// use store_core::backend::{GroupCommit, Operation};
     ///
-    /// let queue = GroupCommit::<(), bool>::new();
-    /// let was_busy = queue.submit(Duration::ZERO, || queue.is_busy(), || (), |_| vec![]);
-    /// assert_eq!((was_busy, queue.is_busy()), (Ok(true), false));
+    /// let queue = GroupCommit::<Operation<'static>, Result<u64, Error>>::new();
+    /// assert!(!queue.has_waiting());
     /// ```
     #[must_use]
-    pub fn is_busy(&self) -> bool {
-        lock(&self.queue).is_busy
+    pub fn has_waiting(&self) -> bool {
+        !lock(&self.queue).waiting.is_empty()
     }
 
     fn wait(
@@ -301,11 +356,12 @@ impl<J, R> GroupCommit<J, R> {
     /// Does this thread's job, together with a batch of others.
     fn lead(
         &self,
+        is_background: bool,
         own: impl FnOnce() -> J,
         batch: Vec<Pending<J, R>>,
         run_batch: &impl Fn(Vec<J>) -> Vec<R>,
     ) -> R {
-        let mut handover = Handover::new(self);
+        let mut handover = Handover::new(self, is_background);
         let mut jobs = handover.take_jobs(batch);
         // First in the batch, because it arrived first. `own` runs after `take_jobs`, so that the
         // others are notified if it panics.
@@ -317,12 +373,13 @@ impl<J, R> GroupCommit<J, R> {
     }
 
     /// Takes the jobs that wait, after lingering for the writers of the last transaction.
-    fn collect_batch(&self) -> Vec<Pending<J, R>> {
+    fn collect_batch(&self, is_background: bool) -> Vec<Pending<J, R>> {
         let started = Instant::now();
         loop {
             let mut queue = lock(&self.queue);
             let expected = queue.writers.min(MAX_EXPECTED_WRITERS);
-            if queue.waiting.len() + 1 >= expected || started.elapsed() >= queue.linger {
+            let present = usize::from(!is_background) + writers(&queue.waiting);
+            if present >= expected || started.elapsed() >= queue.linger {
                 return mem::take(&mut queue.waiting);
             }
             drop(queue);
@@ -345,6 +402,11 @@ impl<J, R> fmt::Debug for GroupCommit<J, R> {
     }
 }
 
+/// Counts the jobs that writers wait for, background work aside.
+fn writers<J, R>(waiting: &[Pending<J, R>]) -> usize {
+    waiting.iter().filter(|pending| !pending.waiter.is_background).count()
+}
+
 impl<J, R> Waiter<J, R> {
     fn notify(&self, reply: Reply<J, R>) {
         *lock(&self.reply) = reply;
@@ -357,6 +419,8 @@ impl<J, R> Waiter<J, R> {
 /// and lets the next in the queue lead.
 struct Handover<'a, J, R> {
     queue: &'a GroupCommit<J, R>,
+    /// Whether the leader's own job is background work.
+    is_background: bool,
     /// The threads that wait for this leader and have not been notified yet.
     waiters: Vec<Arc<Waiter<J, R>>>,
     started: Instant,
@@ -365,8 +429,9 @@ struct Handover<'a, J, R> {
 }
 
 impl<'a, J, R> Handover<'a, J, R> {
-    fn new(queue: &'a GroupCommit<J, R>) -> Self {
-        Self { queue, waiters: Vec::new(), started: Instant::now(), writers: None }
+    fn new(queue: &'a GroupCommit<J, R>, is_background: bool) -> Self {
+        let started = Instant::now();
+        Self { queue, is_background, waiters: Vec::new(), started, writers: None }
     }
 
     /// Does the jobs of other threads.
@@ -385,7 +450,9 @@ impl<'a, J, R> Handover<'a, J, R> {
 
     fn deliver(mut self, results: impl ExactSizeIterator<Item = R>) {
         assert_eq!(results.len(), self.waiters.len(), "each job has one result");
-        self.writers = Some(1 + results.len() + lock(&self.queue.queue).waiting.len());
+        let shared = self.waiters.iter().filter(|waiter| !waiter.is_background).count();
+        let waiting = writers(&lock(&self.queue.queue).waiting);
+        self.writers = Some(usize::from(!self.is_background) + shared + waiting);
         for (waiter, result) in self.waiters.drain(..).zip(results) {
             waiter.notify(Reply::Done(result));
         }
@@ -399,7 +466,8 @@ impl<J, R> Drop for Handover<'_, J, R> {
         }
         let mut queue = lock(&self.queue.queue);
         queue.linger = (self.started.elapsed() / LINGER_PART).min(MAX_LINGER);
-        queue.writers = self.writers.unwrap_or(1 + queue.waiting.len());
+        let own = usize::from(!self.is_background);
+        queue.writers = self.writers.unwrap_or_else(|| own + writers(&queue.waiting));
         queue.is_busy = !queue.waiting.is_empty();
         if queue.is_busy {
             let next = queue.waiting.remove(0);
@@ -425,12 +493,12 @@ mod tests {
         let queue = GroupCommit::<(), u32>::new();
         for n in 0..3 {
             let run_one = || {
-                assert!(queue.is_busy());
+                assert!(lock(&queue.queue).is_busy);
                 n
             };
             let result = queue.submit(LONG, run_one, || unreachable!(), |_| unreachable!());
             assert_eq!(result, Ok(n));
-            assert!(!queue.is_busy());
+            assert!(!lock(&queue.queue).is_busy);
         }
     }
 
@@ -471,7 +539,7 @@ mod tests {
             }
         });
         assert_eq!(batches.load(Ordering::Relaxed), 1);
-        assert!(!queue.is_busy());
+        assert!(!lock(&queue.queue).is_busy);
     }
 
     #[test]
@@ -524,6 +592,38 @@ mod tests {
     }
 
     #[test]
+    fn writer_returns_before_the_background_work_that_has_queued() {
+        let queue = GroupCommit::<&str, Vec<&str>>::new();
+        let (begun, wait_for_begin) = bounded(0);
+        let (go_on, wait_until_queued) = bounded::<()>(0);
+        // The result of a job is the batch that it was in.
+        let run_batch = |jobs: Vec<&'static str>| vec![jobs.clone(); jobs.len()];
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let run_one = || {
+                    begun.send(()).expect("the test listens");
+                    wait_until_queued.recv().expect("the test tells");
+                    vec!["alone"]
+                };
+                let no_batch = |_| unreachable!("it does nobody else's work");
+                queue.submit(LONG, run_one, || "writer", no_batch)
+            });
+            wait_for_begin.recv().expect("the writer begins");
+            let cleanup = scope.spawn(|| {
+                queue.submit_background(LONG, || unreachable!(), || "cleanup", run_batch)
+            });
+            while !queue.has_waiting() {
+                thread::yield_now();
+            }
+            go_on.send(()).expect("the writer waits");
+            assert_eq!(writer.join().expect("no panic"), Ok(vec!["alone"]));
+            assert_eq!(cleanup.join().expect("no panic"), Ok(vec!["cleanup"]));
+        });
+        let queue = lock(&queue.queue);
+        assert_eq!((queue.is_busy, queue.writers), (false, 0), "nobody lingers for a cleanup");
+    }
+
+    #[test]
     fn leader_lingers_for_the_writers_of_the_last_transaction() {
         const WRITERS: usize = 4;
         let queue = GroupCommit::<usize, usize>::new();
@@ -547,7 +647,7 @@ mod tests {
             }
         });
         assert_eq!(lock(&queue.queue).writers, WRITERS);
-        assert!(!queue.is_busy());
+        assert!(!lock(&queue.queue).is_busy);
     }
 
     #[test]
@@ -564,7 +664,7 @@ mod tests {
             |_| unreachable!(),
         );
         assert_eq!(result, Ok(()));
-        assert!(!queue.is_busy());
+        assert!(!lock(&queue.queue).is_busy);
     }
 
     #[test]
