@@ -37,7 +37,7 @@ pub(crate) struct BatchSizer {
 pub(crate) struct BatchTiming {
     pub(crate) removal: Duration,
     pub(crate) commit: Duration,
-    /// Whether other writers waited at its end.
+    /// Whether other threads wrote at the same time, or waited at its end.
     pub(crate) is_contended: bool,
 }
 

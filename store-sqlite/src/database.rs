@@ -20,18 +20,16 @@ pub(crate) struct Database {
     pub(crate) pool: Pool<SqliteConnectionManager>,
     readers: ReaderConnections,
     contention_timeout: Duration,
-    /// One thread of a store writes at a time: the one that leads the others' writes, or a cleanup run.
-    writer_lock: RwLock<()>,
     read_locking: ReadLocking,
 }
 
-/// Whether readers wait for the writer.
+/// Whether readers wait for the writer. Only one thread of a store writes at a time.
 enum ReadLocking {
     /// In WAL mode they don't.
     None,
     /// In the other journal modes, and in a shared cache, they do. SQLite lets connections poll for
     /// its lock, which starves some of them under load, so they wait here instead, in a fair order.
-    WriterLock,
+    WriterLock(RwLock<()>),
 }
 
 impl Database {
@@ -49,12 +47,11 @@ impl Database {
         let read_locking = if mode.eq_ignore_ascii_case("wal") {
             ReadLocking::None
         } else {
-            ReadLocking::WriterLock
+            ReadLocking::WriterLock(RwLock::new(()))
         };
         let tables = Tables::open(&connection, table, contention_timeout)?;
         drop(connection);
-        let writer_lock = RwLock::new(());
-        Ok(Self { tables, pool, readers, contention_timeout, writer_lock, read_locking })
+        Ok(Self { tables, pool, readers, contention_timeout, read_locking })
     }
 
     pub(crate) fn contention_timeout(&self) -> Duration {
@@ -77,9 +74,9 @@ impl Database {
                 }
                 None => self.run(Duration::ZERO, operation),
             },
-            ReadLocking::WriterLock => {
+            ReadLocking::WriterLock(lock) => {
                 let started = Instant::now();
-                let guard = self.writer_lock.try_read_for(self.contention_timeout);
+                let guard = lock.try_read_for(self.contention_timeout);
                 let _guard = guard.ok_or_else(|| self.lock_timed_out())?;
                 self.run(started.elapsed(), operation)
             }
@@ -91,11 +88,16 @@ impl Database {
         &self,
         operation: impl Fn(&Connection) -> SqliteResult<T>,
     ) -> Result<T, Error> {
-        let started = Instant::now();
-        // Before the checkout, so that a waiting writer leaves the connections to the readers.
-        let guard = self.writer_lock.try_write_for(self.contention_timeout);
-        let _guard = guard.ok_or_else(|| self.lock_timed_out())?;
-        self.run(started.elapsed(), operation)
+        match &self.read_locking {
+            ReadLocking::None => self.run(Duration::ZERO, operation),
+            ReadLocking::WriterLock(lock) => {
+                let started = Instant::now();
+                // Before the checkout, so that a waiting writer leaves the connections to the readers.
+                let guard = lock.try_write_for(self.contention_timeout);
+                let _guard = guard.ok_or_else(|| self.lock_timed_out())?;
+                self.run(started.elapsed(), operation)
+            }
+        }
     }
 
     fn run<T>(

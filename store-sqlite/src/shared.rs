@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     batch_size: i64,
     batch_sizer: BatchSizer,
     /// SQLite has one writer at a time, and lets the others poll for its lock, which starves some of
-    /// them under load. The writers of a store queue and share transactions.
+    /// them under load. The writers of a store, cleanup runs among them, queue and share transactions.
     queue: GroupCommit<Write<'static>, WriteResult>,
 }
 
@@ -48,30 +48,32 @@ impl Shared {
         self.database.read(|connection| operation(&self.database.tables, connection, now))
     }
 
-    /// Does an operation whose values have been checked, and returns how many sessions it changed.
+    /// Does an operation whose values have been checked, together with those of other threads that
+    /// come at the same time. Returns how many sessions it changed.
     pub(crate) fn write(&self, operation: Operation<'_>) -> Result<u64, Error> {
-        self.submit(&Write::Operation(operation)).map(|done| done.sessions)
+        let write = Write::Operation(operation);
+        self.queue
+            .submit(
+                self.database.contention_timeout(),
+                || self.write_one(&write),
+                || write.to_static(),
+                |writes| self.write_batch(&writes),
+            )?
+            .map(|done| done.sessions)
     }
 
     /// Removes one batch of what has expired.
     pub(crate) fn remove_batch(&self) -> Result<Batch, Error> {
         let size = BatchSize { rows: self.batch_sizer.rows(), searched: self.batch_size };
-        // Next to the queue: the writers' lock is what both wait for.
-        let done = self.write_one(&Write::RemoveExpired(size))?;
+        let write = Write::RemoveExpired(size);
+        let done = self.queue.submit_background(
+            self.database.contention_timeout(),
+            || self.write_one(&write),
+            || write.to_static(),
+            |writes| self.write_batch(&writes),
+        )??;
         let has_more = done.removal.is_some_and(|removal| removal.has_more);
         Ok(Batch { removed: done.sessions, has_more })
-    }
-
-    /// Does one write, together with those of other threads that come at the same time.
-    fn submit(&self, write: &Write<'_>) -> WriteResult {
-        self.queue
-            .submit(
-                self.database.contention_timeout(),
-                || self.write_one(write),
-                || write.to_static(),
-                |writes| self.write_batch(&writes),
-            )
-            .unwrap_or_else(|error| Err(error.into()))
     }
 
     fn write_one(&self, write: &Write<'_>) -> WriteResult {
@@ -80,7 +82,9 @@ impl Shared {
             let execute = |connection: &_| write.execute(tables, connection, self.now());
             return self.database.write(execute)?;
         }
-        self.transact(slice::from_ref(write))?.pop().expect("each write has one result")
+        let (mut results, commit) = self.transact(slice::from_ref(write))?;
+        self.record_removals(&results, commit, self.queue.has_waiting());
+        results.pop().expect("each write has one result")
     }
 
     /// Does the writes in one transaction. If one of them fails, each is tried in a transaction of its
@@ -88,7 +92,11 @@ impl Shared {
     /// locked, all of them have waited for it.
     fn write_batch(&self, writes: &[Write<'static>]) -> Vec<WriteResult> {
         match self.transact(writes) {
-            Ok(results) => results,
+            Ok((results, commit)) => {
+                // Even if it is one write: it has queued behind another thread's.
+                self.record_removals(&results, commit, true);
+                results
+            }
             Err(error) if error.is_retryable() => {
                 writes.iter().map(|_| Err(error.clone())).collect()
             }
@@ -98,26 +106,25 @@ impl Shared {
 
     /// Does the writes in one transaction, with the time at which it has the database for itself. A
     /// time from before the wait for that could take a session for live that has expired since.
-    fn transact(&self, writes: &[Write<'_>]) -> Result<Vec<WriteResult>, Error> {
-        let (results, commit) = self.database.write(|connection| {
+    ///
+    /// Returns how long the commit took as well.
+    fn transact(&self, writes: &[Write<'_>]) -> Result<(Vec<WriteResult>, Duration), Error> {
+        self.database.write(|connection| {
             let transaction =
                 Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             let now = self.now();
             let execute = |write: &Write<'_>| write.execute(&self.database.tables, connection, now);
-            let results = writes.iter().map(execute).collect::<SqliteResult<Vec<_>>>()?;
+            let results = writes.iter().map(execute).collect::<SqliteResult<_>>()?;
             let started = Instant::now();
             transaction.commit()?;
             Ok((results, started.elapsed()))
-        })?;
-        self.record_removals(&results, commit);
-        Ok(results)
+        })
     }
 
     /// Adapts the next batch of a cleanup run to how long those in a transaction took.
-    fn record_removals(&self, results: &[WriteResult], commit: Duration) {
+    fn record_removals(&self, results: &[WriteResult], commit: Duration, is_contended: bool) {
         for removal in results.iter().flatten().filter_map(|done| done.removal) {
             if removal.is_full {
-                let is_contended = self.queue.is_busy();
                 let removal = removal.duration;
                 self.batch_sizer.record(BatchTiming { removal, commit, is_contended });
             }
