@@ -334,7 +334,7 @@ impl SqliteOptions {
         Pool::builder()
             .max_size(max_connections.get())
             .min_idle(Some(0))
-            .connection_timeout(self.connection_timeout)
+            .connection_timeout(self.checkout_timeout)
             // A file doesn't hang up: there is nothing to test, and no reason to open it again.
             .test_on_check_out(false)
             .idle_timeout(None)

@@ -49,7 +49,7 @@ pub struct SqliteOptions {
     pub(crate) cleanup: CleanupOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) contention_timeout: Duration,
-    pub(crate) connection_timeout: Duration,
+    pub(crate) checkout_timeout: Duration,
     pub(crate) max_connections: NonZeroU32,
     pub(crate) settings: Settings,
 }
@@ -72,7 +72,7 @@ impl SqliteOptions {
             cleanup: CleanupOptions::new(),
             clock: Arc::new(SystemClock),
             contention_timeout: Duration::from_secs(5),
-            connection_timeout: Duration::from_secs(5),
+            checkout_timeout: Duration::from_secs(5),
             max_connections: default_connections(),
             settings: Settings { durability: Durability::Full, mmap_size: 0 },
         }
@@ -194,19 +194,20 @@ impl SqliteOptions {
     ///
     /// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
     /// # let path = directory.path().join("app.db");
-    /// let store = SqliteOptions::new().with_connection_timeout(Duration::from_secs(1)).open(path)?;
+    /// let store = SqliteOptions::new().with_checkout_timeout(Duration::from_secs(1)).open(path)?;
     /// # drop(store);
     /// # Ok::<(), store_sqlite::Error>(())
     /// ```
-    pub fn with_connection_timeout(mut self, timeout: Duration) -> Self {
-        self.connection_timeout = timeout;
+    #[doc(alias = "connection_timeout")]
+    pub fn with_checkout_timeout(mut self, timeout: Duration) -> Self {
+        self.checkout_timeout = timeout;
         self
     }
 
     /// Sets the largest number of connections of the pool that [`open`](Self::open) makes. Default:
     /// twice the number of cores, but at least 4 and at most 8.
     ///
-    /// With [memory-mapped reads](Self::with_memory_map) readers don't wait for each other, and more
+    /// With [memory-mapped reads](Self::with_mmap_size) readers don't wait for each other, and more
     /// of them are faster.
     ///
     /// # Examples
@@ -254,7 +255,8 @@ impl SqliteOptions {
     /// cache and its one lock are no longer involved. The price: if the disk fails, or another
     /// program cuts the file short, reading returns no error but raises the signal SIGBUS, which ends
     /// the process. It is for local disks, on which such a failure means a restart anyway. SQLite maps
-    /// at most what it was built for, usually 2 GiB; the rest of the file is read as without.
+    /// at most what it was built for, usually 2 GiB; the rest of the file is read as without. [The
+    /// guide](crate::guide#reading-through-a-memory-map) has more.
     ///
     /// # Examples
     /// ```
@@ -262,11 +264,12 @@ impl SqliteOptions {
     ///
     /// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
     /// # let path = directory.path().join("app.db");
-    /// let store = SqliteOptions::new().with_memory_map(1 << 30).open(path)?;
+    /// let store = SqliteOptions::new().with_mmap_size(1 << 30).open(path)?;
     /// # drop(store);
     /// # Ok::<(), store_sqlite::Error>(())
     /// ```
-    pub fn with_memory_map(mut self, bytes: u64) -> Self {
+    #[doc(alias = "memory_map")]
+    pub fn with_mmap_size(mut self, bytes: u64) -> Self {
         self.settings.mmap_size = bytes;
         self
     }
@@ -283,8 +286,8 @@ impl SqliteOptions {
         if self.limits.max_token_len == 0 {
             return invalid("limits", "no token has at most 0 bytes");
         }
-        if self.connection_timeout.is_zero() || self.connection_timeout > MAX_TIMEOUT {
-            return invalid("connection timeout", "it must be longer than zero and at most a day");
+        if self.checkout_timeout.is_zero() || self.checkout_timeout > MAX_TIMEOUT {
+            return invalid("checkout timeout", "it must be longer than zero and at most a day");
         }
         if self.contention_timeout > MAX_TIMEOUT {
             return invalid("contention timeout", "it must be at most a day");

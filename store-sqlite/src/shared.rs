@@ -158,7 +158,7 @@ mod tests {
         // One slot for readers, and two connections in the pool.
         let store = SqliteOptions::new()
             .with_max_connections(NonZeroU32::MIN.saturating_add(2))
-            .with_connection_timeout(Duration::from_secs(10))
+            .with_checkout_timeout(Duration::from_secs(10))
             .with_contention_timeout(Duration::from_secs(60))
             .with_cleanup(CleanupOptions::disabled())
             .open(&path)?;

@@ -31,7 +31,7 @@ fn options() -> SqliteOptions {
     SqliteOptions::new()
         .with_cleanup(CleanupOptions::disabled())
         .with_contention_timeout(TIMEOUT)
-        .with_connection_timeout(CONNECTION_TIMEOUT)
+        .with_checkout_timeout(CONNECTION_TIMEOUT)
 }
 
 /// A change of data alone.
@@ -641,8 +641,8 @@ fn settings_out_of_range_are_refused() {
             }),
             "token limit",
         ),
-        (options().with_connection_timeout(Duration::ZERO), "connection timeout"),
-        (options().with_connection_timeout(Duration::MAX), "endless connection timeout"),
+        (options().with_checkout_timeout(Duration::ZERO), "connection timeout"),
+        (options().with_checkout_timeout(Duration::MAX), "endless connection timeout"),
         (options().with_contention_timeout(Duration::MAX), "endless contention timeout"),
     ] {
         let refused = options.in_memory();

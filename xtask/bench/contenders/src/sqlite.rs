@@ -24,9 +24,9 @@ pub(crate) const ROWS: &[Row] = &[
     STORE,
     Row {
         name: "store-sqlite-mmap",
-        settings: "as store-sqlite, with_memory_map(1 GiB) and with_max_connections(8)",
+        settings: "as store-sqlite, with_mmap_size(1 GiB) and with_max_connections(8)",
         measure: |order| {
-            let options = SqliteOptions::new().with_memory_map(1 << 30);
+            let options = SqliteOptions::new().with_mmap_size(1 << 30);
             run(order, options.with_max_connections(EIGHT))
         },
         ..STORE
