@@ -1,7 +1,9 @@
 //! A synchronous session store on SQLite.
 //!
-//! [`SqliteStore`] keeps sessions in the table of the Go store `sqlite3store`: a Rust and a Go program can
-//! share one database at the same time, and moving over needs no migration.
+//! [`SqliteStore`] keeps sessions in the table of the Go store `sqlite3store`: a Rust and a Go program
+//! can share one database at the same time, and moving over needs no migration. [`SqliteOptions`] has
+//! what can be set. The [guide](crate::guide) has the tables, journal modes, durability, several
+//! processes, memory-mapped reads and what to do about each error.
 //!
 //! ```
 //! use chrono::{TimeDelta, Utc};
@@ -74,6 +76,11 @@ pub use store_core::{
     Absorbed, Change, CleanupFailure, CleanupOptions, CleanupStatistics, Clock, Error, LastRun,
     Limits, Loaded, ManualClock, OwnedRecord, Record, Rotation, Store, SystemClock, TokenProblem,
 };
+
+/// Sessions in SQLite: tables, settings, memory-mapped reads, several processes, errors.
+#[cfg(doc)]
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

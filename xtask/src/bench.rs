@@ -22,7 +22,7 @@ const SERVER: [&str; 4] = [
     "--default-time-zone=+00:00",
 ];
 
-/// What `docs/sqlite.md` has applications build SQLite with that don't want its locks.
+/// What store-sqlite's guide has applications build SQLite with that don't want its locks.
 const SQLITE_FLAGS: &str = "-USQLITE_ENABLE_MEMORY_MANAGEMENT -DSQLITE_DEFAULT_MEMSTATUS=0";
 
 /// Builds the programs of `xtask/bench` and has them measure, or only redraws the report.
