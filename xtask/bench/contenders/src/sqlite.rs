@@ -36,7 +36,7 @@ pub(crate) const ROWS: &[Row] = &[
 /// The only contender of a program that is built with other flags for SQLite.
 pub(crate) const UNLOCKED: &[Row] = &[Row {
     name: "store-sqlite-unlocked",
-    settings: "as store-sqlite, with_max_connections(8), SQLite built with the LIBSQLITE3_FLAGS of docs/sqlite.md",
+    settings: "as store-sqlite, with_max_connections(8), SQLite built with the LIBSQLITE3_FLAGS of store-sqlite/docs/guide.md",
     measure: |order| run(order, SqliteOptions::new().with_max_connections(EIGHT)),
     ..STORE
 }];
