@@ -1,5 +1,5 @@
-//! How many expired rows a cleanup run removes at a time: so few that a write which comes during a batch
-//! doesn't wait long.
+//! How many expired rows a cleanup run removes at a time: so few that a write which comes during a
+//! batch doesn't wait long.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 /// writer may come during it.
 const IDLE_TARGET: Duration = Duration::from_millis(2);
 
-/// The bounds of what counts as the time of a commit: one that doesn't wait for the disk takes next to
-/// no time, and that of many rows takes longer than another's.
+/// The bounds of what counts as the time of a commit: one that doesn't wait for the disk takes next
+/// to no time, and that of many rows takes longer than another's.
 const MIN_COMMIT: Duration = Duration::from_micros(100);
 const MAX_COMMIT: Duration = Duration::from_micros(500);
 
@@ -21,11 +21,11 @@ const MIN_ROWS: i64 = 4;
 
 /// The size of the next batch.
 ///
-/// While others write, removing its rows takes between a quarter of the time of its commit and all of
-/// it. Every write has to wait for a commit of its own, so one that comes in the middle of a batch
-/// takes up to three times as long as it would alone, on whatever disk. A fixed number can't do that:
-/// a row takes a few microseconds, and a hundred if the table is too large for SQLite's cache. While
-/// nobody else writes batches are larger, because a row of a large batch costs less.
+/// While others write, removing its rows takes between a quarter of the time of its commit and all
+/// of it. Every write has to wait for a commit of its own, so one that comes in the middle of a
+/// batch takes up to three times as long as it would alone, on whatever disk. A fixed number can't
+/// do that: a row takes a few microseconds, and a hundred if the table is too large for SQLite's
+/// cache. While nobody else writes batches are larger, because a row of a large batch costs less.
 #[derive(Debug)]
 pub(crate) struct BatchSizer {
     max_rows: i64,

@@ -24,12 +24,12 @@ pub(crate) const STATEMENTS: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "synchronous")]
 pub enum Durability {
-    /// A commit that has returned survives a crash of the process, of the operating system and a loss
-    /// of power (`PRAGMA synchronous = FULL`).
+    /// A commit that has returned survives a crash of the process, of the operating system and a
+    /// loss of power (`PRAGMA synchronous = FULL`).
     Full,
-    /// A commit that has returned survives a crash of the process. The last ones before a crash of the
-    /// operating system or a loss of power may be lost, and nothing is damaged (`PRAGMA synchronous =
-    /// NORMAL`). Commits are several times as fast.
+    /// A commit that has returned survives a crash of the process. The last ones before a crash of
+    /// the operating system or a loss of power may be lost, and nothing is damaged (`PRAGMA
+    /// synchronous = NORMAL`). Commits are several times as fast.
     Normal,
 }
 
@@ -65,7 +65,8 @@ pub(crate) fn configure(
     let mode = |connection: &Connection| {
         connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
     };
-    // Changing the mode needs the file for itself, and SQLite doesn't always wait for that by itself.
+    // Changing the mode needs the file for itself, and SQLite doesn't always wait for that by
+    // itself.
     retry(contention_timeout, || {
         if mode(connection)? != "wal" {
             connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;

@@ -92,7 +92,8 @@ impl Database {
             ReadLocking::None => self.run(Duration::ZERO, operation),
             ReadLocking::WriterLock(lock) => {
                 let started = Instant::now();
-                // Before the checkout, so that a waiting writer leaves the connections to the readers.
+                // Before the checkout, so that a waiting writer leaves the connections to the
+                // readers.
                 let guard = lock.try_write_for(self.contention_timeout);
                 let _guard = guard.ok_or_else(|| self.lock_timed_out())?;
                 self.run(started.elapsed(), operation)

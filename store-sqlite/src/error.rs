@@ -60,8 +60,8 @@ fn is_contention_code(code: ErrorCode) -> bool {
     )
 }
 
-/// Returns SQLite's code, in whichever variant the driver keeps it: the features of the driver decide
-/// which variants there are.
+/// Returns SQLite's code, in whichever variant the driver keeps it: the features of the driver
+/// decide which variants there are.
 fn code(error: &SqliteError) -> Option<ErrorCode> {
     let code = error.source()?.downcast_ref::<rusqlite::ffi::Error>()?;
     Some(code.code)

@@ -1,9 +1,11 @@
-//! Instants as Julian days, the form in which SQLite's `julianday()` and the Go store keep an expiry.
+//! Instants as Julian days, the form in which SQLite's `julianday()` and the Go store keep an
+//! expiry.
 //!
-//! SQLite computes with whole milliseconds since noon in Greenwich on 24 November 4714 BC and returns
-//! them as days in a double ([Date And Time Functions](https://sqlite.org/lang_datefunc.html)). The
-//! same arithmetic here results in the same doubles. Two instants compare in the database as their
-//! milliseconds do, because the resolution of a double is 0.04 ms in this century.
+//! SQLite computes with whole milliseconds since noon in Greenwich on 24 November 4714 BC and
+//! returns them as days in a double ([Date And Time
+//! Functions](https://sqlite.org/lang_datefunc.html)). The same arithmetic here results in the same
+//! doubles. Two instants compare in the database as their milliseconds do, because the resolution
+//! of a double is 0.04 ms in this century.
 
 use chrono::{DateTime, Utc};
 use store_core::Error;
@@ -27,8 +29,8 @@ pub(crate) fn check_expiry(expiry: DateTime<Utc>) -> Result<(), Error> {
     }
 }
 
-/// Returns the Julian day of an instant, rounded down to the millisecond. An instant outside the range,
-/// which only a clock can show, becomes the nearest one in it.
+/// Returns the Julian day of an instant, rounded down to the millisecond. An instant outside the
+/// range, which only a clock can show, becomes the nearest one in it.
 pub(crate) fn from_instant(instant: DateTime<Utc>) -> f64 {
     let ms = milliseconds(instant).clamp(0, MAX_MS);
     #[expect(clippy::cast_precision_loss, reason = "MAX_MS is below 2^53")]

@@ -86,7 +86,8 @@ impl SqliteStore {
         SqliteOptions::new().build(pool)
     }
 
-    /// As [`new`](Self::new), but expired sessions are removed after each `interval`; zero means never.
+    /// As [`new`](Self::new), but expired sessions are removed after each `interval`; zero means
+    /// never.
     ///
     /// # Errors
     /// As for [`SqliteOptions::build`].
@@ -152,8 +153,8 @@ impl SqliteStore {
         SqliteOptions::new().in_memory()
     }
 
-    /// Creates the tables `sessions`, `sessions_subjects` and `sessions_rotations` and their indexes
-    /// if they are missing; [`SqliteOptions::create_table`] does so under another name.
+    /// Creates the tables `sessions`, `sessions_subjects` and `sessions_rotations` and their
+    /// indexes if they are missing; [`SqliteOptions::create_table`] does so under another name.
     ///
     /// # Errors
     /// As for [`SqliteOptions::create_table`].
@@ -180,8 +181,8 @@ impl SqliteStore {
 impl SqliteOptions {
     /// Opens a database file, and creates the file and the tables if they are missing.
     ///
-    /// The database is put into WAL mode, in which readers and the writer don't wait for each other; it
-    /// must be on a local disk.
+    /// The database is put into WAL mode, in which readers and the writer don't wait for each
+    /// other; it must be on a local disk.
     ///
     /// # Errors
     /// [`Error::InvalidOption`]; [`Error::Unreachable`] if the file can't be opened or created;
@@ -206,12 +207,13 @@ impl SqliteOptions {
                 "it names no file; for a database in memory there is in_memory()".to_owned();
             return Err(Error::InvalidOption { option: "path", problem });
         }
-        // The pool opens more connections later, whatever the process's directory is then. And SQLite
-        // would read a path that begins with "file:" as a URI.
+        // The pool opens more connections later, whatever the process's directory is then. And
+        // SQLite would read a path that begins with "file:" as a URI.
         let path =
             path::absolute(path).map_err(|error| Error::Unreachable { source: error.into() })?;
 
-        // A first connection of its own, because the pool returns only the text of errors, and late.
+        // A first connection of its own, because the pool returns only the text of errors, and
+        // late.
         let mut first = Connection::open(&path).map_err(error::from_sqlite)?;
         // An unsuitable table is refused before anything is changed.
         let check = || schema::check(&first, &table);
@@ -259,8 +261,8 @@ impl SqliteOptions {
     /// Makes a store on a pool that the application already has, and on a table that exists.
     ///
     /// The tables of [subjects](SqliteStore::CREATE_SUBJECTS_TABLE) and
-    /// [rotations](SqliteStore::CREATE_ROTATIONS_TABLE) are created if they are missing. If that isn't
-    /// possible, as in a read-only database, the store logs a warning and works without.
+    /// [rotations](SqliteStore::CREATE_ROTATIONS_TABLE) are created if they are missing. If that
+    /// isn't possible, as in a read-only database, the store logs a warning and works without.
     ///
     /// Journal mode, durability and timeouts are those of the pool's connections.
     ///

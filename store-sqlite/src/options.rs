@@ -10,17 +10,18 @@ use store_core::{CleanupOptions, Clock, Error, Limits, SystemClock};
 
 use crate::connection::{Durability, Settings};
 
-/// SQLite holds rows of 1,000,000,000 bytes unless it was built otherwise; this leaves room for the rest
-/// of the row.
+/// SQLite holds rows of 1,000,000,000 bytes unless it was built otherwise; this leaves room for the
+/// rest of the row.
 const MAX_DATA_LEN: usize = 999_000_000;
 
-/// The bounds of the default: readers profit from about twice as many connections as there are cores,
-/// writers from one. SQLite's connections wait for each other at one lock, so more busy connections
-/// than cores make all of them slower.
+/// The bounds of the default: readers profit from about twice as many connections as there are
+/// cores, writers from one. SQLite's connections wait for each other at one lock, so more busy
+/// connections than cores make all of them slower.
 const MIN_CONNECTIONS: usize = 4;
 const MAX_CONNECTIONS: usize = 8;
 
-/// Far more than anybody wants to wait, far less than the clocks of the libraries underneath can hold.
+/// Far more than anybody wants to wait, far less than the clocks of the libraries underneath can
+/// hold.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The options of a [`SqliteStore`](crate::SqliteStore).
@@ -78,8 +79,8 @@ impl SqliteOptions {
         }
     }
 
-    /// Sets the table's name: 1 to 40 ASCII letters, digits and underscores, of which the first is no
-    /// digit. Default: `sessions`.
+    /// Sets the table's name: 1 to 40 ASCII letters, digits and underscores, of which the first is
+    /// no digit. Default: `sessions`.
     ///
     /// Any other name is refused with [`Error::InvalidOption`] when the store is made.
     ///
@@ -98,8 +99,8 @@ impl SqliteOptions {
         self
     }
 
-    /// Sets the largest token and data that the store takes, in bytes. Default: [`Limits::DEFAULT`].
-    /// SQLite's own limit on data is 999,000,000 bytes.
+    /// Sets the largest token and data that the store takes, in bytes. Default:
+    /// [`Limits::DEFAULT`]. SQLite's own limit on data is 999,000,000 bytes.
     ///
     /// The limits are for what is written: larger rows that others wrote are still found, moved and
     /// deleted.
@@ -172,7 +173,8 @@ impl SqliteOptions {
     ///
     /// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
     /// # let path = directory.path().join("app.db");
-    /// let store = SqliteOptions::new().with_contention_timeout(Duration::from_secs(1)).open(path)?;
+    /// let options = SqliteOptions::new().with_contention_timeout(Duration::from_secs(1));
+    /// let store = options.open(path)?;
     /// # drop(store);
     /// # Ok::<(), store_sqlite::Error>(())
     /// ```
@@ -183,9 +185,9 @@ impl SqliteOptions {
         self
     }
 
-    /// Sets how long an operation waits for a connection of the pool that [`open`](Self::open) makes
-    /// before it returns [`Error::PoolExhausted`]. Default: 5 seconds; more than zero and at most a
-    /// day.
+    /// Sets how long an operation waits for a connection of the pool that [`open`](Self::open)
+    /// makes before it returns [`Error::PoolExhausted`]. Default: 5 seconds; more than zero and at
+    /// most a day.
     ///
     /// # Examples
     /// ```
@@ -236,7 +238,7 @@ impl SqliteOptions {
     ///
     /// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
     /// # let path = directory.path().join("app.db");
-    /// // The last sessions may be lost with the power, for several times as many commits per second.
+    /// // Several times as many commits per second; a loss of power may cost the last ones.
     /// let store = SqliteOptions::new().with_durability(Durability::Normal).open(path)?;
     /// # drop(store);
     /// # Ok::<(), store_sqlite::Error>(())
@@ -247,16 +249,16 @@ impl SqliteOptions {
         self
     }
 
-    /// Sets how many bytes of a database that [`open`](Self::open) opens are read through a memory map
-    /// instead of by copying pages (`PRAGMA mmap_size`). Default: 0, none.
+    /// Sets how many bytes of a database that [`open`](Self::open) opens are read through a memory
+    /// map instead of by copying pages (`PRAGMA mmap_size`). Default: 0, none.
     ///
     /// A map of more than the file is going to have, for example one gibibyte, makes
-    /// [`find`](store_core::Store::find) of many threads several times as fast, because SQLite's page
-    /// cache and its one lock are no longer involved. The price: if the disk fails, or another
-    /// program cuts the file short, reading returns no error but raises the signal SIGBUS, which ends
-    /// the process. It is for local disks, on which such a failure means a restart anyway. SQLite maps
-    /// at most what it was built for, usually 2 GiB; the rest of the file is read as without. [The
-    /// guide](crate::guide#reading-through-a-memory-map) has more.
+    /// [`find`](store_core::Store::find) of many threads several times as fast, because SQLite's
+    /// page cache and its one lock are no longer involved. The price: if the disk fails, or another
+    /// program cuts the file short, reading returns no error but raises the signal SIGBUS, which
+    /// ends the process. It is for local disks, on which such a failure means a restart anyway.
+    /// SQLite maps at most what it was built for, usually 2 GiB; the rest of the file is read as
+    /// without. [The guide](crate::guide#reading-through-a-memory-map) has more.
     ///
     /// # Examples
     /// ```

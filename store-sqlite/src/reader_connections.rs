@@ -1,8 +1,8 @@
 //! Connections that readers keep instead of returning them to the pool.
 //!
 //! A find takes a few microseconds, and the pool's one lock, taken twice for each, is then what
-//! threads wait for. So some of the pool's connections stay here, in slots. A thread tries its own slot
-//! first, and goes to the pool if that is taken.
+//! threads wait for. So some of the pool's connections stay here, in slots. A thread tries its own
+//! slot first, and goes to the pool if that is taken.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,8 +13,8 @@ use r2d2_sqlite::SqliteConnectionManager;
 
 type Slot = Mutex<Option<PooledConnection<SqliteConnectionManager>>>;
 
-/// This many connections stay with the pool: for the one writer of a store, which may have to wait for
-/// other processes, and for the readers that find their slot taken.
+/// This many connections stay with the pool: for the one writer of a store, which may have to wait
+/// for other processes, and for the readers that find their slot taken.
 const POOL_RESERVE: u32 = 2;
 
 /// The slots; there are none if the pool is small or the application's.

@@ -55,8 +55,8 @@ pub(crate) fn check_side_table(
     Ok(())
 }
 
-/// Returns the error of a statement. If SQLite couldn't compile it, although it once could, the error
-/// says what has become of the table or of those next to it.
+/// Returns the error of a statement. If SQLite couldn't compile it, although it once could, the
+/// error says what has become of the table or of those next to it.
 pub(crate) fn explain(
     error: SqliteError,
     connection: &Connection,

@@ -21,8 +21,9 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     batch_size: i64,
     batch_sizer: BatchSizer,
-    /// SQLite has one writer at a time, and lets the others poll for its lock, which starves some of
-    /// them under load. The writers of a store, cleanup runs among them, queue and share transactions.
+    /// SQLite has one writer at a time, and lets the others poll for its lock, which starves some
+    /// of them under load. The writers of a store, cleanup runs among them, queue and share
+    /// transactions.
     queue: GroupCommit<Write<'static>, WriteResult>,
 }
 
@@ -87,9 +88,9 @@ impl Shared {
         results.pop().expect("each write has one result")
     }
 
-    /// Does the writes in one transaction. If one of them fails, each is tried in a transaction of its
-    /// own, so that each has its own error, and none fails because of another. If the database was
-    /// locked, all of them have waited for it.
+    /// Does the writes in one transaction. If one of them fails, each is tried in a transaction of
+    /// its own, so that each has its own error, and none fails because of another. If the database
+    /// was locked, all of them have waited for it.
     fn write_batch(&self, writes: &[Write<'static>]) -> Vec<WriteResult> {
         match self.transact(writes) {
             Ok((results, commit)) => {

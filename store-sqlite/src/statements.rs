@@ -7,9 +7,9 @@ use store_core::backend::TableName;
 use crate::{julian, row, table};
 
 // In the order of the trait; `{table}` is the qualified, quoted name. Tokens are compared byte for
-// byte, whatever collation the column was declared with. A session is live if `expiry > now` and the
-// expiry is a day that SQLite's calendar has: text and blobs, which compare greater than every number,
-// NULL, and infinity are not. 5373484.5 is the first day of the year 10000.
+// byte, whatever collation the column was declared with. A session is live if `expiry > now` and
+// the expiry is a day that SQLite's calendar has: text and blobs, which compare greater than every
+// number, NULL, and infinity are not. 5373484.5 is the first day of the year 10000.
 
 const FIND: &str = "SELECT data, expiry FROM {table} \
     WHERE token = ?1 COLLATE BINARY AND expiry > ?2 AND expiry < 5373484.5";
@@ -47,8 +47,8 @@ const DELETE_EXPIRED: &str = "DELETE FROM {table} WHERE rowid IN ( \
     UNION ALL SELECT rowid FROM {table} WHERE expiry IS NULL LIMIT ?2)";
 
 // In the order of rowids, which an upsert and a rotation leave alone, so that a walk meets a
-// session once even if its token changes during the walk. The plus keeps SQLite from using the index
-// on expiry.
+// session once even if its token changes during the walk. The plus keeps SQLite from using the
+// index on expiry.
 const PAGE: &str = "SELECT rowid, token, data, expiry FROM {table} \
     WHERE rowid > ?1 AND +expiry > ?2 AND +expiry < 5373484.5 ORDER BY rowid";
 

@@ -18,15 +18,15 @@ use crate::walk::{self, Page};
 /// A session store on a SQLite table: the one of the Go store `sqlite3store`, unchanged.
 ///
 /// # What it keeps, and how
-/// [`CREATE_TABLE`](Self::CREATE_TABLE) is the table. An expiry is a Julian day, rounded down to the
-/// millisecond, between 24 November 4714 BC and the end of the year 9999; any other is
-/// [`Error::ExpiryOutOfRange`]. The clock of the process decides what is live; time zones play no part.
-/// Go and Rust processes can use one table at the same time.
+/// [`CREATE_TABLE`](Self::CREATE_TABLE) is the table. An expiry is a Julian day, rounded down to
+/// the millisecond, between 24 November 4714 BC and the end of the year 9999; any other is
+/// [`Error::ExpiryOutOfRange`]. The clock of the process decides what is live; time zones play no
+/// part. Go and Rust processes can use one table at the same time.
 ///
 /// Rows that others wrote with an expiry that is no such day (NULL, text, a blob, infinity, a year
 /// after 9999) count as expired: they are never found, and the next cleanup run removes them. Rows
-/// whose token is no UTF-8 text, or whose data is NULL or a number, are no sessions either; they stay
-/// until they expire, and until then [`count`](Store::count) counts them.
+/// whose token is no UTF-8 text, or whose data is NULL or a number, are no sessions either; they
+/// stay until they expire, and until then [`count`](Store::count) counts them.
 ///
 /// # The tables next to it
 /// [`CREATE_SUBJECTS_TABLE`](Self::CREATE_SUBJECTS_TABLE) and

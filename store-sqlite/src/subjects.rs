@@ -161,7 +161,8 @@ impl SubjectIndex {
         connection.prepare_cached(&self.unlink)?.execute([token]).map(drop)
     }
 
-    /// Removes the links of the expired sessions that are about to be removed in the same transaction.
+    /// Removes the links of the expired sessions that are about to be removed in the same
+    /// transaction.
     pub(crate) fn delete_expired(
         &self,
         connection: &Connection,

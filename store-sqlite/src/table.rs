@@ -66,12 +66,12 @@ pub(crate) fn exists(connection: &Connection, name: &str) -> SqliteResult<bool> 
     )
 }
 
-/// Creates a side table if it is missing, and returns whether it exists now. That it can't be created
-/// is no error: sessions work without.
+/// Creates a side table if it is missing, and returns whether it exists now. That it can't be
+/// created is no error: sessions work without.
 ///
 /// # Errors
-/// What SQLite said, if it was no answer: above all contention, which says nothing about what can be
-/// done.
+/// What SQLite said, if it was no answer: above all contention, which says nothing about what can
+/// be done.
 pub(crate) fn create_if_missing(
     connection: &Connection,
     name: &str,

@@ -113,8 +113,8 @@ mod tests {
 
     #[test]
     fn every_statement_finds_its_rows_by_an_index() -> SqliteResult<()> {
-        // The Go store's table without its NOT NULL, which turns `expiry IS NULL` into a constant that
-        // the plan shows as a scan; and one whose token has no type.
+        // The Go store's table without its NOT NULL, which turns `expiry IS NULL` into a constant
+        // that the plan shows as a scan; and one whose token has no type.
         let classic = table::CREATE_TABLE.replace(" NOT NULL", "");
         for ddl in [&classic, &classic.replace("token TEXT", "token")] {
             let connection = Connection::open_in_memory()?;

@@ -18,8 +18,8 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// A part of a walk, copied so that no statement stays open while the visitor runs.
 pub(crate) struct Page {
-    /// The tokens of all rows, one after the other, and so is the data: a copy of each row on its own
-    /// takes half as long again.
+    /// The tokens of all rows, one after the other, and so is the data: a copy of each row on its
+    /// own takes half as long again.
     tokens: String,
     data: Vec<u8>,
     rows: Vec<Row>,

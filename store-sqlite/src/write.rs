@@ -1,5 +1,5 @@
-//! What a store writes, as pieces of work that any thread can do, so that concurrent writers share a
-//! transaction.
+//! What a store writes, as pieces of work that any thread can do, so that concurrent writers share
+//! a transaction.
 
 use std::time::{Duration, Instant};
 
@@ -54,8 +54,8 @@ impl Write<'_> {
         }
     }
 
-    /// Returns whether it is one statement that needs neither the time nor anything else, so that it
-    /// needs no transaction of its own.
+    /// Returns whether it is one statement that needs neither the time nor anything else, so that
+    /// it needs no transaction of its own.
     pub(crate) fn is_single_statement(&self, tables: &Tables) -> bool {
         match self {
             Self::Operation(Operation::Commit { .. }) => true,

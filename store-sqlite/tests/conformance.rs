@@ -106,7 +106,8 @@ mod shared_cache {
     store_conformance::conformance_tests!(SharedCache, indexes);
 }
 
-/// The classic table alone: views have the names of the tables that the store would make next to it.
+/// The classic table alone: views have the names of the tables that the store would make next to
+/// it.
 mod classic_table_alone {
     use super::*;
 

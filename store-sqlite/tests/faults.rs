@@ -1,5 +1,5 @@
-//! Clause 27: each trouble gives an error that names it and keeps its cause, nothing hangs or is lost, and
-//! when the trouble is over the same store works again.
+//! Clause 27: each trouble gives an error that names it and keeps its cause, nothing hangs or is
+//! lost, and when the trouble is over the same store works again.
 
 use std::error::Error as StdError;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The Go store's table, as it stands: read exactly, written so that Go reads it, shared with whatever
-//! else the application keeps in it.
+//! The Go store's table, as it stands: read exactly, written so that Go reads it, shared with
+//! whatever else the application keeps in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A store of a relative path keeps its file when the process goes elsewhere, as one does that becomes a daemon. A program
-//! of its own, because all threads of a process are in one directory.
+//! A store of a relative path keeps its file when the process goes elsewhere, as one does that
+//! becomes a daemon. A program of its own, because all threads of a process are in one directory.
 
 use std::error::Error as StdError;
 use std::{env, iter, thread};
