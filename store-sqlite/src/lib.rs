@@ -2,7 +2,7 @@
 //!
 //! [`SqliteStore`] keeps sessions in the table of the Go store `sqlite3store`: a Rust and a Go
 //! program can share one database at the same time, and moving over needs no migration.
-//! [`SqliteOptions`] has what can be set. The [guide](crate::guide) has the tables, journal modes,
+//! [`SqliteOptions`] has what can be set. The [guide] has the tables, journal modes,
 //! durability, several processes, memory-mapped reads and what to do about each error.
 //!
 //! ```
