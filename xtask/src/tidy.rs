@@ -15,8 +15,13 @@ use crate::{Result, crates, packages};
 const MAX_CRATES: usize = 60;
 
 /// Where pages of documentation are: those of the tree, and the guides of the crates.
-const PAGES: [&str; 4] =
-    ["docs", "session-manager/docs", "store-mysql/docs", "store-ql-compat/docs"];
+const PAGES: [&str; 5] = [
+    "docs",
+    "session-manager/docs",
+    "store-mysql/docs",
+    "store-ql-compat/docs",
+    "store-sqlite/docs",
+];
 
 /// Checks the tree and lists everything that is wrong with it.
 pub(crate) fn run(shell: &Shell, root: &Path) -> Result {
