@@ -15,9 +15,9 @@
 //! # In an application
 //! With rouille (feature `rouille`) a session takes three lines: see
 //! [`SessionManager::rouille`](SessionManager#method.rouille). Servers on the types of the `http`
-//! crate, such as oxhttp, use [`SessionManager::http`](SessionManager#method.http) (feature `http`).
-//! For everything else: call [`SessionManager::load_from_headers`] with the request's Cookie headers,
-//! and add what [`Session::finish`] returns to the response.
+//! crate, such as oxhttp, use [`SessionManager::http`](SessionManager#method.http) (feature
+//! `http`). For everything else: call [`SessionManager::load_from_headers`] with the request's
+//! Cookie headers, and add what [`Session::finish`] returns to the response.
 //!
 //! ```
 //! use session_manager::{Error, Header, SessionManager};

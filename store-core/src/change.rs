@@ -65,7 +65,8 @@ impl<'a> Change<'a> {
     /// use store_core::Change;
     ///
     /// let change = Change::new(b"data", DateTime::UNIX_EPOCH);
-    /// assert!(change.rotation.is_none() && change.subject.is_none() && change.absorbed.is_empty());
+    /// assert!(change.rotation.is_none() && change.subject.is_none());
+    /// assert!(change.absorbed.is_empty());
     /// ```
     pub fn new(data: &'a [u8], expiry: DateTime<Utc>) -> Self {
         Self {

@@ -70,7 +70,8 @@ mod flags {
                 optional --quick
                 /// More points and rounds: three quarters of an hour.
                 optional --full
-                /// Writes report and charts again from the results that are there, without measuring.
+                /// Writes report and charts again from the results that are there, without
+                /// measuring.
                 optional --redraw
                 /// Only points with all of these parts in their names, separated by commas, as
                 /// `store-sqlite,find_hit threads=8`; the report goes to target/bench/report.

@@ -42,8 +42,8 @@ pub(crate) fn run(shell: &Shell, root: &Path) -> Result<Option<String>> {
     oldest_rust::resolve(shell, &application, &workspace)
 }
 
-/// Compiles a crate that depends on the packages, with the versions that the workspace is locked to:
-/// they are compiled already, and change with no release of others.
+/// Compiles a crate that depends on the packages, with the versions that the workspace is locked
+/// to: they are compiled already, and change with no release of others.
 fn compile(shell: &Shell, command: &str, directory: &Path, root: &Path, target: &Path) -> Result {
     shell.copy_file(root.join("Cargo.lock"), directory.join("Cargo.lock"))?;
     let manifest = directory.join("Cargo.toml");

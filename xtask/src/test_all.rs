@@ -78,8 +78,8 @@ fn step(command: xshell::Cmd<'_>) -> Result {
     Ok(())
 }
 
-/// Says at once what wasn't run and why, in lines that stand out, and gives them to be said again at
-/// the very end.
+/// Says at once what wasn't run and why, in lines that stand out, and gives them to be said again
+/// at the very end.
 pub(crate) fn skip(what: &str) -> String {
     let lines = format!("!!! SKIPPED: {}", what.trim_end().replace('\n', "\n!!! "));
     say(&lines);

@@ -147,7 +147,8 @@ fn check_go_codec(root: &Path, problems: &mut Vec<String>) -> Result {
 /// system: `libc` declares what is linked into every Rust program anyway, and `rustix` makes system
 /// calls by itself.
 fn check_pure_rust(root: &Path, problems: &mut Vec<String>) -> Result {
-    // The dependencies on all systems, where Windows has bindings of its own that need no compiler either.
+    // The dependencies on all systems, where Windows has bindings of its own that need no compiler
+    // either.
     let tree = Command::new(env!("CARGO"))
         .args(["tree", "--package", "sync-session-store-ql-compat", "--edges", "normal,build"])
         .args(["--target", "all", "--prefix", "none", "--locked"])

@@ -13,7 +13,8 @@ pub(crate) const OWNER: &str = "__owner";
 /// Which manager the session belongs to: how it makes keys from tokens, and the name of its cookie.
 pub(crate) const MANAGER: &str = "__manager";
 
-/// When the session got its token, in seconds since 1970, if the manager rotates tokens automatically.
+/// When the session got its token, in seconds since 1970, if the manager rotates tokens
+/// automatically.
 pub(crate) const ROTATED: &str = "__rotated";
 
 /// The prefix of the keys of flash values.

@@ -12,9 +12,9 @@
 //! with its commit delay: for a fraction of what the last transaction took, and not again until it
 //! has shared a transaction.
 //!
-//! Work that can wait, such as a batch of a cleanup run, is submitted as *background* work: no writer
-//! does it for another thread before it returns, and no leader lingers for it. It joins the next
-//! transaction, or leads one.
+//! Work that can wait, such as a batch of a cleanup run, is submitted as *background* work: no
+//! writer does it for another thread before it returns, and no leader lingers for it. It joins the
+//! next transaction, or leads one.
 
 use std::fmt;
 use std::mem;
@@ -104,8 +104,8 @@ struct Queue<J, R> {
     /// Whether there is a leader.
     is_busy: bool,
     waiting: Vec<Pending<J, R>>,
-    /// How many were writing at the end of the last transaction, background work aside: those in it,
-    /// and those that waited.
+    /// How many were writing at the end of the last transaction, background work aside: those in
+    /// it, and those that waited.
     writers: usize,
     /// For how long the next leader may linger for them.
     linger: Duration,
@@ -197,8 +197,8 @@ impl<J, R> GroupCommit<J, R> {
         self.submit_as(false, timeout, run_one, to_job, run_batch)
     }
 
-    /// As [`submit`](Self::submit), for work that can wait: writers return before it is done, unless
-    /// they share its transaction.
+    /// As [`submit`](Self::submit), for work that can wait: writers return before it is done,
+    /// unless they share its transaction.
     ///
     /// # Errors
     /// As for [`submit`](Self::submit).

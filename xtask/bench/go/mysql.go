@@ -22,8 +22,8 @@ func mysqlContenders() []entry {
 		return entry{
 			Name:   name,
 			Format: "store-mysql",
-			// Another program fills it, with the table of store-mysql, which this store can use, so that
-			// stores are compared and not tables.
+			// Another program fills it, with the table of store-mysql, which this store can use, so
+			// that stores are compared and not tables.
 			IsOnServer: true,
 			Version:    moduleVersion("github.com/alexedwards/scs/mysqlstore"),
 			Engine:     serverVersion(server),

@@ -8,7 +8,8 @@ use xshell::{Shell, cmd};
 use super::{Metadata, Package};
 use crate::Result;
 
-/// No package that the libraries are locked to declares a newer Rust than theirs. Those of tests may.
+/// No package that the libraries are locked to declares a newer Rust than theirs. Those of tests
+/// may.
 pub(super) fn check_locked(
     shell: &Shell,
     root: &Path,

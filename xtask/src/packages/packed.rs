@@ -14,8 +14,8 @@ pub(super) struct Packages<'a> {
 }
 
 impl<'a> Packages<'a> {
-    /// Packs all packages of the workspace but for `xtask`, which depends on one that isn't published,
-    /// and unpacks the published ones.
+    /// Packs all packages of the workspace but for `xtask`, which depends on one that isn't
+    /// published, and unpacks the published ones.
     ///
     /// Cargo would build them, too, but it keeps those that others depend on unpacked and compiled
     /// by version, and builds on the old ones when their sources have changed.

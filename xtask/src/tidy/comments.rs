@@ -6,9 +6,8 @@ use std::path::Path;
 use super::sources;
 use crate::Result;
 
-/// The last column of a comment, in prose and in code that it shows. It is 100 for what is written
-/// from now on; some lines are older, and this is the widest of them.
-const MAX_COLUMNS: usize = 133;
+/// The last column of a comment, in prose and in code that it shows.
+const MAX_COLUMNS: usize = 100;
 
 /// gofmt indents with tabs.
 const TAB_COLUMNS: usize = 4;
