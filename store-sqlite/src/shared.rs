@@ -37,7 +37,14 @@ impl Shared {
     ) -> Self {
         let batch_size = i64::try_from(batch_size).unwrap_or(i64::MAX);
         let batch_sizer = BatchSizer::new(batch_size);
-        Self { database, limits, clock, batch_size, batch_sizer, queue: GroupCommit::new() }
+        Self {
+            database,
+            limits,
+            clock,
+            batch_size,
+            batch_sizer,
+            queue: GroupCommit::new(Write::bytes),
+        }
     }
 
     /// Runs a statement that reads, with the time.

@@ -46,6 +46,14 @@ pub(crate) struct Removal {
 }
 
 impl Write<'_> {
+    /// Returns how many bytes of data there are to write.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Operation(operation) => operation.bytes(),
+            Self::RemoveExpired(_) => 0,
+        }
+    }
+
     /// The same for another thread.
     pub(crate) fn to_static(&self) -> Write<'static> {
         match self {

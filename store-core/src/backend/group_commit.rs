@@ -41,16 +41,22 @@ const MAX_LINGER: Duration = Duration::from_millis(1);
 /// transaction already, the less each further one saves.
 const MAX_EXPECTED_WRITERS: usize = 8;
 
+/// A leader takes no more than this many bytes of jobs from the queue, its own job aside, so that no
+/// transaction keeps those that wait for it for longer than these take to write. A job that doesn't
+/// fit waits until it is the first and leads, and small ones pass it.
+const MAX_BATCH_BYTES: usize = 4 << 20;
+
 /// The queue of writers of one database.
 ///
-/// `J` is a job that another thread can do, and `R` its result.
+/// `J` is a job that another thread can do, and `R` its result. One transaction has at most 4 MiB of
+/// jobs next to that of the thread that leads it.
 ///
 /// # Examples
 /// ```
 /// use std::time::Duration;
 /// use store_core::backend::GroupCommit;
 ///
-/// let queue = GroupCommit::<u32, u32>::new();
+/// let queue = GroupCommit::<u32, u32>::new(|_| 1);
 /// let double = |jobs: Vec<u32>| jobs.into_iter().map(|n| 2 * n).collect::<Vec<_>>();
 /// // Nobody else is writing, so the work is done here and now.
 /// let result = queue.submit(Duration::from_secs(5), || double(vec![21])[0], || 21, double);
@@ -58,6 +64,7 @@ const MAX_EXPECTED_WRITERS: usize = 8;
 /// ```
 pub struct GroupCommit<J, R> {
     queue: Mutex<Queue<J, R>>,
+    bytes_of: fn(&J) -> usize,
 }
 
 /// Why a job has no result.
@@ -133,18 +140,18 @@ enum Reply<J, R> {
 }
 
 impl<J, R> GroupCommit<J, R> {
-    /// An empty queue.
+    /// An empty queue. `bytes_of` tells how much there is to write for a job.
     ///
     /// # Examples
     /// ```
     /// use store_core::backend::{GroupCommit, Operation};
     /// use store_core::Error;
     ///
-    /// let queue = GroupCommit::<Operation<'static>, Result<u64, Error>>::new();
+    /// let queue = GroupCommit::<Operation<'static>, Result<u64, Error>>::new(Operation::bytes);
     /// assert!(!queue.has_waiting());
     /// ```
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(bytes_of: fn(&J) -> usize) -> Self {
         Self {
             queue: Mutex::new(Queue {
                 is_busy: false,
@@ -152,6 +159,7 @@ impl<J, R> GroupCommit<J, R> {
                 writers: 0,
                 linger: Duration::ZERO,
             }),
+            bytes_of,
         }
     }
 
@@ -175,7 +183,7 @@ impl<J, R> GroupCommit<J, R> {
     /// use std::time::Duration;
     /// use store_core::backend::GroupCommit;
     ///
-    /// let queue = GroupCommit::<u32, u32>::new();
+    /// let queue = GroupCommit::<u32, u32>::new(|_| 1);
     /// let write = |jobs: Vec<u32>| jobs.into_iter().map(|n| 2 * n).collect::<Vec<_>>();
     /// thread::scope(|scope| {
     ///     for n in 0..4 {
@@ -211,7 +219,7 @@ impl<J, R> GroupCommit<J, R> {
     /// use std::time::Duration;
     /// use store_core::backend::GroupCommit;
     ///
-    /// let queue = GroupCommit::<&str, usize>::new();
+    /// let queue = GroupCommit::<&str, usize>::new(|_| 1);
     /// let write = |jobs: Vec<&str>| jobs.into_iter().map(str::len).collect::<Vec<_>>();
     /// let timeout = Duration::from_secs(5);
     /// let removed = queue.submit_background(timeout, || 7, || "cleanup", write);
@@ -254,11 +262,8 @@ impl<J, R> GroupCommit<J, R> {
             // once. Those that arrive later are led by one of their own, so that this thread gets
             // away, as are those whose work can wait.
             let mut queue = lock(&self.queue);
-            let batch = if writers(&queue.waiting) > 0 {
-                mem::take(&mut queue.waiting)
-            } else {
-                Vec::new()
-            };
+            let batch =
+                if writers(&queue.waiting) > 0 { self.take_batch(&mut queue) } else { Vec::new() };
             drop(queue);
             if batch.is_empty() {
                 drop(handover);
@@ -307,7 +312,7 @@ impl<J, R> GroupCommit<J, R> {
     /// use store_core::Error;
     /// use store_core::backend::{GroupCommit, Operation};
     ///
-    /// let queue = GroupCommit::<Operation<'static>, Result<u64, Error>>::new();
+    /// let queue = GroupCommit::<Operation<'static>, Result<u64, Error>>::new(Operation::bytes);
     /// assert!(!queue.has_waiting());
     /// ```
     #[must_use]
@@ -380,17 +385,26 @@ impl<J, R> GroupCommit<J, R> {
             let expected = queue.writers.min(MAX_EXPECTED_WRITERS);
             let present = usize::from(!is_background) + writers(&queue.waiting);
             if present >= expected || started.elapsed() >= queue.linger {
-                return mem::take(&mut queue.waiting);
+                return self.take_batch(&mut queue);
             }
             drop(queue);
             thread::yield_now();
         }
     }
-}
 
-impl<J, R> Default for GroupCommit<J, R> {
-    fn default() -> Self {
-        Self::new()
+    /// Takes the jobs that fit into one batch, in the order in which they arrived.
+    fn take_batch(&self, queue: &mut Queue<J, R>) -> Vec<Pending<J, R>> {
+        let mut left = MAX_BATCH_BYTES;
+        queue
+            .waiting
+            .extract_if(.., |pending| match left.checked_sub((self.bytes_of)(&pending.job)) {
+                Some(rest) => {
+                    left = rest;
+                    true
+                }
+                None => false,
+            })
+            .collect()
     }
 }
 
@@ -490,7 +504,7 @@ mod tests {
 
     #[test]
     fn job_of_a_single_writer_is_not_copied() {
-        let queue = GroupCommit::<(), u32>::new();
+        let queue = GroupCommit::<(), u32>::new(|()| 0);
         for n in 0..3 {
             let run_one = || {
                 assert!(lock(&queue.queue).is_busy);
@@ -505,7 +519,7 @@ mod tests {
     #[test]
     fn writers_that_arrive_during_a_transaction_share_the_next() {
         const WRITERS: usize = 8;
-        let queue = GroupCommit::<usize, usize>::new();
+        let queue = GroupCommit::<usize, usize>::new(|_| 0);
         let (begun, wait_for_begin) = bounded(0);
         let (go_on, wait_for_all) = bounded::<()>(0);
         let batches = AtomicUsize::new(0);
@@ -545,7 +559,7 @@ mod tests {
     #[test]
     fn many_writers_each_get_their_own_result_one_transaction_at_a_time() {
         const WRITERS: usize = 8;
-        let queue = GroupCommit::<usize, usize>::new();
+        let queue = GroupCommit::<usize, usize>::new(|_| 0);
         let running = AtomicUsize::new(0);
         let exclusively = |count: usize| {
             assert!(lock(&queue.queue).writers <= WRITERS, "nobody is counted twice");
@@ -581,7 +595,7 @@ mod tests {
 
     #[test]
     fn writer_is_single_again_once_the_others_are_gone() {
-        let queue = GroupCommit::<u32, u32>::new();
+        let queue = GroupCommit::<u32, u32>::new(|_| 0);
         *lock(&queue.queue) =
             Queue { is_busy: false, waiting: Vec::new(), writers: 2, linger: Duration::ZERO };
         for n in 0..3 {
@@ -593,7 +607,7 @@ mod tests {
 
     #[test]
     fn writer_returns_before_the_background_work_that_has_queued() {
-        let queue = GroupCommit::<&str, Vec<&str>>::new();
+        let queue = GroupCommit::<&str, Vec<&str>>::new(|_| 0);
         let (begun, wait_for_begin) = bounded(0);
         let (go_on, wait_until_queued) = bounded::<()>(0);
         // The result of a job is the batch that it was in.
@@ -626,7 +640,7 @@ mod tests {
     #[test]
     fn leader_lingers_for_the_writers_of_the_last_transaction() {
         const WRITERS: usize = 4;
-        let queue = GroupCommit::<usize, usize>::new();
+        let queue = GroupCommit::<usize, usize>::new(|_| 0);
         *lock(&queue.queue) =
             Queue { is_busy: false, waiting: Vec::new(), writers: WRITERS, linger: LONG };
         thread::scope(|scope| {
@@ -651,8 +665,43 @@ mod tests {
     }
 
     #[test]
+    fn small_jobs_pass_those_that_do_not_fit_into_a_batch() {
+        const BIG: usize = 3 << 20;
+        const SIZES: [usize; 5] = [BIG, 1, BIG, 1, 1];
+        let queue = GroupCommit::<usize, usize>::new(|bytes| *bytes);
+        let (started, wait_for_start) = bounded(0);
+        let (go_on, wait_for_all) = bounded::<()>(0);
+        let batches = Mutex::new(Vec::new());
+        let run_batch = |jobs: Vec<usize>| {
+            lock(&batches).push(jobs.clone());
+            jobs
+        };
+        thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                let run_one = || {
+                    started.send(()).expect("the test listens");
+                    wait_for_all.recv().expect("the test tells");
+                    0
+                };
+                queue.submit(LONG, run_one, || 0, run_batch)
+            });
+            wait_for_start.recv().expect("the first starts");
+            for (waiting, bytes) in (1..).zip(SIZES) {
+                let (queue, run_batch) = (&queue, &run_batch);
+                scope.spawn(move || queue.submit(LONG, || unreachable!(), || bytes, run_batch));
+                while lock(&queue.queue).waiting.len() < waiting {
+                    thread::yield_now();
+                }
+            }
+            go_on.send(()).expect("the first waits");
+            assert_eq!(first.join().expect("no panic"), Ok(0));
+        });
+        assert_eq!(*lock(&batches), [vec![BIG, 1, 1, 1], vec![BIG]]);
+    }
+
+    #[test]
     fn job_that_was_not_started_in_time_is_not_done() {
-        let queue = GroupCommit::<(), ()>::new();
+        let queue = GroupCommit::<(), ()>::new(|()| 0);
         let result = queue.submit(
             LONG,
             || {
@@ -670,7 +719,7 @@ mod tests {
     #[test]
     fn followers_hear_of_a_panic_of_their_leader_and_the_queue_goes_on() {
         const WRITERS: usize = 3;
-        let queue = GroupCommit::<usize, usize>::new();
+        let queue = GroupCommit::<usize, usize>::new(|_| 0);
         let (begun, wait_for_begin) = bounded(0);
         let (go_on, wait_for_all) = bounded::<()>(0);
         thread::scope(|scope| {

@@ -72,6 +72,28 @@ pub enum Operation<'a> {
 }
 
 impl Operation<'_> {
+    /// Returns how many bytes of data there are to write, for a
+    /// [`GroupCommit`](super::GroupCommit).
+    ///
+    /// # Examples
+    /// ```
+    /// use store_core::backend::Operation;
+    ///
+    /// let token = "token".into();
+    /// let expiry = chrono::DateTime::UNIX_EPOCH;
+    /// let commit = Operation::Commit { token, data: b"data"[..].into(), expiry };
+    /// assert_eq!(commit.bytes(), 4);
+    /// ```
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Commit { data, .. } | Self::Create { data, .. } => data.len(),
+            // The old data is read to be compared.
+            Self::Update { current, change, .. } => current.len() + change.data.len(),
+            Self::Touch { .. } | Self::Delete { .. } | Self::DeleteBySubject { .. } => 0,
+        }
+    }
+
     /// The same for another thread.
     ///
     /// # Examples

@@ -18,6 +18,7 @@ use super::flusher;
 use super::options::{Durability, QlOptions};
 use super::shared::Shared;
 use super::tables::Tables;
+use super::write::Write;
 
 impl QlStore {
     /// Returns a store in a database that the application has opened and keeps other tables in,
@@ -125,7 +126,7 @@ impl QlStore {
             batch_size: options.cleanup.batch_size().get(),
             is_flushed_later: Arc::default(),
             is_flush_due: AtomicBool::new(false),
-            group_commit: GroupCommit::new(),
+            group_commit: GroupCommit::new(Write::bytes),
         });
         let flusher = match options.durability {
             Durability::Full => BackgroundThread::inactive(),

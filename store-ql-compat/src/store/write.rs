@@ -33,6 +33,14 @@ pub(super) struct Done {
 }
 
 impl Write<'_> {
+    /// Returns how many bytes of data there are to write.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Operation(operation) => operation.bytes(),
+            Self::RemoveExpired { .. } | Self::Flush => 0,
+        }
+    }
+
     /// Returns the same write for another thread.
     pub(super) fn to_static(&self) -> Write<'static> {
         match self {
