@@ -1,4 +1,4 @@
-//! What a request does when another one has changed the session first.
+//! How a request waits that writes a session which others write, too.
 //!
 //! Requests that write the same session at the same time would each find, again and again, that
 //! another one was quicker. So a request that has met a conflict takes a lock before it tries

@@ -43,8 +43,8 @@ use crate::{Change, CleanupStatistics, Error, Loaded, OwnedRecord, Record};
 /// What they say of a token counts only while it names a live session. A token that names a live
 /// session itself means that session, whatever is recorded of a rotation under it.
 ///
-/// The [conformance kit](crate#the-conformance-kit) tests these promises, and says which it leaves
-/// to the backend's own tests.
+/// The conformance kit, the crate `store-conformance`, tests these promises, and says which it
+/// leaves to the backend's own tests.
 ///
 /// # Examples
 /// ```

@@ -10,7 +10,7 @@ use xshell::{Shell, cmd};
 use crate::flags::Bench;
 use crate::{Result, crates, interop, say};
 
-/// The workspaces of the benchmark, which keep the peers out of ours.
+/// The workspaces of the benchmark, which keep the peers out of the project's.
 pub(crate) const WORKSPACES: [&str; 2] = ["xtask/bench", "xtask/bench/sqlx"];
 
 /// Room for all databases, so that stores and drivers are measured and not the disk's reads, and a

@@ -84,7 +84,8 @@ mod flags {
                 /// Where results, report and charts go. Default: docs/benchmarks.
                 optional --out directory: PathBuf
             }
-            /// Checks what no other tool does: manifests, changelog, links and the map of the code.
+            /// Checks what no other tool does: manifests, changelog, links, comments and
+            /// invariants.
             cmd tidy {}
         }
     }

@@ -220,7 +220,7 @@ fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// All files of ours: neither what was built nor what git keeps.
+/// All files of the project: neither what was built nor what git keeps.
 fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;

@@ -77,9 +77,9 @@ fn log_in(request: &Request, session: &mut Session<'_>) -> Result<Response, BoxE
         Err(refusal) => return Ok(refusal),
     };
 
-    // Whoever knew the token before must not be logged in with it, also where the same person logs
-    // in again. What another person kept isn't for this one: `set_subject` begins with empty values
-    // then.
+    // Anyone who knew the token before must not be logged in with it, also where the same person
+    // logs in again. What another person kept isn't for this one: `set_subject` begins with empty
+    // values then.
     session.renew()?;
     session.set_subject(&name)?;
     let keep = form.has("remember");

@@ -22,8 +22,10 @@ impl<C: Codec> Session<'_, C> {
     /// subject can be listed and destroyed ([`SessionManager::sessions_of`],
     /// [`SessionManager::destroy_all_of`], [`destroy_others`](Self::destroy_others)).
     ///
-    /// A request with a token that another one has just renewed gets its own session: somebody who
-    /// has clicked “Log in” twice is logged in, whichever response the browser took.
+    /// A request whose token another one renewed before this one was loaded, but within the grace,
+    /// gets its own session: after two clicks on “Log in” the browser is logged in, whichever
+    /// response it took. If the other one renewed it later, [`finish`](Self::finish) returns
+    /// [`Error::Superseded`].
     ///
     /// # Errors
     /// [`Error::Store`] for a subject that is empty or longer than

@@ -21,7 +21,8 @@ on_every_store! {
     logout_everywhere_during_running_requests_is_final
     subject_can_be_changed_and_cleared
     login_of_a_session_that_was_lost_is_not_listed
-    login_that_was_under_way_during_another_is_not_lost
+    login_with_the_cookie_that_another_login_renewed_gets_its_own_session
+    second_of_two_overlapping_logins_gets_an_error
     session_that_logs_in_and_is_merged_with_itself_is_logged_in
 }
 
@@ -240,8 +241,10 @@ fn login_of_a_session_that_was_lost_is_not_listed(store: &Arc<dyn Store>) -> Tes
     Ok(())
 }
 
-/// A double click: the browser drops the response to the first request, and with it the cookie.
-fn login_that_was_under_way_during_another_is_not_lost(store: &Arc<dyn Store>) -> TestResult {
+/// The browser drops the response to the first request, and with it the cookie.
+fn login_with_the_cookie_that_another_login_renewed_gets_its_own_session(
+    store: &Arc<dyn Store>,
+) -> TestResult {
     let sessions = SessionManager::new(Arc::clone(store));
     let old = anonymous(&sessions)?;
     let log_in = || {
@@ -263,6 +266,20 @@ fn login_that_was_under_way_during_another_is_not_lost(store: &Arc<dyn Store>) -
     assert!(sessions.load([&*first])?.is_empty());
     assert_eq!(sessions.load([&*second])?.subject().as_deref(), Some("ada"));
     assert!(sessions.load([&*old])?.is_empty());
+    Ok(())
+}
+
+/// A double click whose second request was loaded before the first login was written.
+fn second_of_two_overlapping_logins_gets_an_error(store: &Arc<dyn Store>) -> TestResult {
+    let sessions = SessionManager::new(Arc::clone(store));
+    let old = anonymous(&sessions)?;
+    let (mut first, mut second) = (sessions.load([&*old])?, sessions.load([&*old])?);
+    first.set_subject("ada")?;
+    second.set_subject("ada")?;
+    let token = token(&first.finish()?).expect("it changes");
+    assert!(matches!(second.finish(), Err(Error::Superseded)));
+    assert_eq!(sessions.load([&*token])?.subject().as_deref(), Some("ada"));
+    assert_eq!(devices(&sessions, "ada")?.len(), 1);
     Ok(())
 }
 

@@ -41,15 +41,15 @@ const MAX_LINGER: Duration = Duration::from_millis(1);
 /// transaction already, the less each further one saves.
 const MAX_EXPECTED_WRITERS: usize = 8;
 
-/// A leader takes no more than this many bytes of jobs from the queue, its own job aside, so that no
-/// transaction keeps those that wait for it for longer than these take to write. A job that doesn't
-/// fit waits until it is the first and leads, and small ones pass it.
+/// A leader takes no more than this many bytes of jobs from the queue, its own job aside, so that
+/// no transaction keeps those that wait for it for longer than these take to write. A job that
+/// doesn't fit waits until it is the first and leads, and small ones pass it.
 const MAX_BATCH_BYTES: usize = 4 << 20;
 
 /// The queue of writers of one database.
 ///
-/// `J` is a job that another thread can do, and `R` its result. One transaction has at most 4 MiB of
-/// jobs next to that of the thread that leads it.
+/// `J` is a job that another thread can do, and `R` its result. One transaction has at most 4 MiB
+/// of jobs next to that of the thread that leads it.
 ///
 /// # Examples
 /// ```

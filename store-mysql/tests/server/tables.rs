@@ -325,7 +325,7 @@ fn tokens_that_the_collation_confuses_never_meet() -> Result<(), Error> {
     assert!(store.touch("token", Utc::now() - TimeDelta::hours(1))?);
     store.commit("Token", b"new", in_an_hour())?;
     assert_eq!(store.all()?.len(), 1);
-    // What Go wrote under a token that no store of ours would is not shown by a walk either.
+    // What Go wrote under a token that no store of the family would is not shown by a walk either.
     database.run("INSERT INTO sessions VALUES ('with space', 'data', '2037-01-01')");
     assert_eq!(store.find("with space")?, None);
     assert_eq!(store.all()?.len(), 1);

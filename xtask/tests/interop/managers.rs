@@ -319,7 +319,7 @@ fn renewal_on_one_side_holds_on_the_other(place: Place) -> TestResult {
         assert_eq!(
             site.sessions.sessions_of("user 7")?.len(),
             1,
-            "a renewal of ours brings it back"
+            "a renewal in Rust brings it back"
         );
         Ok(())
     })
