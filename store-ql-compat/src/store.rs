@@ -22,6 +22,10 @@ mod engine;
 
 mod file;
 
+mod replacement;
+
+mod watched;
+
 mod flusher;
 
 mod error;

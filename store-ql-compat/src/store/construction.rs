@@ -18,6 +18,7 @@ use super::flusher;
 use super::options::{Durability, QlOptions};
 use super::shared::Shared;
 use super::tables::Tables;
+use super::watched::SyncFailure;
 use super::write::Write;
 
 impl QlStore {
@@ -183,12 +184,15 @@ impl QlOptions {
             return Err(Error::InvalidOption { option: "path", problem });
         }
         let tables = Tables::new(&self.validate()?);
-        let database =
-            catch_panic_in_open(|| file::open_or_create(path, &builder(self.cache_size)))?;
+        let failure = SyncFailure::default();
+        let database = catch_panic_in_open(|| {
+            let permissions = self.file_permissions.as_ref();
+            file::open_or_create(path, permissions, &failure, &builder(self.cache_size))
+        })?;
         // The file is opened again after I/O errors, which must not depend on the working directory
         // of that moment.
         let path = path.canonicalize().map_err(from_io)?;
-        let reopen = move |builder: &Builder| file::reopen(&path, builder);
+        let reopen = move |builder: &Builder| file::reopen(&path, &failure, builder);
         self.build_reopenable(tables, database, reopen)
     }
 

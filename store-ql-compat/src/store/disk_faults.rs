@@ -16,12 +16,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use redb::Builder;
+use redb::{Builder, Database};
 use store_core::backend::TableName;
 use store_core::{CleanupOptions, Error, Store};
 
-use self::disk::{Disk, open_disk};
+use self::disk::{Disk, FailedSync, Opening, open_disk};
 use super::tables::Tables;
+use super::watched::SyncFailure;
 use super::{QlOptions, QlStore};
 
 /// How long a store may take to come back once its disk works again.
@@ -38,9 +39,11 @@ fn options() -> QlOptions {
 fn open(disk: &Arc<Disk>, options: QlOptions) -> Result<QlStore, Error> {
     let mut builder = Builder::new();
     builder.set_cache_size(1 << 20);
-    let database = open_disk(disk, &builder)?;
+    let failure = SyncFailure::default();
+    let database = open_disk(disk, Opening::First, &failure, &builder)?;
     let disk = Arc::clone(disk);
-    let reopen = move |builder: &Builder| open_disk(&disk, builder);
+    let reopen =
+        move |builder: &Builder| open_disk(&disk, Opening::AfterAnError, &failure, builder);
     options.build_reopenable(Tables::new(&TableName::new("sessions")?), database, reopen)
 }
 
@@ -121,7 +124,7 @@ fn full_disk_is_named_and_readers_go_on() -> Result<(), Error> {
     let disk = Disk::new();
     let store = open(&disk, options())?;
     store.commit("before", b"data", in_an_hour())?;
-    let len = disk.content().now.len() as u64;
+    let len = disk.bytes().len() as u64;
     disk.capacity.store(len, Ordering::Relaxed);
     let mut refused = 0;
     for n in 0..200 {
@@ -151,7 +154,7 @@ fn readers_of_a_full_disk_get_no_errors_while_writers_are_refused() -> Result<()
     for n in 0..200 {
         store.commit(&format!("token-{n}"), &[b'x'; 300], in_an_hour())?;
     }
-    let len = disk.content().now.len() as u64;
+    let len = disk.bytes().len() as u64;
     disk.capacity.store(len, Ordering::Relaxed);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -177,7 +180,8 @@ fn readers_of_a_full_disk_get_no_errors_while_writers_are_refused() -> Result<()
 fn disk_that_fails_at_any_write_loses_nothing_and_the_same_store_goes_on() -> Result<(), Error> {
     for writes in 0..120 {
         let mut random = random_numbers(writes);
-        let disk = Disk::new();
+        let failed_sync = FailedSync::ALL[usize::try_from(writes % 3).expect("small")];
+        let disk = Disk::with_failed_sync(failed_sync);
         let store = open(&disk, options())?;
         let mut expected = Expected::default();
         assert!(write_at_random(&store, &mut expected, 20, &mut random).is_none());
@@ -193,8 +197,73 @@ fn disk_that_fails_at_any_write_loses_nothing_and_the_same_store_goes_on() -> Re
         }
         drop(store);
         expected.check(&open(&disk, options())?, "opened again");
+        expected.check(&open(&disk.after_shutdown(), options())?, "mounted again");
     }
     Ok(())
+}
+
+/// What an opened file's sync has failed to write may never reach the disk, though it can be read
+/// and later syncs succeed.
+#[test]
+fn commits_after_a_failed_sync_are_on_the_disk() -> Result<(), Error> {
+    for (syncs, failed_sync) in rounds_of_failed_syncs() {
+        let what = format!("{failed_sync:?} after {syncs} syncs");
+        let mut random = random_numbers(syncs);
+        let disk = Disk::with_failed_sync(failed_sync);
+        let store = open(&disk, options())?;
+        let mut expected = Expected::default();
+        assert!(write_at_random(&store, &mut expected, 20, &mut random).is_none());
+        disk.only_syncs_fail.store(true, Ordering::Relaxed);
+        disk.fail_after(Some(syncs));
+        let failed = write_at_random(&store, &mut expected, 12, &mut random);
+        assert!(matches!(failed, Some(Error::StorageFull { .. })), "{what}: {failed:?}");
+        disk.fail_after(None);
+        expected.check(&store, &what);
+        let again = when_repaired(|| Ok(write_at_random(&store, &mut expected, 20, &mut random)));
+        assert!(again.is_none(), "{what}: {again:?}");
+        let crashed = disk.after_power_loss(&mut random);
+        expected.check(&open(&crashed, options())?, &format!("{what}, crashed"));
+        drop(store);
+        expected
+            .check(&open(&disk.after_shutdown(), options())?, &format!("{what}, mounted again"));
+    }
+    Ok(())
+}
+
+/// The system goes on when the process is killed, and so does its cache.
+#[test]
+fn process_killed_after_a_failed_sync_leaves_the_next_one_a_file_to_replace() -> Result<(), Error> {
+    for (syncs, failed_sync) in rounds_of_failed_syncs() {
+        let what = format!("{failed_sync:?} after {syncs} syncs");
+        let mut random = random_numbers(syncs);
+        let disk = Disk::with_failed_sync(failed_sync);
+        let killed = open(&disk, options())?;
+        let mut expected = Expected::default();
+        assert!(write_at_random(&killed, &mut expected, 20, &mut random).is_none());
+        disk.only_syncs_fail.store(true, Ordering::Relaxed);
+        disk.fail_after(Some(syncs));
+        write_at_random(
+            &killed,
+            &mut expected,
+            usize::try_from(syncs).expect("small") + 1,
+            &mut random,
+        );
+        std::mem::forget(killed);
+        disk.after_kill();
+        disk.fail_after(None);
+        let store = open(&disk, options())?;
+        expected.check(&store, &what);
+        assert!(write_at_random(&store, &mut expected, 20, &mut random).is_none());
+        drop(store);
+        expected
+            .check(&open(&disk.after_shutdown(), options())?, &format!("{what}, mounted again"));
+    }
+    Ok(())
+}
+
+/// After how many syncs they fail, and how.
+fn rounds_of_failed_syncs() -> impl Iterator<Item = (u64, FailedSync)> {
+    (0..8).flat_map(|syncs| FailedSync::ALL.map(|failed_sync| (syncs, failed_sync)))
 }
 
 #[test]
@@ -250,10 +319,15 @@ fn writers_that_share_a_failing_transaction_each_get_an_error_and_lose_nothing()
     Ok(())
 }
 
+/// Opens the database as an application does.
+fn open_alone(disk: &Arc<Disk>) -> Result<Database, Error> {
+    open_disk(disk, Opening::First, &SyncFailure::default(), &Builder::new())
+}
+
 #[test]
 fn shared_database_that_failed_is_the_applications_to_open_again() -> Result<(), Error> {
     let disk = Disk::new();
-    let database = Arc::new(open_disk(&disk, &Builder::new())?);
+    let database = Arc::new(open_alone(&disk)?);
     let store = options().build(Arc::clone(&database))?;
     store.commit("token", b"data", in_an_hour())?;
     disk.fail_after(Some(0));
@@ -265,7 +339,7 @@ fn shared_database_that_failed_is_the_applications_to_open_again() -> Result<(),
         other => panic!("{other:?}"),
     }
     drop((store, database));
-    let store = options().build(Arc::new(open_disk(&disk, &Builder::new())?))?;
+    let store = options().build(Arc::new(open_alone(&disk)?))?;
     assert!(store.find("token")?.is_some());
     Ok(())
 }

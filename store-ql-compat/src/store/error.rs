@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redb::Error as RedbError;
+use redb::{DatabaseError, Error as RedbError};
 use store_core::Error;
 
 /// Returns the error of an operation, with redb's as its source.
@@ -39,6 +39,11 @@ pub(super) fn from_redb(error: RedbError) -> Error {
         error @ RedbError::Corrupted(_) => Error::Corrupt { source: error.into() },
         error => Error::Backend { source: error.into() },
     }
+}
+
+/// Returns the error of opening a database.
+pub(super) fn from_database(error: DatabaseError) -> Error {
+    from_redb(RedbError::from(error))
 }
 
 /// Returns the error of a file that can't be used.

@@ -1,56 +1,173 @@
 //! Opens files. What isn't a database of redb is refused before redb sees it, and a new database
 //! appears under its name only when it is complete.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirEntry, File, Metadata, OpenOptions, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Read};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database, DatabaseError, Error as RedbError};
+use redb::backends::FileBackend;
+use redb::{BackendError, Builder, Database, DatabaseError, Error as RedbError, StorageBackend};
 use store_core::Error;
 
-use super::error::{from_io, from_redb};
+use super::error::{from_database, from_io, from_redb};
+use super::replacement::{replace, was_closed};
+use super::watched::{SyncFailure, Watched};
 use crate::ql_format::QlFormat;
 
 /// What every file of redb begins with.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
-/// Opens a file, and creates it if there is none.
-pub(super) fn open_or_create(path: &Path, builder: &Builder) -> Result<Database, Error> {
-    match examine(path)? {
-        Found::Redb => return open(path, builder),
+/// Opens a file, and creates it, with these permissions, if there is none. Failed syncs of it are
+/// recorded.
+pub(super) fn open_or_create(
+    path: &Path,
+    permissions: Option<&Permissions>,
+    failure: &SyncFailure,
+    builder: &Builder,
+) -> Result<Database, Error> {
+    remove_leftovers(path);
+    let found = match examine(path)? {
         // Someone has created the file and left its content to the store.
-        Found::Empty => replace_empty(path, builder)?,
-        Found::Nothing => match create(path, builder) {
-            // Another process was faster.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            outcome => outcome.map_err(from_io)?,
-        },
+        Found::Empty => {
+            replace_empty(path, builder)?;
+            examine(path)?
+        }
+        Found::Nothing => {
+            match create(path, permissions, builder) {
+                // Another process was faster.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                outcome => outcome.map_err(from_io)?,
+            }
+            examine(path)?
+        }
+        found @ Found::Redb { .. } => found,
+    };
+    // The file's name may not be durable yet: the process that created it can have been killed
+    // before it synced the directory, or be about to sync it.
+    sync_directory(path).map_err(from_io)?;
+    match found {
+        Found::Redb { was_closed: true } => open_in_place(path, failure, builder),
+        Found::Redb { was_closed: false } => open_replaced(path, failure, builder),
+        Found::Empty | Found::Nothing => Err(gone()),
     }
-    open(path, builder)
 }
 
 /// Opens a file that was opened before. If it has been removed, it isn't created again.
-pub(super) fn reopen(path: &Path, builder: &Builder) -> Result<Database, Error> {
+pub(super) fn reopen(
+    path: &Path,
+    failure: &SyncFailure,
+    builder: &Builder,
+) -> Result<Database, Error> {
     match examine(path)? {
-        Found::Redb => open(path, builder),
-        Found::Empty | Found::Nothing => {
-            let gone = io::Error::new(ErrorKind::NotFound, "the file is gone, or empty");
-            Err(from_io(gone))
-        }
+        Found::Redb { .. } if failure.has_happened() => open_replaced(path, failure, builder),
+        Found::Redb { .. } => open_in_place(path, failure, builder),
+        Found::Empty | Found::Nothing => Err(gone()),
     }
 }
 
-fn open(path: &Path, builder: &Builder) -> Result<Database, Error> {
-    builder.open(path).map_err(from_database)
+fn gone() -> Error {
+    from_io(io::Error::new(ErrorKind::NotFound, "the file is gone, or empty"))
 }
 
-fn from_database(error: DatabaseError) -> Error {
-    from_redb(RedbError::from(error))
+fn open_in_place(path: &Path, failure: &SyncFailure, builder: &Builder) -> Result<Database, Error> {
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(from_io)?;
+    let opened = file.metadata().map_err(from_io)?;
+    let file = FileBackend::new(file).map_err(from_database)?;
+    let database = builder.create_with_backend(Watched::new(file, failure.clone()));
+    let database = database.map_err(from_database)?;
+    // Only now it is locked. Before that, another process may have replaced it.
+    check_is_named(path, &opened)?;
+    Ok(database)
+}
+
+/// Replaces the file by a copy, which it opens.
+fn open_replaced(path: &Path, failure: &SyncFailure, builder: &Builder) -> Result<Database, Error> {
+    // A symbolic link stays one.
+    let path = &path.canonicalize().map_err(from_io)?;
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(from_io)?;
+    let opened = file.metadata().map_err(from_io)?;
+    // It stays locked until the copy is locked and has its name.
+    let old = FileBackend::new(file).map_err(from_database)?;
+    match old.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
+        Ok(true) | Err(BackendError::Unsupported) => {}
+        Ok(false) => return Err(from_redb(RedbError::DatabaseAlreadyOpen)),
+        Err(error) => return Err(from_io(error.into())),
+    }
+    check_is_named(path, &opened)?;
+    let (temporary, new) = Temporary::create(path).map_err(cannot_copy)?;
+    inherit(&new, &opened).map_err(from_io)?;
+    let new = FileBackend::new(new).map_err(from_database)?;
+    let database = replace(
+        &old,
+        Watched::new(new, failure.clone()),
+        |new| builder.create_with_backend(new).map_err(from_database),
+        || fs::rename(&temporary.path, path).and_then(|()| sync_directory(path)),
+    )?;
+    failure.clear();
+    log::warn!("the session database wasn't closed properly, and was replaced by a copy of it");
+    Ok(database)
+}
+
+fn cannot_copy(error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            let what = format!(
+                "the file wasn't closed properly and has to be replaced by a copy of it, but its \
+                 directory can't be written to: {error}"
+            );
+            from_io(io::Error::new(error.kind(), what))
+        }
+        _ => from_io(error),
+    }
+}
+
+/// Fails if the path names another file than this one.
+fn check_is_named(path: &Path, file: &Metadata) -> Result<(), Error> {
+    let named = fs::metadata(path).map_err(from_io)?;
+    if is_same(file, &named) {
+        return Ok(());
+    }
+    Err(Error::InUse { source: "another process has just replaced the file".into() })
+}
+
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Files can't be told apart as on Unix.
+#[cfg(not(unix))]
+fn is_same(_one: &Metadata, _other: &Metadata) -> bool {
+    true
+}
+
+/// Gives a file the permissions of the one that it will replace.
+#[cfg(unix)]
+fn inherit(file: &File, replaced: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+
+    let (own, replaced_owner) = (file.metadata()?, (replaced.uid(), replaced.gid()));
+    let mut permissions = replaced.permissions();
+    if (own.uid(), own.gid()) != replaced_owner
+        && fchown(file, Some(replaced_owner.0), Some(replaced_owner.1)).is_err()
+    {
+        // What the other group may do isn't this one's.
+        permissions = Permissions::from_mode(0o600);
+    }
+    file.set_permissions(permissions)
+}
+
+#[cfg(not(unix))]
+fn inherit(file: &File, replaced: &Metadata) -> io::Result<()> {
+    file.set_permissions(replaced.permissions())
 }
 
 enum Found {
-    Redb,
+    Redb { was_closed: bool },
     Empty,
     Nothing,
 }
@@ -92,33 +209,31 @@ fn examine(path: &Path) -> Result<Found, Error> {
             Err(Error::ReadOnly { source: error.into() })
         }
         Err(error) => Err(from_io(error)),
-        Ok(_) => Ok(Found::Redb),
+        Ok(_) => Ok(Found::Redb { was_closed: was_closed(&first) }),
     }
 }
 
 /// Creates a database under a temporary name and gives it its own when it is complete: a process
 /// that is killed before leaves no incomplete file that could never be opened, and of two processes
 /// that create it at the same time one wins.
-fn create(path: &Path, builder: &Builder) -> io::Result<()> {
-    let (temporary, file) = create_temporary(path)?;
-    let created = match builder.create_file(file) {
-        Ok(database) => {
-            drop(database);
-            // A rename would replace the file of a process that was faster.
-            match fs::hard_link(&temporary, path) {
-                // A file system without hard links, such as FAT: redb creates the file in its
-                // place.
-                Err(error) if is_unsupported(&error) => {
-                    builder.create(path).map(drop).map_err(into_io)
-                }
-                linked => linked,
-            }
-        }
-        Err(error) => Err(into_io(error)),
+fn create(path: &Path, permissions: Option<&Permissions>, builder: &Builder) -> io::Result<()> {
+    let permit = |file: &File| match permissions {
+        Some(permissions) => file.set_permissions(permissions.clone()),
+        None => Ok(()),
     };
-    fs::remove_file(&temporary)?;
-    created?;
-    sync_directory(path)
+    let (temporary, file) = Temporary::create(path)?;
+    permit(&file)?;
+    drop(builder.create_file(file).map_err(into_io)?);
+    // A rename would replace the file of a process that was faster.
+    match fs::hard_link(&temporary.path, path) {
+        // A file system without hard links, such as FAT: redb creates the file in its place.
+        Err(error) if is_unsupported(&error) => {
+            let file = private().create(true).truncate(false).open(path)?;
+            permit(&file)?;
+            builder.create_file(file).map(drop).map_err(into_io)
+        }
+        linked => linked,
+    }
 }
 
 /// Replaces an empty file by a database, which is complete as one of [`create`] is and gets the
@@ -140,24 +255,14 @@ fn replace_empty(path: &Path, builder: &Builder) -> Result<(), Error> {
 
 #[cfg(unix)]
 fn replace_locked(empty: &File, path: &Path, builder: &Builder) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt;
-
     let (locked, found) = (empty.metadata()?, fs::metadata(path)?);
-    if found.len() > 0 || (locked.dev(), locked.ino()) != (found.dev(), found.ino()) {
+    if found.len() > 0 || !is_same(&locked, &found) {
         return Ok(());
     }
-    let (temporary, file) = create_temporary(path)?;
-    let created = builder
-        .create_file(file)
-        .map(drop)
-        .map_err(into_io)
-        .and_then(|()| fs::set_permissions(&temporary, locked.permissions()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if created.is_err() {
-        fs::remove_file(&temporary)?;
-    }
-    created?;
-    sync_directory(path)
+    let (temporary, file) = Temporary::create(path)?;
+    inherit(&file, &locked)?;
+    drop(builder.create_file(file).map_err(into_io)?);
+    fs::rename(&temporary.path, path)
 }
 
 /// Lets redb write into the empty file: files can't be told apart and replaced as on Unix.
@@ -166,16 +271,75 @@ fn replace_empty(path: &Path, builder: &Builder) -> Result<(), Error> {
     builder.create(path).map(drop).map_err(from_database)
 }
 
-/// Creates a file of a random name next to the path. The name is short, because the path's own may
-/// have the maximal length.
-fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
-    if path.file_name().is_none() {
-        return Err(io::Error::new(ErrorKind::IsADirectory, "the path names no file"));
+/// A file next to the database that doesn't have its name yet. Dropping this removes it, if it
+/// hasn't been renamed.
+struct Temporary {
+    path: PathBuf,
+    /// While this is locked, no other process takes the file for a leftover.
+    _directory: Option<File>,
+}
+
+impl Temporary {
+    const PREFIX: &str = ".sessions-";
+    const SUFFIX: &str = ".new";
+
+    /// Creates a file of a random name, which its owner alone can read. The name is short, because
+    /// the path's own may have the maximal length.
+    fn create(path: &Path) -> io::Result<(Self, File)> {
+        if path.file_name().is_none() {
+            return Err(io::Error::new(ErrorKind::IsADirectory, "the path names no file"));
+        }
+        let directory = open_directory(path)?;
+        if let Some(directory) = &directory {
+            // Where directories can't be locked, leftovers aren't removed either.
+            let _ = directory.lock_shared();
+        }
+        let random = RandomState::new().build_hasher().finish();
+        let name = format!("{}{random:016x}{}", Self::PREFIX, Self::SUFFIX);
+        let path = path.with_file_name(name);
+        let file = private().create_new(true).open(&path)?;
+        Ok((Self { path, _directory: directory }, file))
     }
-    let random = RandomState::new().build_hasher().finish();
-    let temporary = path.with_file_name(format!(".sessions-{random:016x}.new"));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary)?;
-    Ok((temporary, file))
+
+    /// Whether a directory's entry has such a name.
+    fn is_name_of(entry: &DirEntry) -> bool {
+        let name = entry.file_name();
+        let random = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(Self::PREFIX)?.strip_suffix(Self::SUFFIX));
+        random.is_some_and(|random| {
+            random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes the temporary files of processes that were killed. What can't be removed harms nothing.
+fn remove_leftovers(path: &Path) {
+    let Ok(Some(directory)) = open_directory(path) else { return };
+    let Ok(entries) = fs::read_dir(parent(path)) else { return };
+    let found: Vec<_> = entries.flatten().filter(Temporary::is_name_of).collect();
+    // Those who are creating a file hold the lock, too. What they create later isn't in the list.
+    if found.is_empty() || directory.try_lock().is_err() {
+        return;
+    }
+    for entry in found {
+        let _ = fs::remove_file(entry.path());
+    }
+}
+
+/// The options of a file that its owner alone can read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
@@ -191,7 +355,18 @@ fn into_io(error: DatabaseError) -> io::Error {
 
 /// Makes the file's name durable, as its content is.
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+    match open_directory(path)? {
+        Some(directory) => directory.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Opens the directory of a file, on systems where that is possible.
+fn open_directory(path: &Path) -> io::Result<Option<File>> {
+    if cfg!(unix) { File::open(parent(path)).map(Some) } else { Ok(None) }
+}
+
+fn parent(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }

@@ -1,6 +1,7 @@
 //! The options of a store.
 
 use std::fmt;
+use std::fs::Permissions;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,7 @@ pub struct QlOptions {
     pub(super) durability: Durability,
     pub(super) on_flush_failure: Option<FailureHook>,
     pub(super) cache_size: usize,
+    pub(super) file_permissions: Option<Permissions>,
 }
 
 impl QlOptions {
@@ -111,6 +113,7 @@ impl QlOptions {
             durability: Durability::Full,
             on_flush_failure: None,
             cache_size: Self::DEFAULT_CACHE_SIZE,
+            file_permissions: None,
         }
     }
 
@@ -267,6 +270,29 @@ impl QlOptions {
         self
     }
 
+    /// The permissions of a file that [`open`](Self::open) creates. Those of a file that is there
+    /// already are left alone. Default: on Unix its owner alone can read and write it (0600),
+    /// whatever the umask; on other systems those of every new file.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use std::fs::Permissions;
+    /// use std::os::unix::fs::PermissionsExt;
+    /// use store_ql_compat::QlOptions;
+    ///
+    /// // A group that makes backups can read it.
+    /// let options = QlOptions::new().with_file_permissions(Permissions::from_mode(0o640));
+    /// # drop(options);
+    /// # }
+    /// ```
+    #[doc(alias = "mode")]
+    #[doc(alias = "chmod")]
+    pub fn with_file_permissions(mut self, permissions: Permissions) -> Self {
+        self.file_permissions = Some(permissions);
+        self
+    }
+
     /// Checks the options, and returns the name of the table.
     pub(super) fn validate(&self) -> Result<TableName, Error> {
         let invalid = |option, problem: &str| {
@@ -309,6 +335,7 @@ impl fmt::Debug for QlOptions {
             .field("contention_timeout", &self.contention_timeout)
             .field("durability", &self.durability)
             .field("cache_size", &self.cache_size)
+            .field("file_permissions", &self.file_permissions)
             .finish_non_exhaustive()
     }
 }

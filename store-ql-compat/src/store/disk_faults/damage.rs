@@ -61,9 +61,9 @@ fn flip_bytes_at_random(trials: u64) -> Result<(), Error> {
         }
         store.touch(&token, expiry)?;
     }
-    let unclosed = disk.content().now.clone();
+    let unclosed = disk.bytes();
     drop(store);
-    let closed = disk.content().now.clone();
+    let closed = disk.bytes();
     let mut noticed = 0;
     for seed in 0..trials {
         let mut random = random_numbers(seed);
