@@ -132,12 +132,14 @@ impl QlStore {
         let flusher = match options.durability {
             Durability::Full => BackgroundThread::inactive(),
             Durability::Relaxed(interval) => {
-                let flush = {
-                    let shared = Arc::clone(&shared);
-                    move || shared.flush()
-                };
-                let is_running = &shared.is_flushed_later;
-                flusher::start(interval, is_running, options.on_flush_failure, flush)?
+                let (if_due, at_the_end) = (Arc::clone(&shared), Arc::clone(&shared));
+                flusher::start(
+                    interval,
+                    &shared.is_flushed_later,
+                    options.on_flush_failure,
+                    move || if_due.flush_if_due(),
+                    move || at_the_end.flush(),
+                )?
             }
         };
         let cleanup = CleanupThread::start(options.cleanup, {

@@ -13,14 +13,15 @@ const THREAD_NAME: &str = "session-flush";
 /// Called for each failure, after it was logged.
 pub(super) type FailureHook = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// Starts a thread that calls `flush` after each interval and once more at the end. `is_running`
-/// tells writers whether they may leave the durability of their commits to the thread.
+/// Starts a thread that calls `flush_if_due` after each interval, and `flush` at the end.
+/// `is_running` tells writers whether they may leave the durability of their commits to the thread.
 ///
 /// When the thread has stopped, everything that was committed before is durable.
 pub(super) fn start(
     interval: Duration,
     is_running: &Arc<AtomicBool>,
     on_failure: Option<FailureHook>,
+    flush_if_due: impl Fn() -> Result<(), Error> + Send + 'static,
     flush: impl Fn() -> Result<(), Error> + Send + 'static,
 ) -> Result<BackgroundThread, Error> {
     is_running.store(true, Ordering::Release);
@@ -28,10 +29,11 @@ pub(super) fn start(
         let is_running = Arc::clone(is_running);
         move |stop| {
             while !stop.wait_timeout(interval) {
-                report(&flush, on_failure.as_ref());
+                report(&flush_if_due, on_failure.as_ref());
             }
-            // What is committed from now on is durable by itself, so the last flush leaves nothing
-            // behind.
+            // A transaction that begins from now on is durable by itself. One that is in progress
+            // may not be, and may not have said yet that a flush is due. The last flush doesn't
+            // ask: it comes after that transaction, and leaves nothing behind.
             is_running.store(false, Ordering::Release);
             report(&flush, on_failure.as_ref());
         }

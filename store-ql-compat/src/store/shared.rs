@@ -91,18 +91,24 @@ impl Shared {
         Ok(Batch { removed: done.sessions, has_more: done.has_more })
     }
 
-    /// Makes durable what was committed without waiting for the disk.
-    pub(super) fn flush(&self) -> Result<(), Error> {
+    /// Makes durable what was committed without waiting for the disk, if anything was.
+    pub(super) fn flush_if_due(&self) -> Result<(), Error> {
         // Reset before the flush: what is committed while the flush is queued may come after it,
         // and sets it again.
         if !self.is_flush_due.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        let flushed = self.write(&Write::Flush).map(drop);
+        let flushed = self.flush();
         if flushed.is_err() {
             self.is_flush_due.store(true, Ordering::Release);
         }
         flushed
+    }
+
+    /// Makes durable what was committed without waiting for the disk, and what is being committed:
+    /// it waits for a transaction that is in progress.
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        self.write(&Write::Flush).map(drop)
     }
 
     pub(super) fn compact(&self) -> Result<bool, Error> {

@@ -85,6 +85,21 @@ fn crash_in_relaxed_mode_loses_the_last_interval_and_revives_nobody() -> Result<
     Ok(())
 }
 
+/// A commit decides that it needn't be durable before it says that a flush is due. If the thread
+/// ended in between, it would find nothing to flush.
+#[test]
+fn last_flush_includes_a_commit_that_has_not_asked_for_it_yet() -> Result<(), Error> {
+    let disk = Disk::new();
+    let relaxed = options().with_durability(Durability::Relaxed(Duration::from_secs(3_600)));
+    let store = open(&disk, relaxed)?;
+    store.commit("token", b"data", in_an_hour())?;
+    store.shared.is_flush_due.store(false, Ordering::Release);
+    store.stop_cleanup();
+    let crashed = open(&disk.after_power_loss(&mut random_numbers(0)), options())?;
+    assert!(crashed.find("token")?.is_some());
+    Ok(())
+}
+
 #[test]
 fn flushes_come_by_themselves_and_failed_ones_are_reported() -> Result<(), Error> {
     let (report, failures) = std::sync::mpsc::channel();
