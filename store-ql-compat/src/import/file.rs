@@ -80,8 +80,12 @@ pub(super) struct Source {
     file: SourceFile,
     replay: Option<Replay>,
     len: u64,
-    /// A page is at the index that is its number modulo their count.
+    /// Pages of the file without its log. A page is at the index that is its number modulo their
+    /// count.
     pages: Vec<Option<(u64, Box<[u8]>)>>,
+    /// How many parts were read from the log.
+    #[cfg(test)]
+    log_reads: u64,
     /// Bytes that records may still take up; see [`charge`](Self::charge).
     budget: u64,
 }
@@ -90,7 +94,15 @@ impl Source {
     pub(super) fn new(file: SourceFile, replay: Option<Replay>) -> Self {
         let len = replay.as_ref().map_or(file.len, |replay| replay.len);
         let pages = (0..PAGES).map(|_| None).collect();
-        let mut source = Self { file, replay, len, pages, budget: 0 };
+        let mut source = Self {
+            file,
+            replay,
+            len,
+            pages,
+            #[cfg(test)]
+            log_reads: 0,
+            budget: 0,
+        };
         source.begin_pass();
         source
     }
@@ -124,6 +136,12 @@ impl Source {
         if self.remaining(offset) < buffer.len() as u64 {
             return Err(ImportError::Damaged { offset, what: "it ends in the middle of a record" });
         }
+        self.read_file(offset, buffer)?;
+        self.read_log(offset, buffer)
+    }
+
+    /// Fills the buffer as if there were no log.
+    fn read_file(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), ImportError> {
         let mut offset = offset;
         let mut rest = buffer;
         while !rest.is_empty() {
@@ -165,24 +183,34 @@ impl Source {
     fn load(&mut self, start: u64, page: &mut [u8]) -> Result<(), ImportError> {
         let valid_len = self.replay.as_ref().map_or(self.file.len, |replay| replay.valid_len);
         let stored = index(valid_len.saturating_sub(start).min(page.len() as u64));
-        self.file.read_at(start, &mut page[..stored])?;
-        if let Some(replay) = &mut self.replay {
-            for (from, len, origin) in replay.overlay.within(start, start + page.len() as u64) {
-                let from = index(from - start);
-                let part = &mut page[from..from + index(len)];
-                match origin {
-                    Origin::Log(offset) => replay.wal.read_at(offset, part)?,
-                    Origin::Zeros => part.fill(0),
-                }
+        self.file.read_at(start, &mut page[..stored])
+    }
+
+    /// Overwrites what the log does. It reads no more than is asked for: a log can write each byte
+    /// of a page by itself, and to read whole pages for small records would take as many times
+    /// longer.
+    fn read_log(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), ImportError> {
+        let Some(replay) = &mut self.replay else { return Ok(()) };
+        let end = offset + buffer.len() as u64;
+        for (from, len, origin) in replay.overlay.within(offset, end) {
+            let from = index(from - offset);
+            let part = &mut buffer[from..from + index(len)];
+            match origin {
+                Origin::Log(offset) => replay.wal.read_at(offset, part)?,
+                Origin::Zeros => part.fill(0),
+            }
+            #[cfg(test)]
+            {
+                self.log_reads += 1;
             }
         }
         Ok(())
     }
 }
 
-/// A place in a page, which is small.
+/// A place in a page or a buffer.
 fn index(offset: u64) -> usize {
-    usize::try_from(offset).expect("less than the length of a page")
+    usize::try_from(offset).expect("less than a length in memory")
 }
 
 #[cfg(test)]
@@ -209,6 +237,33 @@ mod tests {
             assert!(matches!(source.read(offset, &mut [0]), Err(ImportError::Damaged { .. })));
             source.read(offset, &mut [])?;
         }
+        Ok(())
+    }
+
+    #[test]
+    fn no_more_is_read_from_the_log_than_is_asked_for() -> Result<(), ImportError> {
+        const READS: u64 = 50;
+        let content = vec![7; PAGE_LEN * 65];
+        let directory = tempfile::tempdir().expect("temporary directories can be made");
+        let path = directory.path().join("log");
+        std::fs::write(&path, &content).expect("written");
+        let wal = SourceFile::open(path)?;
+        // Two pages that have the same place among those that are kept, written byte by byte.
+        let far = 64 * PAGE_LEN as u64;
+        let mut overlay = Overlay::default();
+        for place in (0..PAGE_LEN as u64).flat_map(|place| [place, far + place]) {
+            // From the end to the beginning, so that no two ranges are one.
+            overlay.write(place, 1, Origin::Log(content.len() as u64 - 1 - place));
+        }
+        let mut source = source_of(&vec![1; content.len()]);
+        let len = content.len() as u64;
+        source.replay = Some(Replay { wal, overlay, valid_len: len, len });
+        let mut record = [0; 16];
+        for n in 0..READS {
+            source.read(far * (n % 2) + n, &mut record)?;
+            assert_eq!(record, [7; 16]);
+        }
+        assert_eq!(source.log_reads, 16 * READS);
         Ok(())
     }
 

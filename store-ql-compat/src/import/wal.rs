@@ -9,9 +9,10 @@ use super::scalars::Value;
 use super::values::Values;
 use crate::ql_format::QlFormat;
 
-/// The most writes that a log may consist of. Each is remembered in some 50 bytes, so this is 200
-/// MiB of memory, for logs of some 16 GiB.
-const MAX_WRITES: usize = 1 << 22;
+/// The most writes that a log may consist of. Each is remembered in some 64 bytes, so this is 64 MiB
+/// of memory. ql writes at most 512 bytes at a time in format 1, so a commit of new rows may have
+/// 512 MiB.
+const MAX_WRITES: usize = 1 << 20;
 
 /// Finds out what a log means for its database.
 pub(super) fn examine(
@@ -178,7 +179,7 @@ const V2_TAG: [u8; 16] = *b"\x80\x19\xCB\x57\xA7\xFD\x1A\xB4\xDA\xCD\xC4\x4D\x1A
 const V2_LATER_TAG: [u8; 16] = *b"\x57\x41\x4C\x32\x9E\x2B\x6D\xF1\x0A\xC4\x83\x55\xE7\x19\xBD\x42";
 
 /// The sizes that format 2's pages can have; ql has used 65,536 and 4,096.
-const V2_PAGE_SIZES: std::ops::RangeInclusive<u64> = 2..=1 << 30;
+const V2_PAGE_SIZES: std::ops::RangeInclusive<u64> = 512..=65_536;
 
 fn examine_v2(
     mut wal: SourceFile,
@@ -237,7 +238,7 @@ fn examine_v2(
 fn check_writes(overlay: &Overlay) -> Result<(), ImportError> {
     if overlay.len() > MAX_WRITES {
         return Err(ImportError::Unsupported {
-            what: "the write-ahead log has more than 4 million writes; let ql itself recover \
+            what: "the write-ahead log has more than a million writes; let ql itself recover \
                    the database",
         });
     }

@@ -277,3 +277,53 @@ fn numbers_of_format_2() {
     }
     assert_memory();
 }
+
+/// A log of format 1 that writes each byte by itself, and ends with a commit.
+fn scattered_log(writes: i64) -> Vec<u8> {
+    let number = |number: i64| [&[0x54][..], &number.to_be_bytes()].concat();
+    let mut log = Vec::new();
+    let mut packet = |content: &[u8]| {
+        log.extend(u32::try_from(content.len()).expect("short").to_be_bytes());
+        log.extend(content);
+        log.resize(log.len().next_multiple_of(16), 0);
+    };
+    // Small numbers are a byte, and 0x29 is an empty text.
+    packet(&[0x55, 0x55, 0x29]);
+    for place in 0..writes {
+        // Bytes of length 1. With gaps, so that no two writes are one.
+        packet(&[&[0x56, 0x16, 7][..], &number(1_000_000 + 2 * place)].concat()[..]);
+    }
+    packet(&[&[0x57][..], &number(1_000_000 + 2 * writes)].concat());
+    log
+}
+
+#[test]
+fn memory_for_a_log_of_small_writes_is_bounded() {
+    let genuine = Genuine::copy("v1-small.db");
+    fs::write(&genuine.wal, scattered_log(10_000)).expect("written");
+    assert!(check(&genuine.path).is_ok());
+    // 21 MiB.
+    fs::write(&genuine.wal, scattered_log(1_376_256)).expect("written");
+    let refused = check(&genuine.path);
+    assert!(matches!(refused, Err(ImportError::Unsupported { .. })), "{refused:?}");
+    assert_memory();
+}
+
+#[test]
+fn log_pages_that_ql_never_wrote_are_refused() {
+    let genuine = Genuine::copy("v2-small.db");
+    let tag = *b"\x80\x19\xCB\x57\xA7\xFD\x1A\xB4\xDA\xCD\xC4\x4D\x1A\x63\xFC\x37";
+    let len = fs::metadata(&genuine.path).expect("it is there").len();
+    for (page_len, is_accepted) in
+        [(2_u64, false), (256, false), (512, true), (4_096, true), (65_536, true), (131_072, false)]
+    {
+        // Of no pages, so the database stays as it is.
+        let numbers = [page_len, 0, len, 0].map(u64::to_be_bytes).concat();
+        fs::write(&genuine.wal, [&numbers[..], &tag].concat()).expect("written");
+        match check(&genuine.path) {
+            Ok(_) => assert!(is_accepted, "{page_len}"),
+            Err(ImportError::WalDamaged { .. }) => assert!(!is_accepted, "{page_len}"),
+            Err(other) => panic!("{page_len}: {other}"),
+        }
+    }
+}
