@@ -22,6 +22,8 @@ mod engine;
 
 mod file;
 
+mod process;
+
 mod replacement;
 
 mod watched;
@@ -35,6 +37,7 @@ mod disk_faults;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -99,9 +102,13 @@ pub use self::options::{Durability, QlOptions};
 #[doc(alias = "QLStore")]
 pub struct QlStore {
     // In this order: the threads end before the database is closed.
+    threads: Option<Threads>,
+    shared: Arc<Shared>,
+}
+
+struct Threads {
     cleanup: CleanupThread,
     flusher: BackgroundThread,
-    shared: Arc<Shared>,
 }
 
 impl QlStore {
@@ -142,14 +149,25 @@ impl QlStore {
     }
 }
 
+impl Drop for QlStore {
+    fn drop(&mut self) {
+        if self.shared.engine.owner.is_elsewhere() {
+            // Dropping them would wait for threads that this process doesn't have, and end in the
+            // file what the parent process has begun.
+            mem::forget(self.threads.take());
+            mem::forget(Arc::clone(&self.shared));
+        }
+    }
+}
+
 impl fmt::Debug for QlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QlStore")
             .field("table", &self.shared.tables.name())
             .field("limits", &self.shared.limits)
             .field("database", &self.shared.engine)
-            .field("cleanup", &self.cleanup)
-            .field("flusher", &self.flusher)
+            .field("cleanup", &self.threads.as_ref().map(|threads| &threads.cleanup))
+            .field("flusher", &self.threads.as_ref().map(|threads| &threads.flusher))
             .finish_non_exhaustive()
     }
 }
@@ -225,9 +243,14 @@ impl Store for QlStore {
     /// everything that was committed is durable then, and whatever is committed later is durable by
     /// itself. A flush that has to wait longer than the [contention
     /// timeout](QlOptions::with_contention_timeout) is given up and reported. Called on one of the
-    /// two threads, by the application's hook, it returns at once and they end after the hook.
+    /// two threads, by the application's hook, it returns at once and they end after the hook. In a
+    /// process that was forked since the store was opened it does nothing.
     fn stop_cleanup(&self) {
-        let threads = [self.cleanup.thread(), &self.flusher];
+        let Some(Threads { cleanup, flusher }) = &self.threads else { return };
+        if self.shared.engine.owner.is_elsewhere() {
+            return;
+        }
+        let threads = [cleanup.thread(), flusher];
         let is_one_of_them = threads.iter().any(|thread| thread.is_current());
         for thread in threads {
             if is_one_of_them {
@@ -240,6 +263,7 @@ impl Store for QlStore {
     }
 
     fn cleanup_statistics(&self) -> CleanupStatistics {
-        self.cleanup.statistics()
+        let statistics = self.threads.as_ref().map(|threads| threads.cleanup.statistics());
+        statistics.unwrap_or_default()
     }
 }

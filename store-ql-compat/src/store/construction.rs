@@ -10,7 +10,6 @@ use redb::{Builder, Database};
 use store_core::backend::{BackgroundThread, CleanupThread, GroupCommit};
 use store_core::{CleanupOptions, Error};
 
-use super::QlStore;
 use super::engine::Engine;
 use super::error::{catch_panic_in_open, from_io, from_redb};
 use super::file;
@@ -20,6 +19,7 @@ use super::shared::Shared;
 use super::tables::Tables;
 use super::watched::SyncFailure;
 use super::write::Write;
+use super::{QlStore, Threads};
 
 impl QlStore {
     /// Returns a store in a database that the application has opened and keeps other tables in,
@@ -146,7 +146,7 @@ impl QlStore {
             let shared = Arc::clone(&shared);
             move || shared.remove_batch()
         })?;
-        Ok(Self { cleanup, flusher, shared })
+        Ok(Self { threads: Some(Threads { cleanup, flusher }), shared })
     }
 }
 

@@ -21,6 +21,7 @@ use redb::{
 use store_core::Error;
 
 use super::error::{catch_panic_in_open, ends_database, from_panic, from_redb};
+use super::process::Owner;
 
 /// Opens the file, and checks what is in it.
 type Open = Box<dyn Fn() -> Result<Database, Error> + Send + Sync>;
@@ -28,6 +29,7 @@ type Open = Box<dyn Fn() -> Result<Database, Error> + Send + Sync>;
 /// The database, wherever it comes from.
 pub(super) struct Engine {
     handle: Handle,
+    pub(super) owner: Owner,
     /// How long an operation waits while the database is compacted or opened again.
     timeout: Duration,
 }
@@ -107,14 +109,14 @@ impl EngineError {
 impl Engine {
     /// Returns the engine on a database of the application.
     pub(super) fn shared(database: Arc<Database>, timeout: Duration) -> Self {
-        Self { handle: Handle::Shared(database), timeout }
+        Self { handle: Handle::Shared(database), owner: Owner::this_process(), timeout }
     }
 
     /// Returns the engine on a database that the store opened. `open` opens it again.
     pub(super) fn owned(database: Database, open: Option<Open>, timeout: Duration) -> Self {
         let slot = RwLock::new(Slot { database: Some(database), failed: None });
         let owned = Owned { slot, is_broken: AtomicBool::new(false), open };
-        Self { handle: Handle::Owned(owned), timeout }
+        Self { handle: Handle::Owned(owned), owner: Owner::this_process(), timeout }
     }
 
     /// Runs an operation that reads, on a snapshot.
@@ -122,6 +124,7 @@ impl Engine {
         &self,
         operation: impl Fn(&ReadTransaction) -> Result<T, RedbError>,
     ) -> Result<T, Error> {
+        self.owner.check()?;
         let attempt = || {
             self.run(|database| Ok(operation(&database.begin_read().map_err(RedbError::from)?)?))
         };
@@ -141,6 +144,7 @@ impl Engine {
 
     /// Returns a snapshot that holds no lock. It is unusable once the database is opened again.
     pub(super) fn snapshot(&self) -> Result<ReadTransaction, Error> {
+        self.owner.check()?;
         let snapshot = self.run(|database| Ok(database.begin_read().map_err(RedbError::from)?));
         snapshot.map_err(EngineError::into_error)
     }
@@ -184,6 +188,7 @@ impl Engine {
 
     /// Moves what is in the file to its beginning and truncates it. All other operations wait.
     pub(super) fn compact(&self) -> Result<bool, Error> {
+        self.owner.check()?;
         let Handle::Owned(owned) = &self.handle else {
             let problem = "the application opened this database and shares it: it alone can \
                            compact it, with redb::Database::compact, while nothing else has a \
