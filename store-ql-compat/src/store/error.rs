@@ -48,9 +48,10 @@ pub(super) fn from_database(error: DatabaseError) -> Error {
 
 /// Returns the error of a file that can't be used.
 pub(super) fn from_io(error: io::Error) -> Error {
-    let kind = error.kind();
+    let (kind, is_temporary) = (error.kind(), is_shortage(&error));
     let source = error.into();
     match kind {
+        _ if is_temporary => Error::Unreachable { source },
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             Error::StorageFull { source }
         }
@@ -62,6 +63,20 @@ pub(super) fn from_io(error: io::Error) -> Error {
         | ErrorKind::NotADirectory => Error::Unreachable { source },
         _ => Error::Backend { source },
     }
+}
+
+/// Whether the process or the system has too many files open, or too little memory, for now.
+#[cfg(unix)]
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
+}
+
+#[cfg(not(unix))]
+fn is_shortage(_error: &io::Error) -> bool {
+    false
 }
 
 /// Whether redb does nothing more until its file is closed and opened again.
@@ -89,4 +104,27 @@ pub(super) fn catch_panic<T>(operation: impl FnOnce() -> Result<T, RedbError>) -
 /// As [`catch_panic`], for what opens a database.
 pub(super) fn catch_panic_in_open<T>(open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(from_panic()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_are_named() {
+        let from = |errno: Errno| from_redb(RedbError::Io(errno.into()));
+        for full in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+            assert!(matches!(from(full), Error::StorageFull { .. }), "{full}");
+        }
+        for shortage in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            let error = from(shortage);
+            assert!(matches!(error, Error::Unreachable { .. }), "{shortage}");
+            assert!(error.is_retryable());
+        }
+        assert!(matches!(from(Errno::ROFS), Error::ReadOnly { .. }));
+        assert!(matches!(from(Errno::ACCESS), Error::Unreachable { .. }));
+        assert!(matches!(from(Errno::IO), Error::Backend { .. }));
+    }
 }

@@ -46,7 +46,11 @@ pub(super) fn open_or_create(
     };
     // The file's name may not be durable yet: the process that created it can have been killed
     // before it synced the directory, or be about to sync it.
-    sync_directory(path).map_err(from_io)?;
+    match sync_directory(path) {
+        // Who may not read the directory, or can't sync it, hasn't created a file in it either.
+        Err(error) if is_unsupported(&error) => {}
+        outcome => outcome.map_err(from_io)?,
+    }
     match found {
         Found::Redb { was_closed: true } => open_in_place(path, failure, builder),
         Found::Redb { was_closed: false } => open_replaced(path, failure, builder),

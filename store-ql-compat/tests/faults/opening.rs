@@ -144,6 +144,93 @@ fn empty_file_keeps_its_name_its_permissions_and_links_to_it() -> TestResult {
     Ok(())
 }
 
+#[cfg(unix)]
+#[test]
+fn new_file_is_its_owners_alone_unless_the_application_says_otherwise() -> TestResult {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir()?;
+    let mode = |path: &Path| fs::metadata(path).map(|file| file.permissions().mode() & 0o777);
+    let [private, shared] = ["private", "shared"].map(|name| directory.path().join(name));
+    drop(options().open(&private)?);
+    assert_eq!(mode(&private)?, 0o600);
+    let group = fs::Permissions::from_mode(0o660);
+    drop(options().with_file_permissions(group.clone()).open(&shared)?);
+    assert_eq!(mode(&shared)?, 0o660);
+    // What is there is left alone.
+    drop(options().with_file_permissions(group).open(&private)?);
+    assert_eq!(mode(&private)?, 0o600);
+    Ok(())
+}
+
+/// A process that was killed with the file open may have seen a sync fail, so the file is replaced.
+#[cfg(unix)]
+#[test]
+fn file_that_was_not_closed_is_replaced_under_its_name() -> TestResult {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    let directory = tempfile::tempdir()?;
+    let [open_file, path, link, hard_link] =
+        ["open", "sessions.redb", "link", "hard link"].map(|name| directory.path().join(name));
+    let other = options().open(&open_file)?;
+    other.commit("token", b"data", in_an_hour())?;
+    fs::copy(&open_file, &path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640))?;
+    symlink(&path, &link)?;
+    fs::hard_link(&path, &hard_link)?;
+    if std::os::unix::fs::chown(&path, Some(1_234), Some(4_321)).is_err() {
+        println!("SKIPPED: the owner of a file can't be changed here");
+    }
+    let before = fs::metadata(&path)?;
+
+    // Another process that has it open.
+    let reader = store_ql_compat::redb::Database::open(&path)?;
+    let refused = options().open(&link);
+    assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
+    assert_eq!(fs::metadata(&path)?.ino(), before.ino());
+    drop(reader);
+    fs::write(&path, fs::read(&open_file)?)?;
+
+    let store = options().open(&link)?;
+    assert!(store.find("token")?.is_some());
+    assert!(matches!(options().open(&path), Err(Error::InUse { .. })), "the copy is locked");
+    drop(store);
+    assert!(fs::symlink_metadata(&link)?.is_symlink());
+    let after = fs::metadata(&path)?;
+    assert_ne!(after.ino(), before.ino());
+    assert_eq!(fs::metadata(&hard_link)?.ino(), before.ino(), "it names the old file");
+    let rights = |file: &fs::Metadata| (file.mode(), file.uid(), file.gid());
+    assert_eq!(rights(&after), rights(&before));
+    assert_eq!(fs::read_dir(directory.path())?.count(), 4, "nothing is left next to it");
+    // One that was closed isn't copied.
+    drop(options().open(&path)?);
+    assert_eq!(fs::metadata(&path)?.ino(), after.ino());
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn leftovers_of_killed_processes_are_removed_unless_one_may_be_in_use() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("sessions.redb");
+    let leftover = directory.path().join(".sessions-0123456789abcdef.new");
+    let others = [".sessions-0123.new", ".sessions-0123456789abcdeg.new", "sessions.new"]
+        .map(|name| directory.path().join(name));
+    for file in others.iter().chain([&leftover]) {
+        fs::write(file, "")?;
+    }
+    // A process that is creating a database.
+    let creating = fs::File::open(directory.path())?;
+    creating.lock_shared()?;
+    drop(options().open(&path)?);
+    assert!(leftover.exists());
+    drop(creating);
+    drop(options().open(&path)?);
+    assert!(!leftover.exists());
+    assert!(others.iter().all(|other| other.exists()), "they are someone else's");
+    Ok(())
+}
+
 #[test]
 fn file_that_is_removed_is_not_created_again() -> TestResult {
     let directory = tempfile::tempdir()?;
