@@ -208,6 +208,44 @@ fn file_that_was_not_closed_is_replaced_under_its_name() -> TestResult {
     Ok(())
 }
 
+/// Of many that want to replace it one does, and no other opens or replaces the old file.
+#[cfg(unix)]
+#[test]
+fn file_that_was_not_closed_is_replaced_once() -> TestResult {
+    const THREADS: usize = 8;
+    let directory = tempfile::tempdir()?;
+    let [open_file, path] = ["open", "sessions.redb"].map(|name| directory.path().join(name));
+    let other = options().open(&open_file)?;
+    other.commit("token", b"data", in_an_hour())?;
+    for round in 0..20 {
+        fs::copy(&open_file, &path)?;
+        let start = Barrier::new(THREADS);
+        let opened = thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|n| {
+                    let (start, path) = (&start, &path);
+                    scope.spawn(move || {
+                        start.wait();
+                        let store = loop {
+                            match options().open(path) {
+                                Ok(store) => break store,
+                                Err(Error::InUse { .. }) => thread::yield_now(),
+                                Err(other) => panic!("{other:?}"),
+                            }
+                        };
+                        store.commit(&format!("token-{n}"), b"data", in_an_hour()).is_ok()
+                    })
+                })
+                .collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|ok| *ok).count()
+        });
+        assert_eq!(opened, THREADS, "round {round}");
+        let found = options().open(&path)?.all()?.len();
+        assert_eq!(found, THREADS + 1, "round {round}: another file was replaced");
+    }
+    Ok(())
+}
+
 #[cfg(unix)]
 #[test]
 fn leftovers_of_killed_processes_are_removed_unless_one_may_be_in_use() -> TestResult {
