@@ -4,10 +4,13 @@
 #![cfg(target_os = "linux")]
 
 use std::collections::HashMap;
+use std::env;
 use std::error::Error as StdError;
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,62 +98,128 @@ fn in_an_hour() -> DateTime<Utc> {
     Utc::now() + TimeDelta::hours(1)
 }
 
-/// Commits a session that no other is like, and returns its data.
+/// The data of a session, which no other has.
+fn data(n: usize) -> Vec<u8> {
+    n.to_le_bytes().repeat(1_000)
+}
+
+/// Commits a session, and returns its data.
 fn commit(store: &QlStore, n: usize) -> Result<Vec<u8>, Error> {
-    let data = n.to_le_bytes().repeat(1_000);
+    let data = data(n);
     store.commit(&format!("token-{n}"), &data, in_an_hour()).map(|()| data)
+}
+
+/// What has been committed, and must be in the file after the next mount.
+#[derive(Default)]
+struct Acknowledged(HashMap<usize, Vec<u8>>);
+
+impl Acknowledged {
+    /// Commits the sessions of these numbers.
+    fn commit_all(&mut self, store: &QlStore, numbers: Range<usize>) -> Result<(), Error> {
+        // The store tries again after a pause.
+        let begun = Instant::now();
+        while let Err(error) = store.count() {
+            assert!(begun.elapsed() < PATIENCE, "it doesn't come back: {error:?}");
+            thread::yield_now();
+        }
+        for n in numbers {
+            self.0.insert(n, commit(store, n)?);
+        }
+        Ok(())
+    }
+
+    fn check_after_remount(&self, volume: &Volume, path: &Path) -> TestResult {
+        volume.unmount()?;
+        volume.mount()?;
+        let store = open(path)?;
+        for (n, data) in &self.0 {
+            let found = store.find(&format!("token-{n}"))?;
+            assert_eq!(found.as_ref(), Some(data), "{n} of {}", self.0.len());
+        }
+        Ok(())
+    }
+}
+
+/// Returns a volume that is soon full, or says that there is none here.
+fn small_volume() -> Option<Volume> {
+    Volume::create("24m")
+        .inspect_err(|error| println!("SKIPPED: no volume can be made: {error}"))
+        .ok()
 }
 
 #[test]
 #[ignore = "needs root, loop devices and mkfs.ext4"]
 fn volume_that_ran_full_and_was_enlarged_has_every_commit() -> TestResult {
-    let volume = match Volume::create("24m") {
-        Ok(volume) => volume,
-        Err(error) => {
-            println!("SKIPPED: no volume can be made here: {error}");
-            return Ok(());
-        }
-    };
+    let Some(volume) = small_volume() else { return Ok(()) };
     let path = volume.mounted().join("sessions.redb");
     let store = open(&path)?;
-    let mut acknowledged = HashMap::new();
-    let mut failures = Vec::new();
+    let mut acknowledged = Acknowledged::default();
+    let mut failures = 0;
     let mut n = 0;
-    while failures.len() < 20 {
+    while failures < 20 {
         match commit(&store, n) {
-            Ok(data) => drop(acknowledged.insert(n, data)),
-            Err(error @ (Error::StorageFull { .. } | Error::Backend { .. })) => {
-                failures.push(error);
-            }
+            Ok(data) => drop(acknowledged.0.insert(n, data)),
+            Err(Error::StorageFull { .. } | Error::Backend { .. }) => failures += 1,
             Err(other) => panic!("{n}: {other:?}"),
         }
         n += 1;
         assert!(n < 100_000, "the volume doesn't run full");
     }
-    let before = acknowledged.len();
     volume.enlarge("512m")?;
-    // The store tries again after a pause.
-    let begun = Instant::now();
-    while let Err(error) = store.count() {
-        assert!(begun.elapsed() < PATIENCE, "it doesn't come back: {error:?}");
-        thread::yield_now();
-    }
-    for n in n..n + 2_000 {
-        acknowledged.insert(n, commit(&store, n)?);
-    }
+    acknowledged.commit_all(&store, n..n + 2_000)?;
     drop(store);
-    volume.unmount()?;
-    volume.mount()?;
-    let store = open(&path)?;
-    for (n, data) in &acknowledged {
-        let found = store.find(&format!("token-{n}"))?;
-        assert_eq!(found.as_ref(), Some(data), "{n} of {}", acknowledged.len());
+    acknowledged.check_after_remount(&volume, &path)
+}
+
+/// Commits until the volume is full, and waits to be killed.
+fn fill(path: &Path) -> TestResult {
+    let store = open(path)?;
+    let mut out = std::io::stdout().lock();
+    for n in 0.. {
+        if commit(&store, n).is_err() {
+            break;
+        }
+        writeln!(out, "\n@{n}")?;
     }
-    println!(
-        "{before} commits before, and {} in all; first error: {:?}",
-        acknowledged.len(),
-        failures[0]
-    );
-    drop(store);
+    writeln!(out, "\n@full")?;
+    out.flush()?;
+    let _ = std::io::stdin().read(&mut [0]);
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root, loop devices and mkfs.ext4"]
+fn volume_that_ran_full_under_a_process_that_was_killed_has_every_commit() -> TestResult {
+    const PATH_VARIABLE: &str = "FULL_VOLUME_PATH";
+    if let Some(path) = env::var_os(PATH_VARIABLE) {
+        return fill(Path::new(&path));
+    }
+    let Some(volume) = small_volume() else { return Ok(()) };
+    let path = volume.mounted().join("sessions.redb");
+    let test = "volume_that_ran_full_under_a_process_that_was_killed_has_every_commit";
+    let mut child = Command::new(env::current_exe()?)
+        .args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(PATH_VARIABLE, &path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut acknowledged = Acknowledged::default();
+    for line in BufReader::new(child.stdout.take().expect("it is piped")).lines() {
+        match line?.strip_prefix('@') {
+            Some("full") => break,
+            Some(n) => {
+                let n = n.parse()?;
+                acknowledged.0.insert(n, data(n));
+            }
+            None => {}
+        }
+    }
+    child.kill()?;
+    child.wait()?;
+    assert!(acknowledged.0.len() > 100);
+    volume.enlarge("512m")?;
+    let store = open(&path)?;
+    acknowledged.commit_all(&store, 100_000..100_500)?;
+    drop(store);
+    acknowledged.check_after_remount(&volume, &path)
 }
