@@ -80,7 +80,10 @@ pub use self::options::{Durability, QlOptions};
 ///
 /// # Failures
 /// After an I/O error the store opens its file again by itself, at the next request. A write that
-/// returned an error may be in the file then, or not, but always as a whole.
+/// returned an error may be in the file then, or not, but always as a whole. After a failed sync,
+/// and if the file wasn't closed, it is [replaced by a copy](crate::guide#a-failed-sync) first.
+///
+/// A store must be opened after a fork, not before it.
 ///
 /// # Examples
 /// ```

@@ -155,7 +155,8 @@ impl QlOptions {
     /// redb that has other tables only gets the store's in addition.
     ///
     /// The file is locked: one process at a time can have it open, and one store in it. It must be
-    /// on a local disk.
+    /// on a local disk. One that wasn't closed, as after a crash, is [replaced by a
+    /// copy](crate::guide#a-failed-sync), which needs space and a writable directory.
     ///
     /// # Errors
     /// - [`Error::InvalidOption`] for options out of range;
