@@ -9,9 +9,9 @@ use super::scalars::Value;
 use super::values::Values;
 use crate::ql_format::QlFormat;
 
-/// The most writes that a log may consist of. Each is remembered in some 64 bytes, so this is 64 MiB
-/// of memory. ql writes at most 512 bytes at a time in format 1, so a commit of new rows may have
-/// 512 MiB.
+/// The most writes that a log may consist of. Each is remembered in some 64 bytes, so this is
+/// 64 MiB of memory. ql writes at most 512 bytes at a time in format 1, so a commit of new rows may
+/// have 512 MiB.
 const MAX_WRITES: usize = 1 << 20;
 
 /// Finds out what a log means for its database.

@@ -2,7 +2,8 @@
 //!
 //! After an I/O error redb does nothing more until its file is closed and opened again. A store
 //! that opened the file itself does that at the next request, after a failed sync with a copy of
-//! the file, and what had been committed durably is there again. A database that the application opened is the application's to open again.
+//! the file, and what had been committed durably is there again. A database that the application
+//! opened is the application's to open again.
 //!
 //! redb panics over some damaged files. The panics are caught: what a panic left half done is
 //! dropped with the database, which is opened again, so no later operation sees it.
