@@ -230,6 +230,41 @@ fn commits_after_a_failed_sync_are_on_the_disk() -> Result<(), Error> {
     Ok(())
 }
 
+/// A replacement that fails at any step is repeated, and at no moment the disk lacks a commit.
+#[test]
+fn replacement_that_fails_at_any_step_loses_nothing() -> Result<(), Error> {
+    for steps in 0.. {
+        let failed_sync = FailedSync::ALL[usize::try_from(steps % 3).expect("small")];
+        let what = format!("{failed_sync:?} after {steps} steps");
+        let mut random = random_numbers(steps);
+        let disk = Disk::with_failed_sync(failed_sync);
+        let store = open(&disk, options())?;
+        let mut expected = Expected::default();
+        assert!(write_at_random(&store, &mut expected, 10, &mut random).is_none());
+        disk.only_syncs_fail.store(true, Ordering::Relaxed);
+        disk.fail_after(Some(0));
+        assert!(write_at_random(&store, &mut expected, 1, &mut random).is_some(), "{what}");
+        disk.only_syncs_fail.store(false, Ordering::Relaxed);
+        disk.fail_after(Some(steps));
+        let replaced = store.count();
+        for _ in 0..3 {
+            let crashed = disk.after_power_loss(&mut random);
+            expected.check(&open(&crashed, options())?, &format!("{what}, crashed"));
+        }
+        disk.fail_after(None);
+        expected.check(&store, &what);
+        let again = write_at_random(&store, &mut expected, 10, &mut random);
+        assert!(again.is_none(), "{what}: {again:?}");
+        drop(store);
+        expected.check(&open(&disk.after_shutdown(), options())?, &format!("{what}, mounted"));
+        if replaced.is_ok() {
+            assert!(steps > 10, "after {steps} steps, none has failed");
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// The system goes on when the process is killed, and so does its cache.
 #[test]
 fn process_killed_after_a_failed_sync_leaves_the_next_one_a_file_to_replace() -> Result<(), Error> {

@@ -110,7 +110,10 @@ fn open_replaced(path: &Path, failure: &SyncFailure, builder: &Builder) -> Resul
         || fs::rename(&temporary.path, path).and_then(|()| sync_directory(path)),
     )?;
     failure.clear();
-    log::warn!("the session database wasn't closed properly, and was replaced by a copy of it");
+    log::warn!(
+        "the session database was replaced by a copy of its file, because a sync had failed or it \
+         wasn't closed properly"
+    );
     Ok(database)
 }
 
