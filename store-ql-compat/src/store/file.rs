@@ -230,17 +230,23 @@ fn create(path: &Path, permissions: Option<&Permissions>, builder: &Builder) -> 
     };
     let (temporary, file) = Temporary::create(path)?;
     permit(&file)?;
-    drop(builder.create_file(file).map_err(into_io)?);
+    create_in(file, builder)?;
     // A rename would replace the file of a process that was faster.
     match fs::hard_link(&temporary.path, path) {
         // A file system without hard links, such as FAT: redb creates the file in its place.
         Err(error) if is_unsupported(&error) => {
             let file = private().create(true).truncate(false).open(path)?;
             permit(&file)?;
-            builder.create_file(file).map(drop).map_err(into_io)
+            create_in(file, builder)
         }
         linked => linked,
     }
+}
+
+/// Creates a database in an empty file, and closes it.
+fn create_in(file: File, builder: &Builder) -> io::Result<()> {
+    let database = FileBackend::new(file).and_then(|file| builder.create_with_backend(file));
+    database.map(drop).map_err(into_io)
 }
 
 /// Replaces an empty file by a database, which is complete as one of [`create`] is and gets the
@@ -268,7 +274,7 @@ fn replace_locked(empty: &File, path: &Path, builder: &Builder) -> io::Result<()
     }
     let (temporary, file) = Temporary::create(path)?;
     inherit(&file, &locked)?;
-    drop(builder.create_file(file).map_err(into_io)?);
+    create_in(file, builder)?;
     fs::rename(&temporary.path, path)
 }
 
