@@ -1,6 +1,7 @@
 //! Every promise, in every kind of database that the store is used on.
 
 use std::path::Path;
+use std::time::Duration;
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
@@ -42,7 +43,12 @@ mod rollback_journal {
                 .build(SqliteConnectionManager::file(path))
                 .expect("the file opens");
             SqliteStore::create_table(&pool).expect("the table can be made");
-            SqliteOptions::new().with_cleanup(cleanup).build(pool).expect("the table suits")
+            SqliteOptions::new()
+                // Processes starve each other in this mode, and the longer the slower the disk is.
+                .with_contention_timeout(Duration::from_secs(120))
+                .with_cleanup(cleanup)
+                .build(pool)
+                .expect("the table suits")
         }
     }
 
