@@ -46,6 +46,12 @@ pub(crate) fn is_contention(error: &SqliteError) -> bool {
     code(error).is_some_and(is_contention_code)
 }
 
+/// Returns whether a commit may have failed because of one of the writes in it: a constraint that is
+/// checked at the end of the transaction, or more data than there is room for.
+pub(crate) fn may_be_of_one_write(error: &SqliteError) -> bool {
+    matches!(code(error), Some(ErrorCode::ConstraintViolation | ErrorCode::DiskFull))
+}
+
 /// Returns whether SQLite couldn't compile a statement, for example because a table or a column is
 /// missing.
 pub(crate) fn is_schema_error(error: &SqliteError) -> bool {

@@ -1,6 +1,5 @@
 //! What a store and its cleanup thread share: the database, and the queue of writers.
 
-use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,9 +9,9 @@ use store_core::{Clock, Error, Limits};
 
 use crate::batch_sizer::{BatchSizer, BatchTiming};
 use crate::database::Database;
-use crate::julian;
 use crate::tables::Tables;
 use crate::write::{BatchSize, Write, WriteResult};
+use crate::{error, julian};
 
 /// The cleanup thread holds this and never the store.
 pub(crate) struct Shared {
@@ -90,42 +89,96 @@ impl Shared {
             let execute = |connection: &_| write.execute(tables, connection, self.now());
             return self.database.write(execute)?;
         }
-        let (mut results, commit) = self.transact(slice::from_ref(write))?;
-        self.record_removals(&results, commit, self.queue.has_waiting());
-        results.pop().expect("each write has one result")
+        match self.transact(&[write], Isolation::None)? {
+            Transacted::Committed { mut results, commit } => {
+                self.record_removals(&results, commit, self.queue.has_waiting());
+                results.pop().expect("each write has one result")
+            }
+            Transacted::Failed { error, .. } | Transacted::NotCommitted { error, .. } => Err(error),
+        }
     }
 
-    /// Does the writes in one transaction. If one of them fails, each is tried in a transaction of
-    /// its own, so that each has its own error, and none fails because of another. If the database
-    /// was locked, all of them have waited for it.
+    /// Does the writes in one transaction. One that fails, because a trigger refuses it for
+    /// example, is rolled back alone: its error is its own, and the others are committed together.
     fn write_batch(&self, writes: &[Write<'static>]) -> Vec<WriteResult> {
-        match self.transact(writes) {
-            Ok((results, commit)) => {
+        self.write_together(&writes.iter().collect::<Vec<_>>(), Isolation::None)
+    }
+
+    fn write_together(&self, writes: &[&Write<'static>], isolation: Isolation) -> Vec<WriteResult> {
+        match self.transact(writes, isolation) {
+            Ok(Transacted::Committed { results, commit }) => {
                 // Even if it is one write: it has queued behind another thread's.
                 self.record_removals(&results, commit, true);
                 results
             }
-            Err(error) if error.is_retryable() => {
+            // Nothing is written. A second attempt isolates what fails. So only groups in which
+            // something does pay for savepoints, and with time alone: what is rolled back
+            // doesn't wait for the disk.
+            Ok(Transacted::Failed { .. }) if isolation == Isolation::None && writes.len() > 1 => {
+                self.write_together(writes, Isolation::Savepoints)
+            }
+            // It has ended the transaction, as `RAISE(ROLLBACK)` and I/O errors do.
+            Ok(Transacted::Failed { index, error }) => {
+                let mut others = writes.to_vec();
+                others.remove(index);
+                let mut results = self.write_together(&others, isolation);
+                results.insert(index, Err(error));
+                results
+            }
+            // A deferred constraint, or a write that the disk has no room for. SQLite doesn't say
+            // which write it is, so the halves are tried; a few transactions find it.
+            Ok(Transacted::NotCommitted { may_be_of_one: true, .. }) if writes.len() > 1 => {
+                let (first, second) = writes.split_at(writes.len() / 2);
+                let mut results = self.write_together(first, isolation);
+                results.extend(self.write_together(second, isolation));
+                results
+            }
+            // Nothing is written, and each write is as much to blame.
+            Ok(Transacted::NotCommitted { error, .. }) | Err(error) => {
                 writes.iter().map(|_| Err(error.clone())).collect()
             }
-            Err(_) => writes.iter().map(|write| self.write_one(write)).collect(),
         }
     }
 
     /// Does the writes in one transaction, with the time at which it has the database for itself. A
     /// time from before the wait for that could take a session for live that has expired since.
-    ///
-    /// Returns how long the commit took as well.
-    fn transact(&self, writes: &[Write<'_>]) -> Result<(Vec<WriteResult>, Duration), Error> {
+    fn transact(&self, writes: &[&Write<'_>], isolation: Isolation) -> Result<Transacted, Error> {
+        let tables = &self.database.tables;
         self.database.write(|connection| {
+            let explain = |error| tables.explain(error, connection);
             let transaction =
                 Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             let now = self.now();
-            let execute = |write: &Write<'_>| write.execute(&self.database.tables, connection, now);
-            let results = writes.iter().map(execute).collect::<SqliteResult<_>>()?;
+            let mut results = Vec::with_capacity(writes.len());
+            for (index, write) in writes.iter().enumerate() {
+                isolation.begin(connection)?;
+                match write.execute(tables, connection, now) {
+                    Ok(result) => {
+                        isolation.keep(connection)?;
+                        results.push(result);
+                    }
+                    // The whole transaction is repeated.
+                    Err(error) if error::is_contention(&error) => return Err(error),
+                    Err(error) => {
+                        let can_go_on =
+                            isolation == Isolation::Savepoints && !connection.is_autocommit();
+                        if !can_go_on {
+                            return Ok(Transacted::Failed { index, error: explain(error) });
+                        }
+                        isolation.undo(connection)?;
+                        results.push(Err(explain(error)));
+                    }
+                }
+            }
             let started = Instant::now();
-            transaction.commit()?;
-            Ok((results, started.elapsed()))
+            match transaction.commit() {
+                Ok(()) => Ok(Transacted::Committed { results, commit: started.elapsed() }),
+                Err(error) if error::is_contention(&error) => Err(error),
+                Err(error) => {
+                    let may_be_of_one = error::may_be_of_one_write(&error);
+                    Ok(Transacted::NotCommitted { error: explain(error), may_be_of_one })
+                }
+            }
         })
     }
 
@@ -144,19 +197,73 @@ impl Shared {
     }
 }
 
+/// What became of a transaction. Unless it was committed, nothing is written.
+enum Transacted {
+    Committed {
+        results: Vec<WriteResult>,
+        commit: Duration,
+    },
+    /// A write has failed.
+    Failed {
+        index: usize,
+        error: Error,
+    },
+    /// The writes succeeded, and the commit failed.
+    NotCommitted {
+        error: Error,
+        /// Whether one of the writes may be the reason, so that the others succeed without it.
+        may_be_of_one: bool,
+    },
+}
+
+/// Whether a write that fails is rolled back without those that share its transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Isolation {
+    /// It ends the transaction.
+    None,
+    /// Each write has a savepoint, unlike in SQLite's own rollback of a statement also if it has
+    /// several statements, or a trigger leaves a statement half done by `RAISE(FAIL)`.
+    Savepoints,
+}
+
+impl Isolation {
+    fn begin(self, connection: &Connection) -> SqliteResult<()> {
+        self.run(connection, "SAVEPOINT session_write")
+    }
+
+    fn keep(self, connection: &Connection) -> SqliteResult<()> {
+        self.run(connection, "RELEASE session_write")
+    }
+
+    fn undo(self, connection: &Connection) -> SqliteResult<()> {
+        self.run(connection, "ROLLBACK TO session_write; RELEASE session_write")
+    }
+
+    fn run(self, connection: &Connection, sql: &str) -> SqliteResult<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::Savepoints => connection.execute_batch(sql),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
     use std::error::Error as StdError;
     use std::num::NonZeroU32;
     use std::sync::Barrier;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::thread;
 
     use chrono::{TimeDelta, Utc};
+    use r2d2::Pool;
+    use r2d2_sqlite::SqliteConnectionManager;
     use store_core::{Change, CleanupOptions, Loaded, Rotation, Store};
+    use tempfile::TempDir;
 
     use super::*;
-    use crate::SqliteOptions;
+    use crate::{SqliteOptions, SqliteStore};
 
     #[test]
     fn readers_go_on_while_a_writer_waits_for_another_process() -> Result<(), Box<dyn StdError>> {
@@ -261,6 +368,137 @@ mod tests {
         assert_eq!(store.count()?, 3);
         assert_eq!(store.load("second")?, Loaded::Missing);
         assert!(matches!(store.load("third")?, Loaded::Rotated { .. }));
+        Ok(())
+    }
+
+    /// A store on a file with an application's schema next to it, and how many transactions its
+    /// connections have committed since.
+    fn counted(schema: &str) -> Result<(TempDir, SqliteStore, Arc<AtomicU64>), Box<dyn StdError>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("app.db");
+        let commits = Arc::new(AtomicU64::new(0));
+        let manager = SqliteConnectionManager::file(&path).with_init({
+            let commits = Arc::clone(&commits);
+            move |connection| {
+                connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA journal_mode = WAL")?;
+                let commits = Arc::clone(&commits);
+                connection.commit_hook(Some(move || {
+                    commits.fetch_add(1, Ordering::Relaxed);
+                    false
+                }))
+            }
+        });
+        let pool = Pool::builder().max_size(2).build(manager)?;
+        SqliteStore::create_table(&pool)?;
+        pool.get()?.execute_batch(schema)?;
+        let store = SqliteOptions::new()
+            .with_contention_timeout(Duration::from_secs(60))
+            .with_cleanup(CleanupOptions::disabled())
+            .build(pool)?;
+        commits.store(0, Ordering::Relaxed);
+        Ok((directory, store, commits))
+    }
+
+    fn commit_of(token: String) -> Write<'static> {
+        let expiry = Utc::now() + TimeDelta::hours(1);
+        Write::Operation(Operation::Commit { token: token.into(), data: b"data".into(), expiry })
+    }
+
+    #[test]
+    fn writers_whose_group_has_refused_members_share_one_commit() -> Result<(), Box<dyn StdError>> {
+        const WRITERS: usize = 16;
+        for action in ["ABORT", "FAIL", "ROLLBACK"] {
+            let (directory, store, commits) = counted(&format!(
+                "CREATE TRIGGER refusal AFTER INSERT ON sessions WHEN new.token LIKE 'refused%'
+                     BEGIN SELECT RAISE({action}, 'refused'); END"
+            ))?;
+            let mut other = Connection::open(directory.path().join("app.db"))?;
+            let transaction = other.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let in_an_hour = Utc::now() + TimeDelta::hours(1);
+            let outcomes: Vec<_> = thread::scope(|scope| {
+                let store = &store;
+                let leader = scope.spawn(move || store.commit("leader", b"data", in_an_hour));
+                let writers: Vec<_> = (0..WRITERS)
+                    .map(|n| {
+                        let token = if n % 4 == 1 { "refused" } else { "accepted" };
+                        let token = format!("{token}-{n}");
+                        scope.spawn(move || store.commit(&token, b"data", in_an_hour))
+                    })
+                    .collect();
+                // One waits for the other connection, and the others for that one.
+                while !format!("{:?}", store.shared.queue).contains(&format!("waiting: {WRITERS}"))
+                {
+                    thread::yield_now();
+                }
+                transaction.commit()?;
+                let threads = std::iter::once(leader).chain(writers);
+                Ok::<_, rusqlite::Error>(
+                    threads.map(|thread| thread.join().expect("no panic")).collect(),
+                )
+            })?;
+            let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+            let sessions = store.all()?;
+            assert_eq!((refused, sessions.len()), (WRITERS / 4, 1 + WRITERS - WRITERS / 4));
+            assert!(sessions.keys().all(|token| !token.starts_with("refused")), "{action}");
+            // The first writer's own, and one for all others, unless the first was refused.
+            assert!(commits.load(Ordering::Relaxed) <= 2, "{action}: {commits:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn refused_operation_of_several_statements_is_undone_alone() -> Result<(), Box<dyn StdError>> {
+        for action in ["ABORT", "FAIL", "ROLLBACK"] {
+            let (_directory, store, commits) = counted(&format!(
+                "CREATE TRIGGER refusal AFTER INSERT ON sessions_subjects
+                     WHEN new.subject = 'refused'
+                     BEGIN SELECT RAISE({action}, 'refused'); END"
+            ))?;
+            let in_an_hour = Utc::now() + TimeDelta::hours(1);
+            for token in ["first", "second"] {
+                store.create(token, b"data", in_an_hour, Some("old"))?;
+            }
+            commits.store(0, Ordering::Relaxed);
+            let login = |token: &'static str, new_token: &'static str, subject: &'static str| {
+                let change = Change::new(b"new", in_an_hour)
+                    .with_rotation(Rotation::new(new_token))
+                    .with_subject(Some(subject));
+                let (token, current, change) = (token.into(), b"data".into(), Cow::Owned(change));
+                Write::Operation(Operation::Update { token, current, change })
+            };
+            let results = store.shared.write_batch(&[
+                commit_of("before".to_owned()),
+                login("first", "first-new", "refused"),
+                login("second", "second-new", "accepted"),
+            ]);
+            assert!(matches!(&results[..], [Ok(_), Err(Error::Backend { .. }), Ok(_)]), "{action}");
+            assert_eq!(commits.load(Ordering::Relaxed), 1, "{action}");
+            let mut tokens: Vec<_> = store.all()?.into_keys().collect();
+            tokens.sort();
+            assert_eq!(tokens, ["before", "first", "second-new"], "{action}");
+            assert_eq!(store.find_by_subject("old")?[0].token, "first", "{action}");
+            assert!(store.find_by_subject("refused")?.is_empty(), "{action}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn write_that_fails_at_the_commit_spoils_few_transactions() -> Result<(), Box<dyn StdError>> {
+        let (_directory, store, commits) = counted(
+            "CREATE TABLE carts (token TEXT REFERENCES sessions (token) DEFERRABLE INITIALLY DEFERRED)",
+        )?;
+        let in_an_hour = Utc::now() + TimeDelta::hours(1);
+        store.commit("shopping", b"data", in_an_hour)?;
+        store.shared.database.pool.get()?.execute("INSERT INTO carts VALUES ('shopping')", [])?;
+        commits.store(0, Ordering::Relaxed);
+        let mut writes: Vec<_> = (0..63).map(|n| commit_of(format!("token-{n}"))).collect();
+        writes.insert(41, Write::Operation(Operation::Delete { token: "shopping".into() }));
+        let results = store.shared.write_batch(&writes);
+        for (n, result) in results.iter().enumerate() {
+            assert_eq!(result.is_err(), n == 41, "{n}");
+        }
+        assert_eq!(store.count()?, 64);
+        assert_eq!(commits.load(Ordering::Relaxed), 6, "one for each time that 64 is halved");
         Ok(())
     }
 }
