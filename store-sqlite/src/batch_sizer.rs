@@ -1,7 +1,7 @@
 //! How many expired rows a cleanup run removes at a time: so few that a write which comes during a
 //! batch doesn't wait long.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// How long removing the rows of a batch may take while nobody else writes. It isn't more because a
@@ -19,6 +19,10 @@ const INITIAL_ROWS: i64 = 16;
 /// A batch has at least this many rows, even if they take longer.
 const MIN_ROWS: i64 = 4;
 
+/// A batch has at least this many rows for each write since the batch before. A write creates one
+/// session at most, so a run catches up with any number of writers.
+const ROWS_PER_WRITE: i64 = 2;
+
 /// The size of the next batch.
 ///
 /// While others write, removing its rows takes between a quarter of the time of its commit and all
@@ -26,10 +30,19 @@ const MIN_ROWS: i64 = 4;
 /// batch takes up to three times as long as it would alone, on whatever disk. A fixed number can't
 /// do that: a row takes a few microseconds, and a hundred if the table is too large for SQLite's
 /// cache. While nobody else writes batches are larger, because a row of a large batch costs less.
+///
+/// That alone would remove fewer rows the more there is to do: the busier the writers, the longer
+/// a batch waits for them. So a batch has at least [`ROWS_PER_WRITE`] rows for each write since the
+/// one before it. To remove a row costs less than to create it, so both together delay writers by
+/// about as much as the writers themselves do.
 #[derive(Debug)]
 pub(crate) struct BatchSizer {
     max_rows: i64,
     rows: AtomicI64,
+    /// Whether a run is under way that has more to remove.
+    has_more: AtomicBool,
+    /// The writes since its last batch.
+    writes: AtomicI64,
 }
 
 /// How long a full batch took.
@@ -44,11 +57,37 @@ pub(crate) struct BatchTiming {
 impl BatchSizer {
     /// For batches of at most this many rows.
     pub(crate) fn new(max_rows: i64) -> Self {
-        Self { max_rows, rows: AtomicI64::new(INITIAL_ROWS.min(max_rows)) }
+        Self {
+            max_rows,
+            rows: AtomicI64::new(INITIAL_ROWS.min(max_rows)),
+            has_more: AtomicBool::new(false),
+            writes: AtomicI64::new(0),
+        }
     }
 
-    /// Returns how many rows the next batch removes at most.
-    pub(crate) fn rows(&self) -> i64 {
+    /// Counts a write that may have created a session.
+    pub(crate) fn count_write(&self) {
+        // What is written between two runs gives the next one no reason to hurry.
+        if self.has_more.load(Ordering::Relaxed) {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns how many rows the batch that begins now removes at most.
+    pub(crate) fn next_rows(&self) -> i64 {
+        let writes = self.writes.swap(0, Ordering::Relaxed);
+        self.rows().max(writes.saturating_mul(ROWS_PER_WRITE)).min(self.max_rows)
+    }
+
+    /// Says whether the run goes on after a batch.
+    pub(crate) fn end_batch(&self, has_more: bool) {
+        self.has_more.store(has_more, Ordering::Relaxed);
+        if !has_more {
+            self.writes.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn rows(&self) -> i64 {
         self.rows.load(Ordering::Relaxed)
     }
 
@@ -114,6 +153,23 @@ mod tests {
             assert_eq!(sizer.rows(), 3);
             sizer.record(contended(removal, COMMIT));
         }
+    }
+
+    #[test]
+    fn batch_has_two_rows_for_each_write_since_the_last_one() {
+        let sizer = BatchSizer::new(1_000);
+        let write = |writes| (0..writes).for_each(|_| sizer.count_write());
+        write(300);
+        assert_eq!(sizer.next_rows(), INITIAL_ROWS, "they came before the run");
+        sizer.end_batch(true);
+        write(300);
+        assert_eq!(sizer.next_rows(), 600);
+        assert_eq!(sizer.next_rows(), INITIAL_ROWS, "each write counts once");
+        write(600);
+        assert_eq!(sizer.next_rows(), 1_000, "no more than was asked for");
+        write(300);
+        sizer.end_batch(false);
+        assert_eq!(sizer.next_rows(), INITIAL_ROWS, "the run is over");
     }
 
     #[test]

@@ -59,6 +59,7 @@ impl Shared {
     /// come at the same time. Returns how many sessions it changed.
     pub(crate) fn write(&self, operation: Operation<'_>) -> Result<u64, Error> {
         let write = Write::Operation(operation);
+        self.batch_sizer.count_write();
         self.queue
             .submit(
                 self.database.contention_timeout(),
@@ -71,7 +72,7 @@ impl Shared {
 
     /// Removes one batch of what has expired.
     pub(crate) fn remove_batch(&self) -> Result<Batch, Error> {
-        let size = BatchSize { rows: self.batch_sizer.rows(), searched: self.batch_size };
+        let size = BatchSize { rows: self.batch_sizer.next_rows(), searched: self.batch_size };
         let write = Write::RemoveExpired(size);
         let done = self.queue.submit_background(
             self.database.contention_timeout(),
@@ -80,6 +81,7 @@ impl Shared {
             |writes| self.write_batch(&writes),
         )??;
         let has_more = done.removal.is_some_and(|removal| removal.has_more);
+        self.batch_sizer.end_batch(has_more);
         Ok(Batch { removed: done.sessions, has_more })
     }
 
@@ -499,6 +501,35 @@ mod tests {
         }
         assert_eq!(store.count()?, 64);
         assert_eq!(commits.load(Ordering::Relaxed), 6, "one for each time that 64 is halved");
+        Ok(())
+    }
+
+    #[test]
+    fn cleanup_run_catches_up_with_writers_that_never_pause() -> Result<(), Error> {
+        const WRITES: usize = 100;
+        let store = SqliteOptions::new().with_cleanup(CleanupOptions::disabled()).in_memory()?;
+        let an_hour_ago = Utc::now() - TimeDelta::hours(1);
+        let mut tokens = 0_u64..;
+        let mut write = |writes: usize| {
+            tokens.by_ref().take(writes).try_for_each(|n| {
+                let token = format!("token-{n}");
+                store.create(&token, b"data", an_hour_ago, Some("user"))
+            })
+        };
+        write(1_000)?;
+        let first = store.shared.remove_batch()?;
+        let mut left = 1_000 - first.removed;
+        let mut has_more = first.has_more;
+        while has_more {
+            // More than the first batch has removed.
+            write(WRITES)?;
+            left += WRITES as u64;
+            let batch = store.shared.remove_batch()?;
+            assert!(batch.removed >= left.min(2 * WRITES as u64), "{batch:?} of {left}");
+            left -= batch.removed;
+            has_more = batch.has_more;
+        }
+        assert_eq!(left, 0);
         Ok(())
     }
 }
