@@ -17,11 +17,14 @@ const FIND: &str =
     "SELECT token, data, expiry FROM {table} WHERE token = ? AND expiry > UTC_TIMESTAMP(6)";
 
 // Values are bound twice, because MySQL deprecates VALUES() and MariaDB has no row alias. If the
-// conflicting row has another token, the last number is too large for any type, which is an error
-// in every mode. A trigger can't hide an error, as it could hide a sentinel.
+// conflicting row has another token, or is no live session, the last number is too large for any
+// type, which is an error in every mode. A trigger can't hide an error, as it could hide a
+// sentinel. Assignments are made from left to right: the first one sees the row as it was.
 const COMMIT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?, ?, ?) \
-    ON DUPLICATE KEY UPDATE data = ?, expiry = ?, \
-        token = IF({is_token}, token, 18446744073709551615 + CHAR_LENGTH(token))";
+    ON DUPLICATE KEY UPDATE \
+        token = IF({is_token} AND data IS NOT NULL AND expiry > UTC_TIMESTAMP(6), token, \
+            18446744073709551615 + CHAR_LENGTH(token)), \
+        data = ?, expiry = ?";
 
 const INSERT: &str = "INSERT INTO {table} (token, data, expiry) VALUES (?, ?, ?)";
 

@@ -9,7 +9,6 @@ use mysql::Value;
 use store_core::backend::{CleanupThread, delete_in_batches};
 use store_core::{
     Change, CleanupOptions, CleanupStatistics, Error, Limits, Loaded, OwnedRecord, Record, Store,
-    TokenProblem,
 };
 
 use crate::connection::Connection;
@@ -20,6 +19,9 @@ use crate::retry::RetrySafety;
 use crate::shared::Shared;
 use crate::table::TableVariant;
 use crate::update::Update;
+
+/// How often `commit` is tried while others put expired sessions in its place.
+const COMMIT_ATTEMPTS: usize = 100;
 
 /// A session store on MySQL or MariaDB.
 ///
@@ -46,7 +48,8 @@ use crate::update::Update;
 /// # Round trips
 /// `find`, `commit`, `touch`, `count`, `find_by_subject`, `load` and `delete` of a live session,
 /// `create` without a subject, and `update` of data and expiry take one each. `load` and `delete`
-/// of a token that names no live session take two. The others are transactions:
+/// of a token that names no live session take two, `commit` over an expired session a few more. The
+/// others are transactions:
 ///
 /// | operation | round trips |
 /// |---|---|
@@ -201,10 +204,10 @@ impl Store for MysqlStore {
         shared.check_token(token)?;
         shared.table.limits.check_data(data)?;
         let expiry = shared.table.range.expiry(expiry)?;
-        for _ in 0..2 {
+        for _ in 0..COMMIT_ATTEMPTS {
             let conflicts = shared.run(RetrySafety::Idempotent, |connection| {
                 let (token, data, expiry) = (Value::from(token), Value::from(data), expiry.clone());
-                let params = vec![token.clone(), data.clone(), expiry.clone(), data, expiry, token];
+                let params = vec![token.clone(), data.clone(), expiry.clone(), token, data, expiry];
                 match connection.execute(&shared.statements.commit, params) {
                     Ok(_) => Ok(false),
                     Err(error) if is_out_of_range(&error) => Ok(true),
@@ -214,10 +217,16 @@ impl Store for MysqlStore {
             if !conflicts {
                 return Ok(());
             }
-            // The row of another token conflicts, which doesn't matter if it has expired.
-            shared.free_token_in_transaction(token)?;
+            // The row of another token conflicts, or an expired one, whose subject is its own. The
+            // next attempt finds neither, unless others write the same token.
+            if let Some(refusal @ Error::InvalidToken(_)) =
+                shared.free_token_in_transaction(token)?
+            {
+                return Err(refusal);
+            }
         }
-        Err(Error::InvalidToken(TokenProblem::Unrepresentable))
+        let source = "others committed expired sessions to the same token again and again".into();
+        Err(Error::Contended { source })
     }
 
     fn create(

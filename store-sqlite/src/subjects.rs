@@ -15,6 +15,11 @@ const LINK: &str = "INSERT INTO {subjects} AS link (token, subject) VALUES (?1, 
 
 const UNLINK: &str = "DELETE FROM {subjects} WHERE token = ?1";
 
+// The link of a session that has expired, or that a Go program has deleted.
+const UNLINK_UNLESS_LIVE: &str = "DELETE FROM {subjects} WHERE token = ?1 \
+    AND NOT EXISTS (SELECT 1 FROM {table} AS session WHERE session.token = ?1 COLLATE BINARY \
+        AND session.expiry > ?2 AND session.expiry < 5373484.5)";
+
 const FIND: &str = "SELECT session.token, session.data, session.expiry FROM {subjects} AS link \
     JOIN {table} AS session ON session.token = link.token COLLATE BINARY \
     WHERE link.subject = ?1 AND +session.expiry > ?2 AND +session.expiry < 5373484.5";
@@ -46,6 +51,7 @@ const DELETE_ORPHANS: &str = "DELETE FROM {subjects} WHERE token > ?1 AND token 
 pub(crate) struct SubjectIndex {
     link: String,
     unlink: String,
+    unlink_unless_live: String,
     find: String,
     delete_sessions: String,
     unlink_deleted: String,
@@ -70,6 +76,7 @@ impl SubjectIndex {
         Self {
             link: on_tables(LINK),
             unlink: on_tables(UNLINK),
+            unlink_unless_live: on_tables(UNLINK_UNLESS_LIVE),
             find: on_tables(FIND),
             delete_sessions: on_tables(DELETE_SESSIONS),
             unlink_deleted: on_tables(UNLINK_DELETED),
@@ -81,10 +88,11 @@ impl SubjectIndex {
         }
     }
 
-    pub(crate) fn statements(&self) -> [&str; 9] {
+    pub(crate) fn statements(&self) -> [&str; 10] {
         [
             &self.link,
             &self.unlink,
+            &self.unlink_unless_live,
             &self.find,
             &self.delete_sessions,
             &self.unlink_deleted,
@@ -129,6 +137,16 @@ impl SubjectIndex {
             }
             None => self.delete(connection, token),
         }
+    }
+
+    /// Removes the link of what has expired under a token, before another session gets the token.
+    pub(crate) fn delete_unless_live(
+        &self,
+        connection: &Connection,
+        token: &str,
+        now: f64,
+    ) -> SqliteResult<()> {
+        connection.prepare_cached(&self.unlink_unless_live)?.execute(params![token, now]).map(drop)
     }
 
     /// Deletes the live sessions of a subject and their links; returns how many.

@@ -66,7 +66,7 @@ impl Write<'_> {
     /// it needs no transaction of its own.
     pub(crate) fn is_single_statement(&self, tables: &Tables) -> bool {
         match self {
-            Self::Operation(Operation::Commit { .. }) => true,
+            Self::Operation(Operation::Commit { .. }) => tables.subjects.is_none(),
             Self::Operation(Operation::Delete { .. }) => !tables.has_side_tables(),
             _ => false,
         }
@@ -108,6 +108,10 @@ impl Writer<'_> {
     fn execute(&self, operation: &Operation<'_>) -> SqliteResult<Changed> {
         let changed = match operation {
             Operation::Commit { token, data, expiry } => {
+                // A live session keeps its subject.
+                if let Some(subjects) = &self.tables.subjects {
+                    subjects.delete_unless_live(self.connection, token, self.now)?;
+                }
                 let commit = &self.tables.sessions.commit;
                 self.run(commit, params![token, data, from_instant(*expiry)])?
             }

@@ -100,6 +100,7 @@ macro_rules! __claims {
                 subject_finds_its_live_sessions: 14;
                 writes_leave_the_subject_alone: 14;
                 created_session_has_its_own_subject: 14;
+                commit_over_an_expired_session_has_no_subject: 14;
                 subject_follows_a_rotation: 14;
                 subject_ends_with_the_session: 14;
                 refused_subject_is_not_kept: 14;

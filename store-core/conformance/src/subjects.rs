@@ -143,6 +143,33 @@ pub fn created_session_has_its_own_subject<H: Harness>(harness: &H) {
     }
 }
 
+/// Clause 14: a session that `commit` puts in the place of an expired one has no subject, because
+/// it is another session.
+pub fn commit_over_an_expired_session_has_no_subject<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    // Twice, because a store may remove what has expired, and what it didn't find.
+    for data in [b"first", b"later"] {
+        store.create("token", data, in_an_hour(), Some("one")).expect("the token is free");
+        assert_eq!(tokens_of(&store, "one"), ["token"]);
+        assert!(store.touch("token", an_hour_ago()).expect("touch succeeds"));
+        commit(&store, "token", b"new", in_an_hour());
+        assert_eq!(found(&store, "token").as_deref(), Some(&b"new"[..]));
+        assert!(tokens_of(&store, "one").is_empty(), "it is another session");
+        assert_eq!(delete_by_subject(&store, "one", None), 0);
+        assert!(found(&store, "token").is_some(), "it is nobody's");
+        // Live, so it keeps the subject that it gets now.
+        assert!(update(&store, "token", b"new", &subject_of(b"new", Some("two"))));
+        commit(&store, "token", b"newer", in_an_hour());
+        assert_eq!(tokens_of(&store, "two"), ["token"]);
+        // Expired by a commit, and committed to again.
+        commit(&store, "token", b"past", an_hour_ago());
+        commit(&store, "token", b"past", an_hour_ago());
+        commit(&store, "token", b"new", in_an_hour());
+        assert!(tokens_of(&store, "two").is_empty(), "it is another session");
+        store.delete("token").expect("delete succeeds");
+    }
+}
+
 /// Clause 14: a rotated session keeps its subject, also where the new token was another's before.
 pub fn subject_follows_a_rotation<H: Harness>(harness: &H) {
     let store = unswept(harness);

@@ -25,6 +25,7 @@ pub(crate) enum Fault {
     CommitKeepsTheOldData,
     CommitLeavesTheExpiredRow,
     CommitIgnoresPastExpiries,
+    CommitKeepsTheExpiredSubject,
 
     // Tokens.
     TokensFoldCase,

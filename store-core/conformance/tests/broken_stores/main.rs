@@ -249,6 +249,8 @@ claims_catch_faults! {
     created_session_has_its_own_subject:
         CreateForgetsTheSubject CreateKeepsTheExpiredSubject RefusedCreateSetsTheSubject
         CreateOverwrites OverlongSubjectsAreCut;
+    commit_over_an_expired_session_has_no_subject:
+        CommitKeepsTheExpiredSubject CommitClearsTheSubject;
     subject_follows_a_rotation: RotationLosesTheSubject RotationOverwrites;
     subject_ends_with_the_session:
         DeleteOnlyExpires FindBySubjectShowsTheExpired SubjectOutlivesTheSession

@@ -559,10 +559,17 @@ impl Store for Broken {
         }
         self.forget_cached(token);
         let is_new = self.inner.find(token)?.is_none();
+        // For this fault alone: to see the row, the store forgets expiries for a moment.
+        let was_expired = self.fault == Fault::CommitKeepsTheExpiredSubject
+            && is_new
+            && self.row(token)?.is_some();
         self.inner.commit(token, data, expiry)?;
         let subject = match self.fault {
             Fault::CommitClearsTheSubject => None,
             Fault::SubjectOutlivesTheSession if is_new => {
+                lock(&self.notes).subjects.get(token).cloned()
+            }
+            Fault::CommitKeepsTheExpiredSubject if was_expired => {
                 lock(&self.notes).subjects.get(token).cloned()
             }
             Fault::RefusedSubjectIsKept if is_new => lock(&self.notes).refused.get(token).cloned(),
