@@ -131,6 +131,14 @@ pub enum Error {
         /// What the driver said.
         source: ErrorSource,
     },
+    /// The file of the database was replaced by another, or taken away, while the store had it
+    /// open. Nothing was written.
+    FileReplaced {
+        /// What the driver said, or the store saw.
+        source: ErrorSource,
+    },
+    /// The store was opened before this process was forked, and belongs to the parent process.
+    Forked,
     /// A thread of the store could not be started.
     SpawnThread {
         /// What the operating system said.
@@ -224,6 +232,12 @@ impl fmt::Display for Error {
             Self::StorageFull { .. } => f.write_str("the disk or the database is full"),
             Self::ReadOnly { .. } => f.write_str("the database is read-only"),
             Self::Corrupt { .. } => f.write_str("the file is damaged or is not a database"),
+            Self::FileReplaced { .. } => f.write_str(
+                "the database's file was replaced or taken away: open the store again",
+            ),
+            Self::Forked => f.write_str(
+                "the store was opened before this process was forked: open it after the fork",
+            ),
             Self::SpawnThread { .. } => f.write_str("a thread could not be started"),
             Self::Backend { .. } => f.write_str("the database failed"),
         }
@@ -240,12 +254,14 @@ impl StdError for Error {
             | Self::ReadOnly { source }
             | Self::InUse { source }
             | Self::Corrupt { source }
+            | Self::FileReplaced { source }
             | Self::SpawnThread { source }
             | Self::Backend { source } => Some(&**source),
             Self::InvalidToken(_)
             | Self::DataTooLarge { .. }
             | Self::ExpiryOutOfRange { .. }
             | Self::TokenTaken
+            | Self::Forked
             | Self::InvalidSubject { .. }
             | Self::InvalidOption { .. }
             | Self::TableMissing { .. }

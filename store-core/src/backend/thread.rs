@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::process;
 use std::sync::Mutex;
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct BackgroundThread {
     stop: Mutex<Option<Sender<Infallible>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     id: Option<ThreadId>,
+    /// The process that has the thread: one that is forked from it hasn't.
+    process: u32,
 }
 
 /// Tells a thread that it is to end.
@@ -69,7 +72,7 @@ impl BackgroundThread {
     /// ```
     #[must_use]
     pub fn inactive() -> Self {
-        Self { stop: Mutex::new(None), thread: Mutex::new(None), id: None }
+        Self { stop: Mutex::new(None), thread: Mutex::new(None), id: None, process: process::id() }
     }
 
     /// Starts a thread, which returns soon after the signal. Linux shows at most 15 bytes of its
@@ -96,7 +99,12 @@ impl BackgroundThread {
             .spawn(move || run(StopSignal(stopped)))
             .map_err(|error| Error::SpawnThread { source: error.into() })?;
         let id = Some(thread.thread().id());
-        Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)), id })
+        Ok(Self {
+            stop: Mutex::new(Some(stop)),
+            thread: Mutex::new(Some(thread)),
+            id,
+            process: process::id(),
+        })
     }
 
     /// Ends the thread and returns once it has ended.
@@ -104,7 +112,7 @@ impl BackgroundThread {
     /// It returns at once where there is no thread, may be called any number of times and from many
     /// threads at once, each of which returns when the thread has ended. Called on the
     /// thread itself, by the application's hook, it returns at once and the thread ends after
-    /// the hook.
+    /// the hook. In a process that was forked since the thread was started, there is no thread.
     ///
     /// # Examples
     /// ```
@@ -120,7 +128,7 @@ impl BackgroundThread {
     /// ```
     pub fn stop(&self) {
         self.request_stop();
-        if self.is_current() {
+        if self.is_current() || self.is_elsewhere() {
             return;
         }
         // Held while joining, so that every caller waits for the end, not only the first.
@@ -151,7 +159,10 @@ impl BackgroundThread {
     /// # Ok::<(), store_core::Error>(())
     /// ```
     pub fn request_stop(&self) {
-        drop(lock(&self.stop).take());
+        // After a fork a lock may stay locked forever, by a thread that the process doesn't have.
+        if !self.is_elsewhere() {
+            drop(lock(&self.stop).take());
+        }
     }
 
     /// Returns whether this is called on the thread itself.
@@ -189,7 +200,12 @@ impl BackgroundThread {
     /// ```
     #[must_use]
     pub fn is_running(&self) -> bool {
-        lock(&self.stop).is_some()
+        !self.is_elsewhere() && lock(&self.stop).is_some()
+    }
+
+    /// Returns whether this process was forked from the one that has the thread.
+    fn is_elsewhere(&self) -> bool {
+        self.process != process::id()
     }
 }
 
@@ -231,5 +247,30 @@ impl fmt::Debug for BackgroundThread {
         f.debug_struct("BackgroundThread")
             .field("is_running", &self.is_running())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forked_process_neither_stops_nor_waits_for_the_thread() -> Result<(), Error> {
+        let (sender, receiver) = bounded(0);
+        let mut thread = BackgroundThread::start("worker", move |stop| {
+            while !stop.wait_timeout(Duration::from_millis(1)) {}
+            // Until the test is over.
+            let _ = receiver.recv();
+        })?;
+        let process = thread.process;
+        thread.process = 0;
+        assert!(!thread.is_running());
+        thread.stop();
+        thread.process = process;
+        assert!(thread.is_running(), "it wasn't asked to end");
+        thread.process = 0;
+        drop(thread);
+        drop::<Sender<Infallible>>(sender);
+        Ok(())
     }
 }
