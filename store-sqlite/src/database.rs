@@ -1,24 +1,34 @@
 //! How an operation gets a connection, and waits for those of others.
 
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use r2d2::{Pool, PooledConnection};
+use r2d2::PooledConnection;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, Result as SqliteResult};
 use store_core::Error;
 use store_core::backend::TableName;
 
+use crate::connections::Connections;
 use crate::error;
+use crate::file::DatabaseFile;
 use crate::reader_connections::ReaderConnections;
-use crate::retry::retry;
+use crate::retry::{Deadline, retry};
 use crate::tables::Tables;
 
 /// The connections to a database, and the tables in it.
 pub(crate) struct Database {
     pub(crate) tables: Tables,
-    pub(crate) pool: Pool<SqliteConnectionManager>,
-    readers: ReaderConnections,
+    pub(crate) connections: Connections,
+    /// The process that opened it: SQLite's connections must not be used, nor even be closed, in
+    /// one that was forked since.
+    process: u32,
+    /// The file, if it isn't in memory.
+    file: Option<DatabaseFile>,
+    /// Whether a writer has found another file in its place.
+    is_replaced: AtomicBool,
     contention_timeout: Duration,
     read_locking: ReadLocking,
 }
@@ -33,25 +43,53 @@ enum ReadLocking {
 }
 
 impl Database {
-    /// Reads the journal mode, and checks the tables.
+    /// Reads the journal mode, and checks the tables, until the deadline; later operations wait for
+    /// others until the timeout. Without a file it is the connections'.
     pub(crate) fn open(
-        pool: Pool<SqliteConnectionManager>,
-        readers: ReaderConnections,
+        connections: Connections,
+        file: Option<DatabaseFile>,
         table: TableName,
+        deadline: Deadline,
         contention_timeout: Duration,
     ) -> Result<Self, Error> {
-        let connection = checkout(&pool)?;
+        let connection = connections.checkout()?;
+        let file = file.or_else(|| DatabaseFile::of_connection(&connection));
+        let failed = |error| error::from_connection(error, &connection);
         let journal_mode =
             || connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
-        let mode = retry(contention_timeout, journal_mode).map_err(error::from_sqlite)?;
+        let mode = retry(deadline.left(), journal_mode).map_err(failed)?;
         let read_locking = if mode.eq_ignore_ascii_case("wal") {
             ReadLocking::None
         } else {
             ReadLocking::WriterLock(RwLock::new(()))
         };
-        let tables = Tables::open(&connection, table, contention_timeout)?;
+        let tables = Tables::open(&connection, table, deadline)?;
         drop(connection);
-        Ok(Self { tables, pool, readers, contention_timeout, read_locking })
+        let process = process::id();
+        Ok(Self {
+            tables,
+            connections,
+            process,
+            file,
+            is_replaced: AtomicBool::new(false),
+            contention_timeout,
+            read_locking,
+        })
+    }
+
+    /// Returns whether this process was forked from the one that opened the database.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.process != process::id()
+    }
+
+    /// Fails in a process that was forked since.
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        if self.is_elsewhere() { Err(Error::Forked) } else { Ok(()) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pretend_fork(&mut self) {
+        self.process = 0;
     }
 
     pub(crate) fn contention_timeout(&self) -> Duration {
@@ -63,12 +101,18 @@ impl Database {
         &self,
         operation: impl Fn(&Connection) -> SqliteResult<T>,
     ) -> Result<T, Error> {
+        // Another store may be writing to the log, on the other file.
+        if let Some(file) = &self.file
+            && self.is_replaced.load(Ordering::Relaxed)
+        {
+            file.check().map_err(error::from_sqlite)?;
+        }
         match &self.read_locking {
-            ReadLocking::None => match self.readers.try_slot() {
+            ReadLocking::None => match self.connections.readers.try_slot() {
                 Some(mut slot) => {
                     let connection = match &mut *slot {
                         Some(connection) => connection,
-                        empty => empty.insert(checkout(&self.pool)?),
+                        empty => empty.insert(self.checkout()?),
                     };
                     self.run_on(connection, Duration::ZERO, operation)
                 }
@@ -89,15 +133,55 @@ impl Database {
         operation: impl Fn(&Connection) -> SqliteResult<T>,
     ) -> Result<T, Error> {
         match &self.read_locking {
-            ReadLocking::None => self.run(Duration::ZERO, operation),
+            ReadLocking::None => self.run_unmoved(Duration::ZERO, operation),
             ReadLocking::WriterLock(lock) => {
                 let started = Instant::now();
                 // Before the checkout, so that a waiting writer leaves the connections to the
                 // readers.
                 let guard = lock.try_write_for(self.contention_timeout);
                 let _guard = guard.ok_or_else(|| self.lock_timed_out())?;
-                self.run(started.elapsed(), operation)
+                self.run_unmoved(started.elapsed(), operation)
             }
+        }
+    }
+
+    /// Runs an operation that writes, unless the file was replaced.
+    fn run_unmoved<T>(
+        &self,
+        waited: Duration,
+        operation: impl Fn(&Connection) -> SqliteResult<T>,
+    ) -> Result<T, Error> {
+        self.run(waited, |connection| {
+            self.check_file(connection)?;
+            operation(connection)
+        })
+    }
+
+    /// Checks that the file is still there. If it isn't, its log is put away.
+    fn check_file(&self, connection: &Connection) -> SqliteResult<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let checked = file.check();
+        let was_replaced = self.is_replaced.swap(checked.is_err(), Ordering::Relaxed);
+        if checked.is_err() && !was_replaced {
+            self.put_log_away(connection);
+        }
+        checked
+    }
+
+    /// Writes the log of a file that was replaced to it, and empties the log. SQLite leaves the log
+    /// of such a file, and takes it for that of the file that has the name now.
+    fn put_log_away(&self, connection: &Connection) {
+        let checkpoint = || {
+            let is_busy: bool =
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            if is_busy { Err(error::busy()) } else { Ok(()) }
+        };
+        // Readers that have begun are waited for; this store's others are refused by now.
+        if let Err(error) = retry(self.contention_timeout, checkpoint) {
+            log::error!(
+                "the database's file was replaced, and the old one's log is still there: remove \
+                 it before the new file is opened ({error})"
+            );
         }
     }
 
@@ -106,7 +190,7 @@ impl Database {
         waited: Duration,
         operation: impl Fn(&Connection) -> SqliteResult<T>,
     ) -> Result<T, Error> {
-        let connection = checkout(&self.pool)?;
+        let connection = self.checkout()?;
         self.run_on(&connection, waited, operation)
     }
 
@@ -125,6 +209,14 @@ impl Database {
             .map_err(|error| self.tables.explain(error, connection))
     }
 
+    fn checkout(&self) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
+        self.connections.checkout().map_err(|error| match &self.file {
+            // No connection is opened to another file, or to none.
+            Some(file) => file.check().map_or_else(error::from_sqlite, |()| error),
+            None => error,
+        })
+    }
+
     fn lock_timed_out(&self) -> Error {
         let timeout = self.contention_timeout;
         Error::Contended {
@@ -133,9 +225,55 @@ impl Database {
     }
 }
 
-fn checkout(
-    pool: &Pool<SqliteConnectionManager>,
-) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
-    let started = Instant::now();
-    pool.get().map_err(|error| error::from_checkout(error, pool, started.elapsed()))
+impl Drop for Database {
+    fn drop(&mut self) {
+        let is_replaced = self.file.as_ref().is_some_and(|file| file.check().is_err());
+        if is_replaced && !self.is_replaced.load(Ordering::Relaxed) {
+            // Those of the readers go back to the pool. Any that is open belongs to the old file.
+            self.connections.readers = ReaderConnections::none();
+            if let Some(connection) = self.connections.pool.try_get() {
+                self.put_log_away(&connection);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::{TimeDelta, Utc};
+    use store_core::{CleanupOptions, Store};
+
+    use super::*;
+    use crate::SqliteOptions;
+
+    #[test]
+    fn store_says_that_it_was_forked_and_leaves_its_connections_alone() -> Result<(), Error> {
+        let directory = tempfile::tempdir().map_err(Error::backend)?;
+        let path = directory.path().join("app.db");
+        let mut store =
+            SqliteOptions::new().with_cleanup(CleanupOptions::disabled()).open(&path)?;
+        let in_an_hour = Utc::now() + TimeDelta::hours(1);
+        store.commit("token", b"data", in_an_hour)?;
+        let shared = Arc::get_mut(&mut store.shared).expect("there is no cleanup thread");
+        shared.database.pretend_fork();
+        for outcome in [
+            store.find("token").map(drop),
+            store.load("token").map(drop),
+            store.commit("token", b"new", in_an_hour),
+            store.delete("token"),
+            store.find_by_subject("user").map(drop),
+            store.all().map(drop),
+            store.count().map(drop),
+            store.delete_expired().map(drop),
+        ] {
+            assert!(matches!(outcome, Err(Error::Forked)), "{outcome:?}");
+        }
+        let shared = Arc::downgrade(&store.shared);
+        store.stop_cleanup();
+        drop(store);
+        assert!(shared.upgrade().is_some(), "the connections are the parent's");
+        Ok(())
+    }
 }

@@ -1,17 +1,24 @@
 //! What an error of SQLite or of the pool means, in the terms that all stores share.
 
 use std::error::Error as StdError;
-use std::time::Duration;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
-use r2d2::Pool;
-use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Error as SqliteError, ErrorCode};
+use rusqlite::{Connection, Error as SqliteError, ErrorCode, ffi};
 use store_core::Error;
+
+use crate::file;
 
 /// Returns the error of an operation that isn't repeated, or not any longer.
 pub(crate) fn from_sqlite(error: SqliteError) -> Error {
-    let code = code(&error);
+    let (code, extended) = match ffi_error(&error) {
+        Some(error) => (Some(error.code), error.extended_code),
+        None => (None, ffi::SQLITE_ERROR),
+    };
     let source = error.into();
+    if extended == ffi::SQLITE_READONLY_DBMOVED {
+        return Error::FileReplaced { source };
+    }
     match code {
         Some(code) if is_contention_code(code) => Error::Contended { source },
         Some(ErrorCode::CannotOpen) => Error::Unreachable { source },
@@ -22,19 +29,51 @@ pub(crate) fn from_sqlite(error: SqliteError) -> Error {
     }
 }
 
-/// Returns the error of a pool that had no connection: either all of them stayed in use, or none
-/// could be opened.
-pub(crate) fn from_checkout(
-    error: r2d2::Error,
-    pool: &Pool<SqliteConnectionManager>,
-    waited: Duration,
-) -> Error {
-    // Connections that the pool couldn't open aren't counted.
-    if pool.state().connections == 0 {
-        Error::Unreachable { source: error.into() }
-    } else {
-        Error::PoolExhausted { waited, source: error.into() }
+/// The same for an operation on a connection.
+pub(crate) fn from_connection(error: SqliteError, connection: &Connection) -> Error {
+    match connection.path() {
+        Some(path) if !path.is_empty() => from_file(error, Path::new(path)),
+        _ => from_sqlite(error),
     }
+}
+
+/// The same for a database in a file. If SQLite doesn't tell a full or read-only disk from others,
+/// the system is asked.
+pub(crate) fn from_file(error: SqliteError, path: &Path) -> Error {
+    if !may_be_of_the_disk(&error) {
+        return from_sqlite(error);
+    }
+    match file::probe(path).map_err(|error| error.kind()) {
+        Err(ErrorKind::ReadOnlyFilesystem) => Error::ReadOnly { source: error.into() },
+        Err(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) => {
+            Error::StorageFull { source: error.into() }
+        }
+        _ => from_sqlite(error),
+    }
+}
+
+/// Returns the error of a file that the system didn't create.
+pub(crate) fn from_creation(error: io::Error) -> Option<Error> {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => Some(Error::ReadOnly { source: error.into() }),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Some(Error::StorageFull { source: error.into() })
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether the disk may be full, or read-only, although SQLite's error doesn't say so.
+fn may_be_of_the_disk(error: &SqliteError) -> bool {
+    let Some(error) = ffi_error(error) else { return false };
+    let writing = [
+        ffi::SQLITE_IOERR_WRITE,
+        ffi::SQLITE_IOERR_FSYNC,
+        ffi::SQLITE_IOERR_TRUNCATE,
+        ffi::SQLITE_IOERR_SHMSIZE,
+        ffi::SQLITE_IOERR_SHMOPEN,
+    ];
+    error.code == ErrorCode::CannotOpen || writing.contains(&error.extended_code)
 }
 
 /// Returns whether another connection held a lock, so that the operation had no effect and may be
@@ -46,8 +85,13 @@ pub(crate) fn is_contention(error: &SqliteError) -> bool {
     code(error).is_some_and(is_contention_code)
 }
 
-/// Returns whether a commit may have failed because of one of the writes in it: a constraint that is
-/// checked at the end of the transaction, or more data than there is room for.
+/// The error of an operation that others hold up, if SQLite returns none.
+pub(crate) fn busy() -> SqliteError {
+    SqliteError::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)
+}
+
+/// Returns whether a commit may have failed because of one of the writes in it: a constraint that
+/// is checked at the end of the transaction, or more data than there is room for.
 pub(crate) fn may_be_of_one_write(error: &SqliteError) -> bool {
     matches!(code(error), Some(ErrorCode::ConstraintViolation | ErrorCode::DiskFull))
 }
@@ -66,9 +110,12 @@ fn is_contention_code(code: ErrorCode) -> bool {
     )
 }
 
-/// Returns SQLite's code, in whichever variant the driver keeps it: the features of the driver
-/// decide which variants there are.
 fn code(error: &SqliteError) -> Option<ErrorCode> {
-    let code = error.source()?.downcast_ref::<rusqlite::ffi::Error>()?;
-    Some(code.code)
+    ffi_error(error).map(|error| error.code)
+}
+
+/// Returns SQLite's codes, in whichever variant the driver keeps them: the features of the driver
+/// decide which variants there are.
+fn ffi_error(error: &SqliteError) -> Option<&ffi::Error> {
+    error.source()?.downcast_ref()
 }

@@ -37,6 +37,8 @@ mod batch_sizer;
 
 mod database;
 
+mod connections;
+
 mod reader_connections;
 
 mod connection;
@@ -58,6 +60,8 @@ mod table;
 mod row;
 
 mod julian;
+
+mod file;
 
 mod error;
 

@@ -1,7 +1,7 @@
 //! How a store is made: on a file, in memory, or on the application's pool.
 
 use std::num::NonZeroU32;
-use std::path::{self, Path};
+use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
 use r2d2::Pool;
@@ -11,13 +11,18 @@ use store_core::backend::TableName;
 use store_core::{CleanupOptions, Error};
 
 use crate::connection::configure;
+use crate::connections::Connections;
 use crate::database::Database;
+use crate::file::{self, DatabaseFile};
 use crate::options::SqliteOptions;
 use crate::reader_connections::ReaderConnections;
-use crate::retry::{retry, retry_contended};
+use crate::retry::{Deadline, retry, retry_contended};
 use crate::shared::Shared;
 use crate::store::SqliteStore;
 use crate::{error, schema, table};
+
+const ALL_TABLES: [&str; 3] =
+    [table::CREATE_TABLE, table::CREATE_SUBJECTS_TABLE, table::CREATE_ROTATIONS_TABLE];
 
 /// # Making a store
 impl SqliteStore {
@@ -185,7 +190,8 @@ impl SqliteOptions {
     /// other; it must be on a local disk.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`]; [`Error::Unreachable`] if the file can't be opened or created;
+    /// [`Error::InvalidOption`]; [`Error::Unreachable`] if the file can't be opened or created, or
+    /// [`Error::ReadOnly`] and [`Error::StorageFull`] if that is the disk's fault;
     /// [`Error::Corrupt`] if it isn't a database; [`Error::TableMismatch`] if a table of this name
     /// can't keep sessions; and other faults of the system.
     ///
@@ -212,28 +218,45 @@ impl SqliteOptions {
         let path =
             path::absolute(path).map_err(|error| Error::Unreachable { source: error.into() })?;
 
-        // A first connection of its own, because the pool returns only the text of errors, and
-        // late.
-        let mut first = Connection::open(&path).map_err(error::from_sqlite)?;
+        if let Err(error) = file::create(&path, self.file_permissions.clone())
+            && let Some(error) = error::from_creation(error)
+        {
+            return Err(error);
+        }
+        let deadline = Deadline::after(self.contention_timeout);
+        // A first connection of its own, because the pool returns errors late.
+        let mut first = Connection::open(&path).map_err(|error| error::from_file(error, &path))?;
+        // Contention is waited out by `retry`.
+        first.busy_timeout(Duration::ZERO).map_err(error::from_sqlite)?;
         // An unsuitable table is refused before anything is changed.
         let check = || schema::check(&first, &table);
-        match retry_contended(self.contention_timeout, check) {
+        match retry_contended(deadline.left(), check) {
             Ok(()) | Err(Error::TableMissing { .. }) => {}
             Err(error) => return Err(error),
         }
         let (settings, contention_timeout) = (self.settings, self.contention_timeout);
-        configure(&mut first, settings, contention_timeout).map_err(error::from_sqlite)?;
+        configure(&mut first, settings, deadline.left())
+            .map_err(|error| error::from_file(error, &path))?;
         // Those next to it are created, if that is possible, when the store is made.
-        self.create(&first, &table, table::CREATE_TABLE)?;
+        create(&first, &table, table::CREATE_TABLE, deadline)?;
 
+        let file = DatabaseFile::at(&path);
         let manager = SqliteConnectionManager::file(&path)
             // A file that was taken away is an error, not a reason to begin an empty one.
             .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init(move |connection| configure(connection, settings, contention_timeout));
-        let pool = self.pool(self.max_connections, manager);
-        // The pool is the store's alone.
+            .with_init({
+                let file = file.clone();
+                move |connection| {
+                    // Before anything is read, and with it the log of another file.
+                    if let Some(file) = &file {
+                        file.check()?;
+                    }
+                    configure(connection, settings, contention_timeout)
+                }
+            });
         let readers = ReaderConnections::for_pool(self.max_connections.get());
-        self.start(pool, readers, table)
+        let connections = self.connections(Some(path), self.max_connections, manager, readers);
+        self.start(connections, file, table, deadline)
     }
 
     /// Makes a store on a database in memory, which is gone with the store: for tests.
@@ -252,10 +275,12 @@ impl SqliteOptions {
     /// # Ok::<(), store_sqlite::Error>(())
     /// ```
     pub fn in_memory(self) -> Result<SqliteStore, Error> {
-        self.check()?;
-        let pool = self.pool(NonZeroU32::MIN, SqliteConnectionManager::memory());
-        self.create_table(&pool)?;
-        self.build(pool)
+        let (table, deadline) = (self.check()?, Deadline::after(self.contention_timeout));
+        let manager = SqliteConnectionManager::memory();
+        let connections =
+            self.connections(None, NonZeroU32::MIN, manager, ReaderConnections::none());
+        create(&*connections.checkout()?, &table, &ALL_TABLES.concat(), deadline)?;
+        self.start(connections, None, table, deadline)
     }
 
     /// Makes a store on a pool that the application already has, and on a table that exists.
@@ -290,7 +315,8 @@ impl SqliteOptions {
     /// ```
     pub fn build(self, pool: Pool<SqliteConnectionManager>) -> Result<SqliteStore, Error> {
         let table = self.check()?;
-        self.start(pool, ReaderConnections::none(), table)
+        let deadline = Deadline::after(self.contention_timeout);
+        self.start(Connections::from_pool(pool), None, table, deadline)
     }
 
     /// Creates the table, those of subjects and rotations next to it, and their indexes if they are
@@ -314,46 +340,52 @@ impl SqliteOptions {
     /// ```
     pub fn create_table(&self, pool: &Pool<SqliteConnectionManager>) -> Result<(), Error> {
         let table = self.check()?;
-        let connection = pool
-            .get()
-            .map_err(|error| error::from_checkout(error, pool, pool.connection_timeout()))?;
-        let ddl =
-            [table::CREATE_TABLE, table::CREATE_SUBJECTS_TABLE, table::CREATE_ROTATIONS_TABLE];
-        self.create(&connection, &table, &ddl.concat())
+        let connection = Connections::from_pool(pool.clone()).checkout()?;
+        let deadline = Deadline::after(self.contention_timeout);
+        create(&connection, &table, &ALL_TABLES.concat(), deadline)
     }
 
-    fn create(&self, connection: &Connection, table: &TableName, ddl: &str) -> Result<(), Error> {
-        let ddl = table::ddl_for(table, ddl);
-        retry(self.contention_timeout, || connection.execute_batch(&ddl))
-            .map_err(|error| schema::explain(error, connection, table, &[]))
-    }
-
-    fn pool(
+    fn connections(
         &self,
+        path: Option<PathBuf>,
         max_connections: NonZeroU32,
         manager: SqliteConnectionManager,
-    ) -> Pool<SqliteConnectionManager> {
-        Pool::builder()
-            .max_size(max_connections.get())
-            .min_idle(Some(0))
-            .connection_timeout(self.checkout_timeout)
-            // A file doesn't hang up: there is nothing to test, and no reason to open it again.
-            .test_on_check_out(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .build_unchecked(manager)
+        readers: ReaderConnections,
+    ) -> Connections {
+        Connections::new(path, manager, readers, |pool| {
+            pool.max_size(max_connections.get())
+                .min_idle(Some(0))
+                .connection_timeout(self.checkout_timeout)
+                // A file doesn't hang up: there is nothing to test, and no reason to open it again.
+                .test_on_check_out(false)
+                .idle_timeout(None)
+                .max_lifetime(None)
+        })
     }
 
     /// Makes the store and starts its cleanup thread.
     fn start(
         self,
-        pool: Pool<SqliteConnectionManager>,
-        readers: ReaderConnections,
+        connections: Connections,
+        file: Option<DatabaseFile>,
         table: TableName,
+        deadline: Deadline,
     ) -> Result<SqliteStore, Error> {
         let Self { limits, cleanup, clock, contention_timeout, .. } = self;
-        let database = Database::open(pool, readers, table, contention_timeout)?;
+        let database = Database::open(connections, file, table, deadline, contention_timeout)?;
         let shared = Shared::new(database, limits, clock, cleanup.batch_size().get());
         SqliteStore::start(shared, cleanup)
     }
+}
+
+/// Creates tables.
+fn create(
+    connection: &Connection,
+    table: &TableName,
+    ddl: &str,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let ddl = table::ddl_for(table, ddl);
+    retry(deadline.left(), || connection.execute_batch(&ddl))
+        .map_err(|error| schema::explain(error, connection, table, &[]))
 }

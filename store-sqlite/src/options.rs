@@ -1,5 +1,6 @@
 //! The options of a store.
 
+use std::fs::Permissions;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::thread;
@@ -53,6 +54,7 @@ pub struct SqliteOptions {
     pub(crate) checkout_timeout: Duration,
     pub(crate) max_connections: NonZeroU32,
     pub(crate) settings: Settings,
+    pub(crate) file_permissions: Option<Permissions>,
 }
 
 impl SqliteOptions {
@@ -76,6 +78,7 @@ impl SqliteOptions {
             checkout_timeout: Duration::from_secs(5),
             max_connections: default_connections(),
             settings: Settings { durability: Durability::Full, mmap_size: 0 },
+            file_permissions: None,
         }
     }
 
@@ -273,6 +276,30 @@ impl SqliteOptions {
     #[doc(alias = "memory_map")]
     pub fn with_mmap_size(mut self, bytes: u64) -> Self {
         self.settings.mmap_size = bytes;
+        self
+    }
+
+    /// The permissions of a file that [`open`](Self::open) creates; its log and the like get the
+    /// same from SQLite. Those of a file that is there already are left alone. Default: on Unix its
+    /// owner alone can read and write it (0600), whatever the umask; on other systems those of
+    /// every new file.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use std::fs::Permissions;
+    /// use std::os::unix::fs::PermissionsExt;
+    /// use store_sqlite::SqliteOptions;
+    ///
+    /// // A group that makes backups can read it.
+    /// let options = SqliteOptions::new().with_file_permissions(Permissions::from_mode(0o640));
+    /// # drop(options);
+    /// # }
+    /// ```
+    #[doc(alias = "mode")]
+    #[doc(alias = "chmod")]
+    pub fn with_file_permissions(mut self, permissions: Permissions) -> Self {
+        self.file_permissions = Some(permissions);
         self
     }
 

@@ -24,6 +24,22 @@ pub(crate) fn retry_contended<T>(
     retry_if(timeout, |error| matches!(error, Error::Contended { .. }), operation)
 }
 
+/// The end of a wait that several operations share.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub(crate) fn after(timeout: Duration) -> Self {
+        Self(Instant::now().checked_add(timeout))
+    }
+
+    /// Returns how long the next operation may wait.
+    pub(crate) fn left(self) -> Duration {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        self.0.map_or(Duration::MAX, left)
+    }
+}
+
 fn retry_if<T, E>(
     timeout: Duration,
     is_contention: impl Fn(&E) -> bool,
@@ -46,4 +62,26 @@ fn retry_if<T, E>(
         .retry(backoff)
         .when(|error| is_contention(error) && started.elapsed() < timeout)
         .call()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_that_share_a_deadline_wait_once() {
+        let deadline = Deadline::after(Duration::from_millis(20));
+        let attempts = || {
+            let mut attempts = 0;
+            let contended = retry_contended(deadline.left(), || {
+                attempts += 1;
+                Err::<(), _>(Error::Contended { source: "locked".into() })
+            });
+            assert!(contended.is_err());
+            attempts
+        };
+        assert!(attempts() > 1);
+        // The one that is always made, and its only repetition, which finds the time over.
+        assert!(attempts() <= 2);
+    }
 }

@@ -17,9 +17,10 @@ pub(crate) fn check(connection: &Connection, name: &TableName) -> Result<(), Err
         let problem = format!("{problem} (expected: {expected})");
         Error::TableMismatch { table: name.to_string(), problem }
     };
+    let failed = |error| error::from_connection(error, connection);
     // Before a missing table is reported: in such a database it must not be created.
-    check_encoding(connection).map_err(error::from_sqlite)?.map_err(mismatch)?;
-    let schema = Schema::read(connection, name.as_str()).map_err(error::from_sqlite)?;
+    check_encoding(connection).map_err(failed)?.map_err(mismatch)?;
+    let schema = Schema::read(connection, name.as_str()).map_err(failed)?;
     let Some(schema) = schema else {
         return Err(Error::TableMissing { table: name.to_string() });
     };
@@ -48,7 +49,7 @@ pub(crate) fn check_side_table(
                 let problem = format!("{error} (expected: {ddl})");
                 Error::TableMismatch { table: name.to_owned(), problem }
             } else {
-                error::from_sqlite(error)
+                error::from_connection(error, connection)
             }
         })?;
     }
@@ -64,7 +65,7 @@ pub(crate) fn explain(
     side_tables: &[String],
 ) -> Error {
     if !error::is_schema_error(&error) {
-        return error::from_sqlite(error);
+        return error::from_connection(error, connection);
     }
     if let Err(explanation @ (Error::TableMissing { .. } | Error::TableMismatch { .. })) =
         check(connection, name)
@@ -74,7 +75,7 @@ pub(crate) fn explain(
     let missing = side_tables.iter().find(|name| matches!(exists(connection, name), Ok(false)));
     match missing {
         Some(table) => Error::TableMissing { table: table.clone() },
-        None => error::from_sqlite(error),
+        None => error::from_connection(error, connection),
     }
 }
 

@@ -51,6 +51,7 @@ impl Shared {
         &self,
         operation: impl Fn(&Tables, &Connection, f64) -> SqliteResult<T>,
     ) -> Result<T, Error> {
+        self.database.check_process()?;
         let now = self.now();
         self.database.read(|connection| operation(&self.database.tables, connection, now))
     }
@@ -58,6 +59,8 @@ impl Shared {
     /// Does an operation whose values have been checked, together with those of other threads that
     /// come at the same time. Returns how many sessions it changed.
     pub(crate) fn write(&self, operation: Operation<'_>) -> Result<u64, Error> {
+        // Before the queue, whose locks other threads of the parent may have held.
+        self.database.check_process()?;
         let write = Write::Operation(operation);
         self.batch_sizer.count_write();
         self.queue
@@ -72,6 +75,7 @@ impl Shared {
 
     /// Removes one batch of what has expired.
     pub(crate) fn remove_batch(&self) -> Result<Batch, Error> {
+        self.database.check_process()?;
         let size = BatchSize { rows: self.batch_sizer.next_rows(), searched: self.batch_size };
         let write = Write::RemoveExpired(size);
         let done = self.queue.submit_background(
@@ -286,7 +290,7 @@ mod tests {
         let start = Barrier::new(READERS);
         thread::scope(|scope| {
             let writer = scope.spawn(|| store.commit("token", b"new", in_an_hour));
-            while store.shared.database.pool.state().idle_connections > 0 {
+            while store.shared.database.connections.pool.state().idle_connections > 0 {
                 thread::yield_now();
             }
             let readers: Vec<_> = (0..READERS)
@@ -491,7 +495,13 @@ mod tests {
         )?;
         let in_an_hour = Utc::now() + TimeDelta::hours(1);
         store.commit("shopping", b"data", in_an_hour)?;
-        store.shared.database.pool.get()?.execute("INSERT INTO carts VALUES ('shopping')", [])?;
+        store
+            .shared
+            .database
+            .connections
+            .pool
+            .get()?
+            .execute("INSERT INTO carts VALUES ('shopping')", [])?;
         commits.store(0, Ordering::Relaxed);
         let mut writes: Vec<_> = (0..63).map(|n| commit_of(format!("token-{n}"))).collect();
         writes.insert(41, Write::Operation(Operation::Delete { token: "shopping".into() }));

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -82,13 +83,23 @@ impl SqliteStore {
     }
 }
 
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        if self.shared.database.is_elsewhere() {
+            // The connections are never closed here: SQLite would take the locks and the log for
+            // its own, which are the parent's.
+            mem::forget(Arc::clone(&self.shared));
+        }
+    }
+}
+
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let database = &self.shared.database;
         f.debug_struct("SqliteStore")
             .field("table", &database.tables.name.as_str())
             .field("limits", &self.shared.limits)
-            .field("pool", &database.pool.state())
+            .field("pool", &database.connections.pool.state())
             .field("cleanup", &self.cleanup)
             .finish_non_exhaustive()
     }

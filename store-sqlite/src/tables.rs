@@ -1,12 +1,10 @@
 //! The table and those next to it, as far as they exist.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, Error as SqliteError, Result as SqliteResult};
 use store_core::backend::TableName;
 use store_core::{Error, Loaded};
 
-use crate::retry::{retry, retry_contended};
+use crate::retry::{Deadline, retry, retry_contended};
 use crate::rotations::Rotations;
 use crate::statements::Statements;
 use crate::subjects::SubjectIndex;
@@ -31,15 +29,16 @@ impl Tables {
     pub(crate) fn open(
         connection: &Connection,
         name: TableName,
-        contention_timeout: Duration,
+        deadline: Deadline,
     ) -> Result<Self, Error> {
-        retry_contended(contention_timeout, || schema::check(connection, &name))?;
+        retry_contended(deadline.left(), || schema::check(connection, &name))?;
         let side_table = |side_name: &str, ddl: &str, statements: &[&str]| {
             let ddl = table::ddl_for(&name, ddl);
             let create = || table::create_if_missing(connection, side_name, &ddl);
-            let exists = retry(contention_timeout, create).map_err(error::from_sqlite)?;
+            let exists = retry(deadline.left(), create)
+                .map_err(|error| error::from_connection(error, connection))?;
             if exists {
-                retry_contended(contention_timeout, || {
+                retry_contended(deadline.left(), || {
                     schema::check_side_table(connection, side_name, &ddl, statements)
                 })?;
             }

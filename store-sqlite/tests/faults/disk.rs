@@ -1,15 +1,17 @@
 //! Files that are full, damaged, missing or no databases.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::Connection;
 use store_core::Store;
 use store_sqlite::{Error, SqliteStore};
 
-use crate::{TIMEOUT, TestResult, cause, in_an_hour, options};
+use crate::{CHECKOUT_TIMEOUT, TIMEOUT, TestResult, cause, in_an_hour, options};
 
 #[test]
 fn full_database_is_named_and_loses_nothing() -> TestResult {
@@ -75,6 +77,42 @@ fn pool_that_cannot_connect_is_unreachable_and_not_exhausted() -> TestResult {
 }
 
 #[test]
+fn pool_that_cannot_open_another_connection_is_not_exhausted() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    // As if there were no more file descriptors.
+    let has_descriptors = Arc::new(AtomicBool::new(true));
+    let manager = SqliteConnectionManager::file(&path).with_init({
+        let has_descriptors = Arc::clone(&has_descriptors);
+        move |_| {
+            if has_descriptors.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+            Err(rusqlite::Error::SqliteFailure(error, None))
+        }
+    });
+    let pool = Pool::builder()
+        .max_size(2)
+        .min_idle(Some(0))
+        .connection_timeout(CHECKOUT_TIMEOUT)
+        .build(manager)?;
+    SqliteStore::create_table(&pool)?;
+    let store = options().build(pool.clone())?;
+    let taken = pool.get()?;
+    has_descriptors.store(false, Ordering::Relaxed);
+    match store.find("token") {
+        Err(error @ Error::Unreachable { .. }) => {
+            assert!(cause(&error).contains("nable to open"), "{error:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(taken);
+    assert_eq!(store.find("token")?, None);
+    Ok(())
+}
+
+#[test]
 fn file_that_is_no_database_is_corrupt_and_left_alone() -> TestResult {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("app.db");
@@ -132,11 +170,122 @@ fn file_that_is_taken_away_is_not_created_again() -> TestResult {
     for outcome in outcomes {
         match outcome {
             Ok(found) => assert_eq!(found.as_deref(), Some(&b"data"[..])),
-            Err(Error::Unreachable { .. } | Error::PoolExhausted { .. }) => {}
+            Err(Error::FileReplaced { .. }) => {}
             Err(other) => panic!("{other:?}"),
         }
     }
+    match store.commit("token", b"lost", in_an_hour()) {
+        Err(error @ Error::FileReplaced { .. }) => {
+            assert!(cause(&error).contains("no file has its name"), "{error:?}");
+        }
+        other => panic!("{other:?}"),
+    }
     assert!(!path.exists());
+    Ok(())
+}
+
+#[test]
+fn file_that_takes_the_place_of_another_is_not_written_to() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let (path, backup) = (directory.path().join("app.db"), directory.path().join("backup.db"));
+    options().open(&backup)?.commit("old", b"data", in_an_hour())?;
+    let store = options().open(&path)?;
+    let pool = Pool::builder().max_size(1).build(SqliteConnectionManager::file(&path))?;
+    let on_pool = options().build(pool)?;
+    store.create("new", b"data", in_an_hour(), None)?;
+    on_pool.create("newer", b"data", in_an_hour(), None)?;
+
+    fs::rename(&backup, &path)?;
+    for store in [&store, &on_pool] {
+        for outcome in [
+            store.commit("new", b"lost", in_an_hour()),
+            store.create("lost", b"data", in_an_hour(), None),
+            store.delete("new"),
+            store.delete_expired().map(drop),
+        ] {
+            match outcome {
+                Err(error @ Error::FileReplaced { .. }) => {
+                    assert!(cause(&error).contains("another file has its name"), "{error:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    for store in [&store, &on_pool] {
+        assert!(matches!(store.find("new"), Err(Error::FileReplaced { .. })));
+    }
+    drop((store, on_pool));
+
+    let store = options().open(&path)?;
+    assert_eq!(store.all()?.into_keys().collect::<Vec<_>>(), ["old"]);
+    store.commit("new", b"data", in_an_hour())?;
+    let verdict: String =
+        Connection::open(&path)?.pragma_query_value(None, "integrity_check", |row| row.get(0))?;
+    assert_eq!(verdict, "ok");
+    Ok(())
+}
+
+#[test]
+fn log_of_a_replaced_file_is_put_away_by_an_idle_store() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let (path, backup) = (directory.path().join("app.db"), directory.path().join("backup.db"));
+    options().open(&backup)?.commit("old", b"data", in_an_hour())?;
+    let store = options().open(&path)?;
+    store.commit("new", b"data", in_an_hour())?;
+    assert!(store.find("new")?.is_some());
+    let moved = directory.path().join("moved.db");
+    fs::rename(&path, &moved)?;
+    fs::rename(&backup, &path)?;
+    // Nothing is written in between, as if the application were restarted.
+    drop(store);
+    for (path, token) in [(path, "old"), (moved, "new")] {
+        let store = options().open(&path)?;
+        assert_eq!(store.all()?.into_keys().collect::<Vec<_>>(), [token]);
+    }
+    Ok(())
+}
+
+#[test]
+fn backup_may_be_restored_into_a_database_in_use() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let (path, backup) = (directory.path().join("app.db"), directory.path().join("backup.db"));
+    options().open(&backup)?.create("old", b"data", in_an_hour(), Some("user"))?;
+    let store = options().open(&path)?;
+    store.create("new", b"data", in_an_hour(), Some("user"))?;
+    // As `.restore` does it.
+    Connection::open(&path)?.restore("main", &backup, None::<fn(_)>)?;
+    assert_eq!(store.all()?.into_keys().collect::<Vec<_>>(), ["old"]);
+    assert_eq!(store.find_by_subject("user")?[0].token, "old");
+    store.commit("newer", b"data", in_an_hour())?;
+    drop(store);
+    assert_eq!(options().open(&path)?.count()?, 2);
+    Ok(())
+}
+
+#[test]
+#[cfg(unix)]
+fn new_files_are_their_owners_alone_unless_told_otherwise() -> TestResult {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name);
+    let mode = |name: &str| fs::metadata(path(name)).map(|file| file.permissions().mode() & 0o777);
+    let own = options().open(path("own.db"))?;
+    own.commit("token", b"data", in_an_hour())?;
+    for name in ["own.db", "own.db-wal", "own.db-shm"] {
+        assert_eq!(mode(name)?, 0o600, "{name}");
+    }
+    let group = Permissions::from_mode(0o664);
+    let shared = options().with_file_permissions(group).open(path("group.db"))?;
+    shared.commit("token", b"data", in_an_hour())?;
+    for name in ["group.db", "group.db-wal"] {
+        assert_eq!(mode(name)?, 0o664, "{name}");
+    }
+    fs::write(path("old.db"), "")?;
+    fs::set_permissions(path("old.db"), Permissions::from_mode(0o644))?;
+    drop(options().open(path("old.db"))?);
+    assert_eq!(mode("old.db")?, 0o644);
     Ok(())
 }
 
