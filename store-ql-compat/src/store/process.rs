@@ -24,12 +24,7 @@ impl Owner {
 
     /// Fails in another process.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.is_elsewhere() {
-            let what = "this store was opened before the process was forked, and belongs to the \
-                        parent process: open it after the fork";
-            return Err(Error::backend(what));
-        }
-        Ok(())
+        if self.is_elsewhere() { Err(Error::Forked) } else { Ok(()) }
     }
 
     /// Makes this process another one.
@@ -78,14 +73,7 @@ mod tests {
             store.compact().map(drop),
         ];
         for outcome in outcomes {
-            match outcome {
-                Err(error @ Error::Backend { .. }) => {
-                    assert!(std::error::Error::source(&error).is_some_and(|source| {
-                        source.to_string().contains("open it after the fork")
-                    }));
-                }
-                other => panic!("{other:?}"),
-            }
+            assert!(matches!(outcome, Err(Error::Forked)), "{outcome:?}");
         }
         store.stop_cleanup();
         drop(store);
