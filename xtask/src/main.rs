@@ -18,6 +18,8 @@ mod test_all;
 
 mod tidy;
 
+mod torture;
+
 use std::env;
 use std::error::Error;
 use std::path::Path;
@@ -84,6 +86,18 @@ mod flags {
                 /// Where results, report and charts go. Default: docs/benchmarks.
                 optional --out directory: PathBuf
             }
+            /// Kills processes at work on the stores, takes their power away, and looks for what is
+            /// lost.
+            cmd torture {
+                /// How long each is done to each store; 3 by default. The long form is 300.
+                optional --seconds seconds: u64
+                /// Which store alone: sqlite, ql or mysql.
+                optional --store store: String
+                /// The seed of an earlier run, to repeat its operations and moments.
+                optional --seed seed: u64
+                /// Where databases are made, in memory by default.
+                optional --scratch directory: PathBuf
+            }
             /// Checks what no other tool does: manifests, changelog, links, comments and
             /// invariants.
             cmd tidy {}
@@ -119,6 +133,7 @@ fn run() -> Result {
         flags::XtaskCmd::TestPackages(_) => packages::run(&shell, &root).map(|unchecked| {
             unchecked.as_deref().map(test_all::skip);
         }),
+        flags::XtaskCmd::Torture(flags) => torture::run(&shell, &start, flags),
         flags::XtaskCmd::Tidy(_) => tidy::run(&shell, &root),
     }
 }

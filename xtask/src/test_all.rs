@@ -41,6 +41,7 @@ pub(crate) fn run(shell: &Shell) -> Result {
             .env(PRODUCT_VARIABLE, Product::MariaDb.name())
             .env(REQUIRED_VARIABLE, "1"),
     )?;
+    step(cmd!(shell, "cargo run --quiet --package xtask -- torture"))?;
     match mysql::obtain(Product::MySql) {
         Ok(()) => {
             for test in mysql::tests(shell, Product::MySql) {
