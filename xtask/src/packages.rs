@@ -30,7 +30,7 @@ pub(crate) fn run(shell: &Shell, root: &Path) -> Result<Option<String>> {
     let target = bench::target_directory(root)?;
     // What the steps without the registry need, if no step before this one has got it yet.
     cmd!(shell, "cargo fetch --locked --quiet").quiet().run()?;
-    say("cargo package --workspace --exclude xtask");
+    say("cargo package, of all that is published");
     let packages = Packages::make(shell, &target, &workspace)?;
     say("an application on what was packed, with all features");
     let application = packages.make_application(shell)?;

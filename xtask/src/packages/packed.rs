@@ -14,21 +14,21 @@ pub(super) struct Packages<'a> {
 }
 
 impl<'a> Packages<'a> {
-    /// Packs all packages of the workspace but for `xtask`, which depends on one that isn't
-    /// published, and unpacks the published ones.
+    /// Packs the packages that are published, and unpacks them. Cargo can't pack a package that
+    /// depends on one that isn't, as `xtask` does.
     ///
     /// Cargo would build them, too, but it keeps those that others depend on unpacked and compiled
     /// by version, and builds on the old ones when their sources have changed.
     pub(super) fn make(shell: &Shell, target: &Path, workspace: &'a Metadata) -> Result<Self> {
         // A tree with changes is tested like any other.
         let flags = ["--allow-dirty", "--no-verify", "--locked", "--offline", "--quiet"];
-        cmd!(shell, "cargo package --workspace --exclude xtask --target-dir {target} {flags...}")
-            .quiet()
-            .run()?;
+        let published: Vec<_> = workspace.published().collect();
+        let names = published.iter().flat_map(|package| ["--package", package.name()]);
+        cmd!(shell, "cargo package {names...} --target-dir {target} {flags...}").quiet().run()?;
         let directory = target.join("packages");
         shell.remove_path(&directory)?;
         shell.create_dir(&directory)?;
-        let packages = Self { directory, published: workspace.published().collect() };
+        let packages = Self { directory, published };
         for package in &packages.published {
             let archive = format!("{}-{}.crate", package.name(), package.version());
             let archive = target.join("package").join(archive);
