@@ -10,8 +10,13 @@
 //! `cargo xtask demo` runs it, and starts a server for MySQL. Count your visits, leave a note, log
 //! in from two browsers, and log one of them out from the other. Stop the demo or the database with
 //! `kill -9` and start it again: everybody is still logged in.
+//!
+//! `DEMO_IDLE_TIMEOUT`, `DEMO_ROTATION` and `DEMO_CLEANUP_INTERVAL` set times in seconds,
+//! `DEMO_TIMEOUT_MS` how long the store waits, and `DEMO_CONNECTIONS` the size of its pool.
 
 mod app;
+
+mod settings;
 
 mod stores;
 
@@ -21,6 +26,8 @@ use std::{env, io};
 
 use session_manager::{BoxError, CookiePolicy, ErrorResponse, SessionManager};
 use store_core::ErrorChain;
+
+use crate::settings::Settings;
 
 fn main() -> ExitCode {
     match serve() {
@@ -38,8 +45,10 @@ fn serve() -> Result<(), BoxError> {
     let mut arguments = env::args().skip(1);
     let store = arguments.next().unwrap_or_else(|| "sqlite".to_owned());
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:4000".to_owned());
-    let (store, place) = stores::open(&store, arguments.next())?;
-    let sessions = SessionManager::new(store)
+    let settings = Settings::from_env()?;
+    let (store, place) = stores::open(&store, arguments.next(), &settings)?;
+    let sessions = settings
+        .apply(SessionManager::new(store))?
         // The demo is served on plain HTTP; an application on HTTPS leaves this line out.
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?
         .with_error_responder(|error| {

@@ -3,13 +3,19 @@
 use std::env;
 
 use session_manager::BoxError;
-use store_core::{ErrorChain, Store};
+use store_core::{CleanupOptions, ErrorChain, Store};
+
+use crate::settings::Settings;
 
 const NO_URL: &str =
     "DATABASE_URL has to say where the database is: mysql://user:password@host/database";
 
 /// Opens a store by its name, and returns it with the place in which it keeps sessions, for people.
-pub(crate) fn open(name: &str, path: Option<String>) -> Result<(Box<dyn Store>, String), BoxError> {
+pub(crate) fn open(
+    name: &str,
+    path: Option<String>,
+    settings: &Settings,
+) -> Result<(Box<dyn Store>, String), BoxError> {
     let location = match name {
         "mysql" => env::var("DATABASE_URL").map_err(|_| NO_URL)?,
         "ql" => path.unwrap_or_else(|| "demo.redb".to_owned()),
@@ -20,11 +26,11 @@ pub(crate) fn open(name: &str, path: Option<String>) -> Result<(Box<dyn Store>, 
     let place = place.map_or(&*location, |(_, place)| place).to_owned();
     let opened = match name {
         #[cfg(feature = "sqlite")]
-        "sqlite" => store_sqlite::SqliteStore::open(&location).map(boxed),
+        "sqlite" => open_sqlite(&location, settings).map(boxed),
         #[cfg(feature = "mysql")]
-        "mysql" => open_mysql(&location).map(boxed),
+        "mysql" => open_mysql(&location, settings).map(boxed),
         #[cfg(feature = "ql")]
-        "ql" => store_ql_compat::QlStore::open(&location).map(boxed),
+        "ql" => open_ql(&location, settings).map(boxed),
         _ => return Err(format!("this demo was built without a store {name:?}").into()),
     };
     let store = opened
@@ -32,11 +38,56 @@ pub(crate) fn open(name: &str, path: Option<String>) -> Result<(Box<dyn Store>, 
     Ok((store, place))
 }
 
+#[cfg(feature = "sqlite")]
+fn open_sqlite(
+    path: &str,
+    settings: &Settings,
+) -> Result<store_sqlite::SqliteStore, store_core::Error> {
+    let mut options = store_sqlite::SqliteOptions::new().with_cleanup(cleanup(settings));
+    if let Some(connections) = settings.connections {
+        options = options.with_max_connections(connections);
+    }
+    if let Some(timeout) = settings.timeout {
+        options = options.with_checkout_timeout(timeout).with_contention_timeout(timeout);
+    }
+    options.open(path)
+}
+
 #[cfg(feature = "mysql")]
-fn open_mysql(url: &str) -> Result<store_mysql::MysqlStore, store_core::Error> {
-    let pool = store_mysql::MysqlOptions::new().pool(url)?;
-    store_mysql::MysqlStore::create_table(&pool)?;
-    store_mysql::MysqlStore::new(pool)
+fn open_mysql(
+    url: &str,
+    settings: &Settings,
+) -> Result<store_mysql::MysqlStore, store_core::Error> {
+    let mut options = store_mysql::MysqlOptions::new().with_cleanup(cleanup(settings));
+    if let Some(connections) = settings.connections {
+        options = options.with_max_connections(connections);
+    }
+    if let Some(timeout) = settings.timeout {
+        options = options.with_checkout_timeout(timeout).with_operation_timeout(timeout);
+    }
+    let pool = options.pool(url)?;
+    options.create_table(&pool)?;
+    options.build(pool)
+}
+
+#[cfg(feature = "ql")]
+fn open_ql(
+    path: &str,
+    settings: &Settings,
+) -> Result<store_ql_compat::QlStore, store_core::Error> {
+    let mut options = store_ql_compat::QlOptions::new().with_cleanup(cleanup(settings));
+    if let Some(timeout) = settings.timeout {
+        options = options.with_contention_timeout(timeout);
+    }
+    options.open(path)
+}
+
+fn cleanup(settings: &Settings) -> CleanupOptions {
+    let options = CleanupOptions::new();
+    match settings.cleanup_interval {
+        Some(interval) => options.with_interval(interval),
+        None => options,
+    }
 }
 
 fn boxed<S: Store + 'static>(store: S) -> Box<dyn Store> {
