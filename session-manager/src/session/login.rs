@@ -191,6 +191,10 @@ impl<C: Codec> Session<'_, C> {
 
     /// Returns the session's name in the store. `None` for a session that was never stored.
     ///
+    /// It is the name that the session has while the request is served. If the request gives it a
+    /// new token, also by itself ([`with_rotation`](SessionManager::with_rotation)), the session
+    /// has a new name once it is written.
+    ///
     /// # Examples
     /// A list of somebody's sessions marks the present one:
     /// ```
@@ -209,8 +213,7 @@ impl<C: Codec> Session<'_, C> {
     #[must_use]
     pub fn key(&self) -> Option<&SessionKey> {
         self.was_read.set(true);
-        let snapshot = self.origin.snapshot()?;
-        Some(self.new_token.as_ref().map_or(&snapshot.key, |new| &new.key))
+        self.origin.snapshot().map(|snapshot| &snapshot.key)
     }
 
     /// Ends the session, at once: the store forgets it, and the response removes the cookie.

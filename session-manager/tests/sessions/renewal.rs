@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use session_manager::{Error, EventKind, SessionManager, Status};
+use session_manager::{Error, EventKind, Session, SessionManager, Status};
 use store_core::{Clock as _, ManualClock, MemoryOptions};
 
 use crate::TestResult;
@@ -193,15 +193,36 @@ fn token_that_is_told_is_the_one_that_the_browser_gets() -> TestResult {
     assert_ne!(told.as_deref(), Some(&*old), "a new one is due");
     session.renew()?;
     assert_eq!(session.token(), told.as_deref(), "told once, it stays");
-    let key = session.key().cloned();
     assert_eq!(token(&session.finish()?), told);
-    assert_eq!(sessions.load(told.as_deref())?.key(), key.as_ref());
 
     clock.advance(TimeDelta::minutes(16));
     let session = sessions.load(told.as_deref())?;
     let told_again = session.token().map(str::to_owned);
     assert_ne!(told_again, told);
     assert_eq!(token(&session.finish()?), told_again);
+    Ok(())
+}
+
+#[test]
+fn list_of_sessions_has_this_one_while_its_token_is_being_renewed() -> TestResult {
+    let clock = Arc::new(ManualClock::new(Utc::now()));
+    let options = MemoryOptions::new().with_clock(clock.clone());
+    let sessions = SessionManager::new(options.build()?)
+        .with_clock(clock.clone())
+        .with_rotation(Duration::from_secs(900))?;
+    let old = logged_in(&sessions, "alice")?;
+    let is_listed = |session: &Session<'_>| -> Result<bool, Error> {
+        let listed = sessions.sessions_of("alice")?;
+        Ok(listed.iter().any(|listed| session.key() == Some(listed.key())))
+    };
+    clock.advance(TimeDelta::minutes(16));
+    let mut session = sessions.load([&*old])?;
+    assert_ne!(session.token(), Some(&*old), "a new one is due");
+    assert!(is_listed(&session)?);
+    session.renew()?;
+    assert!(is_listed(&session)?);
+    let new = token(&session.finish()?).expect("the browser must know");
+    assert!(is_listed(&sessions.load([&*new])?)?);
     Ok(())
 }
 
