@@ -114,47 +114,41 @@ impl Database {
                         Some(connection) => connection,
                         empty => empty.insert(self.checkout()?),
                     };
-                    self.run_on(connection, Duration::ZERO, operation)
+                    self.run_on(connection, self.contention_timeout, operation)
                 }
-                None => self.run(Duration::ZERO, operation),
+                None => self.run(self.contention_timeout, operation),
             },
             ReadLocking::WriterLock(lock) => {
                 let started = Instant::now();
                 let guard = lock.try_read_for(self.contention_timeout);
                 let _guard = guard.ok_or_else(|| self.lock_timed_out())?;
-                self.run(started.elapsed(), operation)
+                let timeout = self.contention_timeout.saturating_sub(started.elapsed());
+                self.run(timeout, operation)
             }
         }
     }
 
-    /// Runs an operation that writes, as often as contention makes necessary.
+    /// Runs an operation that writes, until the deadline as often as contention makes necessary.
     pub(crate) fn write<T>(
         &self,
+        deadline: Deadline,
         operation: impl Fn(&Connection) -> SqliteResult<T>,
     ) -> Result<T, Error> {
-        match &self.read_locking {
-            ReadLocking::None => self.run_unmoved(Duration::ZERO, operation),
+        let guard = match &self.read_locking {
+            ReadLocking::None => None,
+            // Before the checkout, so that a waiting writer leaves the connections to the readers.
             ReadLocking::WriterLock(lock) => {
-                let started = Instant::now();
-                // Before the checkout, so that a waiting writer leaves the connections to the
-                // readers.
-                let guard = lock.try_write_for(self.contention_timeout);
-                let _guard = guard.ok_or_else(|| self.lock_timed_out())?;
-                self.run_unmoved(started.elapsed(), operation)
+                let guard = lock.try_write_for(deadline.left());
+                Some(guard.ok_or_else(|| self.lock_timed_out())?)
             }
-        }
-    }
-
-    /// Runs an operation that writes, unless the file was replaced.
-    fn run_unmoved<T>(
-        &self,
-        waited: Duration,
-        operation: impl Fn(&Connection) -> SqliteResult<T>,
-    ) -> Result<T, Error> {
-        self.run(waited, |connection| {
+        };
+        let connection = self.checkout()?;
+        let written = self.run_on(&connection, deadline.left(), |connection| {
             self.check_file(connection)?;
             operation(connection)
-        })
+        });
+        drop(guard);
+        written
     }
 
     /// Checks that the file is still there. If it isn't, its log is put away.
@@ -187,25 +181,25 @@ impl Database {
 
     fn run<T>(
         &self,
-        waited: Duration,
+        timeout: Duration,
         operation: impl Fn(&Connection) -> SqliteResult<T>,
     ) -> Result<T, Error> {
         let connection = self.checkout()?;
-        self.run_on(&connection, waited, operation)
+        self.run_on(&connection, timeout, operation)
     }
 
-    /// Runs an operation, and repeats it for what is left of the timeout.
+    /// Runs an operation, and repeats it until the timeout.
     fn run_on<T>(
         &self,
         connection: &Connection,
-        waited: Duration,
+        timeout: Duration,
         operation: impl Fn(&Connection) -> SqliteResult<T>,
     ) -> Result<T, Error> {
         if !connection.is_autocommit() {
             // What is written now would be rolled back with a transaction that isn't the store's.
             return Err(Error::backend("the pool gave out a connection with an open transaction"));
         }
-        retry(self.contention_timeout.saturating_sub(waited), || operation(connection))
+        retry(timeout, || operation(connection))
             .map_err(|error| self.tables.explain(error, connection))
     }
 

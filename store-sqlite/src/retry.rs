@@ -33,6 +33,14 @@ impl Deadline {
         Self(Instant::now().checked_add(timeout))
     }
 
+    /// Returns the one that comes first.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        Self(match (self.0, other.0) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        })
+    }
+
     /// Returns how long the next operation may wait.
     pub(crate) fn left(self) -> Duration {
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());

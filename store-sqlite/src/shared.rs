@@ -9,9 +9,16 @@ use store_core::{Clock, Error, Limits};
 
 use crate::batch_sizer::{BatchSizer, BatchTiming};
 use crate::database::Database;
+use crate::retry::Deadline;
 use crate::tables::Tables;
 use crate::write::{BatchSize, Write, WriteResult};
 use crate::{error, julian};
+
+/// A write of another thread, and how long it may wait.
+struct Queued {
+    write: Write<'static>,
+    deadline: Deadline,
+}
 
 /// The cleanup thread holds this and never the store.
 pub(crate) struct Shared {
@@ -23,7 +30,7 @@ pub(crate) struct Shared {
     /// SQLite has one writer at a time, and lets the others poll for its lock, which starves some
     /// of them under load. The writers of a store, cleanup runs among them, queue and share
     /// transactions.
-    queue: GroupCommit<Write<'static>, WriteResult>,
+    queue: GroupCommit<Queued, WriteResult>,
 }
 
 impl Shared {
@@ -42,7 +49,7 @@ impl Shared {
             clock,
             batch_size,
             batch_sizer,
-            queue: GroupCommit::new(Write::bytes),
+            queue: GroupCommit::new(|queued: &Queued| queued.write.bytes()),
         }
     }
 
@@ -63,14 +70,7 @@ impl Shared {
         self.database.check_process()?;
         let write = Write::Operation(operation);
         self.batch_sizer.count_write();
-        self.queue
-            .submit(
-                self.database.contention_timeout(),
-                || self.write_one(&write),
-                || write.to_static(),
-                |writes| self.write_batch(&writes),
-            )?
-            .map(|done| done.sessions)
+        self.submit(&write, false, self.deadline()).map(|done| done.sessions)
     }
 
     /// Removes one batch of what has expired.
@@ -78,24 +78,56 @@ impl Shared {
         self.database.check_process()?;
         let size = BatchSize { rows: self.batch_sizer.next_rows(), searched: self.batch_size };
         let write = Write::RemoveExpired(size);
-        let done = self.queue.submit_background(
-            self.database.contention_timeout(),
-            || self.write_one(&write),
-            || write.to_static(),
-            |writes| self.write_batch(&writes),
-        )??;
+        let done = self.submit(&write, true, self.deadline())?;
         let has_more = done.removal.is_some_and(|removal| removal.has_more);
         self.batch_sizer.end_batch(has_more);
         Ok(Batch { removed: done.sessions, has_more })
     }
 
-    fn write_one(&self, write: &Write<'_>) -> WriteResult {
+    /// When a write that begins now has waited for the contention timeout.
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.database.contention_timeout())
+    }
+
+    /// Does a write, alone or together with those of other threads.
+    fn submit(&self, write: &Write<'_>, is_background: bool, deadline: Deadline) -> WriteResult {
+        loop {
+            let run_one = || self.write_one(write, deadline);
+            let to_job = || Queued { write: write.to_static(), deadline };
+            let run_batch = |queued| self.write_queued(queued, deadline);
+            let timeout = deadline.left();
+            let result = if is_background {
+                self.queue.submit_background(timeout, run_one, to_job, run_batch)
+            } else {
+                self.queue.submit(timeout, run_one, to_job, run_batch)
+            };
+            match result? {
+                // A transaction waits for other processes until the first of its writes has no time
+                // left. The others go on waiting, unless they have hardly any: otherwise each of
+                // many that came at nearly the same time would end a transaction of all others.
+                Err(Error::Contended { .. })
+                    if deadline.left() > self.database.contention_timeout() / 10 => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Does writes of other threads, and maybe of this one, none of which waits for longer than it
+    /// may, nor keeps this thread for longer.
+    fn write_queued(&self, queued: Vec<Queued>, deadline: Deadline) -> Vec<WriteResult> {
+        let deadline =
+            queued.iter().fold(deadline, |deadline, queued| deadline.earlier(queued.deadline));
+        let writes: Vec<_> = queued.into_iter().map(|queued| queued.write).collect();
+        self.write_batch(&writes, deadline)
+    }
+
+    fn write_one(&self, write: &Write<'_>, deadline: Deadline) -> WriteResult {
         let tables = &self.database.tables;
         if write.is_single_statement(tables) {
             let execute = |connection: &_| write.execute(tables, connection, self.now());
-            return self.database.write(execute)?;
+            return self.database.write(deadline, execute)?;
         }
-        match self.transact(&[write], Isolation::None)? {
+        match self.transact(&[write], Isolation::None, deadline)? {
             Transacted::Committed { mut results, commit } => {
                 self.record_removals(&results, commit, self.queue.has_waiting());
                 results.pop().expect("each write has one result")
@@ -106,12 +138,17 @@ impl Shared {
 
     /// Does the writes in one transaction. One that fails, because a trigger refuses it for
     /// example, is rolled back alone: its error is its own, and the others are committed together.
-    fn write_batch(&self, writes: &[Write<'static>]) -> Vec<WriteResult> {
-        self.write_together(&writes.iter().collect::<Vec<_>>(), Isolation::None)
+    fn write_batch(&self, writes: &[Write<'static>], deadline: Deadline) -> Vec<WriteResult> {
+        self.write_together(&writes.iter().collect::<Vec<_>>(), Isolation::None, deadline)
     }
 
-    fn write_together(&self, writes: &[&Write<'static>], isolation: Isolation) -> Vec<WriteResult> {
-        match self.transact(writes, isolation) {
+    fn write_together(
+        &self,
+        writes: &[&Write<'static>],
+        isolation: Isolation,
+        deadline: Deadline,
+    ) -> Vec<WriteResult> {
+        match self.transact(writes, isolation, deadline) {
             Ok(Transacted::Committed { results, commit }) => {
                 // Even if it is one write: it has queued behind another thread's.
                 self.record_removals(&results, commit, true);
@@ -121,13 +158,13 @@ impl Shared {
             // something does pay for savepoints, and with time alone: what is rolled back
             // doesn't wait for the disk.
             Ok(Transacted::Failed { .. }) if isolation == Isolation::None && writes.len() > 1 => {
-                self.write_together(writes, Isolation::Savepoints)
+                self.write_together(writes, Isolation::Savepoints, deadline)
             }
             // It has ended the transaction, as `RAISE(ROLLBACK)` and I/O errors do.
             Ok(Transacted::Failed { index, error }) => {
                 let mut others = writes.to_vec();
                 others.remove(index);
-                let mut results = self.write_together(&others, isolation);
+                let mut results = self.write_together(&others, isolation, deadline);
                 results.insert(index, Err(error));
                 results
             }
@@ -135,8 +172,8 @@ impl Shared {
             // which write it is, so the halves are tried; a few transactions find it.
             Ok(Transacted::NotCommitted { may_be_of_one: true, .. }) if writes.len() > 1 => {
                 let (first, second) = writes.split_at(writes.len() / 2);
-                let mut results = self.write_together(first, isolation);
-                results.extend(self.write_together(second, isolation));
+                let mut results = self.write_together(first, isolation, deadline);
+                results.extend(self.write_together(second, isolation, deadline));
                 results
             }
             // Nothing is written, and each write is as much to blame.
@@ -148,9 +185,14 @@ impl Shared {
 
     /// Does the writes in one transaction, with the time at which it has the database for itself. A
     /// time from before the wait for that could take a session for live that has expired since.
-    fn transact(&self, writes: &[&Write<'_>], isolation: Isolation) -> Result<Transacted, Error> {
+    fn transact(
+        &self,
+        writes: &[&Write<'_>],
+        isolation: Isolation,
+        deadline: Deadline,
+    ) -> Result<Transacted, Error> {
         let tables = &self.database.tables;
-        self.database.write(|connection| {
+        self.database.write(deadline, |connection| {
             let explain = |error| tables.explain(error, connection);
             let transaction =
                 Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
@@ -258,8 +300,8 @@ mod tests {
     use std::borrow::Cow;
     use std::error::Error as StdError;
     use std::num::NonZeroU32;
-    use std::sync::Barrier;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Barrier, mpsc};
     use std::thread;
 
     use chrono::{TimeDelta, Utc};
@@ -331,7 +373,7 @@ mod tests {
                 .with_rotation(Rotation::new(new_token))
                 .with_subject(Some("user"))
         };
-        let results = store.shared.write_batch(&[
+        let writes = [
             update("first", login("taken").absorbing("other", b"data")),
             update("first", login("new").absorbing("other", b"stale")),
             update("first", login("new").absorbing("first", b"data")),
@@ -346,7 +388,8 @@ mod tests {
             update("second", login("late")),
             Write::Operation(Operation::Delete { token: "second".into() }),
             update("third", login("third-new").absorbing("taken", b"data")),
-        ]);
+        ];
+        let results = store.shared.write_batch(&writes, store.shared.deadline());
         let sessions: Vec<_> =
             results.iter().map(|result| result.as_ref().map(|done| done.sessions)).collect();
         assert!(
@@ -472,11 +515,12 @@ mod tests {
                 let (token, current, change) = (token.into(), b"data".into(), Cow::Owned(change));
                 Write::Operation(Operation::Update { token, current, change })
             };
-            let results = store.shared.write_batch(&[
+            let writes = [
                 commit_of("before".to_owned()),
                 login("first", "first-new", "refused"),
                 login("second", "second-new", "accepted"),
-            ]);
+            ];
+            let results = store.shared.write_batch(&writes, store.shared.deadline());
             assert!(matches!(&results[..], [Ok(_), Err(Error::Backend { .. }), Ok(_)]), "{action}");
             assert_eq!(commits.load(Ordering::Relaxed), 1, "{action}");
             let mut tokens: Vec<_> = store.all()?.into_keys().collect();
@@ -505,13 +549,68 @@ mod tests {
         commits.store(0, Ordering::Relaxed);
         let mut writes: Vec<_> = (0..63).map(|n| commit_of(format!("token-{n}"))).collect();
         writes.insert(41, Write::Operation(Operation::Delete { token: "shopping".into() }));
-        let results = store.shared.write_batch(&writes);
+        let results = store.shared.write_batch(&writes, store.shared.deadline());
         for (n, result) in results.iter().enumerate() {
             assert_eq!(result.is_err(), n == 41, "{n}");
         }
         assert_eq!(store.count()?, 64);
         assert_eq!(commits.load(Ordering::Relaxed), 6, "one for each time that 64 is halved");
         Ok(())
+    }
+
+    /// A store that waits for a day, and another connection that has the database.
+    fn locked() -> Result<(TempDir, SqliteStore, Connection), Box<dyn StdError>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("app.db");
+        let store = SqliteOptions::new()
+            .with_contention_timeout(Duration::from_secs(24 * 60 * 60))
+            .with_cleanup(CleanupOptions::disabled())
+            .open(&path)?;
+        let other = Connection::open(&path)?;
+        other.execute_batch("BEGIN IMMEDIATE")?;
+        Ok((directory, store, other))
+    }
+
+    #[test]
+    fn transaction_waits_no_longer_than_each_thread_that_shares_it() -> Result<(), Box<dyn StdError>>
+    {
+        let (_directory, store, _other) = locked()?;
+        let (past, tomorrow) = (Deadline::after(Duration::ZERO), store.shared.deadline());
+        for (leader, others) in [(past, [tomorrow, tomorrow]), (tomorrow, [tomorrow, past])] {
+            let queued = |deadline| Queued { write: commit_of("token".to_owned()), deadline };
+            let (shared, (sender, receiver)) = (Arc::clone(&store.shared), mpsc::channel());
+            thread::spawn(move || {
+                sender.send(shared.write_queued(others.map(queued).into(), leader))
+            });
+            // Only ends what hangs.
+            let results = receiver.recv_timeout(Duration::from_secs(60))?;
+            assert!(results.iter().all(|result| matches!(result, Err(Error::Contended { .. }))));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn write_goes_on_waiting_after_one_that_shared_its_transaction_has_given_up()
+    -> Result<(), Box<dyn StdError>> {
+        let (_directory, store, other) = locked()?;
+        let in_an_hour = Utc::now() + TimeDelta::hours(1);
+        thread::scope(|scope| {
+            let shared = &store.shared;
+            let leader = scope.spawn(|| {
+                let deadline = Deadline::after(Duration::from_millis(100));
+                shared.submit(&commit_of("leader".to_owned()), false, deadline)
+            });
+            let writer = scope.spawn(|| store.commit("token", b"data", in_an_hour));
+            while !leader.is_finished() {
+                thread::yield_now();
+            }
+            let is_given_up =
+                matches!(leader.join().expect("no panic"), Err(Error::Contended { .. }));
+            other.execute_batch("COMMIT")?;
+            writer.join().expect("no panic")?;
+            assert!(is_given_up, "the database was locked");
+            Ok(())
+        })
     }
 
     #[test]

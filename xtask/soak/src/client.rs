@@ -26,6 +26,7 @@ impl Client {
             .http_status_as_error(false)
             .proxy(None)
             .max_idle_connections_per_host(1)
+            .max_idle_age(TIMEOUT)
             .timeout_global(Some(TIMEOUT))
             .build();
         Self(config.into())

@@ -50,6 +50,11 @@ impl Host {
         if self.store == "ql" { 1 } else { 2 }
     }
 
+    /// Whether other processes can have the database open.
+    pub(crate) fn has_other_processes(&self) -> bool {
+        self.processes() > 1
+    }
+
     pub(crate) fn server(&self) -> Option<&PrivateServer> {
         self.server.as_ref()
     }

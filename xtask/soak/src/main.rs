@@ -22,6 +22,8 @@ mod samples;
 
 mod run;
 
+mod overload;
+
 use std::env;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
     let outcome = match *words {
         ["run", store, demo, directory, seed, seconds] => {
             soak(store, Path::new(demo), Path::new(directory), seed, seconds)
+        }
+        ["overload", store, demo, directory] => {
+            overload::run(store, Path::new(demo), Path::new(directory))
+                .map(|flood| say(&format!("{store} | {flood}")))
         }
         ["visit", url, seed, seconds] => visit(url, seed, seconds),
         _ => Err("usage: soak run STORE DEMO DIRECTORY SEED SECONDS".into()),
