@@ -14,6 +14,8 @@ mod mysql;
 
 mod packages;
 
+mod soak;
+
 mod test_all;
 
 mod tidy;
@@ -98,6 +100,21 @@ mod flags {
                 /// Where databases are made, in memory by default.
                 optional --scratch directory: PathBuf
             }
+            /// Loads the demo, kills it and its server, floods it, and checks what visitors get.
+            cmd soak {
+                /// How long each store is loaded. Without it some seconds, in which nothing is
+                /// measured; the long form is 10.
+                optional --minutes minutes: u64
+                /// Which store alone: sqlite, ql or mysql.
+                optional --store store: String
+                /// The seed of an earlier run, to repeat what visitors do and when processes are
+                /// killed.
+                optional --seed seed: u64
+                /// Where databases and samples are kept, target/soak by default.
+                optional --scratch directory: PathBuf
+                /// Where the chart goes, target/soak by default.
+                optional --out directory: PathBuf
+            }
             /// Checks what no other tool does: manifests, changelog, links, comments and
             /// invariants.
             cmd tidy {}
@@ -134,6 +151,7 @@ fn run() -> Result {
             unchecked.as_deref().map(test_all::skip);
         }),
         flags::XtaskCmd::Torture(flags) => torture::run(&shell, &start, flags),
+        flags::XtaskCmd::Soak(flags) => soak::run(&shell, &start, flags),
         flags::XtaskCmd::Tidy(_) => tidy::run(&shell, &root),
     }
 }

@@ -71,10 +71,7 @@ fn open_mysql(
 }
 
 #[cfg(feature = "ql")]
-fn open_ql(
-    path: &str,
-    settings: &Settings,
-) -> Result<store_ql_compat::QlStore, store_core::Error> {
+fn open_ql(path: &str, settings: &Settings) -> Result<store_ql_compat::QlStore, store_core::Error> {
     let mut options = store_ql_compat::QlOptions::new().with_cleanup(cleanup(settings));
     if let Some(timeout) = settings.timeout {
         options = options.with_contention_timeout(timeout);

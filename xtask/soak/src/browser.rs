@@ -73,9 +73,7 @@ impl Browser {
 
     /// Somebody else may have ended the session, or must have.
     pub(crate) fn may_have_ended(&mut self, user: &str, is_certain: bool) {
-        let is_theirs = |state: &State| {
-            matches!(state, State::Live(session) if session.user.as_deref() == Some(user))
-        };
+        let is_theirs = |state: &State| matches!(state, State::Live(session) if session.user.as_deref() == Some(user));
         if self.possible.iter().any(is_theirs) {
             if is_certain {
                 self.possible.retain(|state| !is_theirs(state));

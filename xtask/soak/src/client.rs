@@ -80,9 +80,7 @@ impl Answer {
                     message: self.between("<p class=\"flash\" role=\"status\">", "</p>"),
                 }))
             }
-            (200, Request::Private) => {
-                Ok(Shown::Private { user: self.user(), note: self.note() })
-            }
+            (200, Request::Private) => Ok(Shown::Private { user: self.user(), note: self.note() }),
             (303, _) => Ok(Shown::Redirect),
             (409, _) => Ok(Shown::Superseded),
             (status, _) => Err(format!("status {status} to {request:?}:\n{}", self.page).into()),

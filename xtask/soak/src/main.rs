@@ -2,7 +2,8 @@
 //! get. `cargo xtask soak` runs it.
 //!
 //! `soak run STORE DEMO DIRECTORY SEED SECONDS` starts the demo on a database in the directory, or
-//! on a server of its own. `soak visit URL SEED SECONDS` visits an application that runs already.
+//! on a server of its own. `soak report DIRECTORY OUT` draws what such runs have measured. `soak
+//! visit URL SEED SECONDS` visits an application that runs already.
 
 mod model;
 
@@ -23,6 +24,10 @@ mod samples;
 mod run;
 
 mod overload;
+
+mod chart;
+
+mod report;
 
 use std::env;
 use std::io::{self, Write as _};
@@ -45,10 +50,7 @@ fn main() -> ExitCode {
         ["run", store, demo, directory, seed, seconds] => {
             soak(store, Path::new(demo), Path::new(directory), seed, seconds)
         }
-        ["overload", store, demo, directory] => {
-            overload::run(store, Path::new(demo), Path::new(directory))
-                .map(|flood| say(&format!("{store} | {flood}")))
-        }
+        ["report", directory, out] => report::write(Path::new(directory), Path::new(out)),
         ["visit", url, seed, seconds] => visit(url, seed, seconds),
         _ => Err("usage: soak run STORE DEMO DIRECTORY SEED SECONDS".into()),
     };
@@ -73,18 +75,23 @@ fn visit(url: &str, seed: &str, seconds: &str) -> Result {
     Ok(())
 }
 
+/// A run that is long enough to be judged is followed by a flood.
+const JUDGED: Duration = Duration::from_secs(60);
+
 fn soak(store: &str, demo: &Path, directory: &Path, seed: &str, seconds: &str) -> Result {
     let host = Host::new(store, demo, directory)?;
     let time = Duration::from_secs(seconds.parse()?);
     let site = Site::new(host.processes());
     let samples = run::run(&host, &site, seed.parse()?, time)?;
     say(&format!("{store}: {}; nobody saw anything wrong", site.tally));
-    if let Some(halves) = samples::halves(&samples) {
-        samples::write(&directory.join(format!("{store}.csv")), &samples)?;
-        say(&format!("{halves:?}"));
-        samples::check_level(&halves)?;
+    if time < JUDGED {
+        return Ok(());
     }
-    Ok(())
+    samples::write(&directory.join(format!("{store}.csv")), &samples)?;
+    let halves = samples::halves(&samples).ok_or("no samples")?;
+    samples::check_level(&halves)?;
+    let flood = overload::run(store, demo, directory)?;
+    report::keep(store, directory, time, &site.tally, &halves, &flood)
 }
 
 /// Prints a line for the person at the terminal.

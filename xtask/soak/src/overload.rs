@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::{Error, Result};
 use crate::client::Client;
 use crate::host::Host;
 use crate::model::{Request, Session, Shown};
 use crate::process::{Demo, Usage};
+use crate::{Error, Result};
 
 const CLIENTS: usize = 1_000;
 const CONNECTIONS: u64 = 4;

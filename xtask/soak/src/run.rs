@@ -53,11 +53,7 @@ impl fmt::Display for Tally {
 }
 
 /// Visits a site until a visitor finds a violation, or it is closed.
-pub(crate) fn visit<T>(
-    site: &Site,
-    seed: u64,
-    meanwhile: impl FnOnce() -> Result<T>,
-) -> Result<T> {
+pub(crate) fn visit<T>(site: &Site, seed: u64, meanwhile: impl FnOnce() -> Result<T>) -> Result<T> {
     let done = thread::scope(|scope| {
         for number in 0..VISITORS {
             scope.spawn(move || {
@@ -74,12 +70,7 @@ pub(crate) fn visit<T>(
 }
 
 /// Runs for this time, and returns what was sampled.
-pub(crate) fn run(
-    host: &Host,
-    site: &Site,
-    seed: u64,
-    time: Duration,
-) -> Result<Vec<Sample>> {
+pub(crate) fn run(host: &Host, site: &Site, seed: u64, time: Duration) -> Result<Vec<Sample>> {
     let start = |process: usize| Demo::start(&mut host.command(process, &SETTINGS)?);
     let mut demos = (0..host.processes()).map(start).collect::<Result<Vec<_>>>()?;
     for (number, demo) in demos.iter().enumerate() {

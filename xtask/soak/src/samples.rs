@@ -83,10 +83,7 @@ pub(crate) fn check_level(halves: &[Halves; 4]) -> Result {
 pub(crate) fn write(path: &Path, samples: &[Sample]) -> Result {
     let mut table = format!("{HEADER}\n");
     for Sample { seconds, life, values: [memory, threads, descriptors, files] } in samples {
-        writeln!(
-            table,
-            "{seconds:.1},{life},{memory:.2},{threads},{descriptors},{files:.2}"
-        )?;
+        writeln!(table, "{seconds:.1},{life},{memory:.2},{threads},{descriptors},{files:.2}")?;
     }
     Ok(fs::write(path, table)?)
 }

@@ -159,6 +159,10 @@ impl Site {
     fn wait<'a>(&self, status: MutexGuard<'a, Status>) -> Result<MutexGuard<'a, Status>> {
         let waited = self.changed.wait_timeout(status, TIMEOUT);
         let (status, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() { Err("no process of the application listens".into()) } else { Ok(status) }
+        if timeout.timed_out() {
+            Err("no process of the application listens".into())
+        } else {
+            Ok(status)
+        }
     }
 }
