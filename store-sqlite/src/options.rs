@@ -167,8 +167,9 @@ impl SqliteOptions {
     ///
     /// It covers the wait for this process's other writers as well; the wait for a connection comes
     /// on top. A writer that has shared a transaction with others may give up together with one of
-    /// them, up to a tenth of the timeout early. The connections of an application's own pool have a busy timeout of their own (5
-    /// seconds, unless set), by which the last attempt can outlast this one.
+    /// them, up to a tenth of the timeout early. The connections of an application's own pool have
+    /// a busy timeout of their own (5 seconds, unless set), by which the last attempt can outlast
+    /// this one.
     ///
     /// # Examples
     /// ```

@@ -53,5 +53,8 @@ impl Settings {
 fn number(name: &str) -> Result<Option<u64>, BoxError> {
     let Some(value) = env::var_os(name) else { return Ok(None) };
     let number = value.to_str().and_then(|value| value.parse().ok());
-    Ok(Some(number.ok_or_else(|| format!("{name} has to be a whole number, not {value:?}"))?))
+    Ok(Some(
+        number
+            .ok_or_else(|| format!("{name} has to be a whole number, not {}", value.display()))?,
+    ))
 }

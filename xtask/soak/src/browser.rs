@@ -158,7 +158,9 @@ impl Browser {
                 Ok(answer) => {
                     Tally::count(&site.tally.answered);
                     self.keep_cookie(&answer, site);
-                    seen.push(answer.shown(&Request::Visit)?);
+                    let shown = answer.shown(&Request::Visit)?;
+                    self.check_owner(&shown)?;
+                    seen.push(shown);
                 }
             }
         }
@@ -176,7 +178,7 @@ impl Browser {
             self.abandon();
             return Ok(Some(()));
         }
-        self.lives_until = started + self.idle_timeout.mul_f64(0.9) - MARGIN;
+        self.lives_until = self.lives_after(started);
         for shown in &seen {
             // What two tabs found at the same time may be the same; the next visit, which is a
             // later one than all of them, shows that each was counted.
@@ -218,12 +220,7 @@ impl Browser {
             let mut outcomes = request.outcomes(state);
             // Whoever hasn't got the new token can't change rights.
             if is_orphan && matches!((request, state), (Request::LogIn(_), State::Live(_))) {
-                outcomes.push(Outcome {
-                    shown: Shown::Superseded,
-                    after: state.clone(),
-                    needs_cookie: false,
-                    is_write: false,
-                });
+                outcomes.push(Outcome::refused(state.clone()));
             }
             let has_cookie = answer.cookie.as_ref().is_some_and(|cookie| !cookie.is_empty());
             outcomes
@@ -255,14 +252,12 @@ impl Browser {
         if let (true, Shown::Start(Session { user: Some(_), .. })) = (is_surely_live, &shown)
             && answer.own_sessions() != 1
         {
-            return Err(format!(
-                "the list of sessions doesn't have this one, once: {shown:?}\n{}",
-                answer.page
-            )
-            .into());
+            return Err(
+                format!("the list of sessions doesn't have this one, once: {shown:?}").into()
+            );
         }
         if is_surely_live || outcomes.iter().all(|(_, outcome)| outcome.is_write) {
-            self.lives_until = started + self.idle_timeout.mul_f64(0.9) - MARGIN;
+            self.lives_until = self.lives_after(started);
         }
         self.gone_from = ended + self.idle_timeout + MARGIN;
         self.possible.clear();
@@ -271,6 +266,12 @@ impl Browser {
         }
         self.keep_cookie(answer, site);
         Ok(())
+    }
+
+    /// Until when a session lives that was used by a request which began then: its expiry is moved
+    /// once a tenth of the idle timeout has passed.
+    fn lives_after(&self, started: Instant) -> Instant {
+        started + self.idle_timeout.mul_f64(0.9).saturating_sub(MARGIN)
     }
 
     /// The states in which the request may have found the session.
@@ -285,7 +286,7 @@ impl Browser {
             states.push(State::Gone);
         } else if ended >= self.lives_until {
             // It may also expire while the request is under way.
-            states.extend([State::Gone, State::Superseded]);
+            states.extend([State::Gone, State::Ending]);
         }
         if self.orphaned_from.is_some_and(|from| ended >= from) {
             states.push(State::Gone);

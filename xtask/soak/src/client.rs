@@ -16,7 +16,7 @@ pub(crate) struct Answer {
     pub(crate) has_retry_after: bool,
     /// The cookie that the browser got, which is empty if it was taken away.
     pub(crate) cookie: Option<String>,
-    pub(crate) page: String,
+    page: String,
 }
 
 impl Client {

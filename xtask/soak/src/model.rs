@@ -25,6 +25,8 @@ pub(crate) enum State {
     /// A session that has a new token, with which the old one doesn't open it, for the grace;
     /// afterwards nothing.
     Superseded,
+    /// A session that expires while the request is under way.
+    Ending,
 }
 
 /// A request of a browser.
@@ -64,6 +66,13 @@ pub(crate) struct Outcome {
     pub(crate) is_write: bool,
 }
 
+impl Outcome {
+    /// Status 409: nothing was written.
+    pub(crate) fn refused(after: State) -> Self {
+        Self { shown: Shown::Superseded, after, needs_cookie: false, is_write: false }
+    }
+}
+
 impl Request {
     /// The possible outcomes of an answered request.
     pub(crate) fn outcomes(&self, state: &State) -> Vec<Outcome> {
@@ -72,16 +81,15 @@ impl Request {
             State::Gone => vec![self.on(&Session::default(), true)],
             State::Superseded => {
                 let mut outcomes = self.outcomes(&State::Gone);
+                for outcome in outcomes.iter_mut().filter(|outcome| !outcome.is_write) {
+                    outcome.after = State::Superseded;
+                }
                 if matches!(self, Self::Visit | Self::Note(_)) {
-                    outcomes.push(Outcome {
-                        shown: Shown::Superseded,
-                        after: State::Superseded,
-                        needs_cookie: false,
-                        is_write: false,
-                    });
+                    outcomes.push(Outcome::refused(State::Superseded));
                 }
                 outcomes
             }
+            State::Ending => vec![Outcome::refused(State::Gone)],
         }
     }
 

@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::host::Host;
 use crate::model::{Request, Session, Shown};
 use crate::process::{Demo, Usage};
+use crate::samples::float;
 use crate::{Error, Result};
 
 const CLIENTS: usize = 1_000;
@@ -23,7 +24,7 @@ const FEW: usize = 8;
 
 /// How long each of them is measured, how often, and how long the flood lasts.
 const MEASURED: Duration = Duration::from_secs(2);
-const TURNS: u32 = 4;
+const TURNS: u32 = 8;
 const FLOOD: Duration = Duration::from_secs(20);
 
 /// When and for how long somebody else has the database: longer than the defaults of the timeouts,
@@ -126,7 +127,7 @@ fn rates(demo: &Demo, spared: &Demo) -> Result<[f64; 2]> {
             if got.refused > 0 {
                 return Err(format!("{} of {FEW} clients' visits were refused", got.refused).into());
             }
-            *visits += got.answered as f64;
+            *visits += float(got.answered);
         }
     }
     Ok(visits.map(|visits| visits / (MEASURED * TURNS).as_secs_f64()))
@@ -156,8 +157,8 @@ fn visit(
 ) -> Result<Got> {
     let (url, all_are_connected) = (&*demo.url, &Barrier::new(clients + 1));
     // One after the other: the system drops connections beyond the length of a listener's queue and
-    // tries again after seconds, and tiny_http may leave one that comes with others without a thread
-    // until another one ends. Neither has to do with sessions.
+    // tries again after seconds, and tiny_http may leave one that comes with others without a
+    // thread until another one ends. Neither has to do with sessions.
     let connecting = &Mutex::new(());
     thread::scope(|scope| {
         let mut threads = Vec::new();

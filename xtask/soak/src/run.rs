@@ -19,13 +19,11 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const SETTINGS: [(&str, u64); 3] =
     [("DEMO_IDLE_TIMEOUT", 4), ("DEMO_ROTATION", 3), ("DEMO_CLEANUP_INTERVAL", 1)];
 
-/// The mean time between two kills: that of a process, if the run is long enough for that, and
-/// every so many times the server's.
+/// The mean time between two kills. The server, if there is one, is every third victim.
 const KILL_INTERVAL: Duration = Duration::from_secs(15);
 const KILLS_IN_A_SHORT_RUN: u32 = 6;
 const SERVER_KILL_EVERY: u64 = 3;
 
-/// Less than the descriptors of a process that ends: how often it is looked at.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl fmt::Display for Tally {
@@ -69,81 +67,91 @@ pub(crate) fn visit<T>(site: &Site, seed: u64, meanwhile: impl FnOnce() -> Resul
     done
 }
 
-/// Runs for this time, and returns what was sampled.
+/// Runs for this time, and returns what was sampled of the first process.
 pub(crate) fn run(host: &Host, site: &Site, seed: u64, time: Duration) -> Result<Vec<Sample>> {
-    let start = |process: usize| Demo::start(&mut host.command(process, &SETTINGS)?);
-    let mut demos = (0..host.processes()).map(start).collect::<Result<Vec<_>>>()?;
-    for (number, demo) in demos.iter().enumerate() {
-        site.is_up(number, demo.url.clone());
+    let mut application = Application { host, site, demos: Vec::new(), life: 0 };
+    for process in 0..host.processes() {
+        application.start(process)?;
     }
     let mut random = Rng::with_seed(seed);
     let interval = KILL_INTERVAL.min(time / KILLS_IN_A_SHORT_RUN);
-    let (samples, demos) = visit(site, seed, || {
+    let samples = visit(site, seed, || {
         let started = Instant::now();
         let mut samples = Vec::new();
-        let mut life = 0;
         let mut kills = 0;
         let mut next_kill = started + interval.mul_f64(random.f64());
         let mut next_sample = started;
         loop {
             let next = next_kill.min(next_sample);
-            if site.wait_for_close(next.saturating_duration_since(Instant::now())) {
-                break;
-            }
+            let is_closed = site.wait_for_close(next.saturating_duration_since(Instant::now()));
             let now = Instant::now();
-            if now >= started + time {
-                break;
+            if is_closed || now >= started + time {
+                return Ok(samples);
             }
             if now >= next_sample {
-                let usage = demos[0].usage()?;
-                samples.push(Sample {
-                    seconds: (now - started).as_secs_f64(),
-                    life,
-                    values: [
-                        mebibytes(usage.memory * 1024),
-                        usage.threads as f64,
-                        usage.descriptors as f64,
-                        mebibytes(host.size()?),
-                    ],
-                });
+                samples.push(application.sample((now - started).as_secs_f64())?);
                 next_sample += SAMPLE_INTERVAL;
             }
             if now >= next_kill {
                 next_kill = now + interval.mul_f64(0.5 + random.f64());
                 kills += 1;
-                // The first process is that which is sampled. Where it is the only one, it is
-                // killed in the first quarter alone.
-                let victim = demos.len() - 1;
-                let spares = victim == 0 && now > started + time / 4;
                 match host.server() {
                     Some(server) if kills % SERVER_KILL_EVERY == 0 => {
                         server.kill()?;
                         server.restart()?;
                         Tally::count(&site.tally.server_kills);
                     }
-                    _ if spares => {}
-                    _ => {
-                        site.is_down(victim);
-                        let demo = demos.pop().ok_or("no process")?;
-                        demo.kill()?;
-                        host.settle(victim)?;
-                        let demo = start(victim)?;
-                        site.is_up(victim, demo.url.clone());
-                        demos.push(demo);
-                        life += u64::from(victim == 0);
-                        Tally::count(&site.tally.kills);
-                    }
+                    _ if application.is_one_process() && now > started + time / 4 => {}
+                    _ => application.kill_last()?,
                 }
             }
         }
-        Ok((samples, demos))
     })?;
-    // None has ended by itself.
-    demos.into_iter().try_for_each(Demo::kill)?;
+    application.end()?;
     Ok(samples)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+/// The application's processes. The first is sampled, and the last is killed; if it is the only
+/// one, in the first quarter of the run alone.
+struct Application<'a> {
+    host: &'a Host,
+    site: &'a Site,
+    demos: Vec<Demo>,
+    /// How often the first process was killed.
+    life: u64,
+}
+
+impl Application<'_> {
+    fn start(&mut self, process: usize) -> Result {
+        let demo = Demo::start(&mut self.host.command(process, &SETTINGS)?)?;
+        self.site.is_up(process, demo.url.clone());
+        self.demos.push(demo);
+        Ok(())
+    }
+
+    fn is_one_process(&self) -> bool {
+        self.demos.len() == 1
+    }
+
+    fn sample(&self, seconds: f64) -> Result<Sample> {
+        Ok(Sample::new(seconds, self.life, self.demos[0].usage()?, self.host.size()?))
+    }
+
+    fn kill_last(&mut self) -> Result {
+        let demo = self.demos.pop().ok_or("no process")?;
+        let process = self.demos.len();
+        self.site.is_down(process);
+        demo.kill()?;
+        // Before its successor listens, so that visitors look when nothing is under way any more.
+        self.host.settle(process)?;
+        self.start(process)?;
+        self.life += u64::from(process == 0);
+        Tally::count(&self.site.tally.kills);
+        Ok(())
+    }
+
+    /// Fails if a process has ended by itself.
+    fn end(self) -> Result {
+        self.demos.into_iter().try_for_each(Demo::kill)
+    }
 }

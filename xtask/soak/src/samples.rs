@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::Result;
+use crate::process::Usage;
 
 /// One line of a run's table of samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -15,6 +16,15 @@ pub(crate) struct Sample {
     pub(crate) life: u64,
     /// Of each quantity.
     pub(crate) values: [f64; 4],
+}
+
+impl Sample {
+    /// What a process uses, and how many bytes the database has.
+    pub(crate) fn new(seconds: f64, life: u64, usage: Usage, size: u64) -> Self {
+        let Usage { memory, threads, descriptors } = usage;
+        let (memory, files) = (float(memory) / 1024.0, float(size) / 1024.0 / 1024.0);
+        Self { seconds, life, values: [memory, float(threads), float(descriptors), files] }
+    }
 }
 
 /// What is sampled, and by how much it may grow.
@@ -98,6 +108,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Sample>> {
         Ok(Sample { seconds: *seconds, life, values: values.try_into()? })
     };
     table.lines().skip(1).map(line).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+pub(crate) fn float(number: u64) -> f64 {
+    number as f64
 }
 
 #[cfg(test)]
