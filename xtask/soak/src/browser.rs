@@ -241,12 +241,6 @@ impl Browser {
         if was_live && outcomes.iter().all(|(before, _)| *before == State::Gone) {
             Tally::count(&site.tally.expiries);
         }
-        if self.possible.len() > 1
-            && let [(before, _)] = &*outcomes
-            && *before != self.possible[0]
-        {
-            Tally::count(&site.tally.happened);
-        }
         let has_started = |(before, _): &(State, Outcome)| *before == State::Gone;
         let is_surely_live = ended < self.lives_until && !outcomes.iter().any(has_started);
         if let (true, Shown::Start(Session { user: Some(_), .. })) = (is_surely_live, &shown)

@@ -16,8 +16,8 @@ const STORES: [(&str, &str); 3] = [("sqlite", "SQLite"), ("ql", "redb"), ("mysql
 
 /// The tables, each of which has a line for each store.
 const VISITS: &str = "| store | minutes | answered | logins | logouts | tabs at once | new tokens | expired | dead \
-     cookies tried | kills | server kills | unanswered | of these happened | 503 | wrong |\n\
-     |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+     cookies tried | kills | server kills | unanswered | 503 | wrong |\n\
+     |---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 const LEVEL: &str =
     "| store | memory, MiB | threads | descriptors | files, MiB |\n|---|---|---|---|---|";
 const FLOOD: &str = "| store | answered | longest | 503 | longest | visits/s before, flooded / spared | after | \
@@ -45,7 +45,6 @@ pub(crate) fn keep(
         &tally.kills,
         &tally.server_kills,
         &tally.unanswered,
-        &tally.happened,
         &tally.refused,
     ] {
         write!(visits, " {} |", thousands(Tally::get(counter)))?;

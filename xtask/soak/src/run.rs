@@ -33,7 +33,7 @@ impl fmt::Display for Tally {
             formatter,
             "{} requests answered, {} logins, {} logouts, {} bursts of tabs, {} new tokens, {} \
              sessions expired, {} times a dead cookie; {} SIGKILLs of the application, {} of the \
-             server; {} requests not answered, {} of which had happened; {} answered with 503",
+             server; {} requests not answered, {} answered with 503",
             get(&self.answered),
             get(&self.log_ins),
             get(&self.log_outs),
@@ -44,7 +44,6 @@ impl fmt::Display for Tally {
             get(&self.kills),
             get(&self.server_kills),
             get(&self.unanswered),
-            get(&self.happened),
             get(&self.refused),
         )
     }

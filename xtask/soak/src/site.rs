@@ -52,7 +52,6 @@ pub(crate) struct Tally {
     pub(crate) expiries: AtomicU64,
     pub(crate) dead_cookies: AtomicU64,
     pub(crate) unanswered: AtomicU64,
-    pub(crate) happened: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) kills: AtomicU64,
     pub(crate) server_kills: AtomicU64,
