@@ -97,10 +97,7 @@ impl Browser {
                 Tally::count(&site.tally.unanswered);
                 self.not_answered(request, started);
             }
-            Ok(answer) if answer.status == 503 => {
-                if !answer.has_retry_after {
-                    return Err("status 503 without Retry-After".into());
-                }
+            Ok(answer) if answer.is_refusal()? => {
                 Tally::count(&site.tally.refused);
                 self.keep_cookie(&answer, site);
                 self.not_answered(request, started);
@@ -151,7 +148,7 @@ impl Browser {
                     Tally::count(&site.tally.unanswered);
                     is_lost = true;
                 }
-                Ok(answer) if answer.status == 503 && answer.has_retry_after => {
+                Ok(answer) if answer.is_refusal()? => {
                     Tally::count(&site.tally.refused);
                     is_lost = true;
                 }

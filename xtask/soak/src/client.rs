@@ -12,8 +12,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Client(ureq::Agent);
 
 pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) has_retry_after: bool,
+    status: u16,
+    has_retry_after: bool,
     /// The cookie that the browser got, which is empty if it was taken away.
     pub(crate) cookie: Option<String>,
     page: String,
@@ -68,6 +68,14 @@ impl Client {
 }
 
 impl Answer {
+    /// Whether the service was busy, and says when to come again, as it has to.
+    pub(crate) fn is_refusal(&self) -> Result<bool> {
+        match (self.status, self.has_retry_after) {
+            (503, false) => Err("status 503 without Retry-After".into()),
+            (status, _) => Ok(status == 503),
+        }
+    }
+
     /// What the answer shows, unless it is an error.
     pub(crate) fn shown(&self, request: &Request) -> Result<Shown> {
         match (self.status, request) {

@@ -220,7 +220,7 @@ impl<'a> Visits<'a> {
             self.cookie.clone_from(cookie);
         }
         let Got { answered, refused, longest_answered, longest_refused } = &mut self.got;
-        if answer.status == 503 && answer.has_retry_after {
+        if answer.is_refusal()? {
             *refused += 1;
             *longest_refused = waited.max(*longest_refused);
             return Ok(());
