@@ -5,9 +5,13 @@
 //! - [`GroupCommit`] joins the writes of concurrent threads into one transaction; an [`Operation`]
 //!   is such a write.
 //! - [`BackgroundThread`] is a thread that ends when it is told to, whatever a store needs it for.
+//! - [`OwnerProcess`] tells a store that its process was forked, and [`OpenStore`] keeps such a
+//!   process from opening another.
 //! - [`TableName`] is a name that can stand in a statement.
 
 mod cleanup;
+
+mod process;
 
 mod thread;
 
@@ -22,5 +26,6 @@ mod lock;
 pub use cleanup::{Batch, CleanupThread, delete_in_batches};
 pub use group_commit::{GroupCommit, SubmitError};
 pub use operation::Operation;
+pub use process::{OpenStore, OwnerProcess};
 pub use table_name::TableName;
 pub use thread::{BackgroundThread, StopSignal};

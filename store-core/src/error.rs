@@ -137,7 +137,8 @@ pub enum Error {
         /// What the driver said, or the store saw.
         source: ErrorSource,
     },
-    /// The store was opened before this process was forked, and belongs to the parent process.
+    /// The store, or another one on the same database, was opened before this process was forked,
+    /// and belongs to the parent process.
     Forked,
     /// A thread of the store could not be started.
     SpawnThread {
@@ -236,7 +237,7 @@ impl fmt::Display for Error {
                 "the database's file was replaced or taken away: open the store again",
             ),
             Self::Forked => f.write_str(
-                "the store was opened before this process was forked: open it after the fork",
+                "the database was opened before this process was forked: open it after the fork",
             ),
             Self::SpawnThread { .. } => f.write_str("a thread could not be started"),
             Self::Backend { .. } => f.write_str("the database failed"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::backend::{Batch, CleanupThread, delete_in_batches};
+use crate::backend::{Batch, CleanupThread, OpenStore, delete_in_batches};
 use crate::{
     Change, CleanupOptions, CleanupStatistics, Clock, Error, Limits, Loaded, OwnedRecord, Record,
     Store, SystemClock,
@@ -25,6 +25,9 @@ const PAGE_LEN: usize = 256;
 /// Sessions are gone when the process ends. The clock of the process decides what is live. The
 /// default limits are [`Limits::DEFAULT`]; every `DateTime<Utc>` can be an expiry, and is kept
 /// exactly.
+///
+/// In a process that was forked since, each operation returns [`Error::Forked`]: what the parent
+/// ends from then on would live on in the copy, and its locks may stay locked.
 ///
 /// # Examples
 /// ```
@@ -47,7 +50,7 @@ impl MemoryStore {
     /// A store that is swept every five minutes.
     ///
     /// # Errors
-    /// [`Error::SpawnThread`] if the operating system refuses a thread.
+    /// [`Error::SpawnThread`] if the operating system refuses a thread, and [`Error::Forked`].
     ///
     /// # Examples
     /// ```
@@ -64,7 +67,7 @@ impl MemoryStore {
     /// A store that is swept after each `interval`; zero means never.
     ///
     /// # Errors
-    /// [`Error::SpawnThread`] if the operating system refuses a thread.
+    /// [`Error::SpawnThread`] if the operating system refuses a thread, and [`Error::Forked`].
     ///
     /// # Examples
     /// ```
@@ -84,7 +87,7 @@ impl MemoryStore {
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore")
-            .field("rows", &self.sessions.read().rows.len())
+            .field("rows", &self.sessions.read().map(|tables| tables.rows.len()).ok())
             .field("limits", &self.sessions.limits)
             .field("cleanup", &self.cleanup)
             .finish()
@@ -185,7 +188,7 @@ impl MemoryOptions {
     /// Makes the store.
     ///
     /// # Errors
-    /// [`Error::SpawnThread`] if the operating system refuses a thread.
+    /// [`Error::SpawnThread`] if the operating system refuses a thread, and [`Error::Forked`].
     ///
     /// # Examples
     /// ```
@@ -199,6 +202,7 @@ impl MemoryOptions {
     pub fn build(self) -> Result<MemoryStore, Error> {
         let batch_size = self.cleanup.batch_size().get();
         let sessions = Arc::new(Sessions {
+            open: OpenStore::new()?,
             tables: RwLock::default(),
             limits: self.limits,
             clock: self.clock,
@@ -206,7 +210,7 @@ impl MemoryOptions {
         });
         let cleanup = CleanupThread::start(self.cleanup, {
             let sessions = Arc::clone(&sessions);
-            move || Ok(sessions.remove_batch())
+            move || sessions.remove_batch()
         })?;
         Ok(MemoryStore { sessions, cleanup })
     }
@@ -220,6 +224,7 @@ impl Default for MemoryOptions {
 
 /// What the store and its cleanup thread share.
 struct Sessions {
+    open: OpenStore,
     tables: RwLock<Tables>,
     limits: Limits,
     clock: Arc<dyn Clock>,
@@ -227,17 +232,19 @@ struct Sessions {
 }
 
 impl Sessions {
-    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+    fn read(&self) -> Result<RwLockReadGuard<'_, Tables>, Error> {
+        self.open.owner().check()?;
         // No code panics between the changes of the tables.
-        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+        Ok(self.tables.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Tables> {
-        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> Result<RwLockWriteGuard<'_, Tables>, Error> {
+        self.open.owner().check()?;
+        Ok(self.tables.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn remove_batch(&self) -> Batch {
-        let mut tables = self.write();
+    fn remove_batch(&self) -> Result<Batch, Error> {
+        let mut tables = self.write()?;
         let now = self.clock.now();
         let mut removed = 0;
         while removed < self.batch_size {
@@ -251,13 +258,13 @@ impl Sessions {
         if !is_full {
             tables.forget_rotations(now);
         }
-        Batch { removed: removed as u64, has_more: is_full }
+        Ok(Batch { removed: removed as u64, has_more: is_full })
     }
 }
 
 impl Store for MemoryStore {
     fn load(&self, token: &str) -> Result<Loaded, Error> {
-        let tables = self.sessions.read();
+        let tables = self.sessions.read()?;
         let now = self.sessions.clock.now();
         if let Some(id) = tables.live(token, now) {
             let row = &tables.rows[&id];
@@ -274,7 +281,7 @@ impl Store for MemoryStore {
     fn commit(&self, token: &str, data: &[u8], expiry: DateTime<Utc>) -> Result<(), Error> {
         self.sessions.limits.check_token(token)?;
         self.sessions.limits.check_data(data)?;
-        let mut tables = self.sessions.write();
+        let mut tables = self.sessions.write()?;
         if let Some(id) = tables.live(token, self.sessions.clock.now()) {
             tables.set_data(id, data);
             tables.set_expiry(id, expiry);
@@ -295,7 +302,7 @@ impl Store for MemoryStore {
         self.sessions.limits.check_token(token)?;
         self.sessions.limits.check_data(data)?;
         subject.map_or(Ok(()), Limits::check_subject)?;
-        let mut tables = self.sessions.write();
+        let mut tables = self.sessions.write()?;
         if tables.live(token, self.sessions.clock.now()).is_some() {
             return Err(Error::TokenTaken);
         }
@@ -307,7 +314,7 @@ impl Store for MemoryStore {
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {
         change.check(&self.sessions.limits)?;
-        let mut tables = self.sessions.write();
+        let mut tables = self.sessions.write()?;
         let now = self.sessions.clock.now();
 
         // Nothing is written before all of it is known to be possible.
@@ -343,14 +350,14 @@ impl Store for MemoryStore {
     }
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
-        let mut tables = self.sessions.write();
+        let mut tables = self.sessions.write()?;
         let Some(id) = tables.live(token, self.sessions.clock.now()) else { return Ok(false) };
         tables.set_expiry(id, expiry);
         Ok(true)
     }
 
     fn delete(&self, token: &str) -> Result<(), Error> {
-        let mut tables = self.sessions.write();
+        let mut tables = self.sessions.write()?;
         if let Some(id) = tables.live_or_rotated(token, self.sessions.clock.now()) {
             tables.remove(id);
         }
@@ -358,7 +365,7 @@ impl Store for MemoryStore {
     }
 
     fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error> {
-        let tables = self.sessions.read();
+        let tables = self.sessions.read()?;
         let ids = tables.of_subject(subject, self.sessions.clock.now());
         let records = ids.into_iter().map(|id| {
             let row = &tables.rows[&id];
@@ -368,7 +375,7 @@ impl Store for MemoryStore {
     }
 
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
-        let mut tables = self.sessions.write();
+        let mut tables = self.sessions.write()?;
         let now = self.sessions.clock.now();
         let except = except.and_then(|except| tables.live_or_rotated(except, now));
         let mut removed = 0;
@@ -382,14 +389,14 @@ impl Store for MemoryStore {
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
-        delete_in_batches(|| Ok(self.sessions.remove_batch()))
+        delete_in_batches(|| self.sessions.remove_batch())
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
         let mut after = Bound::Unbounded;
         loop {
             let page: Vec<_> = {
-                let tables = self.sessions.read();
+                let tables = self.sessions.read()?;
                 let now = self.sessions.clock.now();
                 tables
                     .rows
@@ -414,7 +421,7 @@ impl Store for MemoryStore {
     }
 
     fn count(&self) -> Result<u64, Error> {
-        let tables = self.sessions.read();
+        let tables = self.sessions.read()?;
         let now = self.sessions.clock.now();
         Ok(tables.expiries.iter().rev().take_while(|(expiry, _)| now < *expiry).count() as u64)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mysql::prelude::Queryable;
 use mysql::{Binary, Conn, Params, QueryResult, Result as DriverResult, Row, Statement, Value};
 
+use crate::driver::Driver;
 use crate::error::{self, ErrorClass};
 use crate::galera;
 use crate::health::Health;
@@ -28,7 +29,7 @@ use crate::sql::{MATCH_SENTINEL, Sql};
 /// # Ok::<(), store_mysql::Error>(())
 /// ```
 pub struct Connection {
-    driver: Conn,
+    driver: Driver,
     /// The prepared statements, by [`Sql::id`], for as long as the connection lives. The driver's
     /// own cache looks a statement up by its text, which it parses first, and may close one that is
     /// still wanted.
@@ -69,7 +70,7 @@ impl Connection {
     pub(crate) fn open(servers: &Arc<Servers>) -> Result<Self, ConnectError> {
         let NewConnection { driver, is_galera, health } = servers.connect()?;
         Ok(Self {
-            driver,
+            driver: Driver::new(driver),
             statements: HashMap::new(),
             is_galera,
             generation: health.generation(),
@@ -86,7 +87,12 @@ impl Connection {
 
     /// Whether another operation may use this connection.
     pub(crate) fn is_usable(&self) -> bool {
-        self.is_clean && self.generation == self.health.generation()
+        self.is_clean && self.generation == self.health.generation() && !self.driver.is_forked()
+    }
+
+    /// Whether this process was forked from the one that has the connection.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.driver.is_forked()
     }
 
     /// Makes one attempt at an operation.
@@ -208,7 +214,7 @@ impl Drop for Connection {
         // The driver sends COM_QUIT and waits, which on a connection with a statement under way
         // lasts until the timeout. After the shutdown of the socket there is nothing to wait for.
         #[cfg(unix)]
-        if !self.is_clean {
+        if !self.is_clean && !self.is_forked() {
             use std::os::fd::AsRawFd;
             let _ = nix::sys::socket::shutdown(
                 self.driver.as_raw_fd(),

@@ -68,6 +68,8 @@ mod manager;
 
 mod connection;
 
+mod driver;
+
 mod servers;
 
 mod health;

@@ -112,6 +112,10 @@ impl ManageConnection for MysqlConnectionManager {
     fn is_valid(&self, connection: &mut Connection) -> Result<(), ConnectError> {
         if connection.is_usable() {
             Ok(())
+        } else if connection.is_forked() {
+            Err(ConnectError::new(
+                "the pool was made before this process was forked: make it after the fork",
+            ))
         } else {
             Err(ConnectError::new("the server has dropped connections since this one was made"))
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mysql::{Opts, OptsBuilder};
 use r2d2::{ManageConnection, Pool};
-use store_core::backend::TableName;
+use store_core::backend::{OpenStore, TableName};
 use store_core::{CleanupOptions, Error, Limits};
 
 use crate::manager::MysqlConnectionManager;
@@ -311,9 +311,10 @@ impl MysqlOptions {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn build(self, pool: Pool<MysqlConnectionManager>) -> Result<MysqlStore, Error> {
-        let table = self.checked_table()?;
+        let (table, open) = (self.checked_table()?, OpenStore::new()?);
         let batch_size = self.cleanup.batch_size().get();
-        let shared = Shared::open(pool, &table, self.limits, self.operation_timeout, batch_size)?;
+        let shared =
+            Shared::open(open, pool, &table, self.limits, self.operation_timeout, batch_size)?;
         MysqlStore::start(shared, self.cleanup)
     }
 
@@ -338,7 +339,7 @@ impl MysqlOptions {
     /// # Ok::<(), store_mysql::Error>(())
     /// ```
     pub fn create_table(&self, pool: &Pool<MysqlConnectionManager>) -> Result<TableVariant, Error> {
-        let table = self.checked_table()?;
+        let (table, _open) = (self.checked_table()?, OpenStore::new()?);
         let mut connection = checkout(pool, pool.connection_timeout())?;
         ddl::create(&mut connection, &table)?;
         Ok(schema::inspect(&mut connection, &table, self.limits)?.variant)

@@ -11,6 +11,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use mysql::{Error as DriverError, Result as DriverResult};
 use r2d2::{Pool, PooledConnection};
 use store_core::Error;
+use store_core::backend::OwnerProcess;
 
 use crate::connection::Connection;
 use crate::error::{self, ErrorClass};
@@ -61,6 +62,7 @@ impl AttemptError {
 pub(crate) struct Retry<'a> {
     pool: &'a Pool<MysqlConnectionManager>,
     servers: &'a Servers,
+    owner: OwnerProcess,
     deadline: Instant,
     backoff: backon::ExponentialBackoff,
     has_lost_connection: bool,
@@ -71,6 +73,7 @@ impl<'a> Retry<'a> {
     pub(crate) fn new(
         pool: &'a Pool<MysqlConnectionManager>,
         servers: &'a Servers,
+        owner: OwnerProcess,
         timeout: Duration,
     ) -> Self {
         let backoff = ExponentialBuilder::new()
@@ -80,7 +83,7 @@ impl<'a> Retry<'a> {
             .with_jitter()
             .build();
         let deadline = Instant::now() + timeout;
-        Self { pool, servers, deadline, backoff, has_lost_connection: false }
+        Self { pool, servers, owner, deadline, backoff, has_lost_connection: false }
     }
 
     /// Makes attempts until one succeeds, the time is over, or another one wouldn't be safe or
@@ -155,6 +158,8 @@ impl<'a> Retry<'a> {
 
     /// Takes a connection from the pool within what is left of the time.
     fn checkout(&self) -> Result<PooledConnection<MysqlConnectionManager>, Error> {
+        // Before the pool, whose locks other threads of the parent may have held.
+        self.owner.check()?;
         let started = Instant::now();
         let left = self.deadline.saturating_duration_since(started);
         checkout(self.pool, left.min(self.pool.connection_timeout())).map_err(|error| {

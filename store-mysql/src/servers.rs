@@ -8,6 +8,7 @@ use std::time::Instant;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, Value};
 use store_core::Error;
+use store_core::backend::OpenStore;
 
 use crate::health::Health;
 use crate::settings::with_session_settings;
@@ -15,6 +16,8 @@ use crate::{address, error, galera};
 
 /// The servers, in order of preference.
 pub(crate) struct Servers {
+    /// It lives as long as the pool.
+    _open: OpenStore,
     list: Vec<Server>,
     last_failure: Mutex<Option<(Instant, String)>>,
 }
@@ -43,7 +46,7 @@ impl Servers {
         if list.is_empty() {
             return Err(address::invalid("it names no server"));
         }
-        Ok(Self { list, last_failure: Mutex::default() })
+        Ok(Self { _open: OpenStore::new()?, list, last_failure: Mutex::default() })
     }
 
     /// Tries each server once, those last that are backed off from.

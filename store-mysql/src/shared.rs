@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use mysql::Result as DriverResult;
 use r2d2::Pool;
-use store_core::backend::TableName;
+use store_core::backend::{OpenStore, TableName};
 use store_core::{Error, Limits, TokenProblem};
 
 use crate::connection::Connection;
@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) rotations: Option<Rotations>,
     operation_timeout: Duration,
     pub(crate) batch_size: usize,
+    pub(crate) open: OpenStore,
 }
 
 /// A row that [`Shared::lock`] has locked.
@@ -50,6 +51,7 @@ pub(crate) struct LockedRow {
 impl Shared {
     /// Looks at the table, and creates side tables that are missing.
     pub(crate) fn open(
+        open: OpenStore,
         pool: Pool<MysqlConnectionManager>,
         table: &TableName,
         requested_limits: Limits,
@@ -72,6 +74,7 @@ impl Shared {
             statements: Statements::new(&table, side_tables.subjects, batch_size),
             subjects: side_tables.subjects.then(|| SubjectIndex::new(&table, batch_size)),
             rotations: side_tables.rotations.then(|| Rotations::new(&table, batch_size)),
+            open,
             pool,
             servers,
             table,
@@ -107,7 +110,7 @@ impl Shared {
 
     /// Begins the attempts at an operation.
     pub(crate) fn retry(&self) -> Retry<'_> {
-        Retry::new(&self.pool, &self.servers, self.operation_timeout)
+        Retry::new(&self.pool, &self.servers, self.open.owner(), self.operation_timeout)
     }
 
     /// Finds a session within what is left of an operation's time.

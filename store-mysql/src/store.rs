@@ -1,6 +1,7 @@
 //! The store.
 
 use std::fmt;
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -70,6 +71,9 @@ const COMMIT_ATTEMPTS: usize = 100;
 /// shows that the session is as it was before; otherwise they return [`Error::Unreachable`], and
 /// whether the write was done is unknown. A connection whose reply didn't come in time is never
 /// used again.
+///
+/// In a process that was forked since the store was made, each operation returns
+/// [`Error::Forked`], and the connections stay the parent's.
 ///
 /// # Examples
 /// ```no_run
@@ -166,13 +170,26 @@ impl MysqlStore {
     }
 }
 
+impl Drop for MysqlStore {
+    fn drop(&mut self) {
+        if self.shared.open.owner().is_forked() {
+            // The pool would end the parent's connections, and wait for locks that threads of the
+            // parent may have held.
+            mem::forget(Arc::clone(&self.shared));
+        }
+    }
+}
+
 impl fmt::Debug for MysqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MysqlStore")
             .field("table", &self.shared.table.name.as_str())
             .field("variant", &self.shared.table.variant)
             .field("limits", &self.shared.table.limits)
-            .field("pool", &self.shared.pool.state())
+            .field(
+                "pool",
+                &self.shared.open.owner().check().ok().map(|()| self.shared.pool.state()),
+            )
             .field("cleanup", &self.cleanup)
             .finish_non_exhaustive()
     }
@@ -299,6 +316,7 @@ impl Store for MysqlStore {
     /// the old versions of rows that change.
     fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {
         let shared = &self.shared;
+        shared.open.owner().check()?;
         let mut connection = Connection::open(&shared.servers)
             .map_err(|error| Error::Unreachable { source: error.into() })?;
         connection

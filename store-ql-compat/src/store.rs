@@ -22,8 +22,6 @@ mod engine;
 
 mod file;
 
-mod process;
-
 mod replacement;
 
 mod watched;
@@ -154,7 +152,7 @@ impl QlStore {
 
 impl Drop for QlStore {
     fn drop(&mut self) {
-        if self.shared.engine.owner.is_elsewhere() {
+        if self.shared.engine.open.owner().is_forked() {
             // Dropping them would wait for threads that this process doesn't have, and end in the
             // file what the parent process has begun.
             mem::forget(self.threads.take());
@@ -250,7 +248,7 @@ impl Store for QlStore {
     /// process that was forked since the store was opened it does nothing.
     fn stop_cleanup(&self) {
         let Some(Threads { cleanup, flusher }) = &self.threads else { return };
-        if self.shared.engine.owner.is_elsewhere() {
+        if self.shared.engine.open.owner().is_forked() {
             return;
         }
         let threads = [cleanup.thread(), flusher];

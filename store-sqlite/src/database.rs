@@ -1,6 +1,5 @@
 //! How an operation gets a connection, and waits for those of others.
 
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use r2d2::PooledConnection;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, Result as SqliteResult};
 use store_core::Error;
-use store_core::backend::TableName;
+use store_core::backend::{OpenStore, TableName};
 
 use crate::connections::Connections;
 use crate::error;
@@ -24,7 +23,7 @@ pub(crate) struct Database {
     pub(crate) connections: Connections,
     /// The process that opened it: SQLite's connections must not be used, nor even be closed, in
     /// one that was forked since.
-    process: u32,
+    pub(crate) open: OpenStore,
     /// The file, if it isn't in memory.
     file: Option<DatabaseFile>,
     /// Whether a writer has found another file in its place.
@@ -46,6 +45,7 @@ impl Database {
     /// Reads the journal mode, and checks the tables, until the deadline; later operations wait for
     /// others until the timeout. Without a file it is the connections'.
     pub(crate) fn open(
+        open: OpenStore,
         connections: Connections,
         file: Option<DatabaseFile>,
         table: TableName,
@@ -65,31 +65,15 @@ impl Database {
         };
         let tables = Tables::open(&connection, table, deadline)?;
         drop(connection);
-        let process = process::id();
         Ok(Self {
             tables,
             connections,
-            process,
+            open,
             file,
             is_replaced: AtomicBool::new(false),
             contention_timeout,
             read_locking,
         })
-    }
-
-    /// Returns whether this process was forked from the one that opened the database.
-    pub(crate) fn is_elsewhere(&self) -> bool {
-        self.process != process::id()
-    }
-
-    /// Fails in a process that was forked since.
-    pub(crate) fn check_process(&self) -> Result<(), Error> {
-        if self.is_elsewhere() { Err(Error::Forked) } else { Ok(()) }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn pretend_fork(&mut self) {
-        self.process = 0;
     }
 
     pub(crate) fn contention_timeout(&self) -> Duration {
@@ -229,45 +213,5 @@ impl Drop for Database {
                 self.put_log_away(&connection);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use chrono::{TimeDelta, Utc};
-    use store_core::{CleanupOptions, Store};
-
-    use super::*;
-    use crate::SqliteOptions;
-
-    #[test]
-    fn store_says_that_it_was_forked_and_leaves_its_connections_alone() -> Result<(), Error> {
-        let directory = tempfile::tempdir().map_err(Error::backend)?;
-        let path = directory.path().join("app.db");
-        let mut store =
-            SqliteOptions::new().with_cleanup(CleanupOptions::disabled()).open(&path)?;
-        let in_an_hour = Utc::now() + TimeDelta::hours(1);
-        store.commit("token", b"data", in_an_hour)?;
-        let shared = Arc::get_mut(&mut store.shared).expect("there is no cleanup thread");
-        shared.database.pretend_fork();
-        for outcome in [
-            store.find("token").map(drop),
-            store.load("token").map(drop),
-            store.commit("token", b"new", in_an_hour),
-            store.delete("token"),
-            store.find_by_subject("user").map(drop),
-            store.all().map(drop),
-            store.count().map(drop),
-            store.delete_expired().map(drop),
-        ] {
-            assert!(matches!(outcome, Err(Error::Forked)), "{outcome:?}");
-        }
-        let shared = Arc::downgrade(&store.shared);
-        store.stop_cleanup();
-        drop(store);
-        assert!(shared.upgrade().is_some(), "the connections are the parent's");
-        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
-use store_core::backend::TableName;
+use store_core::backend::{OpenStore, TableName};
 use store_core::{CleanupOptions, Error};
 
 use crate::connection::configure;
@@ -206,7 +206,7 @@ impl SqliteOptions {
     /// # Ok::<(), store_sqlite::Error>(())
     /// ```
     pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, Error> {
-        let table = self.check()?;
+        let (table, open) = (self.check()?, OpenStore::new()?);
         let path = path.as_ref();
         if path.as_os_str().is_empty() || path == Path::new(":memory:") {
             let problem =
@@ -256,7 +256,7 @@ impl SqliteOptions {
             });
         let readers = ReaderConnections::for_pool(self.max_connections.get());
         let connections = self.connections(Some(path), self.max_connections, manager, readers);
-        self.start(connections, file, table, deadline)
+        self.start(open, connections, file, table, deadline)
     }
 
     /// Makes a store on a database in memory, which is gone with the store: for tests.
@@ -275,12 +275,13 @@ impl SqliteOptions {
     /// # Ok::<(), store_sqlite::Error>(())
     /// ```
     pub fn in_memory(self) -> Result<SqliteStore, Error> {
-        let (table, deadline) = (self.check()?, Deadline::after(self.contention_timeout));
+        let (table, open) = (self.check()?, OpenStore::new()?);
+        let deadline = Deadline::after(self.contention_timeout);
         let manager = SqliteConnectionManager::memory();
         let connections =
             self.connections(None, NonZeroU32::MIN, manager, ReaderConnections::none());
         create(&*connections.checkout()?, &table, &ALL_TABLES.concat(), deadline)?;
-        self.start(connections, None, table, deadline)
+        self.start(open, connections, None, table, deadline)
     }
 
     /// Makes a store on a pool that the application already has, and on a table that exists.
@@ -314,9 +315,9 @@ impl SqliteOptions {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn build(self, pool: Pool<SqliteConnectionManager>) -> Result<SqliteStore, Error> {
-        let table = self.check()?;
+        let (table, open) = (self.check()?, OpenStore::new()?);
         let deadline = Deadline::after(self.contention_timeout);
-        self.start(Connections::from_pool(pool), None, table, deadline)
+        self.start(open, Connections::from_pool(pool), None, table, deadline)
     }
 
     /// Creates the table, those of subjects and rotations next to it, and their indexes if they are
@@ -366,13 +367,15 @@ impl SqliteOptions {
     /// Makes the store and starts its cleanup thread.
     fn start(
         self,
+        open: OpenStore,
         connections: Connections,
         file: Option<DatabaseFile>,
         table: TableName,
         deadline: Deadline,
     ) -> Result<SqliteStore, Error> {
         let Self { limits, cleanup, clock, contention_timeout, .. } = self;
-        let database = Database::open(connections, file, table, deadline, contention_timeout)?;
+        let database =
+            Database::open(open, connections, file, table, deadline, contention_timeout)?;
         let shared = Shared::new(database, limits, clock, cleanup.batch_size().get());
         SqliteStore::start(shared, cleanup)
     }

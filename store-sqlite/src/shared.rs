@@ -58,7 +58,7 @@ impl Shared {
         &self,
         operation: impl Fn(&Tables, &Connection, f64) -> SqliteResult<T>,
     ) -> Result<T, Error> {
-        self.database.check_process()?;
+        self.database.open.owner().check()?;
         let now = self.now();
         self.database.read(|connection| operation(&self.database.tables, connection, now))
     }
@@ -67,7 +67,7 @@ impl Shared {
     /// come at the same time. Returns how many sessions it changed.
     pub(crate) fn write(&self, operation: Operation<'_>) -> Result<u64, Error> {
         // Before the queue, whose locks other threads of the parent may have held.
-        self.database.check_process()?;
+        self.database.open.owner().check()?;
         let write = Write::Operation(operation);
         self.batch_sizer.count_write();
         self.submit(&write, false, self.deadline()).map(|done| done.sessions)
@@ -75,7 +75,7 @@ impl Shared {
 
     /// Removes one batch of what has expired.
     pub(crate) fn remove_batch(&self) -> Result<Batch, Error> {
-        self.database.check_process()?;
+        self.database.open.owner().check()?;
         let size = BatchSize { rows: self.batch_sizer.next_rows(), searched: self.batch_size };
         let write = Write::RemoveExpired(size);
         let done = self.submit(&write, true, self.deadline())?;

@@ -85,7 +85,7 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        if self.shared.database.is_elsewhere() {
+        if self.shared.database.open.owner().is_forked() {
             // The connections are never closed here: SQLite would take the locks and the log for
             // its own, which are the parent's.
             mem::forget(Arc::clone(&self.shared));
@@ -99,7 +99,10 @@ impl fmt::Debug for SqliteStore {
         f.debug_struct("SqliteStore")
             .field("table", &database.tables.name.as_str())
             .field("limits", &self.shared.limits)
-            .field("pool", &database.connections.pool.state())
+            .field(
+                "pool",
+                &database.open.owner().check().ok().map(|()| database.connections.pool.state()),
+            )
             .field("cleanup", &self.cleanup)
             .finish_non_exhaustive()
     }

@@ -71,6 +71,9 @@ macro_rules! __claims {
                 walk_holds_no_lock: 27;
                 count_agrees_with_all: 27;
             }
+            forking {
+                forked_process_is_told_and_harms_nothing: 29;
+            }
             secrecy {
                 secrets_stay_out_of_errors_logs_and_debug_output: 30;
             }

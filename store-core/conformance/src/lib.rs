@@ -37,7 +37,7 @@
 //! itself; 25, failed runs of the cleanup, is tested with
 //! [`CleanupThread`](store_core::backend::CleanupThread), and by each backend with its own faults;
 //! 27 also limits the memory of a walk, which is for benchmarks; 29, faults, is for each backend's
-//! own tests.
+//! own tests, except forks.
 #![expect(clippy::missing_panics_doc, reason = "a claim panics if the store breaks it")]
 
 #[macro_use]
@@ -59,6 +59,8 @@ mod cleaning;
 
 mod walking;
 
+mod forking;
+
 mod secrecy;
 
 mod subjects;
@@ -71,6 +73,7 @@ mod processes;
 
 mod index_processes;
 
+pub use forking::{count_threads, in_fork, wait_for_threads};
 pub use harness::{DurableHarness, FileStore, Harness, TempFile};
 
 __claims!(table __export ());

@@ -145,7 +145,7 @@ impl CleanupThread {
         &self.thread
     }
 
-    /// What the thread has done so far.
+    /// What the thread has done so far; nothing in a process that was forked since.
     ///
     /// # Examples
     /// ```
@@ -162,6 +162,10 @@ impl CleanupThread {
     /// ```
     #[must_use]
     pub fn statistics(&self) -> CleanupStatistics {
+        if self.thread.owner.is_forked() {
+            // The parent's thread may have held the lock, which then stays locked forever.
+            return CleanupStatistics::default();
+        }
         lock(&self.statistics).clone()
     }
 

@@ -2,14 +2,15 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::process;
-use std::sync::Mutex;
+use std::mem;
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::lock::lock;
+use super::process::OwnerProcess;
 use crate::Error;
 
 /// The handle of a thread that works until it is stopped. Dropping it stops the thread.
@@ -42,7 +43,7 @@ pub struct BackgroundThread {
     thread: Mutex<Option<JoinHandle<()>>>,
     id: Option<ThreadId>,
     /// The process that has the thread: one that is forked from it hasn't.
-    process: u32,
+    pub(super) owner: OwnerProcess,
 }
 
 /// Tells a thread that it is to end.
@@ -72,7 +73,12 @@ impl BackgroundThread {
     /// ```
     #[must_use]
     pub fn inactive() -> Self {
-        Self { stop: Mutex::new(None), thread: Mutex::new(None), id: None, process: process::id() }
+        Self {
+            stop: Mutex::new(None),
+            thread: Mutex::new(None),
+            id: None,
+            owner: OwnerProcess::current(),
+        }
     }
 
     /// Starts a thread, which returns soon after the signal. Linux shows at most 15 bytes of its
@@ -103,7 +109,7 @@ impl BackgroundThread {
             stop: Mutex::new(Some(stop)),
             thread: Mutex::new(Some(thread)),
             id,
-            process: process::id(),
+            owner: OwnerProcess::current(),
         })
     }
 
@@ -128,7 +134,7 @@ impl BackgroundThread {
     /// ```
     pub fn stop(&self) {
         self.request_stop();
-        if self.is_current() || self.is_elsewhere() {
+        if self.is_current() || self.owner.is_forked() {
             return;
         }
         // Held while joining, so that every caller waits for the end, not only the first.
@@ -160,7 +166,7 @@ impl BackgroundThread {
     /// ```
     pub fn request_stop(&self) {
         // After a fork a lock may stay locked forever, by a thread that the process doesn't have.
-        if !self.is_elsewhere() {
+        if !self.owner.is_forked() {
             drop(lock(&self.stop).take());
         }
     }
@@ -200,12 +206,7 @@ impl BackgroundThread {
     /// ```
     #[must_use]
     pub fn is_running(&self) -> bool {
-        !self.is_elsewhere() && lock(&self.stop).is_some()
-    }
-
-    /// Returns whether this process was forked from the one that has the thread.
-    fn is_elsewhere(&self) -> bool {
-        self.process != process::id()
+        !self.owner.is_forked() && lock(&self.stop).is_some()
     }
 }
 
@@ -238,7 +239,12 @@ impl StopSignal {
 
 impl Drop for BackgroundThread {
     fn drop(&mut self) {
-        self.stop();
+        if self.owner.is_forked() {
+            // Even to drop the sender takes a lock, which the parent's thread may have held.
+            mem::forget(self.stop.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        } else {
+            self.stop();
+        }
     }
 }
 
@@ -247,30 +253,5 @@ impl fmt::Debug for BackgroundThread {
         f.debug_struct("BackgroundThread")
             .field("is_running", &self.is_running())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forked_process_neither_stops_nor_waits_for_the_thread() -> Result<(), Error> {
-        let (sender, receiver) = bounded(0);
-        let mut thread = BackgroundThread::start("worker", move |stop| {
-            while !stop.wait_timeout(Duration::from_millis(1)) {}
-            // Until the test is over.
-            let _ = receiver.recv();
-        })?;
-        let process = thread.process;
-        thread.process = 0;
-        assert!(!thread.is_running());
-        thread.stop();
-        thread.process = process;
-        assert!(thread.is_running(), "it wasn't asked to end");
-        thread.process = 0;
-        drop(thread);
-        drop::<Sender<Infallible>>(sender);
-        Ok(())
     }
 }

@@ -20,6 +20,8 @@ mod settings;
 
 mod faults;
 
+mod forks;
+
 mod cleanup;
 
 mod galera;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database};
-use store_core::backend::{BackgroundThread, CleanupThread, GroupCommit};
+use store_core::backend::{BackgroundThread, CleanupThread, GroupCommit, OpenStore};
 use store_core::{CleanupOptions, Error};
 
 use super::engine::Engine;
@@ -187,6 +187,7 @@ impl QlOptions {
             return Err(Error::InvalidOption { option: "path", problem });
         }
         let tables = Tables::new(&self.validate()?);
+        let open = OpenStore::new()?;
         let failure = SyncFailure::default();
         let database = catch_panic_in_open(|| {
             let permissions = self.file_permissions.as_ref();
@@ -196,23 +197,24 @@ impl QlOptions {
         // of that moment.
         let path = path.canonicalize().map_err(from_io)?;
         let reopen = move |builder: &Builder| file::reopen(&path, &failure, builder);
-        self.build_reopenable(tables, database, reopen)
+        self.build_reopenable(open, tables, database, reopen)
     }
 
     /// Returns a store on a database of its own, which `reopen` can open again.
     pub(super) fn build_reopenable(
         self,
+        open: OpenStore,
         tables: Tables,
         database: Database,
         reopen: impl Fn(&Builder) -> Result<Database, Error> + Send + Sync + 'static,
     ) -> Result<QlStore, Error> {
         let database = prepare(&tables, database)?;
-        let open = {
+        let reopen = {
             // It captures no more than these: the cleanup's hook, for one, may hold the store.
             let (tables, cache_size) = (tables.clone(), self.cache_size);
             move || prepare(&tables, reopen(&builder(cache_size))?)
         };
-        let engine = Engine::owned(database, Some(Box::new(open)), self.contention_timeout);
+        let engine = Engine::owned(open, database, Some(Box::new(reopen)), self.contention_timeout);
         QlStore::start(engine, tables, self)
     }
 
@@ -236,10 +238,11 @@ impl QlOptions {
     /// ```
     pub fn in_memory(self) -> Result<QlStore, Error> {
         let tables = Tables::new(&self.validate()?);
+        let open = OpenStore::new()?;
         let database = builder(self.cache_size).create_with_backend(InMemoryBackend::new());
         let database = database.map_err(|error| from_redb(error.into()))?;
         tables.prepare(&database)?;
-        let engine = Engine::owned(database, None, self.contention_timeout);
+        let engine = Engine::owned(open, database, None, self.contention_timeout);
         QlStore::start(engine, tables, self)
     }
 
@@ -268,8 +271,9 @@ impl QlOptions {
     /// ```
     pub fn build(self, database: Arc<Database>) -> Result<QlStore, Error> {
         let tables = Tables::new(&self.validate()?);
+        let open = OpenStore::new()?;
         catch_panic_in_open(|| tables.prepare(&database))?;
-        let engine = Engine::shared(database, self.contention_timeout);
+        let engine = Engine::shared(open, database, self.contention_timeout);
         QlStore::start(engine, tables, self)
     }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use redb::{Builder, Database};
-use store_core::backend::TableName;
+use store_core::backend::{OpenStore, TableName};
 use store_core::{CleanupOptions, Error, Store};
 
 use self::disk::{Disk, FailedSync, Opening, open_disk};
@@ -44,7 +44,8 @@ fn open(disk: &Arc<Disk>, options: QlOptions) -> Result<QlStore, Error> {
     let disk = Arc::clone(disk);
     let reopen =
         move |builder: &Builder| open_disk(&disk, Opening::AfterAnError, &failure, builder);
-    options.build_reopenable(Tables::new(&TableName::new("sessions")?), database, reopen)
+    let tables = Tables::new(&TableName::new("sessions")?);
+    options.build_reopenable(OpenStore::new()?, tables, database, reopen)
 }
 
 /// Asks until the store answers again.

@@ -20,17 +20,17 @@ use redb::{
     WriteTransaction,
 };
 use store_core::Error;
+use store_core::backend::OpenStore;
 
 use super::error::{catch_panic_in_open, ends_database, from_panic, from_redb};
-use super::process::Owner;
 
 /// Opens the file, and checks what is in it.
-type Open = Box<dyn Fn() -> Result<Database, Error> + Send + Sync>;
+type Reopen = Box<dyn Fn() -> Result<Database, Error> + Send + Sync>;
 
 /// The database, wherever it comes from.
 pub(super) struct Engine {
     handle: Handle,
-    pub(super) owner: Owner,
+    pub(super) open: OpenStore,
     /// How long an operation waits while the database is compacted or opened again.
     timeout: Duration,
 }
@@ -49,7 +49,7 @@ struct Owned {
     /// Whether the database has to be opened again.
     is_broken: AtomicBool,
     /// A database in memory can't be opened again.
-    open: Option<Open>,
+    reopen: Option<Reopen>,
 }
 
 struct Slot {
@@ -109,15 +109,20 @@ impl EngineError {
 
 impl Engine {
     /// Returns the engine on a database of the application.
-    pub(super) fn shared(database: Arc<Database>, timeout: Duration) -> Self {
-        Self { handle: Handle::Shared(database), owner: Owner::this_process(), timeout }
+    pub(super) fn shared(open: OpenStore, database: Arc<Database>, timeout: Duration) -> Self {
+        Self { handle: Handle::Shared(database), open, timeout }
     }
 
-    /// Returns the engine on a database that the store opened. `open` opens it again.
-    pub(super) fn owned(database: Database, open: Option<Open>, timeout: Duration) -> Self {
+    /// Returns the engine on a database that the store opened. `reopen` opens it again.
+    pub(super) fn owned(
+        open: OpenStore,
+        database: Database,
+        reopen: Option<Reopen>,
+        timeout: Duration,
+    ) -> Self {
         let slot = RwLock::new(Slot { database: Some(database), failed: None });
-        let owned = Owned { slot, is_broken: AtomicBool::new(false), open };
-        Self { handle: Handle::Owned(owned), owner: Owner::this_process(), timeout }
+        let owned = Owned { slot, is_broken: AtomicBool::new(false), reopen };
+        Self { handle: Handle::Owned(owned), open, timeout }
     }
 
     /// Runs an operation that reads, on a snapshot.
@@ -125,7 +130,7 @@ impl Engine {
         &self,
         operation: impl Fn(&ReadTransaction) -> Result<T, RedbError>,
     ) -> Result<T, Error> {
-        self.owner.check()?;
+        self.open.owner().check()?;
         let attempt = || {
             self.run(|database| Ok(operation(&database.begin_read().map_err(RedbError::from)?)?))
         };
@@ -145,7 +150,7 @@ impl Engine {
 
     /// Returns a snapshot that holds no lock. It is unusable once the database is opened again.
     pub(super) fn snapshot(&self) -> Result<ReadTransaction, Error> {
-        self.owner.check()?;
+        self.open.owner().check()?;
         let snapshot = self.run(|database| Ok(database.begin_read().map_err(RedbError::from)?));
         snapshot.map_err(EngineError::into_error)
     }
@@ -189,7 +194,7 @@ impl Engine {
 
     /// Moves what is in the file to its beginning and truncates it. All other operations wait.
     pub(super) fn compact(&self) -> Result<bool, Error> {
-        self.owner.check()?;
+        self.open.owner().check()?;
         let Handle::Owned(owned) = &self.handle else {
             let problem = "the application opened this database and shares it: it alone can \
                            compact it, with redb::Database::compact, while nothing else has a \
@@ -296,7 +301,7 @@ impl Owned {
         if slot.database.is_some() && !self.is_broken.load(Ordering::Acquire) {
             return Ok(());
         }
-        let Some(open) = &self.open else {
+        let Some(reopen) = &self.reopen else {
             return Err(Error::backend("the database in memory has failed, and is gone"));
         };
         if let Some((error, next_try)) = &slot.failed
@@ -306,7 +311,7 @@ impl Owned {
         }
         slot.close();
         let started = Instant::now();
-        match catch_panic_in_open(open) {
+        match catch_panic_in_open(reopen) {
             Ok(database) => {
                 slot.database = Some(database);
                 slot.failed = None;

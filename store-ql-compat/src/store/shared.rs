@@ -118,7 +118,7 @@ impl Shared {
     /// Executes a write, in one transaction with those of concurrent threads.
     fn write(&self, write: &Write<'_>) -> WriteResult {
         // Another process has none of the threads that it may have to wait for.
-        self.engine.owner.check()?;
+        self.engine.open.owner().check()?;
         let run_batch = |writes: Vec<Write<'static>>| self.write_batch(&writes);
         self.group_commit
             .submit(

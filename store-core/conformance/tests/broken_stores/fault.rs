@@ -160,6 +160,10 @@ pub(crate) enum Fault {
     ContentionIsReported,
     CleanupReportsContention,
 
+    // After a fork.
+    FindIgnoresTheFork,
+    StopHangsAfterAFork,
+
     // The cleanup thread.
     ThreadNeverRuns,
     ThreadIsMissing,
@@ -241,7 +245,8 @@ impl Fault {
     pub(crate) fn hangs(self) -> bool {
         matches!(
             self,
-            Self::StopWaitsForTheTick
+            Self::StopHangsAfterAFork
+                | Self::StopWaitsForTheTick
                 | Self::CleanupEndsAfterABatch
                 | Self::CleanupHoldsTheLock
                 | Self::WalkHoldsALock

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use store_core::backend::OwnerProcess;
 use store_core::{
     Change, CleanupStatistics, Error, Loaded, MemoryStore, OwnedRecord, Record, Rotation, Store,
 };
@@ -31,6 +32,7 @@ pub(crate) enum Writing {
 }
 
 pub(crate) struct Journaled {
+    owner: OwnerProcess,
     memory: MemoryStore,
     journal: Option<Mutex<Journal>>,
     writing: Writing,
@@ -55,20 +57,25 @@ impl Drop for Locked<'_> {
 
 impl Journaled {
     pub(crate) fn in_memory(memory: MemoryStore) -> Self {
-        Self { memory, journal: None, writing: Writing::AtOnce }
+        Self { owner: OwnerProcess::current(), memory, journal: None, writing: Writing::AtOnce }
     }
 
     pub(crate) fn open(memory: MemoryStore, path: &Path, writing: Writing) -> Self {
         let mut options = fs::OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path).expect("it opens");
         let journal = Journal { file, read: 0, buffer: String::new() };
-        Self { memory, journal: Some(Mutex::new(journal)), writing }
+        let journal = Some(Mutex::new(journal));
+        Self { owner: OwnerProcess::current(), memory, journal, writing }
     }
 
     /// Runs something on the memory, after what other processes have written, and writes it down if
     /// it is a write.
     fn run<T>(&self, line: Option<String>, run: impl FnOnce(&MemoryStore) -> T) -> T {
         let Some(journal) = &self.journal else { return run(&self.memory) };
+        if self.owner.is_forked() {
+            // The memory says so.
+            return run(&self.memory);
+        }
         let mut journal = lock(journal);
         journal.file.lock().expect("the file can be locked");
         let locked = Locked(&mut journal);

@@ -233,6 +233,8 @@ claims_catch_faults! {
     count_agrees_with_all:
         CountIncludesTheExpired CountIncludesOldTokens AllShowsOne WalkShowsTheExpired
         AbsorbsNothing;
+    forked_process_is_told_and_harms_nothing:
+        FindIgnoresTheFork StopHangsAfterAFork;
     secrets_stay_out_of_errors_logs_and_debug_output:
         ErrorsNameTheToken DebugShowsTheToken DebugShowsTheData CommitLogsTheToken
         FindLogsTheToken LoadLogsTheToken CreateLogsTheToken UpdateLogsTheData TouchLogsTheToken

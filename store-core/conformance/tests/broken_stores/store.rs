@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use store_core::backend::{Batch, CleanupThread};
+use store_core::backend::{Batch, CleanupThread, OwnerProcess};
 use store_core::{
     Change, CleanupOptions, CleanupStatistics, Clock, Error, Loaded, MAX_SUBJECT_LEN,
     MemoryOptions, OwnedRecord, Record, Store, TokenProblem,
@@ -125,6 +125,7 @@ impl Gate {
 /// A sound store in which one thing is wrong.
 pub(crate) struct Broken {
     pub(crate) fault: Fault,
+    owner: OwnerProcess,
     id: u64,
     /// Whether other processes use it.
     is_shared: bool,
@@ -220,6 +221,7 @@ impl Broken {
         Ok(Self {
             fault,
             is_shared: journal.is_some(),
+            owner: OwnerProcess::current(),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             inner,
             cleanup,
@@ -238,6 +240,9 @@ impl Broken {
     fn stop_wrongly(&self) {
         let is_again = self.is_stopped.swap(true, Ordering::AcqRel);
         match self.fault {
+            Fault::StopHangsAfterAFork if self.owner.is_forked() => loop {
+                thread::park();
+            },
             Fault::StopWaitsForTheTick => loop {
                 thread::park();
             },
@@ -465,6 +470,7 @@ impl Store for Broken {
                 Ok(data.map(|data| String::from_utf8_lossy(&data).into_owned().into_bytes()))
             }
             Fault::ReadsAreStale => self.find_cached(token),
+            Fault::FindIgnoresTheFork if self.owner.is_forked() => Ok(None),
             Fault::CleanupHoldsTheLock => {
                 self.gate.pass();
                 self.inner.find(token)
