@@ -9,6 +9,8 @@ mod updates;
 
 mod damage;
 
+mod groups;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

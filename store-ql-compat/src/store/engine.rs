@@ -75,10 +75,10 @@ impl Drop for Slot {
 /// Why a transaction failed.
 pub(super) struct TransactionError {
     pub(super) error: Error,
-    /// Whether nothing was changed and one of several writes may be the cause, so that the others
-    /// may succeed in transactions of their own. After an I/O error they wouldn't, and after a
+    /// Whether nothing was changed, and the cause may be what the operation was doing when it
+    /// failed, so that it may succeed without that. After an I/O error it wouldn't, and after a
     /// failed commit it is unknown what was changed.
-    pub(super) retry_singly: bool,
+    pub(super) may_be_of_one: bool,
 }
 
 /// Why an operation on redb failed.
@@ -183,12 +183,12 @@ impl Engine {
             outcome => outcome,
         };
         outcome.map_err(|error| {
-            let retry_singly = match &error {
+            let may_be_of_one = match &error {
                 EngineError::Redb(error) => !ends_database(error),
                 EngineError::Panicked => !reached_commit.load(Ordering::Relaxed),
                 EngineError::Commit(_) | EngineError::Unavailable(_) => false,
             };
-            TransactionError { error: error.into_error(), retry_singly }
+            TransactionError { error: error.into_error(), may_be_of_one }
         })
     }
 

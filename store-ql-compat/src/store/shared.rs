@@ -1,7 +1,7 @@
 //! What a store and its threads share.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,6 +35,13 @@ pub(super) struct Shared {
     /// redb has one writer at a time. All writes of the store, the cleanup's among them, queue here
     /// and share transactions.
     pub(super) group_commit: GroupCommit<Write<'static>, WriteResult>,
+}
+
+/// Why the transaction of several writes failed.
+struct TransactionFailed {
+    error: Error,
+    /// The write that is the cause, if nothing was changed and the others may succeed without it.
+    of_one: Option<usize>,
 }
 
 impl Shared {
@@ -87,7 +94,14 @@ impl Shared {
 
     /// Removes a batch of expired sessions and ended rotations.
     pub(super) fn remove_batch(&self) -> Result<Batch, Error> {
-        let done = self.write(&Write::RemoveExpired { batch_size: self.batch_size })?;
+        self.engine.open.owner().check()?;
+        let write = Write::RemoveExpired { batch_size: self.batch_size };
+        let done = self.group_commit.submit_background(
+            self.contention_timeout,
+            || self.write_one(&write),
+            || write.to_static(),
+            |writes| self.write_batch(&writes),
+        )??;
         Ok(Batch { removed: done.sessions, has_more: done.has_more })
     }
 
@@ -119,47 +133,69 @@ impl Shared {
     fn write(&self, write: &Write<'_>) -> WriteResult {
         // Another process has none of the threads that it may have to wait for.
         self.engine.open.owner().check()?;
-        let run_batch = |writes: Vec<Write<'static>>| self.write_batch(&writes);
         self.group_commit
             .submit(
                 self.contention_timeout,
                 || self.write_one(write),
                 || write.to_static(),
-                run_batch,
+                |writes| self.write_batch(&writes),
             )
             .unwrap_or_else(|error| Err(error.into()))
     }
 
     fn write_one(&self, write: &Write<'_>) -> WriteResult {
-        self.transact(slice::from_ref(write))
+        self.transact(&[write])
             .map_err(|failed| failed.error)?
             .pop()
             .expect("each write has one result")
     }
 
-    /// Executes the writes in one transaction. If it fails and one of them may be the cause, each
-    /// is executed in a transaction of its own, so that none fails because of another.
-    fn write_batch(&self, writes: &[Write<'static>]) -> Vec<WriteResult> {
-        match self.transact(writes) {
-            Ok(results) => results,
-            Err(failed) if failed.retry_singly => {
-                writes.iter().map(|write| self.write_one(write)).collect()
+    /// Executes the writes in one transaction. If one of them fails, the error is its own, and the
+    /// others are executed again without it: what failed before the commit is rolled back in
+    /// memory, and the disk is waited for once.
+    pub(super) fn write_batch(&self, writes: &[Write<'static>]) -> Vec<WriteResult> {
+        let mut left: Vec<_> = writes.iter().enumerate().collect();
+        let mut results: Vec<_> = writes.iter().map(|_| None).collect();
+        while !left.is_empty() {
+            let writes: Vec<_> = left.iter().map(|(_, write)| *write).collect();
+            match self.transact(&writes) {
+                Ok(done) => {
+                    for ((index, _), result) in left.drain(..).zip(done) {
+                        results[index] = Some(result);
+                    }
+                }
+                Err(TransactionFailed { error, of_one: Some(one) }) => {
+                    let (index, _) = left.remove(one);
+                    results[index] = Some(Err(error));
+                }
+                Err(TransactionFailed { error, of_one: None }) => {
+                    for (index, _) in left.drain(..) {
+                        results[index] = Some(Err(error.clone()));
+                    }
+                }
             }
-            Err(failed) => writes.iter().map(|_| Err(failed.error.clone())).collect(),
         }
+        results.into_iter().map(|result| result.expect("none is left")).collect()
     }
 
     /// Executes the writes in one transaction.
-    fn transact(&self, writes: &[Write<'_>]) -> Result<Vec<WriteResult>, TransactionError> {
-        self.engine.write(|transaction| {
+    fn transact(&self, writes: &[&Write<'_>]) -> Result<Vec<WriteResult>, TransactionFailed> {
+        // The write that is being executed.
+        let current = Cell::new(None);
+        let outcome = self.engine.write(|transaction| {
+            current.set(None);
             // The time is from after the wait for the write transaction. An earlier one could take
             // a session for live that has expired during the wait.
             let now = self.now();
             let mut tables = OpenTables::new(&self.tables, transaction)?;
-            let results = writes.iter().map(|write| write.execute(&mut tables, now));
+            let results = writes.iter().enumerate().map(|(index, write)| {
+                current.set(Some(index));
+                write.execute(&mut tables, now)
+            });
             let results = results.collect::<Result<_, _>>()?;
+            current.set(None);
             let is_durable = !self.is_flushed_later.load(Ordering::Acquire)
-                || writes.iter().any(Write::must_be_durable)
+                || writes.iter().any(|write| write.must_be_durable())
                 || tables.has_shortened;
             drop(tables);
             if !is_durable {
@@ -169,6 +205,10 @@ impl Shared {
                 self.is_flush_due.store(true, Ordering::Release);
             }
             Ok(results)
+        });
+        outcome.map_err(|TransactionError { error, may_be_of_one }| TransactionFailed {
+            error,
+            of_one: current.get().filter(|_| may_be_of_one),
         })
     }
 }

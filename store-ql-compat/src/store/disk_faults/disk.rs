@@ -21,6 +21,8 @@ pub(super) struct Disk {
     writes_left: Mutex<Option<u64>>,
     /// Whether only syncs fail, and writes succeed.
     pub(super) only_syncs_fail: AtomicBool,
+    /// How often a sync was asked for.
+    pub(super) syncs: AtomicU64,
     /// The length at which it is full.
     pub(super) capacity: AtomicU64,
     failed_sync: FailedSync,
@@ -225,6 +227,7 @@ impl StorageBackend for Handle {
     }
 
     fn sync_data(&self) -> Result<(), IoError> {
+        self.disk.syncs.fetch_add(1, Ordering::Relaxed);
         let outcome = self.disk.fail_or();
         self.with_file(|file| match &outcome {
             Ok(()) => file.sync(),
