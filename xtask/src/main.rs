@@ -91,7 +91,8 @@ mod flags {
             /// Kills processes at work on the stores, takes their power away, and looks for what is
             /// lost.
             cmd torture {
-                /// How long each is done to each store; 3 by default. The long form is 300.
+                /// How long each is done to each store; 3 by default. The long form is 300; from 60
+                /// on it has also damaged files and, as root, volumes that run full.
                 optional --seconds seconds: u64
                 /// Which store alone: sqlite, ql or mysql.
                 optional --store store: String

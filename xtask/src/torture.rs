@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
 
+use crate::test_all::skip;
 use crate::{Result, flags, say};
 
 /// The stores, by the names of the program's features, and what is done to each. The power of the
@@ -17,6 +18,10 @@ const STORES: [(&str, &[&str]); 3] =
 
 /// How long each is done by default, in seconds.
 const SECONDS: u64 = 3;
+
+/// From this on it is the long form, with the tests of the embedded store that are too long for
+/// every change, or need root.
+const LONG_FORM: u64 = 60;
 
 /// Tortures the stores, `start` being where the person is.
 pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Torture) -> Result {
@@ -38,6 +43,7 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Torture) -> Result 
     cmd!(shell, "cargo build --quiet --locked --package torture --all-features").quiet().run()?;
     let program = env::current_exe()?.with_file_name(format!("torture{}", env::consts::EXE_SUFFIX));
     say(&format!("seed {seed}"));
+    let mut skipped = Vec::new();
     for (store, roles) in stores {
         for role in roles {
             let (seed, seconds) = (seed.to_string(), seconds.to_string());
@@ -49,8 +55,45 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Torture) -> Result 
                 )
             })?;
         }
+        if store == "ql" && seconds >= LONG_FORM {
+            damage_files(shell)?;
+            skipped.extend(fill_volumes(shell)?);
+        }
+    }
+    for what in skipped {
+        say(&what);
     }
     Ok(())
+}
+
+/// Opens thousands of files with flipped bytes.
+fn damage_files(shell: &Shell) -> Result {
+    let package = "sync-session-store-ql-compat";
+    let test = "thousands_of_damaged_files_give_errors";
+    cmd!(shell, "cargo test --locked --package {package} --lib {test} -- --ignored").run()?;
+    Ok(())
+}
+
+/// Lets a volume run full under the store, and enlarges it. Returns what was said if none can be
+/// made here.
+fn fill_volumes(shell: &Shell) -> Result<Option<String>> {
+    let package = "sync-session-store-ql-compat";
+    let test = cmd!(shell, "cargo test --locked --package {package} --test volume -- --ignored");
+    let output = test.ignore_status().output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    say(errors.trim_end());
+    say(String::from_utf8_lossy(&output.stdout).trim_end());
+    if !output.status.success() {
+        return Err("the tests on volumes that run full failed".into());
+    }
+    // The test's own words, which it says once a test.
+    let reason = errors.lines().find_map(|line| line.trim().strip_prefix("SKIPPED: "));
+    Ok(reason.map(|reason| {
+        skip(&format!(
+            "volumes that run full. {reason}\nAs root, with loop devices and mkfs.ext4, run: \
+             cargo xtask torture --store ql --seconds {LONG_FORM}"
+        ))
+    }))
 }
 
 /// In memory, where there are more kills a second: what a process has written survives its kill
