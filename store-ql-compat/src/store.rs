@@ -26,6 +26,8 @@ mod replacement;
 
 mod watched;
 
+mod named_file;
+
 mod flusher;
 
 mod error;

@@ -43,7 +43,12 @@ pub(crate) fn from_file(error: SqliteError, path: &Path) -> Error {
     if !may_be_of_the_disk(&error) {
         return from_sqlite(error);
     }
-    match file::probe(path).map_err(|error| error.kind()) {
+    from_probed(error, file::probe(path))
+}
+
+/// The same, with what the system has said of the disk.
+fn from_probed(error: SqliteError, probed: io::Result<()>) -> Error {
+    match probed.map_err(|error| error.kind()) {
         Err(ErrorKind::ReadOnlyFilesystem) => Error::ReadOnly { source: error.into() },
         Err(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) => {
             Error::StorageFull { source: error.into() }
@@ -118,4 +123,30 @@ fn code(error: &SqliteError) -> Option<ErrorCode> {
 /// decide which variants there are.
 fn ffi_error(error: &SqliteError) -> Option<&ffi::Error> {
     error.source()?.downcast_ref()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// No quota can be made without root, so the system's errors are made here.
+    #[test]
+    fn exhausted_quota_is_a_full_disk() {
+        const EDQUOT: i32 = 122;
+        const EIO: i32 = 5;
+        let failed = || {
+            let error = ffi::Error::new(ffi::SQLITE_IOERR_WRITE);
+            SqliteError::SqliteFailure(error, Some("disk I/O error".to_owned()))
+        };
+        let quota = || io::Error::from_raw_os_error(EDQUOT);
+        assert!(may_be_of_the_disk(&failed()), "the system is asked");
+        let full = from_probed(failed(), Err(quota()));
+        assert!(matches!(full, Error::StorageFull { .. }), "{full:?}");
+        let full = from_creation(quota());
+        assert!(matches!(full, Some(Error::StorageFull { .. })), "{full:?}");
+        for other in [Ok(()), Err(io::Error::from_raw_os_error(EIO))] {
+            let other = from_probed(failed(), other);
+            assert!(matches!(other, Error::Backend { .. }), "{other:?}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use super::engine::Engine;
 use super::error::{catch_panic_in_open, from_io, from_redb};
 use super::file;
 use super::flusher;
+use super::named_file::NamedFile;
 use super::options::{Durability, QlOptions};
 use super::shared::Shared;
 use super::tables::Tables;
@@ -188,15 +189,15 @@ impl QlOptions {
         }
         let tables = Tables::new(&self.validate()?);
         let open = OpenStore::new()?;
-        let failure = SyncFailure::default();
+        let (failure, named) = (SyncFailure::default(), NamedFile::default());
         let database = catch_panic_in_open(|| {
             let permissions = self.file_permissions.as_ref();
-            file::open_or_create(path, permissions, &failure, &builder(self.cache_size))
+            file::open_or_create(path, permissions, &failure, &named, &builder(self.cache_size))
         })?;
         // The file is opened again after I/O errors, which must not depend on the working directory
         // of that moment.
         let path = path.canonicalize().map_err(from_io)?;
-        let reopen = move |builder: &Builder| file::reopen(&path, &failure, builder);
+        let reopen = move |builder: &Builder| file::reopen(&path, &failure, &named, builder);
         self.build_reopenable(open, tables, database, reopen)
     }
 

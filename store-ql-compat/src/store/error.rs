@@ -1,10 +1,13 @@
 //! What errors of redb and of the operating system mean, as errors of a store.
 
+use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{DatabaseError, Error as RedbError};
 use store_core::Error;
+
+use super::named_file::Replaced;
 
 /// Returns the error of an operation, with redb's as its source.
 pub(super) fn from_redb(error: RedbError) -> Error {
@@ -48,6 +51,9 @@ pub(super) fn from_database(error: DatabaseError) -> Error {
 
 /// Returns the error of a file that can't be used.
 pub(super) fn from_io(error: io::Error) -> Error {
+    if error.get_ref().is_some_and(<dyn StdError + Send + Sync>::is::<Replaced>) {
+        return Error::FileReplaced { source: error.into() };
+    }
     let (kind, is_temporary) = (error.kind(), is_shortage(&error));
     let source = error.into();
     match kind {

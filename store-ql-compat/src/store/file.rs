@@ -12,6 +12,7 @@ use redb::{BackendError, Builder, Database, DatabaseError, Error as RedbError, S
 use store_core::Error;
 
 use super::error::{from_database, from_io, from_redb};
+use super::named_file::NamedFile;
 use super::replacement::{replace, was_closed};
 use super::watched::{SyncFailure, Watched};
 use crate::ql_format::QlFormat;
@@ -25,6 +26,7 @@ pub(super) fn open_or_create(
     path: &Path,
     permissions: Option<&Permissions>,
     failure: &SyncFailure,
+    named: &NamedFile,
     builder: &Builder,
 ) -> Result<Database, Error> {
     remove_leftovers(path);
@@ -52,21 +54,26 @@ pub(super) fn open_or_create(
         outcome => outcome.map_err(from_io)?,
     }
     match found {
-        Found::Redb { was_closed: true } => open_in_place(path, failure, builder),
-        Found::Redb { was_closed: false } => open_replaced(path, failure, builder),
+        Found::Redb { was_closed: true } => open_in_place(path, failure, named, builder),
+        Found::Redb { was_closed: false } => open_replaced(path, failure, named, builder),
         Found::Empty | Found::Nothing => Err(gone()),
     }
 }
 
-/// Opens a file that was opened before. If it has been removed, it isn't created again.
+/// Opens a file that was opened before, unless another has taken its place. If it has been removed,
+/// it isn't created again.
 pub(super) fn reopen(
     path: &Path,
     failure: &SyncFailure,
+    named: &NamedFile,
     builder: &Builder,
 ) -> Result<Database, Error> {
+    named.check().map_err(from_io)?;
     match examine(path)? {
-        Found::Redb { .. } if failure.has_happened() => open_replaced(path, failure, builder),
-        Found::Redb { .. } => open_in_place(path, failure, builder),
+        Found::Redb { .. } if failure.has_happened() => {
+            open_replaced(path, failure, named, builder)
+        }
+        Found::Redb { .. } => open_in_place(path, failure, named, builder),
         Found::Empty | Found::Nothing => Err(gone()),
     }
 }
@@ -75,19 +82,34 @@ fn gone() -> Error {
     from_io(io::Error::new(ErrorKind::NotFound, "the file is gone, or empty"))
 }
 
-fn open_in_place(path: &Path, failure: &SyncFailure, builder: &Builder) -> Result<Database, Error> {
+fn open_in_place(
+    path: &Path,
+    failure: &SyncFailure,
+    named: &NamedFile,
+    builder: &Builder,
+) -> Result<Database, Error> {
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(from_io)?;
     let opened = file.metadata().map_err(from_io)?;
+    // Before redb writes to it, which it does as it opens it.
+    named.clear();
+    let same = file.try_clone().map_err(from_io)?;
     let file = FileBackend::new(file).map_err(from_database)?;
-    let database = builder.create_with_backend(Watched::new(file, failure.clone()));
+    let watched = Watched::new(file, failure.clone(), named.clone());
+    let database = builder.create_with_backend(watched);
     let database = database.map_err(from_database)?;
     // Only now it is locked. Before that, another process may have replaced it.
     check_is_named(path, &opened)?;
+    named.set(path, same).map_err(from_io)?;
     Ok(database)
 }
 
 /// Replaces the file by a copy, which it opens.
-fn open_replaced(path: &Path, failure: &SyncFailure, builder: &Builder) -> Result<Database, Error> {
+fn open_replaced(
+    path: &Path,
+    failure: &SyncFailure,
+    named: &NamedFile,
+    builder: &Builder,
+) -> Result<Database, Error> {
     // A symbolic link stays one.
     let path = &path.canonicalize().map_err(from_io)?;
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(from_io)?;
@@ -102,14 +124,17 @@ fn open_replaced(path: &Path, failure: &SyncFailure, builder: &Builder) -> Resul
     check_is_named(path, &opened)?;
     let (temporary, new) = Temporary::create(path).map_err(cannot_copy)?;
     inherit(&new, &opened).map_err(from_io)?;
+    named.clear();
+    let same = new.try_clone().map_err(from_io)?;
     let new = FileBackend::new(new).map_err(from_database)?;
     let database = replace(
         &old,
-        Watched::new(new, failure.clone()),
+        Watched::new(new, failure.clone(), named.clone()),
         |new| builder.create_with_backend(new).map_err(from_database),
         || fs::rename(&temporary.path, path).and_then(|()| sync_directory(path)),
     )?;
     failure.clear();
+    named.set(path, same).map_err(from_io)?;
     log::warn!(
         "the session database was replaced by a copy of its file, because a sync had failed or it \
          wasn't closed properly"
@@ -140,7 +165,7 @@ fn check_is_named(path: &Path, file: &Metadata) -> Result<(), Error> {
 }
 
 #[cfg(unix)]
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
+pub(super) fn is_same(one: &Metadata, other: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
 
     (one.dev(), one.ino()) == (other.dev(), other.ino())
@@ -148,7 +173,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 
 /// Files can't be told apart as on Unix.
 #[cfg(not(unix))]
-fn is_same(_one: &Metadata, _other: &Metadata) -> bool {
+pub(super) fn is_same(_one: &Metadata, _other: &Metadata) -> bool {
     true
 }
 

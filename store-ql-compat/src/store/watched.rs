@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{BackendError, StorageBackend};
 
+use super::named_file::NamedFile;
+
 /// Whether the system's cache of a file and the disk may differ, although no later sync will tell.
 ///
 /// That is so after a failed sync: the system forgets that what it couldn't write has to be
@@ -31,16 +33,17 @@ impl SyncFailure {
     }
 }
 
-/// A file of redb that records failed syncs.
+/// A file of redb that records failed syncs, and isn't written to if another has taken its place.
 #[derive(Debug)]
 pub(super) struct Watched<F> {
     file: F,
     failure: SyncFailure,
+    named: NamedFile,
 }
 
 impl<F> Watched<F> {
-    pub(super) fn new(file: F, failure: SyncFailure) -> Self {
-        Self { file, failure }
+    pub(super) fn new(file: F, failure: SyncFailure, named: NamedFile) -> Self {
+        Self { file, failure, named }
     }
 
     /// A write that was refused for want of space was never in the cache. Of any other failure it
@@ -63,15 +66,20 @@ impl<F: StorageBackend> StorageBackend for Watched<F> {
     }
 
     fn set_len(&self, len: u64) -> Result<(), IoError> {
+        self.named.check()?;
         self.watch_write(self.file.set_len(len))
     }
 
     fn sync_data(&self) -> Result<(), IoError> {
-        self.file.sync_data().inspect_err(|_| self.failure.record())
+        self.file.sync_data().inspect_err(|_| {
+            self.failure.record();
+            // The system may go back to what is on the disk.
+            self.named.forget_content();
+        })
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), IoError> {
-        self.watch_write(self.file.write(offset, data))
+        self.named.write(offset, data, || self.watch_write(self.file.write(offset, data)))
     }
 
     fn close(&self) -> Result<(), IoError> {

@@ -3,6 +3,8 @@
 
 mod opening;
 
+mod replacing;
+
 mod tables;
 
 mod compaction;

@@ -278,9 +278,9 @@ fn file_that_is_removed_is_not_created_again() -> TestResult {
     let store = options().open(&path)?;
     store.commit("token", b"data", in_an_hour())?;
     fs::remove_file(&path)?;
-    // The open file goes on as it is; what matters is that no other one appears.
     assert!(store.find("token")?.is_some());
-    store.commit("token", b"new", in_an_hour())?;
+    let refused = store.commit("token", b"new", in_an_hour());
+    assert!(matches!(refused, Err(Error::FileReplaced { .. })), "{refused:?}");
     drop(store);
     assert!(!path.exists());
     Ok(())

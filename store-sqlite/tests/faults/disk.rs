@@ -245,6 +245,34 @@ fn log_of_a_replaced_file_is_put_away_by_an_idle_store() -> TestResult {
     Ok(())
 }
 
+/// The way of the guide, after the process was killed.
+#[test]
+fn backup_may_be_copied_over_a_file_whose_log_was_removed() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let in_use = directory.path().join("in-use.db");
+    let [path, log, shared_memory, backup] =
+        ["app.db", "app.db-wal", "app.db-shm", "copy.db"].map(|name| directory.path().join(name));
+    let store = options().open(&in_use)?;
+    store.commit("old", b"data", in_an_hour())?;
+    Connection::open(&in_use)?.execute("VACUUM INTO ?1", [backup.to_str()])?;
+    for n in 0..100 {
+        store.commit(&format!("new-{n}"), &[b'x'; 1_000], in_an_hour())?;
+    }
+    // What a SIGKILL leaves.
+    fs::copy(&in_use, &path)?;
+    fs::copy(in_use.with_extension("db-wal"), &log)?;
+    fs::copy(in_use.with_extension("db-shm"), &shared_memory)?;
+    drop(store);
+
+    fs::remove_file(log)?;
+    fs::remove_file(shared_memory)?;
+    fs::write(&path, fs::read(&backup)?)?;
+    let store = options().open(&path)?;
+    assert_eq!(store.all()?.into_keys().collect::<Vec<_>>(), ["old"]);
+    store.commit("newest", b"data", in_an_hour())?;
+    Ok(())
+}
+
 #[test]
 fn backup_may_be_restored_into_a_database_in_use() -> TestResult {
     let directory = tempfile::tempdir()?;

@@ -9,6 +9,7 @@ use redb::{Builder, Database, StorageBackend};
 use store_core::Error;
 
 use crate::store::error::{catch_panic_in_open, from_database};
+use crate::store::named_file::NamedFile;
 use crate::store::replacement::{replace, was_closed};
 use crate::store::watched::{SyncFailure, Watched};
 
@@ -273,7 +274,7 @@ pub(super) fn open_disk(
     let open =
         |file| catch_panic_in_open(|| builder.create_with_backend(file).map_err(from_database));
     let handle = |file| Handle { disk: Arc::clone(disk), file };
-    let watched = |file| Watched::new(handle(file), failure.clone());
+    let watched = |file| Watched::new(handle(file), failure.clone(), NamedFile::default());
     let (old, is_replaced) = {
         let mut content = disk.content();
         let old = content.named;
