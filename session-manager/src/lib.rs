@@ -71,6 +71,8 @@ mod lifetimes;
 
 mod conflicts;
 
+mod sync;
+
 mod token;
 
 mod session_key;

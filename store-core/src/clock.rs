@@ -1,9 +1,10 @@
 //! The clock that decides whether a session is live.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::sync::{Mutex, PoisonError};
 
 /// Where an embedded store takes the time from.
 ///

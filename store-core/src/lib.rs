@@ -25,6 +25,8 @@
 //! The crate `store-conformance` is the conformance kit: the promises of the trait, as tests, which
 //! a store runs in one short file.
 
+mod sync;
+
 mod store;
 
 mod record;

@@ -28,6 +28,8 @@
 
 mod store;
 
+mod sync;
+
 mod import;
 
 mod ql_format;

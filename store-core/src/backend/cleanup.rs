@@ -6,16 +6,15 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::Utc;
-use crossbeam_channel::select_biased;
 
 use super::lock::lock;
 use super::thread::{BackgroundThread, StopSignal};
 use crate::cleanup::{FailureHook, ManualSchedule, Schedule, Step};
+use crate::sync::channel::recv_until_closed;
+use crate::sync::{Arc, Instant, Mutex, thread};
 use crate::{CleanupFailure, CleanupOptions, CleanupStatistics, Error, LastRun};
 
 /// Name of the cleanup thread; Linux shows at most 15 bytes of it.
@@ -245,17 +244,15 @@ impl Schedule {
             Self::Never => Next::Stop,
             Self::Every(interval) => wait(signal, with_jitter(*interval)),
             Self::Manual(ManualSchedule { steps, .. }) => loop {
-                select_biased! {
-                    recv(signal.0) -> _ => return Next::Stop,
-                    recv(steps) -> step => match step {
-                        Ok(Step::Run) => return Next::Run,
-                        Ok(Step::Idle) => {}
-                        // Nobody is left to ask for a run, only to stop.
-                        Err(_) => {
-                            let _ = signal.0.recv();
-                            return Next::Stop;
-                        }
-                    },
+                match recv_until_closed(steps, &signal.0) {
+                    Some(Ok(Step::Run)) => return Next::Run,
+                    Some(Ok(Step::Idle)) => {}
+                    // Nobody is left to ask for a run, only to stop.
+                    Some(Err(_)) => {
+                        let _ = signal.0.recv();
+                        return Next::Stop;
+                    }
+                    None => return Next::Stop,
                 }
             },
         }
@@ -264,10 +261,12 @@ impl Schedule {
     fn wait_for_batch(&self, signal: &StopSignal, last_batch: Duration) -> Next {
         match self {
             Self::Never | Self::Every(_) => wait(signal, pause_after(last_batch)),
-            Self::Manual(ManualSchedule { batches, .. }) => select_biased! {
-                recv(signal.0) -> _ => Next::Stop,
-                recv(batches) -> step => if step.is_ok() { Next::Run } else { Next::Stop },
-            },
+            Self::Manual(ManualSchedule { batches, .. }) => {
+                match recv_until_closed(batches, &signal.0) {
+                    Some(Ok(())) => Next::Run,
+                    Some(Err(_)) | None => Next::Stop,
+                }
+            }
         }
     }
 }

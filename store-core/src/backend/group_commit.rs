@@ -18,16 +18,14 @@
 
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::lock::lock;
 use crate::Error;
+use crate::sync::{Arc, AtomicBool, Condvar, Instant, Mutex, Ordering, PoisonError, thread};
 
 /// How often the first in the queue yields before it sleeps: some tens of microseconds.
-const YIELDS: usize = 60;
+const YIELDS: usize = if cfg!(shuttle) { 2 } else { 60 };
 
 /// A leader lingers for this part of the last transaction's duration. Writers of that transaction
 /// are back in less, if they write without a pause.
@@ -559,6 +557,7 @@ mod tests {
     #[test]
     fn many_writers_each_get_their_own_result_one_transaction_at_a_time() {
         const WRITERS: usize = 8;
+        const JOBS: usize = if cfg!(miri) { 20 } else { 200 };
         let queue = GroupCommit::<usize, usize>::new(|_| 0);
         let running = AtomicUsize::new(0);
         let exclusively = |count: usize| {
@@ -572,7 +571,7 @@ mod tests {
             for i in 0..WRITERS {
                 let (queue, exclusively) = (&queue, &exclusively);
                 scope.spawn(move || {
-                    for n in 0..200 {
+                    for n in 0..JOBS {
                         let own = i * 1_000 + n;
                         let result = queue.submit(
                             LONG,

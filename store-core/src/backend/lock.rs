@@ -1,6 +1,6 @@
 //! Locks that a panic doesn't close.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Takes a lock. Nothing that the locks of this crate's threads and writers guard can be left
 /// half-changed by a panic, and no code of others runs while they are held.

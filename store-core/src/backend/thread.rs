@@ -3,15 +3,14 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::mem;
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::lock::lock;
 use super::process::OwnerProcess;
 use crate::Error;
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, rendezvous};
+use crate::sync::thread::{self, JoinHandle, ThreadId};
+use crate::sync::{Mutex, PoisonError};
 
 /// The handle of a thread that works until it is stopped. Dropping it stops the thread.
 ///
@@ -99,7 +98,7 @@ impl BackgroundThread {
     /// # Ok::<(), store_core::Error>(())
     /// ```
     pub fn start(name: &str, run: impl FnOnce(StopSignal) + Send + 'static) -> Result<Self, Error> {
-        let (stop, stopped) = bounded(0);
+        let (stop, stopped) = rendezvous();
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(StopSignal(stopped)))

@@ -1,6 +1,6 @@
 //! Runs of the cleanup that a test starts.
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crate::sync::channel::{Receiver, Sender, TrySendError, rendezvous};
 
 /// What the thread of a [`ManualCleanup`] waits for.
 #[derive(Clone, Debug)]
@@ -43,8 +43,8 @@ pub struct ManualCleanup {
 
 impl ManualCleanup {
     pub(super) fn new() -> (Self, ManualSchedule) {
-        let (step_sender, steps) = bounded(0);
-        let (batch_sender, batches) = bounded(0);
+        let (step_sender, steps) = rendezvous();
+        let (batch_sender, batches) = rendezvous();
         (Self { steps: step_sender, batches: batch_sender }, ManualSchedule { steps, batches })
     }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use redb::backends::InMemoryBackend;
@@ -126,21 +125,15 @@ impl QlStore {
             clock: options.clock,
             contention_timeout: options.contention_timeout,
             batch_size: options.cleanup.batch_size().get(),
-            is_flushed_later: Arc::default(),
-            is_flush_due: AtomicBool::new(false),
+            flush_state: Arc::default(),
             group_commit: GroupCommit::new(Write::bytes),
         });
         let flusher = match options.durability {
             Durability::Full => BackgroundThread::inactive(),
             Durability::Relaxed(interval) => {
-                let (if_due, at_the_end) = (Arc::clone(&shared), Arc::clone(&shared));
-                flusher::start(
-                    interval,
-                    &shared.is_flushed_later,
-                    options.on_flush_failure,
-                    move || if_due.flush_if_due(),
-                    move || at_the_end.flush(),
-                )?
+                let same = Arc::clone(&shared);
+                let flush = move || same.flush();
+                flusher::start(interval, &shared.flush_state, options.on_flush_failure, flush)?
             }
         };
         let cleanup = CleanupThread::start(options.cleanup, {

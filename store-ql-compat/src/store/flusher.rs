@@ -1,44 +1,78 @@
 //! The thread that makes relaxed commits durable.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use store_core::backend::BackgroundThread;
 use store_core::{Error, ErrorChain};
+
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 const THREAD_NAME: &str = "session-flush";
 
 /// Called for each failure, after it was logged.
 pub(super) type FailureHook = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// Starts a thread that calls `flush_if_due` after each interval, and `flush` at the end.
-/// `is_running` tells writers whether they may leave the durability of their commits to the thread.
+/// What writers and the thread tell each other.
+#[derive(Debug, Default)]
+pub(super) struct FlushState {
+    /// Whether the thread makes durable what was committed without waiting for the disk.
+    pub(super) is_flushed_later: AtomicBool,
+    /// Whether something was committed that way since the last flush. Without writes nothing is
+    /// flushed.
+    pub(super) is_flush_due: AtomicBool,
+}
+
+impl FlushState {
+    /// Returns whether a transaction in progress may leave its durability to the thread.
+    pub(super) fn defer(&self) -> bool {
+        let is_flushed_later = self.is_flushed_later.load(Ordering::Acquire);
+        if is_flushed_later {
+            self.is_flush_due.store(true, Ordering::Release);
+        }
+        is_flushed_later
+    }
+
+    /// Calls `flush`, if a transaction has left its durability to the thread.
+    fn flush_if_due(&self, flush: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+        // Reset before the flush: what is committed while the flush is queued may come after it,
+        // and sets it again.
+        if !self.is_flush_due.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let flushed = flush();
+        if flushed.is_err() {
+            self.is_flush_due.store(true, Ordering::Release);
+        }
+        flushed
+    }
+}
+
+/// Starts a thread that calls `flush` after each interval, if that is due, and at the end. A flush
+/// waits for a transaction that is in progress.
 ///
 /// When the thread has stopped, everything that was committed before is durable.
 pub(super) fn start(
     interval: Duration,
-    is_running: &Arc<AtomicBool>,
+    state: &Arc<FlushState>,
     on_failure: Option<FailureHook>,
-    flush_if_due: impl Fn() -> Result<(), Error> + Send + 'static,
     flush: impl Fn() -> Result<(), Error> + Send + 'static,
 ) -> Result<BackgroundThread, Error> {
-    is_running.store(true, Ordering::Release);
+    state.is_flushed_later.store(true, Ordering::Release);
     let thread = BackgroundThread::start(THREAD_NAME, {
-        let is_running = Arc::clone(is_running);
+        let state = Arc::clone(state);
         move |stop| {
             while !stop.wait_timeout(interval) {
-                report(&flush_if_due, on_failure.as_ref());
+                report(&|| state.flush_if_due(&flush), on_failure.as_ref());
             }
             // A transaction that begins from now on is durable by itself. One that is in progress
             // may not be, and may not have said yet that a flush is due. The last flush doesn't
             // ask: it comes after that transaction, and leaves nothing behind.
-            is_running.store(false, Ordering::Release);
+            state.is_flushed_later.store(false, Ordering::Release);
             report(&flush, on_failure.as_ref());
         }
     });
-    thread.inspect_err(|_| is_running.store(false, Ordering::Release))
+    thread.inspect_err(|_| state.is_flushed_later.store(false, Ordering::Release))
 }
 
 fn report(flush: &impl Fn() -> Result<(), Error>, on_failure: Option<&FailureHook>) {

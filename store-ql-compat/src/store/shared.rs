@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redb::Durability;
@@ -11,6 +10,7 @@ use store_core::backend::{Batch, GroupCommit, Operation};
 use store_core::{Clock, Error, Limits, Loaded, OwnedRecord, Record};
 
 use super::engine::{Engine, TransactionError};
+use super::flusher::FlushState;
 use super::format::{Instant, to_instant};
 use super::open_tables::OpenTables;
 use super::read;
@@ -27,11 +27,8 @@ pub(super) struct Shared {
     pub(super) contention_timeout: Duration,
     /// How much the cleanup removes in one transaction.
     pub(super) batch_size: usize,
-    /// Whether a thread makes durable what was committed without waiting for the disk.
-    pub(super) is_flushed_later: Arc<AtomicBool>,
-    /// Whether something was committed that way since the last flush. Without writes nothing is
-    /// flushed.
-    pub(super) is_flush_due: AtomicBool,
+    /// Who makes commits durable.
+    pub(super) flush_state: Arc<FlushState>,
     /// redb has one writer at a time. All writes of the store, the cleanup's among them, queue here
     /// and share transactions.
     pub(super) group_commit: GroupCommit<Write<'static>, WriteResult>,
@@ -103,20 +100,6 @@ impl Shared {
             |writes| self.write_batch(&writes),
         )??;
         Ok(Batch { removed: done.sessions, has_more: done.has_more })
-    }
-
-    /// Makes durable what was committed without waiting for the disk, if anything was.
-    pub(super) fn flush_if_due(&self) -> Result<(), Error> {
-        // Reset before the flush: what is committed while the flush is queued may come after it,
-        // and sets it again.
-        if !self.is_flush_due.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let flushed = self.flush();
-        if flushed.is_err() {
-            self.is_flush_due.store(true, Ordering::Release);
-        }
-        flushed
     }
 
     /// Makes durable what was committed without waiting for the disk, and what is being committed:
@@ -194,15 +177,13 @@ impl Shared {
             });
             let results = results.collect::<Result<_, _>>()?;
             current.set(None);
-            let is_durable = !self.is_flushed_later.load(Ordering::Acquire)
-                || writes.iter().any(|write| write.must_be_durable())
-                || tables.has_shortened;
+            let must_be_durable =
+                writes.iter().any(|write| write.must_be_durable()) || tables.has_shortened;
             drop(tables);
-            if !is_durable {
+            if !must_be_durable && self.flush_state.defer() {
                 transaction
                     .set_durability(Durability::None)
                     .expect("only savepoints forbid it, and the store makes none");
-                self.is_flush_due.store(true, Ordering::Release);
             }
             Ok(results)
         });

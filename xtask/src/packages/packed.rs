@@ -40,14 +40,16 @@ impl<'a> Packages<'a> {
         Ok(packages)
     }
 
-    /// An application that depends on all packages, with all their features, and states their
-    /// oldest Rust.
+    /// An application that depends on all packages, with all their features that are for
+    /// applications, and states their oldest Rust.
     pub(super) fn make_application(&self, shell: &Shell) -> Result<PathBuf> {
         let dependencies: Vec<_> = self
             .published
             .iter()
             .map(|package| {
-                let features: Vec<_> = package.features().collect();
+                // One of them is for models of the threads, and brings crates that nobody compiles.
+                let features: Vec<_> =
+                    package.features().filter(|feature| *feature != "shuttle").collect();
                 let (name, version) = (package.name(), package.version());
                 format!("{name} = {{ version = {version:?}, features = {features:?} }}\n")
             })

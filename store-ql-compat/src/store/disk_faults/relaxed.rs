@@ -93,7 +93,7 @@ fn last_flush_includes_a_commit_that_has_not_asked_for_it_yet() -> Result<(), Er
     let relaxed = options().with_durability(Durability::Relaxed(Duration::from_secs(3_600)));
     let store = open(&disk, relaxed)?;
     store.commit("token", b"data", in_an_hour())?;
-    store.shared.is_flush_due.store(false, Ordering::Release);
+    store.shared.flush_state.is_flush_due.store(false, Ordering::Release);
     store.stop_cleanup();
     let crashed = open(&disk.after_power_loss(&mut random_numbers(0)), options())?;
     assert!(crashed.find("token")?.is_some());
