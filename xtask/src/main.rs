@@ -10,10 +10,13 @@ mod demo;
 
 mod interop;
 
+mod miri;
+
 mod mysql;
 
 mod packages;
 
+mod schedules;
 mod soak;
 
 mod test_all;
@@ -101,6 +104,20 @@ mod flags {
                 /// Where databases are made, in memory by default.
                 optional --scratch directory: PathBuf
             }
+            /// Tries models of the threads under a great many schedules.
+            cmd schedules {
+                /// How many schedules of each model, 500 by default. The long form is 1000000.
+                optional --iterations iterations: usize
+                /// Only models with this in their names.
+                optional --model model: String
+                /// The seed of an earlier run, to repeat all of its schedules.
+                optional --seed seed: u64
+                /// The schedule that a failed model has printed, to repeat it alone.
+                optional --replay schedule: String
+            }
+            /// Runs tests in Miri, which finds undefined behaviour and data races, for some
+            /// minutes. It needs a nightly toolchain, which rustup gets if it is missing.
+            cmd miri {}
             /// Loads the demo, kills it and its server, floods it, and checks what visitors get.
             cmd soak {
                 /// How long each store is loaded. Without it some seconds, in which nothing is
@@ -152,6 +169,8 @@ fn run() -> Result {
             unchecked.as_deref().map(test_all::skip);
         }),
         flags::XtaskCmd::Torture(flags) => torture::run(&shell, &start, flags),
+        flags::XtaskCmd::Schedules(flags) => schedules::run(&shell, flags),
+        flags::XtaskCmd::Miri(_) => miri::run(&shell),
         flags::XtaskCmd::Soak(flags) => soak::run(&shell, &start, flags),
         flags::XtaskCmd::Tidy(_) => tidy::run(&shell, &root),
     }

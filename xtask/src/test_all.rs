@@ -42,6 +42,7 @@ pub(crate) fn run(shell: &Shell) -> Result {
             .env(REQUIRED_VARIABLE, "1"),
     )?;
     step(cmd!(shell, "cargo run --quiet --package xtask -- torture"))?;
+    step(cmd!(shell, "cargo run --quiet --package xtask -- schedules"))?;
     step(cmd!(shell, "cargo run --quiet --package xtask -- soak"))?;
     match mysql::obtain(Product::MySql) {
         Ok(()) => {

@@ -11,7 +11,7 @@ use crate::calls::{
 use store_core::{Change, Error, Loaded, Rotation, Store};
 
 pub(super) const THREADS: usize = 8;
-pub(super) const ROUNDS: usize = 30;
+pub(super) const ROUNDS: usize = if cfg!(miri) { 2 } else { 30 };
 
 /// Runs the same closure on all threads at the same time, and returns what each returned.
 pub(super) fn race<T: Send>(run: impl Fn(usize) -> T + Sync) -> Vec<T> {
@@ -268,7 +268,7 @@ pub fn one_of_many_racing_creates_wins<H: Harness>(harness: &H) {
 /// Clauses 18 and 21: threads that fight over few sessions get no error and lose no write: a
 /// counter under `update` counts every increment.
 pub fn contention_is_waited_out<H: Harness>(harness: &H) {
-    const INCREMENTS: usize = 25;
+    const INCREMENTS: usize = if cfg!(miri) { 3 } else { 25 };
     let store = unswept(harness);
     commit(&store, "counter", b"0", in_an_hour());
     let conflicts = AtomicUsize::new(0);
