@@ -17,6 +17,7 @@ mod mysql;
 mod packages;
 
 mod schedules;
+
 mod soak;
 
 mod test_all;
