@@ -21,7 +21,7 @@ mod model {
     use shuttle::rand::{Rng as _, thread_rng};
     pub(crate) use shuttle::sync::MutexGuard;
 
-    /// As parking_lot's. Whether a wait for it times out is a choice like the next thread.
+    /// As `parking_lot`'s. Whether a wait for it times out is a choice like the next thread.
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
     impl<T> Mutex<T> {

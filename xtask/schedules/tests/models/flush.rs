@@ -73,7 +73,8 @@ impl Shared {
         let mut disk = self.disk();
         disk.committed.extend(commits);
         if is_durable {
-            disk.durable = disk.committed.clone();
+            let Disk { committed, durable } = &mut *disk;
+            durable.clone_from(committed);
         }
         drop(disk);
         thread::sleep(Duration::ZERO);
