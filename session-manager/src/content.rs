@@ -15,6 +15,7 @@ use crate::content::edit::{Edit, SubjectEdit};
 use crate::content::reserved::{FLASH, MANAGER, OWNER, REMEMBER_ME, SUBJECT, is_session_key};
 use crate::content::values::Values;
 use crate::error::Error;
+use crate::lifetimes::clamp_deadline;
 use crate::session_key::SessionKey;
 
 /// A session's content, at some moment of the request.
@@ -33,7 +34,9 @@ pub(crate) struct Merged {
 
 impl Content {
     pub(crate) fn from_decoded(decoded: Decoded) -> Self {
-        Self { deadline: decoded.deadline, values: Values::from_ranges(decoded.values) }
+        // What wrote the session may know later deadlines than can be written again.
+        let deadline = clamp_deadline(decoded.deadline);
+        Self { deadline, values: Values::from_ranges(decoded.values) }
     }
 
     /// Applies one edit. `data` is what the values were decoded from.

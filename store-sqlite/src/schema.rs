@@ -79,9 +79,9 @@ pub(crate) fn explain(
     }
 }
 
-/// What SQLite says about a table or view.
+/// What SQLite says about a table, or about what has the name instead of one.
 struct Schema {
-    /// `table` or `view`.
+    /// `table`, `view` or `index`, which share their names.
     kind: String,
     columns: Vec<Column>,
     has_rowid: bool,
@@ -100,11 +100,11 @@ struct Column {
 }
 
 impl Schema {
-    /// Returns `None` if there is neither a table nor a view of this name.
+    /// Returns `None` if a table of this name could be created.
     fn read(connection: &Connection, table: &str) -> SqliteResult<Option<Self>> {
         let kind: Option<String> = connection
             .query_row(
-                "SELECT type FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')",
+                "SELECT type FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type <> 'trigger'",
                 [table],
                 |row| row.get(0),
             )
@@ -122,8 +122,8 @@ impl Schema {
 
     /// Returns the reason if sessions could get lost or mixed up in the table.
     fn validate(&self) -> Result<(), String> {
-        if self.kind == "view" {
-            return Err("it is a view".to_owned());
+        if self.kind != "table" {
+            return Err(format!("there is a {} of this name", self.kind));
         }
         let mut columns = self.columns.iter();
         if columns.any(|column| column.is_named("rowid") && !column.is_rowid) {
@@ -325,6 +325,7 @@ mod tests {
     fn unsuitable_tables_are_refused_with_the_reason() {
         for (ddl, reason) in [
             ("CREATE VIEW sessions AS SELECT 'a' AS token, 'b' AS data, 1.0 AS expiry", "view"),
+            ("CREATE TABLE users (name TEXT); CREATE INDEX sessions ON users(name)", "index"),
             (
                 "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB, expiry REAL) WITHOUT ROWID",
                 "WITHOUT ROWID",

@@ -8,6 +8,8 @@ mod crates;
 
 mod demo;
 
+mod fuzz;
+
 mod interop;
 
 mod miri;
@@ -133,6 +135,17 @@ mod flags {
                 optional --scratch directory: PathBuf
                 /// Where the chart goes, target/soak by default.
                 optional --out directory: PathBuf
+            /// Feeds everything that reads what comes from outside with inputs that nobody would
+            /// send.
+            cmd fuzz {
+                /// How long each target is fed; 60 by default.
+                optional --seconds seconds: u64
+                /// Which target alone, as `cookies`.
+                optional --target target: String
+                /// The seed of an earlier run, to repeat its inputs.
+                optional --seed seed: u64
+                /// A file, to feed the target with it alone.
+                optional --input input: PathBuf
             }
             /// Checks what no other tool does: manifests, changelog, links, comments and
             /// invariants.
@@ -173,6 +186,7 @@ fn run() -> Result {
         flags::XtaskCmd::Schedules(flags) => schedules::run(&shell, flags),
         flags::XtaskCmd::Miri(_) => miri::run(&shell),
         flags::XtaskCmd::Soak(flags) => soak::run(&shell, &start, flags),
+        flags::XtaskCmd::Fuzz(flags) => fuzz::run(&shell, &start, flags),
         flags::XtaskCmd::Tidy(_) => tidy::run(&shell, &root),
     }
 }

@@ -1,6 +1,6 @@
 //! Sessions as JSON.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -41,6 +41,10 @@ impl Codec for Json {
         deadline: DateTime<Utc>,
         values: &mut dyn Iterator<Item = (&str, &[u8])>,
     ) -> Result<Vec<u8>, CodecError> {
+        // RFC 3339 has four digits for a year.
+        if !(0..=9_999).contains(&deadline.year()) {
+            return Err(CodecError);
+        }
         // The values are JSON already, so this puts them together without reading them again.
         let deadline = deadline.to_rfc3339_opts(SecondsFormat::Micros, true);
         let mut data =
@@ -132,6 +136,26 @@ mod tests {
             assert_eq!(decode(json), Err(CodecError), "{json}");
         }
         assert_eq!(Json.decode(b"\xff\xfe\0"), Err(CodecError));
+    }
+
+    /// With its offset a deadline can be in a year that has no four digits.
+    #[test]
+    fn deadline_that_would_not_decode_again_is_not_encoded() -> Result<(), CodecError> {
+        for (deadline, is_encoded) in [
+            ("9999-12-31T23:59:59-00:01", false),
+            ("9999-12-31T23:59:59+00:00", true),
+            ("0000-01-01T00:00:00+00:00", true),
+            ("0000-01-01T00:00:00+00:01", false),
+        ] {
+            let json = format!(r#"{{"v":1,"deadline":"{deadline}","values":{{}}}}"#);
+            let decoded = Json.decode(json.as_bytes())?;
+            let encoded = Json.encode(decoded.deadline, &mut std::iter::empty());
+            assert_eq!(encoded.is_ok(), is_encoded, "{deadline}");
+            if let Ok(data) = encoded {
+                assert_eq!(Json.decode(&data)?, Decoded { values: Vec::new(), ..decoded });
+            }
+        }
+        Ok(())
     }
 
     #[test]

@@ -28,6 +28,9 @@ impl CookiePolicy {
                 "it must begin with / and have no ; or control characters",
             );
         }
+        if self.path.ends_with(' ') {
+            return invalid("cookie path", "browsers cut off the space at its end");
+        }
         if let Some(domain) = &self.domain
             && !is_domain(domain)
         {
@@ -103,6 +106,7 @@ mod tests {
             plain().with_path("/; Domain=evil.example"),
             plain().with_path("/\r\nX: y"),
             plain().with_path("/é"),
+            plain().with_path("/shop "),
             plain().with_domain(""),
             plain().with_domain("example.org; Secure"),
             plain().with_domain("example.org\n"),
