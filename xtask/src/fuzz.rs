@@ -19,7 +19,10 @@ const DIRECTORY: &str = "target/fuzz-inputs";
 pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Fuzz) -> Result {
     // Optimized, and with the checks of a debug build.
     cmd!(shell, "cargo build --quiet --locked --package fuzz --profile fuzz").quiet().run()?;
-    let program = shell.current_dir().join("target/fuzz/fuzz").with_extension(std::env::consts::EXE_EXTENSION);
+    let program = shell
+        .current_dir()
+        .join("target/fuzz/fuzz")
+        .with_extension(std::env::consts::EXE_EXTENSION);
     let targets = match flags.target {
         Some(target) => target,
         None => cmd!(shell, "{program}").quiet().ignore_stderr().read()?,

@@ -21,6 +21,7 @@ mod packages;
 mod schedules;
 
 mod soak;
+mod supply_chain;
 
 mod test_all;
 
@@ -147,6 +148,9 @@ mod flags {
                 /// A file, to feed the target with it alone.
                 optional --input input: PathBuf
             }
+            /// Checks licences, sources and known vulnerabilities of dependencies, and the bounds of
+            /// their versions. It gets cargo-deny and the oldest Rust.
+            cmd supply-chain {}
             /// Checks what no other tool does: manifests, changelog, links, comments and
             /// invariants.
             cmd tidy {}
@@ -187,6 +191,7 @@ fn run() -> Result {
         flags::XtaskCmd::Miri(_) => miri::run(&shell),
         flags::XtaskCmd::Soak(flags) => soak::run(&shell, &start, flags),
         flags::XtaskCmd::Fuzz(flags) => fuzz::run(&shell, &start, flags),
+        flags::XtaskCmd::SupplyChain(_) => supply_chain::run(&shell, &root),
         flags::XtaskCmd::Tidy(_) => tidy::run(&shell, &root),
     }
 }

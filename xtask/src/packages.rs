@@ -1,6 +1,7 @@
 //! `cargo xtask test-packages`: what reaches an application, which has neither this workspace nor
 //! its lock file. What needs no build is checked by `cargo xtask tidy`.
 
+mod bounds;
 mod metadata;
 mod oldest_rust;
 mod packed;
@@ -40,6 +41,16 @@ pub(crate) fn run(shell: &Shell, root: &Path) -> Result<Option<String>> {
     compile(shell, "build", &program, root, &target)?;
     say("the application on the oldest Rust, without a lock file");
     oldest_rust::resolve(shell, &application, &workspace)
+}
+
+/// Compiles the packages on the oldest Rust, with the newest and with the lowest versions of what
+/// they depend on: the bounds of the manifests are true. Returns what couldn't be checked on this
+/// machine.
+pub(crate) fn check_bounds(shell: &Shell, root: &Path) -> Result<Vec<String>> {
+    let workspace = Metadata::of_packages(shell, root)?;
+    let target = bench::target_directory(root)?;
+    let packages = Packages::make(shell, &target, &workspace)?;
+    bounds::check(shell, &packages, &workspace, &target)
 }
 
 /// Compiles a crate that depends on the packages, with the versions that the workspace is locked

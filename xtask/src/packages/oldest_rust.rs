@@ -53,7 +53,7 @@ pub(super) fn resolve(
 }
 
 /// The oldest Rust that the published packages share.
-fn oldest(workspace: &Metadata) -> Result<&str> {
+pub(super) fn oldest(workspace: &Metadata) -> Result<&str> {
     let mut stated = workspace.published().map(Package::rust_version);
     let oldest = stated.next().flatten().ok_or("no published package has a rust-version")?;
     if stated.any(|other| other != Some(oldest)) {

@@ -58,6 +58,31 @@ impl<'a> Packages<'a> {
         self.make_crate(shell, "application", &manifest, "//! It only depends.\n\nfn main() {}\n")
     }
 
+    /// A workspace of the packages as applications have them, without the dependencies of tests,
+    /// which would make for higher versions of the others.
+    pub(super) fn make_workspace(&self, shell: &Shell) -> Result<PathBuf> {
+        let directory = self.directory.join("workspace");
+        shell.create_dir(&directory)?;
+        for package in &self.published {
+            let (name, version) = (package.name(), package.version());
+            let packed = self.directory.join(format!("{name}-{version}"));
+            cmd!(shell, "cp -R {packed} {directory}/{name}").quiet().run()?;
+            shell.remove_path(directory.join(name).join("Cargo.lock"))?;
+            let manifest = directory.join(name).join("Cargo.toml");
+            let text = without_tests(&shell.read_file(&manifest)?);
+            shell.write_file(manifest, text)?;
+        }
+        let names: Vec<_> = self.published.iter().map(|package| package.name()).collect();
+        let replaced: Vec<_> =
+            names.iter().map(|name| format!("{name} = {{ path = {name:?} }}\n")).collect();
+        let manifest = format!(
+            "[workspace]\nresolver = \"3\"\nmembers = {names:?}\n\n[patch.crates-io]\n{}",
+            replaced.concat()
+        );
+        shell.write_file(directory.join("Cargo.toml"), manifest)?;
+        Ok(directory)
+    }
+
     /// A crate outside the workspace with these dependencies and this program. The packages aren't
     /// taken from the registry, which doesn't have them before the release.
     pub(super) fn make_crate(
@@ -86,5 +111,30 @@ impl<'a> Packages<'a> {
         shell.write_file(directory.join("Cargo.toml"), manifest)?;
         shell.write_file(directory.join("src/main.rs"), program)?;
         Ok(directory)
+    }
+}
+
+/// A manifest without the dependencies of tests. Cargo has written it, with a table for each.
+fn without_tests(manifest: &str) -> String {
+    let mut is_kept = true;
+    let lines = manifest.split_inclusive('\n').filter(|line| {
+        if line.starts_with('[') {
+            is_kept = !line.contains("dev-dependencies");
+        }
+        is_kept
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_of_tests_are_left_out() {
+        let manifest = "[dependencies.a]\nversion = \"1\"\n\n[dev-dependencies.b]\nversion = \"2\"\n\n\
+                        [target.'cfg(unix)'.dev-dependencies.c]\nversion = \"3\"\n[features]\nd = []\n";
+        let kept = "[dependencies.a]\nversion = \"1\"\n\n[features]\nd = []\n";
+        assert_eq!(without_tests(manifest), kept);
     }
 }
