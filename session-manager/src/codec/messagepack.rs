@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -11,7 +11,7 @@ use crate::codec::envelope::{Envelope, VERSION, range_in};
 use crate::codec::{Codec, CodecError, Decoded};
 
 /// MessagePack: smaller than [`Json`](crate::Json), and exact for bytes and for numbers that JSON
-/// can't represent.
+/// can't represent. Values nest at most 128 levels deep.
 ///
 /// A session is a map of `v` (the version, 1), `deadline` (microseconds since the Unix epoch) and
 /// `values`, a map from keys to the encoded values, each as a byte string.
@@ -32,7 +32,7 @@ pub struct MessagePack;
 
 impl Codec for MessagePack {
     fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
-        let envelope: Envelope<i64, &[u8]> = rmp_serde::from_slice(data).map_err(|_| CodecError)?;
+        let envelope: Envelope<i64, &[u8]> = read(data)?;
         let deadline = DateTime::from_timestamp_micros(envelope.deadline).ok_or(CodecError)?;
         let values = envelope.values.into_iter().map(|(key, value)| (key, range_in(data, value)));
         let values: Vec<(String, Range<usize>)> = values.collect();
@@ -56,12 +56,27 @@ impl Codec for MessagePack {
     }
 
     fn decode_value<T: DeserializeOwned>(&self, value: &[u8]) -> Result<T, CodecError> {
-        rmp_serde::from_slice(value).map_err(|_| CodecError)
+        read(value)
     }
 
     fn encode_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
-        rmp_serde::to_vec_named(value).map_err(|_| CodecError)
+        let encoded = rmp_serde::to_vec_named(value).map_err(|_| CodecError)?;
+        // Each level is a byte at least. What nests deeper could never be read again.
+        if encoded.len() > MAX_DEPTH {
+            read::<IgnoredAny>(&encoded)?;
+        }
+        Ok(encoded)
     }
+}
+
+/// How deep values may nest, as in JSON. The limit of `rmp_serde` is 1,024, at which a recursive
+/// type overflows the 2 MiB that the stacks of threads have.
+const MAX_DEPTH: usize = 128;
+
+fn read<'d, T: Deserialize<'d>>(data: &'d [u8]) -> Result<T, CodecError> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(data);
+    deserializer.set_max_depth(MAX_DEPTH);
+    T::deserialize(&mut deserializer).map_err(|_| CodecError)
 }
 
 /// A map whose values are byte strings.
@@ -108,5 +123,17 @@ mod tests {
         }
         assert_eq!(MessagePack.decode(b"{\"v\":1}"), Err(CodecError));
         Ok(())
+    }
+
+    /// On a thread, whose stack is smaller than that of the program.
+    #[test]
+    fn nesting_is_limited_for_reading_and_writing() {
+        let nested = |levels| (0..levels).fold(serde_json::Value::Null, |value, _| [value].into());
+        let fits = nested(100);
+        let encoded = MessagePack.encode_value(&fits).expect("it isn't too deep");
+        assert_eq!(MessagePack.decode_value(&encoded), Ok(fits));
+        assert_eq!(MessagePack.encode_value(&nested(500)), Err(CodecError));
+        let too_deep = [&[0x91; 1_020][..], &[0xC0]].concat();
+        assert_eq!(MessagePack.decode_value::<serde_json::Value>(&too_deep), Err(CodecError));
     }
 }

@@ -55,7 +55,7 @@ impl TableName {
             format!("{name:?} has other characters than ASCII letters, digits and underscores")
         } else if name.as_bytes()[0].is_ascii_digit() {
             format!("{name:?} begins with a digit")
-        } else if name.to_ascii_lowercase().starts_with("sqlite_") {
+        } else if format!("{name}_").to_ascii_lowercase().starts_with("sqlite_") {
             format!("{name:?} is reserved: SQLite's own tables begin with sqlite_")
         } else {
             return Ok(Self(name));
@@ -106,6 +106,8 @@ mod tests {
             "séance",
             "sqlite_x",
             "SQLite_x",
+            // Those of its side tables and indexes would begin like that.
+            "sqlite",
             &"x".repeat(41),
         ] {
             let refused = TableName::new(name);

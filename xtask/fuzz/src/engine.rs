@@ -85,7 +85,8 @@ pub fn run(
         Limit::Until(end) => Instant::now() < end,
     } {
         made += 1;
-        let mut plan = strategy.new_tree(&mut runner).map_err(|why| io::Error::other(why.to_string()))?;
+        let mut plan =
+            strategy.new_tree(&mut runner).map_err(|why| io::Error::other(why.to_string()))?;
         let input = plan.current().input(&pool, target.max_len);
         match run.read(&input)? {
             Ok(true) => pool.push(input),
@@ -104,7 +105,11 @@ pub fn run(
 ///
 /// # Errors
 /// As [`run`].
-pub fn replay(target: &Target, input: &[u8], directory: &Path) -> io::Result<Result<Report, Failure>> {
+pub fn replay(
+    target: &Target,
+    input: &[u8],
+    directory: &Path,
+) -> io::Result<Result<Report, Failure>> {
     let mut run = Run::new(target, directory)?;
     match run.read(input)? {
         Ok(_) => Ok(Ok(run.report)),

@@ -52,7 +52,7 @@ fn reached(name: &str) -> &'static [&'static str] {
         "tokens" => &["4 tokens"],
         "cookie_policy" => &["accepted", "__Host- demands", "cookie domain"],
         "codecs" => &["3 values", "can't be encoded"],
-        "stored_data" => &["loaded, 3 values, written", "fresh", "somebody, logged in", "ended"],
+        "stored_data" => &["loaded, 3 values, written", "fresh", "somebody, logged in"],
         "ql" => &["9 rows", "Replayed", "Unfinished", "cycle", "damaged log", "overlap"],
         "mysql_url" => &["taken", "parameter", "scheme"],
         "table_names" => &["a table", "the same", "another kind", "begins with a digit"],

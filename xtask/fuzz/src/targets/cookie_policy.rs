@@ -92,6 +92,17 @@ fn test(input: &[u8]) -> String {
     // The pair, Path and SameSite are always there.
     assert_eq!(header.split(';').count(), 3 + attributes, "{header}");
 
+    // What browsers demand of names with these prefixes, however they are spelled.
+    let lower = name.to_ascii_lowercase();
+    let (is_secure, is_http_only) = (!is_set(3), !is_set(2));
+    assert!(
+        is_secure || !lower.starts_with("__host-") && !lower.starts_with("__secure-"),
+        "{name}"
+    );
+    assert!(!lower.starts_with("__host-") || domain.is_none() && path == "/", "{name}");
+    let is_http = lower.starts_with("__http-") || lower.starts_with("__host-http-");
+    assert!(!is_http || is_secure && is_http_only, "{name}");
+
     let pair = header.split(';').next().unwrap_or_default();
     let session = sessions.load_from_headers([pair.as_bytes()]).expect("in memory");
     assert_eq!(session.get("written").expect("a bool"), Some(true), "{header}");

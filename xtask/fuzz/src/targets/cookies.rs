@@ -42,10 +42,8 @@ pub(super) const TARGET: Target = Target {
 const NAME: &str = "__Host-session";
 
 /// Tokens of live sessions, each of which knows its own.
-const LIVE: [&str; 2] = [
-    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-    "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA",
-];
+const LIVE: [&str; 2] =
+    ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA"];
 
 /// Its session was renewed a moment ago, as the first one of those, and it opens nothing.
 const RENEWED: &str = "RRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRA";
@@ -92,9 +90,13 @@ impl Site {
             let mut session = self.sessions.load([]).expect("the store is in memory");
             session.insert("own", token).expect("a string");
             session.finish().expect("the store is in memory");
-            let (random, data) = self.store.all().expect("in memory").into_iter().find(|(key, _)| {
-                ![LIVE[0], LIVE[1]].contains(&&**key)
-            }).expect("it was stored");
+            let (random, data) = self
+                .store
+                .all()
+                .expect("in memory")
+                .into_iter()
+                .find(|(key, _)| ![LIVE[0], LIVE[1]].contains(&&**key))
+                .expect("it was stored");
             self.store.delete(&random).expect("in memory");
             self.store.create(old, &data, in_a_day(), None).expect("in memory");
             let rotation = Rotation::new(token).with_grace(Rotation::MAX_GRACE);
@@ -147,12 +149,13 @@ fn through_http(site: &Site, headers: &[&[u8]]) {
     });
     let cookies = response.headers().get_all("set-cookie").into_iter();
     let cookies = cookies.map(|value| value.to_str().expect("of ASCII").to_owned());
-    answered(site, response.status().as_u16(), cookies.collect(), expected);
+    answered(site, response.status().as_u16(), &cookies.collect::<Vec<_>>(), expected);
 }
 
-/// Only headers that are text, as tiny_http reads them.
+/// Only headers that are text, as rouille reads them.
 fn through_rouille(site: &Site, headers: &[&[u8]]) {
-    let texts: Vec<&str> = headers.iter().filter_map(|header| str::from_utf8(header).ok()).collect();
+    let texts: Vec<&str> =
+        headers.iter().filter_map(|header| str::from_utf8(header).ok()).collect();
     let sent: Vec<&str> = texts.iter().flat_map(|text| tokens(text.as_bytes())).collect();
     let expected = opened(&sent);
     let headers = texts.iter().map(|text| ("cookie".to_owned(), (*text).to_owned())).collect();
@@ -162,8 +165,8 @@ fn through_rouille(site: &Site, headers: &[&[u8]]) {
         Ok(rouille::Response::text(""))
     });
     let cookies = response.headers.iter().filter(|(name, _)| name == "Set-Cookie");
-    let cookies = cookies.map(|(_, value)| value.to_string()).collect();
-    answered(site, response.status_code, cookies, expected);
+    let cookies: Vec<_> = cookies.map(|(_, value)| value.to_string()).collect();
+    answered(site, response.status_code, &cookies, expected);
 }
 
 fn write(session: &mut Session<'_>, expected: Opened) -> Result<(), BoxError> {
@@ -173,21 +176,22 @@ fn write(session: &mut Session<'_>, expected: Opened) -> Result<(), BoxError> {
 }
 
 /// What was written is there, under the token that the browser has then.
-fn answered(site: &Site, status: u16, cookies: Vec<String>, expected: Opened) {
+fn answered(site: &Site, status: u16, cookies: &[String], expected: Opened) {
     match expected {
         Opened::Session(token) => {
-            assert_eq!((status, &*cookies), (200, &[][..]));
+            assert_eq!((status, cookies), (200, &[][..]));
             let session = site.sessions.load([token]).expect("in memory");
             assert_eq!(session.get("written").expect("a bool"), Some(true));
             check(&session, expected);
         }
-        Opened::Superseded => assert_eq!((status, &*cookies), (409, &[][..])),
+        Opened::Superseded => assert_eq!((status, cookies), (409, &[][..])),
         Opened::Nothing => {
             assert_eq!((status, cookies.len()), (200, 1));
             let pair = cookies[0].split(';').next().expect("it isn't empty");
             let (name, token) = pair.split_once('=').expect("a pair");
             assert!(name == NAME && is_token(token), "{name}");
-            let mut session = site.sessions.load_from_headers([pair.as_bytes()]).expect("in memory");
+            let mut session =
+                site.sessions.load_from_headers([pair.as_bytes()]).expect("in memory");
             assert_eq!(session.get("written").expect("a bool"), Some(true));
             assert!(!session.contains("own"), "another's session");
             session.destroy().expect("in memory");

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
 use store_core::{CleanupOptions, ManualClock, MemoryOptions, Store};
-use store_ql_compat::{ImportError, ImportOptions, ImportReport, import_ql, import_ql_dry_run};
+use store_ql_compat::{
+    ImportError, ImportOptions, ImportReport, QlFormat, import_ql, import_ql_dry_run,
+};
 use tempfile::TempDir;
 
 use crate::Target;
@@ -50,7 +52,8 @@ const NO_LOG: u32 = u32::MAX;
 /// The databases of the repository that genuine ql has written, but for the one of 1.5 MB, each
 /// with its log and without.
 fn fixtures() -> Vec<Vec<u8>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../store-ql-compat/tests/fixtures");
+    let directory =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../store-ql-compat/tests/fixtures");
     let mut names: Vec<PathBuf> = fs::read_dir(&directory)
         .expect("the fixtures are there")
         .map(|entry| entry.expect("readable").path())
@@ -96,7 +99,8 @@ impl Files {
     fn new() -> Self {
         // In memory, if there is such a place.
         let memory = Path::new("/dev/shm");
-        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let directory =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let directory = directory.expect("temporary directories can be made");
         let database = directory.path().join("sessions.db");
         // The SHA-1 of the database's name, as ql calls its log.
@@ -133,6 +137,11 @@ fn import(path: &Path, len: usize) -> String {
             assert_eq!(report.rows, read.rows);
             assert_eq!(report.imported + report.rejected, read.imported + read.rejected);
             assert_eq!(store.count().expect("in memory"), report.imported, "{report:?}");
+            if report.format == QlFormat::V2 {
+                // Nothing is compressed there, so nothing was read twice.
+                let data: usize = store.all().expect("in memory").values().map(Vec::len).sum();
+                assert!(data <= len, "{data} bytes of data in {len}");
+            }
             let counts = [report.null, report.wrong_type, report.expired, report.rejected];
             let some = counts.map(|count| u8::from(count > 0));
             format!("{} rows, {some:?}, {:?}", report.rows.min(9), report.wal)
@@ -145,7 +154,9 @@ fn import(path: &Path, len: usize) -> String {
                 ImportError::WalMissing { what, .. } => format!("damaged, without a log: {what}"),
                 ImportError::Unsupported { what } => format!("unsupported: {what}"),
                 ImportError::NotQl { looks_like } => format!("not ql: {looks_like}"),
-                ImportError::NoTable { present, .. } => format!("no table of {}", present.len().min(3)),
+                ImportError::NoTable { present, .. } => {
+                    format!("no table of {}", present.len().min(3))
+                }
                 ImportError::WrongColumns { expected, .. } => format!("no column {expected}"),
                 ImportError::RowTooLarge { .. } => "a row is too large".to_owned(),
                 other => panic!("{other:?}"),

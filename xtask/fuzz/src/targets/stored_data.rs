@@ -75,11 +75,7 @@ fn test(input: &[u8]) -> String {
 }
 
 /// Reads all values and writes one.
-fn use_session<C: Codec>(
-    store: &MemoryStore,
-    sessions: &SessionManager<C>,
-    data: &[u8],
-) -> String {
+fn use_session<C: Codec>(store: &MemoryStore, sessions: &SessionManager<C>, data: &[u8]) -> String {
     store.commit(TOKEN, data, now() + TimeDelta::days(1)).expect("in memory");
     let mut session = sessions.load([TOKEN]).expect("in memory");
     let is_fresh = session.token().is_none();

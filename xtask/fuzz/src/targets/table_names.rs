@@ -49,7 +49,8 @@ fn test(input: &[u8]) -> String {
     let is_letter = |char: char| matches!(char, 'a'..='z' | 'A'..='Z' | '_');
     let is_name = (1..=40).contains(&name.len())
         && name.starts_with(is_letter)
-        && name.chars().all(|char| is_letter(char) || matches!(char, '0'..='9'))
+        && name.chars().all(|char| is_letter(char) || char.is_ascii_digit())
+        && !name.eq_ignore_ascii_case("sqlite")
         && !name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
     match TableName::new(name.as_str()) {
         Ok(checked) => {
