@@ -148,8 +148,8 @@ mod flags {
                 /// A file, to feed the target with it alone.
                 optional --input input: PathBuf
             }
-            /// Checks licences, sources and known vulnerabilities of dependencies, and the bounds of
-            /// their versions. It gets cargo-deny and the oldest Rust.
+            /// Checks licences, sources and known vulnerabilities of dependencies, and the bounds
+            /// of their versions. It gets cargo-deny and the oldest Rust.
             cmd supply-chain {}
             /// Checks what no other tool does: manifests, changelog, links, comments and
             /// invariants.
