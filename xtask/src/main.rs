@@ -136,6 +136,7 @@ mod flags {
                 optional --scratch directory: PathBuf
                 /// Where the chart goes, target/soak by default.
                 optional --out directory: PathBuf
+            }
             /// Feeds everything that reads what comes from outside with inputs that nobody would
             /// send.
             cmd fuzz {
