@@ -6,6 +6,7 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex, Once};
 
 use adapter::{ADAPTERS, NAME, Page, TestResult, cookie, manager, memory, value_of};
+use chrono::{TimeDelta, Utc};
 use session_manager::{Event, EventKind, SessionManager};
 use store_core::Store as _;
 
@@ -147,6 +148,35 @@ fn debug_output_errors_and_logs_show_neither_tokens_nor_values() -> TestResult {
                 assert!(!text.contains(secret), "{text}");
             }
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn events_are_logged_unless_the_application_takes_them() -> TestResult {
+    keep_log_lines();
+    for has_hook in [false, true] {
+        let store = Arc::new(memory());
+        let mut sessions = SessionManager::new(Arc::clone(&store));
+        if has_hook {
+            sessions = sessions.with_event_hook(|_| {});
+        }
+        let mut session = sessions.load([])?;
+        session.insert("visits", 1)?;
+        let headers = session.finish()?;
+        let token = value_of(&headers[0].1, NAME).expect("it is new");
+        let key = sessions.load([token])?.key().expect("it is stored").clone();
+        store.commit(key.as_str(), b"not JSON", Utc::now() + TimeDelta::hours(1))?;
+        assert!(sessions.load([token])?.is_empty());
+
+        let name = key.fingerprint().to_string();
+        let lines = LINES.lock().expect("nobody panics with it").clone();
+        let lines: Vec<_> = lines.into_iter().filter(|line| line.contains(&name)).collect();
+        let expected = [
+            format!("DEBUG session {name}: Created"),
+            format!("WARN session {name}: its data can't be decoded"),
+        ];
+        assert_eq!(lines, if has_hook { &[] } else { &expected[..] });
     }
     Ok(())
 }

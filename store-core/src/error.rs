@@ -364,6 +364,39 @@ mod tests {
     }
 
     #[test]
+    fn source_is_displayed_as_the_error_that_it_holds() {
+        let source = ErrorSource::from("database or disk is full");
+        assert_eq!(source.to_string(), "database or disk is full");
+    }
+
+    #[test]
+    fn errors_that_may_pass_by_themselves_are_retryable() {
+        let source = || ErrorSource::from("reason");
+        let waited = Duration::from_secs(1);
+        for error in [
+            Error::PoolExhausted { waited, source: source() },
+            Error::Unreachable { source: source() },
+            Error::InUse { source: source() },
+            Error::Contended { source: source() },
+        ] {
+            assert!(error.is_retryable(), "{error}");
+        }
+        for error in [
+            Error::InvalidToken(TokenProblem::Empty),
+            Error::TokenTaken,
+            Error::TableMissing { table: "sessions".to_owned() },
+            Error::StorageFull { source: source() },
+            Error::ReadOnly { source: source() },
+            Error::Corrupt { source: source() },
+            Error::FileReplaced { source: source() },
+            Error::Forked,
+            Error::Backend { source: source() },
+        ] {
+            assert!(!error.is_retryable(), "{error}");
+        }
+    }
+
+    #[test]
     fn extreme_expiries_can_be_printed() {
         let error = Error::ExpiryOutOfRange {
             expiry: DateTime::<Utc>::MAX_UTC,

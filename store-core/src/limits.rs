@@ -117,3 +117,14 @@ impl Default for Limits {
         Self::DEFAULT
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_default_limits_allow_fits_into_every_store() {
+        const MEDIUMBLOB: usize = 16_777_215;
+        assert_eq!(Limits::DEFAULT, Limits { max_token_len: 255, max_data_len: MEDIUMBLOB });
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
 use session_manager::{CookiePolicy, Error, SessionManager};
-use store_core::{Clock as _, MemoryStore, Store};
+use store_core::{Clock as _, MAX_SUBJECT_LEN, MemoryStore, Store};
 
 use crate::TestResult;
 use crate::counting_store::token;
@@ -128,6 +128,33 @@ fn managers_without_hashes_of_their_own_leave_each_others_sessions_alone() -> Te
         let new = token(&session.finish()?).expect("rights change");
         assert_eq!(shop.load([&*new])?.subject().as_deref(), Some("7"));
         assert_eq!(office.load([&*new])?.subject(), None, "it has got its token from the shop");
+    }
+    Ok(())
+}
+
+#[test]
+fn subject_has_the_room_that_the_name_of_the_cookie_leaves() -> TestResult {
+    // The store has the name, or the hash of a long one, and a colon in front of the subject.
+    for (name_len, in_front) in [(1, 2), (64, 65), (65, 44), (1_000, 44)] {
+        let name = "n".repeat(name_len);
+        let store = Arc::new(MemoryStore::new()?);
+        let sessions = SessionManager::new(Arc::clone(&store))
+            .with_cookie(CookiePolicy::new().with_name(&*name))?;
+        let longest = "s".repeat(MAX_SUBJECT_LEN - in_front);
+        logged_in(&sessions, &longest)?;
+        assert_eq!(sessions.sessions_of(&longest)?.len(), 1);
+        let by_name = store.find_by_subject(&format!("{name}:{longest}"))?;
+        assert_eq!(by_name.len(), usize::from(name_len <= 64), "name of {name_len} characters");
+
+        for refused in ["", &format!("{longest}s")] {
+            let error = sessions.load([])?.set_subject(refused).expect_err("it is refused");
+            let Error::Store(store_core::Error::InvalidSubject { len, max }) = error else {
+                panic!("{error}");
+            };
+            assert_eq!((len, max), (refused.len(), longest.len()));
+            assert!(sessions.sessions_of(refused)?.is_empty());
+            assert_eq!(sessions.destroy_all_of(refused)?, 0);
+        }
     }
     Ok(())
 }
