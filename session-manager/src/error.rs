@@ -144,3 +144,37 @@ impl From<store_core::Error> for Error {
         Self::Store(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_that_may_pass_by_themselves_are_retryable() {
+        for error in [
+            Error::Store(store_core::Error::Contended { source: "database is locked".into() }),
+            Error::Conflict { attempts: 64 },
+            Error::Randomness(getrandom::Error::UNSUPPORTED),
+        ] {
+            assert!(error.is_retryable(), "{error}");
+        }
+        for error in [
+            Error::Store(store_core::Error::TokenTaken),
+            Error::ReservedKey { key: "__subject".to_owned() },
+            Error::Superseded,
+            Error::SubjectMissing,
+        ] {
+            assert!(!error.is_retryable(), "{error}");
+        }
+    }
+
+    #[test]
+    fn message_and_source_do_not_repeat_each_other() {
+        let error = Error::from(store_core::Error::TokenTaken);
+        assert_eq!(error.to_string(), "the session store failed");
+        let source = error.source().expect("the store's error");
+        assert_eq!(source.to_string(), store_core::Error::TokenTaken.to_string());
+        assert!(Error::Randomness(getrandom::Error::UNSUPPORTED).source().is_some());
+        assert!(Error::Superseded.source().is_none());
+    }
+}

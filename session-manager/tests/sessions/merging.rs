@@ -171,6 +171,32 @@ fn session_whose_deadline_has_passed_is_not_merged() -> TestResult {
 }
 
 #[test]
+fn longer_life_of_a_merged_session_is_taken_over_unless_it_is_another_users() -> TestResult {
+    let later = TimeDelta::hours(1);
+    for (own, other, is_taken_over) in
+        [("alice", "alice", true), ("alice", "bob", false), ("bob", "alice", false)]
+    {
+        let fixture = Fixture::new();
+        let early = logged_in(&fixture.sessions, own)?;
+        let deadline = fixture.sessions.load([&*early])?.deadline();
+        fixture.clock.advance(later);
+        let late = logged_in(&fixture.sessions, other)?;
+
+        let mut session = fixture.sessions.load([&*early])?;
+        assert!(session.merge(&late)?);
+        let expected = if is_taken_over { deadline + later } else { deadline };
+        assert_eq!(session.deadline(), expected, "{other} into {own}");
+        session.finish()?;
+        assert_eq!(fixture.row().2, expected);
+
+        let mut session = fixture.sessions.load([&*logged_in(&fixture.sessions, own)?])?;
+        assert!(session.merge(&early)?);
+        assert_eq!(session.deadline(), deadline + later, "a shorter one takes nothing");
+    }
+    Ok(())
+}
+
+#[test]
 fn merging_and_logging_out_everywhere_else_goes_together() -> TestResult {
     for is_logged_in in [false, true] {
         let sessions = manager()?;

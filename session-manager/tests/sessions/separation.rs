@@ -167,6 +167,7 @@ fn cookie_policies_that_browsers_would_drop_are_refused() -> TestResult {
     let fits = [
         name(&"n".repeat(4_096 - 43)),
         name("n").with_path(format!("/{}", "p".repeat(1_023))),
+        name("n").with_domain("d".repeat(1_024)),
         name("__Http-n"),
         name("__Host-Http-n"),
         name("__Http-n").with_domain("example.org"),

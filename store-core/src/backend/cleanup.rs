@@ -447,6 +447,44 @@ mod tests {
         Ok(())
     }
 
+    /// Keeps what is logged by all tests.
+    struct Lines(Mutex<Vec<String>>);
+
+    impl log::Log for Lines {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            lock(&self.0).push(format!("{} {}", record.level(), record.args()));
+        }
+
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn what_a_run_removed_is_logged_unless_it_is_nothing() -> Result<(), Error> {
+        static LINES: Lines = Lines(Mutex::new(Vec::new()));
+        log::set_logger(&LINES).expect("it is the only logger of these tests");
+        log::set_max_level(log::LevelFilter::Debug);
+        let (options, manual) = CleanupOptions::new().with_manual_cleanup();
+        // No other test removes as many.
+        let mut expired = 123_456;
+        let cleanup = CleanupThread::start(options, move || {
+            Ok(Batch { removed: std::mem::take(&mut expired), has_more: false })
+        })?;
+        for _ in 0..2 {
+            assert!(manual.run());
+        }
+        assert!(manual.wait_until_idle());
+        assert_eq!(cleanup.statistics().runs, 2);
+        let lines = lock(&LINES.0).clone();
+        let count = |start| lines.iter().filter(|line| line.starts_with(start)).count();
+        assert_eq!(count("DEBUG removed 123456 expired sessions in "), 1, "{lines:?}");
+        assert_eq!(count("DEBUG removed 0 "), 0, "{lines:?}");
+        Ok(())
+    }
+
     #[test]
     fn batches_before_a_failure_are_counted() -> Result<(), Error> {
         let (options, manual) = CleanupOptions::new().with_manual_cleanup();
