@@ -384,6 +384,14 @@ mod tests {
     }
 
     #[test]
+    fn pause_is_as_long_as_the_batch_took_and_at_most_a_quarter_of_a_second() {
+        for (batch, pause) in [(0, 0), (1, 1), (250, 250), (251, 250), (60_000, 250)] {
+            let (batch, pause) = (Duration::from_millis(batch), Duration::from_millis(pause));
+            assert_eq!(pause_after(batch), pause);
+        }
+    }
+
+    #[test]
     fn zero_interval_starts_no_thread() -> Result<(), Error> {
         let cleanup = CleanupThread::start(CleanupOptions::disabled(), || Ok(NOTHING_LEFT))?;
         assert!(!cleanup.is_running());
@@ -413,7 +421,9 @@ mod tests {
     fn stop_wakes_a_thread_that_waits_for_a_distant_tick() -> Result<(), Error> {
         let options = CleanupOptions::new().with_interval(Duration::MAX);
         let cleanup = CleanupThread::start(options, || Ok(NOTHING_LEFT))?;
+        assert!(cleanup.is_running());
         cleanup.stop();
+        assert!(!cleanup.is_running());
         assert_eq!(cleanup.statistics().runs, 0);
         Ok(())
     }

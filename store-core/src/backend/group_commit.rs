@@ -622,6 +622,7 @@ mod tests {
                 queue.submit(LONG, run_one, || "writer", no_batch)
             });
             wait_for_begin.recv().expect("the writer begins");
+            assert!(!queue.has_waiting(), "a writer at work doesn't wait");
             let cleanup = scope.spawn(|| {
                 queue.submit_background(LONG, || unreachable!(), || "cleanup", run_batch)
             });
@@ -661,6 +662,25 @@ mod tests {
         });
         assert_eq!(lock(&queue.queue).writers, WRITERS);
         assert!(!lock(&queue.queue).is_busy);
+    }
+
+    #[test]
+    fn background_work_that_leads_lingers_for_the_writer_of_the_last_transaction() {
+        let queue = GroupCommit::<&str, Vec<&str>>::new(|_| 0);
+        *lock(&queue.queue) =
+            Queue { is_busy: false, waiting: Vec::new(), writers: 1, linger: LONG };
+        let run_batch = |jobs: Vec<&'static str>| vec![jobs.clone(); jobs.len()];
+        thread::scope(|scope| {
+            let cleanup = scope.spawn(|| {
+                queue.submit_background(LONG, || unreachable!(), || "cleanup", run_batch)
+            });
+            while !lock(&queue.queue).is_busy {
+                thread::yield_now();
+            }
+            let writer = queue.submit(LONG, || unreachable!(), || "writer", run_batch);
+            assert_eq!(writer, Ok(vec!["cleanup", "writer"]));
+            assert_eq!(cleanup.join().expect("no panic"), writer);
+        });
     }
 
     #[test]
@@ -713,6 +733,19 @@ mod tests {
         );
         assert_eq!(result, Ok(()));
         assert!(!lock(&queue.queue).is_busy);
+    }
+
+    #[test]
+    fn only_a_writer_that_waited_too_long_is_asked_to_try_again() {
+        for (error, is_retryable, reason) in [
+            (SubmitError::TimedOut, true, "the writers in front took too long"),
+            (SubmitError::LeaderPanicked, false, "the thread that wrote for this one panicked"),
+        ] {
+            let error = Error::from(error);
+            assert_eq!(error.is_retryable(), is_retryable);
+            let source = std::error::Error::source(&error).expect("the reason");
+            assert_eq!(source.to_string(), reason);
+        }
     }
 
     #[test]
