@@ -1,6 +1,7 @@
 //! Sessions that take over others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use session_manager::{Error, SessionManager};
@@ -167,6 +168,42 @@ fn session_whose_deadline_has_passed_is_not_merged() -> TestResult {
     let mut session = sessions.load([])?;
     assert!(!session.merge(&other)?);
     assert!(session.is_empty());
+    Ok(())
+}
+
+#[test]
+fn several_sessions_can_be_merged_into_one() -> TestResult {
+    let sessions = manager()?;
+    let with = |key: &str| -> Result<_, Error> {
+        let mut session = sessions.load([])?;
+        session.insert(key, true)?;
+        Ok(token(&session.finish()?).expect("it is new"))
+    };
+    let [own, first, second] = [with("own")?, with("first")?, with("second")?];
+    let mut session = sessions.load([&*own])?;
+    for other in [&first, &second, &first] {
+        assert!(session.merge(other)?);
+    }
+    session.finish()?;
+    let session = sessions.load([&*own])?;
+    assert_eq!(session.keys().collect::<Vec<_>>(), ["own", "first", "second"]);
+    for other in [&first, &second] {
+        assert!(sessions.load([&**other])?.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn session_that_is_rotated_before_the_merge_is_written_is_not_merged() -> TestResult {
+    let fixture = Fixture::new().with(|sessions| sessions.with_rotation(Duration::from_secs(600)));
+    let (own, other) = (fixture.stored()?, fixture.stored()?);
+    fixture.clock.advance(TimeDelta::seconds(600));
+    let mut session = fixture.sessions.load([&*own])?;
+    assert!(session.merge(&other)?);
+    let other = token(&fixture.sessions.load([&*other])?.finish()?).expect("it is due");
+    assert!(matches!(session.finish(), Err(Error::Superseded)));
+    assert!(fixture.sessions.load([&*other])?.contains("name"));
+    assert_eq!(fixture.rows(), 2);
     Ok(())
 }
 

@@ -180,6 +180,20 @@ fn token_that_was_rotated_automatically_is_worth_nothing_after_the_grace() -> Te
 }
 
 #[test]
+fn rotation_of_a_session_that_has_ended_is_no_error() -> TestResult {
+    let fixture = Fixture::new().with(|sessions| sessions.with_rotation(Duration::from_secs(600)));
+    let token = fixture.stored()?;
+    fixture.clock.advance(TimeDelta::seconds(600));
+    let reading = fixture.sessions.load([&*token])?;
+    let mut log_out = fixture.sessions.load([&*token])?;
+    log_out.destroy()?;
+    log_out.finish()?;
+    assert_eq!(reading.finish()?, [], "it has only read");
+    assert_eq!(fixture.rows(), 0);
+    Ok(())
+}
+
+#[test]
 fn token_that_is_told_is_the_one_that_the_browser_gets() -> TestResult {
     let clock = Arc::new(ManualClock::new(Utc::now()));
     let options = MemoryOptions::new().with_clock(clock.clone());

@@ -9,7 +9,7 @@ use store_core::{Clock as _, MAX_SUBJECT_LEN, MemoryStore, Store};
 
 use crate::TestResult;
 use crate::counting_store::token;
-use crate::fixture::{Fixture, header, logged_in, manager};
+use crate::fixture::{Fixture, header, logged_in, manager, renewed};
 
 #[test]
 fn another_user_begins_with_an_empty_session() -> TestResult {
@@ -129,6 +129,40 @@ fn managers_without_hashes_of_their_own_leave_each_others_sessions_alone() -> Te
         assert_eq!(shop.load([&*new])?.subject().as_deref(), Some("7"));
         assert_eq!(office.load([&*new])?.subject(), None, "it has got its token from the shop");
     }
+    Ok(())
+}
+
+#[test]
+fn session_of_a_go_program_opens_only_where_tokens_are_shared_with_it() -> TestResult {
+    let (plain, scs) = (
+        SessionManager::with_plain_tokens_in_store as fn(_) -> _,
+        SessionManager::with_scs_hashed_tokens_in_store as fn(_) -> _,
+    );
+    for (mode, opens) in [(plain, true), (scs, true), (|own| own, false)] {
+        let store = Arc::new(MemoryStore::new()?);
+        let sessions: SessionManager = mode(SessionManager::new(Arc::clone(&store)));
+        let ada = logged_in(&sessions, "ada")?;
+        let key = sessions.load([&*ada])?.key().expect("it is stored").clone();
+        let unmarked = br#"{"v":1,"deadline":"2090-01-01T00:00:00Z","values":{"cart":3}}"#;
+        store.commit(key.as_str(), unmarked, Utc::now() + TimeDelta::hours(1))?;
+        assert_eq!(sessions.load([&*ada])?.get("cart")?, opens.then_some(3));
+    }
+    Ok(())
+}
+
+#[test]
+fn user_that_a_go_program_renewed_is_listed_again_after_the_next_renewal() -> TestResult {
+    let store = Arc::new(MemoryStore::new()?);
+    let sessions = SessionManager::new(Arc::clone(&store)).with_plain_tokens_in_store();
+    let ada = logged_in(&sessions, "ada")?;
+    // Go's renewal knows no index: it writes the session anew, under another token.
+    let data = store.find(&ada)?.expect("it is stored");
+    store.delete(&ada)?;
+    let renewed_by_go = "A".repeat(43);
+    store.commit(&renewed_by_go, &data, Utc::now() + TimeDelta::hours(1))?;
+    assert!(sessions.sessions_of("ada")?.is_empty());
+    renewed(&sessions, &renewed_by_go)?;
+    assert_eq!(sessions.sessions_of("ada")?.len(), 1);
     Ok(())
 }
 

@@ -721,18 +721,28 @@ mod tests {
     #[test]
     fn job_that_was_not_started_in_time_is_not_done() {
         let queue = GroupCommit::<(), ()>::new(|()| 0);
-        let result = queue.submit(
-            LONG,
-            || {
-                let late =
-                    queue.submit(Duration::ZERO, || unreachable!(), || (), |_| unreachable!());
+        for timeout in [Duration::ZERO, Duration::from_millis(1)] {
+            let run_one = || {
+                let late = queue.submit(timeout, || unreachable!(), || (), |_| unreachable!());
                 assert_eq!(late, Err(SubmitError::TimedOut));
-            },
-            || (),
-            |_| unreachable!(),
-        );
-        assert_eq!(result, Ok(()));
-        assert!(!lock(&queue.queue).is_busy);
+            };
+            assert_eq!(queue.submit(LONG, run_one, || (), |_| unreachable!()), Ok(()));
+            assert!(!lock(&queue.queue).is_busy);
+        }
+    }
+
+    #[test]
+    fn job_that_a_leader_has_taken_is_not_given_up() {
+        let queue = GroupCommit::<(), ()>::new(|()| 0);
+        let waiter = Arc::new(Waiter {
+            is_background: false,
+            is_notified: AtomicBool::new(false),
+            reply: Mutex::new(Reply::None),
+            changed: Condvar::new(),
+        });
+        lock(&queue.queue).waiting.push(Pending { job: (), waiter: Arc::clone(&waiter) });
+        assert!(queue.leave(&waiter), "nobody has taken it");
+        assert!(!queue.leave(&waiter), "it isn't waiting, so it is done");
     }
 
     #[test]

@@ -180,3 +180,73 @@ impl Tables {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use crate::{
+        Change, CleanupOptions, Error, Limits, Loaded, ManualClock, MemoryOptions, MemoryStore,
+        Store,
+    };
+
+    use super::*;
+
+    fn store() -> Result<(MemoryStore, Arc<ManualClock>), Error> {
+        let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+        let options = MemoryOptions::new().with_cleanup(CleanupOptions::disabled());
+        Ok((options.with_clock(clock.clone()).build()?, clock))
+    }
+
+    #[test]
+    fn session_ends_at_the_instant_of_its_expiry_whoever_looks() -> Result<(), Error> {
+        let (store, clock) = store()?;
+        store.create("token", b"data", DateTime::UNIX_EPOCH + TimeDelta::hours(1), Some("ada"))?;
+        clock.advance(TimeDelta::hours(1) - TimeDelta::milliseconds(1));
+        for live in [true, false] {
+            assert_eq!(store.find("token")?.is_some(), live);
+            assert_eq!(store.all()?.len(), usize::from(live));
+            assert_eq!(store.count()?, u64::from(live));
+            assert_eq!(store.find_by_subject("ada")?.len(), usize::from(live));
+            assert_eq!(store.delete_expired()?, u64::from(!live));
+            clock.advance(TimeDelta::milliseconds(1));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn rotation_is_forgotten_at_the_instant_when_its_grace_ends() -> Result<(), Error> {
+        let (store, clock) = store()?;
+        let expiry = DateTime::UNIX_EPOCH + TimeDelta::hours(1);
+        store.create("old", b"data", expiry, None)?;
+        let rotation = Change::new(b"data", expiry).with_rotation(Rotation::new("new"));
+        assert!(store.update("old", b"data", &rotation)?);
+        clock.advance(TimeDelta::seconds(30) - TimeDelta::milliseconds(1));
+        for counts in [true, false] {
+            assert_eq!(matches!(store.load("old")?, Loaded::Rotated { .. }), counts);
+            store.delete_expired()?;
+            let tables = store.sessions.read();
+            let rotations = (tables.rotations.len(), tables.rotated_to.len());
+            drop(tables);
+            assert_eq!(rotations, if counts { (1, 1) } else { (0, 0) });
+            clock.advance(TimeDelta::milliseconds(1));
+        }
+        assert_eq!(store.count()?, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn limits_of_the_application_hold() -> Result<(), Error> {
+        let limits = Limits { max_token_len: 5, max_data_len: 4 };
+        let options = MemoryOptions::new().with_cleanup(CleanupOptions::disabled());
+        let store = options.with_limits(limits).build()?;
+        let expiry = Utc::now() + TimeDelta::hours(1);
+        store.commit("token", b"data", expiry)?;
+        assert!(matches!(store.commit("tokens", b"data", expiry), Err(Error::InvalidToken(_))));
+        assert!(matches!(
+            store.commit("token", b"bytes", expiry),
+            Err(Error::DataTooLarge { len: 5, max: 4 })
+        ));
+        Ok(())
+    }
+}
