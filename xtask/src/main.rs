@@ -14,6 +14,8 @@ mod interop;
 
 mod miri;
 
+mod mutants;
+
 mod mysql;
 
 mod packages;
@@ -152,6 +154,16 @@ mod flags {
             /// Checks licences, sources and known vulnerabilities of dependencies, and the bounds
             /// of their versions. It gets cargo-deny and the oldest Rust.
             cmd supply-chain {}
+            /// Changes the code in one place after the other, and looks whether the tests notice. It
+            /// takes hours.
+            cmd mutants {
+                /// Whose code alone: store-core or session-manager.
+                optional --package package: String
+                /// Only files that match, as store-core/src/memory/**.
+                optional --file pattern: String
+                /// Only what the last run didn't catch, with other tests or in the same code.
+                optional --iterate
+            }
             /// Checks what no other tool does: manifests, changelog, links, comments and
             /// invariants.
             cmd tidy {}
@@ -193,6 +205,7 @@ fn run() -> Result {
         flags::XtaskCmd::Soak(flags) => soak::run(&shell, &start, flags),
         flags::XtaskCmd::Fuzz(flags) => fuzz::run(&shell, &start, flags),
         flags::XtaskCmd::SupplyChain(_) => supply_chain::run(&shell, &root),
+        flags::XtaskCmd::Mutants(flags) => mutants::run(&shell, &root, &flags),
         flags::XtaskCmd::Tidy(_) => tidy::run(&shell, &root),
     }
 }
