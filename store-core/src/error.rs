@@ -364,6 +364,12 @@ mod tests {
     }
 
     #[test]
+    fn message_says_what_is_wrong_with_a_token() {
+        let error = Error::InvalidToken(TokenProblem::Empty);
+        assert_eq!(error.to_string(), "invalid session token: it is empty");
+    }
+
+    #[test]
     fn source_is_displayed_as_the_error_that_it_holds() {
         let source = ErrorSource::from("database or disk is full");
         assert_eq!(source.to_string(), "database or disk is full");

@@ -487,6 +487,7 @@ mod tests {
             assert!(manual.run());
         }
         assert!(manual.wait_until_idle());
+        assert!(!manual.is_finished());
         assert_eq!(cleanup.statistics().runs, 2);
         let lines = lock(&LINES.0).clone();
         let count = |start| lines.iter().filter(|line| line.starts_with(start)).count();

@@ -147,3 +147,21 @@ impl fmt::Debug for Operation<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_those_of_the_data_that_are_read_and_written() {
+        let (token, expiry) = (Cow::Borrowed("token"), DateTime::UNIX_EPOCH);
+        let change = Cow::Owned(Change::new(b"new", expiry));
+        for (operation, bytes) in [
+            (Operation::Commit { token: token.clone(), data: (&b"data"[..]).into(), expiry }, 4),
+            (Operation::Update { token: token.clone(), current: (&b"data"[..]).into(), change }, 7),
+            (Operation::Touch { token, expiry }, 0),
+        ] {
+            assert_eq!(operation.bytes(), bytes, "{operation:?}");
+        }
+    }
+}
