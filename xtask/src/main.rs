@@ -155,8 +155,8 @@ mod flags {
             /// Checks licences, sources and known vulnerabilities of dependencies, and the bounds
             /// of their versions. It gets cargo-deny and the oldest Rust.
             cmd supply-chain {}
-            /// Changes the code in one place after the other, and looks whether the tests notice. It
-            /// takes hours.
+            /// Changes the code in one place after the other, and looks whether the tests notice.
+            /// It takes hours.
             cmd mutants {
                 /// Whose code alone: store-core or session-manager.
                 optional --package package: String

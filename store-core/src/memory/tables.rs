@@ -225,7 +225,7 @@ mod tests {
         for counts in [true, false] {
             assert_eq!(matches!(store.load("old")?, Loaded::Rotated { .. }), counts);
             store.delete_expired()?;
-            let tables = store.sessions.read();
+            let tables = store.sessions.read()?;
             let rotations = (tables.rotations.len(), tables.rotated_to.len());
             drop(tables);
             assert_eq!(rotations, if counts { (1, 1) } else { (0, 0) });
