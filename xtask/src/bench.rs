@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use test_servers::{Installation, PrivateServer, Product, ServerOptions};
+use test_servers::{Installation, PrivateServer, Release, ServerOptions};
 use xshell::{Shell, cmd};
 
 use crate::flags::Bench;
@@ -145,7 +145,7 @@ fn server(scratch: &Path) -> Result<PrivateServer> {
     fs::create_dir_all(scratch)?;
     let options = ServerOptions::new().with_parent_directory(scratch);
     let options = SERVER.iter().fold(options, |options, argument| options.with_arg(*argument));
-    PrivateServer::start(&Installation::obtain(Product::MariaDb)?, options)
+    PrivateServer::start(&Installation::obtain(Release::MariaDb)?, options)
 }
 
 /// Where this very program was built.

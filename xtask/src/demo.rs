@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use test_servers::{Installation, PrivateServer, Product, ServerOptions};
+use test_servers::{Installation, PrivateServer, Release, ServerOptions};
 use xshell::{Shell, cmd};
 
 use crate::{Result, flags, say};
@@ -64,7 +64,7 @@ fn on_server(mut demo: Command) -> Result {
     if env::var_os("DATABASE_URL").is_some() {
         return become_command(&mut demo);
     }
-    let installation = Installation::obtain(Product::from_env()?)?;
+    let installation = Installation::obtain(Release::from_env()?)?;
     let server = PrivateServer::start(&installation, ServerOptions::new())?;
     server.execute("CREATE DATABASE demo")?;
     say(&format!("{} {} is on {}", server.product(), installation.version(), server.address()));

@@ -3,7 +3,7 @@
 
 use std::env;
 
-use test_servers::{Installation, Product};
+use test_servers::{Installation, Release};
 use xshell::{Shell, cmd};
 
 use crate::{Result, say};
@@ -13,7 +13,7 @@ pub(crate) fn run(shell: &Shell) -> Result {
     if !has_go(shell) {
         return Err("there is no Go toolchain: `go`, 1.24 or newer, must be in the PATH".into());
     }
-    let server = Installation::obtain(Product::from_env()?)?;
+    let server = Installation::obtain(Release::from_env()?)?;
     let go = cmd!(shell, "go version").quiet().read()?;
     say(&format!("SCS and ours, on SQLite and {} {}; {go}", server.product(), server.version()));
     // Beside this very program, wherever the target directory is.

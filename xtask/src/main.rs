@@ -69,7 +69,8 @@ mod flags {
             cmd interop {}
             /// Runs the tests that need a server on one, which it gets if it is missing.
             cmd test-mysql {
-                /// Whose server: mariadb (default) or mysql.
+                /// Which: mariadb (default), mariadb-10.5, mariadb-11.8, mysql, mysql-5.7 or
+                /// mysql-8.0.
                 optional --server server: String
             }
             /// Runs the tests that need a cluster on one of MariaDB, which it gets if it is

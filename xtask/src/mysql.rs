@@ -1,16 +1,16 @@
 //! `cargo xtask test-mysql` and `test-galera`: tests on servers that these tasks get where they are
 //! missing.
 
-use test_servers::{Installation, PRODUCT_VARIABLE, Product, REQUIRED_VARIABLE};
+use test_servers::{Installation, REQUIRED_VARIABLE, Release, SERVER_VARIABLE};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{Result, flags, say};
 
-/// Gets the product, and runs all tests on it.
+/// Gets the server, and runs all tests on it.
 pub(crate) fn run(shell: &Shell, flags: &flags::TestMysql) -> Result {
-    let product = Product::from_name(flags.server.as_deref().unwrap_or("mariadb"))?;
-    obtain(product)?;
-    for command in tests(shell, product) {
+    let release = Release::from_name(flags.server.as_deref().unwrap_or("mariadb"))?;
+    obtain(release)?;
+    for command in tests(shell, release) {
         say(&format!("--- {command}"));
         command.quiet().run()?;
     }
@@ -38,15 +38,15 @@ pub(crate) fn run_galera(shell: &Shell) -> Result {
     Ok(())
 }
 
-/// Gets the product, and says which version it is.
-pub(crate) fn obtain(product: Product) -> Result {
-    let installation = Installation::obtain(product)?;
-    say(&format!("{product} {}", installation.version()));
+/// Gets the server, and says which version it is.
+pub(crate) fn obtain(release: Release) -> Result {
+    let installation = Installation::obtain(release)?;
+    say(&format!("{release}: {}", installation.version()));
     Ok(())
 }
 
-/// The commands that run all tests on a product. Without a server they fail.
-pub(crate) fn tests(shell: &Shell, product: Product) -> Vec<Cmd<'_>> {
+/// The commands that run all tests on a release. Without a server they fail.
+pub(crate) fn tests(shell: &Shell, release: Release) -> Vec<Cmd<'_>> {
     let server = cmd!(shell, "cargo test --locked --package test-servers --test private_server");
     let store =
         cmd!(shell, "cargo test --locked --package sync-session-store-mysql --all-features");
@@ -55,6 +55,6 @@ pub(crate) fn tests(shell: &Shell, product: Product) -> Vec<Cmd<'_>> {
         "cargo test --locked --package sync-session-manager --all-features --test every_store --test scheduler -- mysql"
     );
     [server, store, manager]
-        .map(|test| test.env(PRODUCT_VARIABLE, product.name()).env(REQUIRED_VARIABLE, "1"))
+        .map(|test| test.env(SERVER_VARIABLE, release.name()).env(REQUIRED_VARIABLE, "1"))
         .into()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use test_servers::{PRODUCT_VARIABLE, Product, REQUIRED_VARIABLE};
+use test_servers::{REQUIRED_VARIABLE, Release, SERVER_VARIABLE};
 use xshell::{Shell, cmd};
 
 use crate::{Result, bench, browser, interop, mysql, packages, say};
@@ -35,18 +35,18 @@ pub(crate) fn run(shell: &Shell) -> Result {
     if let Some(what) = packages::run(shell, &shell.current_dir())? {
         skipped.push(skip(&what));
     }
-    mysql::obtain(Product::MariaDb)?;
+    mysql::obtain(Release::MariaDb)?;
     step(
         cmd!(shell, "cargo test --workspace --all-features --locked")
-            .env(PRODUCT_VARIABLE, Product::MariaDb.name())
+            .env(SERVER_VARIABLE, Release::MariaDb.name())
             .env(REQUIRED_VARIABLE, "1"),
     )?;
     step(cmd!(shell, "cargo run --quiet --package xtask -- torture"))?;
     step(cmd!(shell, "cargo run --quiet --package xtask -- schedules"))?;
     step(cmd!(shell, "cargo run --quiet --package xtask -- soak"))?;
-    match mysql::obtain(Product::MySql) {
+    match mysql::obtain(Release::MySql) {
         Ok(()) => {
-            for test in mysql::tests(shell, Product::MySql) {
+            for test in mysql::tests(shell, Release::MySql) {
                 step(test)?;
             }
         }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use test_servers::{Installation, PrivateServer, Product, ServerOptions};
+use test_servers::{Installation, PrivateServer, Release, ServerOptions};
 
 use crate::Result;
 
@@ -30,7 +30,7 @@ impl Host {
         fs::create_dir_all(&directory)?;
         let mut data = directory.clone();
         let server = if store == "mysql" {
-            let installation = Installation::obtain(Product::from_env()?)?;
+            let installation = Installation::obtain(Release::from_env()?)?;
             let server = PrivateServer::start(&installation, ServerOptions::new())?;
             // A user for each process, whose statements can be told from those of the others.
             server.execute(

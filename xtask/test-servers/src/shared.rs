@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::sync::OnceLock;
 
 use crate::{
-    Installation, PRODUCT_VARIABLE, PrivateServer, Product, REQUIRED_VARIABLE, Result,
+    Installation, PrivateServer, REQUIRED_VARIABLE, Release, Result, SERVER_VARIABLE,
     ServerOptions, URL_VARIABLE,
 };
 
@@ -51,8 +51,8 @@ pub fn is_server_there() -> bool {
 /// programs aren't on this machine, or if [`URL_VARIABLE`] names the server of the tests instead.
 pub fn private_server(options: ServerOptions) -> Option<PrivateServer> {
     shared_server()?;
-    let product = Product::from_env().expect("a product");
-    let installation = Installation::find(product).expect("programs that run")?;
+    let release = Release::from_env().expect("a product");
+    let installation = Installation::find(release).expect("programs that run")?;
     Some(PrivateServer::start(&installation, options).expect("it starts"))
 }
 
@@ -60,21 +60,21 @@ fn start() -> Result<Option<SharedServer>> {
     if let Ok(url) = env::var(URL_VARIABLE) {
         return Ok(Some(SharedServer { url, private: None }));
     }
-    let product = Product::from_env()?;
-    if let Some(installation) = Installation::find(product)? {
+    let release = Release::from_env()?;
+    if let Some(installation) = Installation::find(release)? {
         let server = PrivateServer::start(&installation, ServerOptions::new())?;
         return Ok(Some(SharedServer { url: server.url(), private: Some(server) }));
     }
-    let task = format!("`cargo xtask test-mysql --server {}`", product.name());
+    let task = format!("`cargo xtask test-mysql --server {}`", release.name());
     if env::var_os(REQUIRED_VARIABLE).is_some() {
-        let problem = format!("{REQUIRED_VARIABLE} is set, and there is no {product}");
+        let problem = format!("{REQUIRED_VARIABLE} is set, and there is no {release}");
         return Err(format!("{problem}; run {task}, which gets it").into());
     }
     // Not `eprintln!`, whose output tests capture.
     let _ = writeln!(
         io::stderr(),
-        "!!! SKIPPED: there is no {product} here, so nothing is tested on it.
-!!! {task} gets it. ({PRODUCT_VARIABLE} chooses the product, {URL_VARIABLE} a server.)"
+        "!!! SKIPPED: there is no {release} here, so nothing is tested on it.
+!!! {task} gets it. ({SERVER_VARIABLE} chooses it, {URL_VARIABLE} a server.)"
     );
     Ok(None)
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use rustix::process::getuid;
 
-use crate::{Installation, Product, Result, packages, program};
+use crate::{Installation, Product, Release, Result, packages, program};
 
 /// Changes with how templates are made, so that older ones aren't used.
 const RECIPE: u32 = 1;
@@ -17,11 +17,16 @@ const ZONES: [&str; 4] = ["UTC", "America/New_York", "Asia/Kolkata", "Europe/Ber
 
 /// Options that keep data directories small. They belong to the data, so servers must get them as
 /// well.
-pub(crate) fn options(product: Product) -> &'static [&'static str] {
-    match product {
-        Product::MariaDb => &["--innodb-log-file-size=4M"],
-        Product::MySql => {
+pub(crate) fn options(release: Release) -> &'static [&'static str] {
+    match release {
+        Release::MariaDb | Release::MariaDb10_5 | Release::MariaDb11_8 => {
+            &["--innodb-log-file-size=4M"]
+        }
+        Release::MySql => {
             &["--innodb-redo-log-capacity=8M", "--innodb-doublewrite=OFF", "--disable-log-bin"]
+        }
+        Release::MySql5_7 | Release::MySql8_0 => {
+            &["--innodb-log-file-size=4M", "--innodb-doublewrite=OFF", "--disable-log-bin"]
         }
     }
 }
@@ -29,8 +34,8 @@ pub(crate) fn options(product: Product) -> &'static [&'static str] {
 /// Makes a data directory in which root has no password, and which has no databases but the
 /// server's own.
 pub(crate) fn copy(installation: &Installation, data: &Path) -> Result {
-    let (product, version) = (installation.product(), installation.version());
-    let name = format!("data-{}-{version}-{RECIPE}", product.name());
+    let (release, version) = (installation.release(), installation.version());
+    let name = format!("data-{}-{version}-{RECIPE}", release.name());
     let template = packages::make_once(&name, |directory| make(installation, directory))?;
     copy_directory(&template.join("data"), data)
         .map_err(|error| format!("{} can't be copied: {error}", template.display()).into())
@@ -38,18 +43,18 @@ pub(crate) fn copy(installation: &Installation, data: &Path) -> Result {
 
 /// Makes the template, as `data` in a directory.
 fn make(installation: &Installation, directory: &Path) -> Result {
-    let product = installation.product();
+    let options = options(installation.release());
     let data = format!("--datadir={}", directory.join("data").display());
     let zones = directory.join("zones.sql");
     fs::write(&zones, zones_sql(installation)?)?;
     let mut server = installation.server(None)?;
-    server.arg(&data).args(options(product));
-    match product {
+    server.arg(&data).args(options);
+    match installation.product() {
         Product::MariaDb => {
             let mut install = installation.program("mariadb-install-db")?;
             install.args(["--no-defaults", &data, "--auth-root-authentication-method=normal"]);
             install.args(["--skip-test-db", "--skip-name-resolve"]);
-            install.args(options(product)).args(installation.directory_arguments());
+            install.args(options).args(installation.directory_arguments());
             if getuid().is_root() {
                 install.arg("--user=root");
             }

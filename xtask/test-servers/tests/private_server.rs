@@ -1,6 +1,6 @@
 //! The servers that tests start: they run, and they end whatever becomes of the test.
 //!
-//! `STORE_MYSQL_PRODUCT` chooses the product, as for the tests that use the servers.
+//! `STORE_MYSQL_SERVER` chooses the server, as for the tests that use the servers.
 
 use std::env;
 use std::fs;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use test_servers::{
-    Installation, PRODUCT_VARIABLE, PrivateServer, Product, ServerOptions, URL_VARIABLE,
+    Installation, PrivateServer, Release, SERVER_VARIABLE, ServerOptions, URL_VARIABLE,
     private_server, shared_server,
 };
 
@@ -25,8 +25,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// server's business.
 fn installation() -> Option<Installation> {
     shared_server()?;
-    let product = Product::from_env().expect("a product");
-    Installation::find(product).expect("programs that run")
+    let release = Release::from_env().expect("a product");
+    Installation::find(release).expect("programs that run")
 }
 
 /// Whether a client is greeted within a second.
@@ -206,11 +206,11 @@ struct Holder {
 impl Holder {
     fn start(end: &str) -> Option<Self> {
         installation()?;
-        let product = Product::from_env().expect("a product");
+        let release = Release::from_env().expect("a product");
         let mut process = Command::new(env::current_exe().expect("this program"))
             .args(["holder", "--exact", "--ignored", "--nocapture"])
             .env("HOLDER_ENDS", end)
-            .env(PRODUCT_VARIABLE, product.name())
+            .env(SERVER_VARIABLE, release.name())
             .env_remove(URL_VARIABLE)
             .process_group(0)
             .stdout(Stdio::piped())

@@ -8,7 +8,7 @@ use store_core::{CleanupOptions, Store};
 use store_mysql::{MysqlOptions, TableVariant};
 use store_sqlite::SqliteOptions;
 use test_servers::{
-    CLASSIC as CLASSIC_TABLE, Database, Installation, PrivateServer, Product, ServerOptions,
+    CLASSIC as CLASSIC_TABLE, Database, Installation, PrivateServer, Release, ServerOptions,
 };
 
 /// A kind of database with a kind of table, and how Go programs connect to it.
@@ -168,8 +168,8 @@ impl Server {
             Self::Abroad => (&ABROAD, options.with_arg("--default-time-zone=+05:30")),
         };
         server.get_or_init(|| {
-            let product = Product::from_env().expect("a product");
-            let installation = Installation::find(product).expect("programs that run");
+            let release = Release::from_env().expect("a release");
+            let installation = Installation::find(release).expect("programs that run");
             let installation = installation.expect("run this with `cargo xtask interop`");
             PrivateServer::start(&installation, options).expect("the server starts")
         })

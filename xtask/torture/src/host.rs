@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use test_servers::{Installation, PrivateServer, Product, ServerOptions};
+use test_servers::{Installation, PrivateServer, Release, ServerOptions};
 
 use crate::Result;
 
@@ -18,7 +18,7 @@ impl Host {
     /// Returns where databases of a store are made.
     pub(crate) fn new(store: &str, directory: &Path) -> Result<Self> {
         if store == "mysql" {
-            let installation = Installation::obtain(Product::from_env()?)?;
+            let installation = Installation::obtain(Release::from_env()?)?;
             let server = PrivateServer::start(&installation, ServerOptions::new())?;
             return Ok(Self::Server(Box::new(server)));
         }
