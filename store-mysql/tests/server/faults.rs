@@ -13,7 +13,7 @@ use store_core::{CleanupOptions, Error, Loaded, Store};
 use store_mysql::r2d2::Pool;
 use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, mysql};
 use test_servers::{
-    CLASSIC, Database, PrivateServer, ServerOptions, is_server_there, private_server,
+    CLASSIC, Database, PrivateServer, Release, ServerOptions, is_server_there, private_server,
 };
 
 use crate::writes::{rotate, set, set_subject};
@@ -413,7 +413,14 @@ fn full_disk_is_named_and_loses_nothing() -> Result<(), Error> {
         }
         assert!(committed < 10_000, "the disk is full some time");
     };
-    assert!(matches!(error, Error::StorageFull { .. }), "{error:?}");
+    if !server.is_running() && Release::from_env().is_ok_and(|it| it == Release::MySql8_0) {
+        // 8.0.15 ends by a failed assertion of its own.
+        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+        server.restart().expect("it starts again");
+        works_again(&store);
+    } else {
+        assert!(matches!(error, Error::StorageFull { .. }), "{error:?}\n{}", server.log_tail());
+    }
     assert!(committed > 0);
     for n in 0..committed {
         assert_eq!(store.find(&format!("token-{n}"))?.map(|data| data.len()), Some(SIZE));

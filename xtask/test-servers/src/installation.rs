@@ -1,6 +1,8 @@
 //! The programs of a release: the machine's own, or a copy below the target directory.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -91,15 +93,18 @@ impl Installation {
     pub(crate) fn program(&self, name: &str) -> Result<Command> {
         let path = self.path(name).ok_or_else(|| format!("{} has no {name}", self.release))?;
         let Some(copy) = &self.copy else { return Ok(Command::new(path)) };
-        let mut command = if let Some(loader) = &copy.loader {
-            let mut command = Command::new(loader);
-            command.arg("--library-path").arg(&copy.libraries).arg(path);
-            command
-        } else {
-            let mut command = Command::new(path);
-            command.env("LD_LIBRARY_PATH", &copy.libraries);
-            command
-        };
+        let mut command = Command::new(&path);
+        match &copy.loader {
+            // Scripts run in the machine's shell, which has its own libraries.
+            Some(_) if is_script(&path) => {}
+            Some(loader) => {
+                command = Command::new(loader);
+                command.arg("--library-path").arg(&copy.libraries).arg(path);
+            }
+            None => {
+                command.env("LD_LIBRARY_PATH", &copy.libraries);
+            }
+        }
         let machine = env::var_os("PATH").unwrap_or_default();
         let directories = self.directories.iter().cloned().chain(env::split_paths(&machine));
         command.env("PATH", env::join_paths(directories)?);
@@ -131,14 +136,19 @@ impl Installation {
             argument.push(copy.prefix.join(directory));
             argument
         };
+        let Some(copy) = &self.copy else { return Vec::new() };
+        let is_in = |share: &str| copy.prefix.join(share).join("english").is_dir();
+        let share = match self.product() {
+            Product::MariaDb if is_in("share/mariadb") => "share/mariadb",
+            Product::MariaDb | Product::MySql => "share/mysql",
+        };
         let options = [
             ("--basedir=", ""),
-            ("--lc-messages-dir=", "share/mysql"),
-            ("--character-sets-dir=", "share/mysql/charsets"),
+            ("--lc-messages-dir=", share),
+            ("--character-sets-dir=", &format!("{share}/charsets")),
             ("--plugin-dir=", "lib/mysql/plugin"),
         ];
-        let copy = self.copy.iter();
-        copy.flat_map(|copy| options.map(|(option, path)| argument(copy, option, path))).collect()
+        options.map(|(option, path)| argument(copy, option, path)).into()
     }
 
     /// The name of the client. That of a later MariaDB isn't called `mysql` any more, and serves
@@ -257,6 +267,11 @@ impl Installation {
         let mut paths = self.directories.iter().map(|directory| directory.join(name));
         paths.find(|path| path.is_file())
     }
+}
+
+fn is_script(path: &Path) -> bool {
+    let mut start = [0; 2];
+    File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok()) && &start == b"#!"
 }
 
 /// The entries of a directory that have such a name; none if it can't be read.

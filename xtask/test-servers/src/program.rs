@@ -23,7 +23,8 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
 
 /// Returns the last lines of a text, indented: that is where programs say why they failed.
 pub(crate) fn tail(text: &str) -> String {
-    const LINES: usize = 25;
+    // MySQL 5.7 says in fifty that it has shut down what it hasn't started.
+    const LINES: usize = 80;
     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
     last.iter().flat_map(|line| ["    ", line, "\n"]).collect()

@@ -1,8 +1,10 @@
 //! Data directories: made once for each version, and copied for every server.
 
-use std::fs::{self, File};
+use std::fmt::Write as _;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::process::getuid;
 
@@ -53,12 +55,17 @@ fn make(installation: &Installation, directory: &Path) -> Result {
         Product::MariaDb => {
             let mut install = installation.program("mariadb-install-db")?;
             install.args(["--no-defaults", &data, "--auth-root-authentication-method=normal"]);
-            install.args(["--skip-test-db", "--skip-name-resolve"]);
+            // Forced, because its look at the host name fails where the copy needs its loader.
+            install.args(["--skip-test-db", "--skip-name-resolve", "--force"]);
             install.args(options).args(installation.directory_arguments());
             if getuid().is_root() {
                 install.arg("--user=root");
             }
-            program::run(&mut install)?;
+            // It would start the server of a copy without the copy's loader.
+            let start = directory.join("start");
+            write_script(&start, &installation.program("mariadbd")?)?;
+            program::run(install.env("MYSQLD_BOOTSTRAP", &start))?;
+            fs::remove_file(start)?;
             server.arg("--bootstrap").stdin(Stdio::from(File::open(&zones)?));
         }
         Product::MySql => {
@@ -67,6 +74,18 @@ fn make(installation: &Installation, directory: &Path) -> Result {
     }
     program::run(&mut server)?;
     Ok(fs::remove_file(zones)?)
+}
+
+/// Writes a script that runs a command with further arguments.
+fn write_script(path: &Path, command: &Command) -> Result {
+    let mut script = "#!/bin/sh\nexec".to_owned();
+    for word in [command.get_program()].into_iter().chain(command.get_args()) {
+        let word = word.to_str().ok_or("a path isn't UTF-8")?;
+        write!(script, " '{}'", word.replace('\'', r"'\''"))?;
+    }
+    script.push_str(" \"$@\"\n");
+    fs::write(path, script)?;
+    Ok(fs::set_permissions(path, Permissions::from_mode(0o755))?)
 }
 
 /// Returns statements that fill the tables of time zones, one a line.
