@@ -126,29 +126,36 @@ pub(crate) fn redacted(error: &DriverError) -> ErrorSource {
     }
 }
 
-/// The server's own error: its code, its state and its message.
-///
-/// Servers quote values, `Duplicate entry 'token' for key`, so what is quoted is left out, but in
-/// the messages that quote only names.
+/// The server's own error: its code, its state and, if it is known not to tell what applications
+/// store, its message.
 #[derive(Debug)]
 struct ServerError {
     code: u16,
     state: String,
-    message: String,
+    message: Option<String>,
 }
 
 impl ServerError {
     fn new(error: &mysql::MySqlError) -> Self {
-        // Access, databases, tables, columns, options, privileges, plugins, TLS and system
-        // variables.
-        const NAMES_ONLY: [u16; 22] = [
-            1044, 1045, 1046, 1049, 1050, 1051, 1054, 1142, 1143, 1146, 1193, 1227, 1251, 1290,
-            1370, 1524, 1698, 1792, 1820, 1836, 3118, 3159,
+        // They quote hosts, accounts, databases, tables, columns, options, privileges, plugins and
+        // system variables, or nothing: access, connections, threads, statements, packets, locks,
+        // tables, disks, read-only servers.
+        const QUOTE_NAMES: [u16; 61] = [
+            1020, 1021, 1030, 1040, 1044, 1045, 1046, 1047, 1048, 1049, 1050, 1051, 1053, 1054,
+            1114, 1129, 1130, 1135, 1136, 1142, 1143, 1146, 1153, 1158, 1159, 1160, 1161, 1180,
+            1193, 1194, 1195, 1203, 1205, 1213, 1226, 1227, 1243, 1251, 1290, 1317, 1364, 1370,
+            1406, 1412, 1461, 1524, 1615, 1689, 1698, 1708, 1792, 1820, 1836, 1862, 1927, 1969,
+            3024, 3100, 3118, 3159, 4031,
         ];
-        let message = if NAMES_ONLY.contains(&error.code) {
-            error.message.clone()
+        // They quote values as well: duplicates, conversions, ranges, and foreign keys.
+        const QUOTE_VALUES: [u16; 7] = [1062, 1264, 1265, 1292, 1366, 1451, 1452];
+        let message = if QUOTE_NAMES.contains(&error.code) {
+            Some(error.message.clone())
+        } else if QUOTE_VALUES.contains(&error.code) {
+            Some(without_quoted(&error.message))
         } else {
-            without_quoted(&error.message)
+            // What an unknown message tells isn't known either.
+            None
         };
         Self { code: error.code, state: error.state.clone(), message }
     }
@@ -156,20 +163,30 @@ impl ServerError {
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "server error {} ({}): {}", self.code, self.state, self.message)
+        write!(f, "server error {} ({})", self.code, self.state)?;
+        match &self.message {
+            Some(message) => write!(f, ": {message}"),
+            None => Ok(()),
+        }
     }
 }
 
 impl StdError for ServerError {}
 
-/// Cuts from the first quote to the last: a value may itself contain quotes.
+/// Cuts from the first quote to the last: a value may itself contain quotes. An apostrophe in a word
+/// is none.
 fn without_quoted(message: &str) -> String {
     let is_quote = |c: char| matches!(c, '\'' | '"' | '`');
-    match (message.find(is_quote), message.rfind(is_quote)) {
-        (Some(first), Some(last)) if first < last => {
+    let is_in_word = |at: usize| {
+        message[..at].ends_with(char::is_alphabetic)
+            && message[at + 1..].starts_with(char::is_alphabetic)
+    };
+    let first = message.match_indices(is_quote).find(|(at, _)| !is_in_word(*at));
+    match (first, message.rfind(is_quote)) {
+        (Some((first, _)), Some(last)) if first < last => {
             format!("{}'…'{}", &message[..first], &message[last + 1..])
         }
-        (Some(first), _) => format!("{}'…", &message[..first]),
+        (Some((first, _)), _) => format!("{}'…", &message[..first]),
         (None, _) => message.to_owned(),
     }
 }
@@ -190,15 +207,43 @@ mod tests {
         for (code, message, shown) in [
             (1062, "Duplicate entry 'secret' for key 'PRIMARY'", "Duplicate entry '…'"),
             (1062, "Duplicate entry 'it's' for key", "Duplicate entry '…' for key"),
-            (1064, "near 'secret", "near '…"),
+            (1062, "Can't be, 'it's secret' is there", "Can't be, '…' is there"),
+            (1292, "Incorrect value: 'secret", "Incorrect value: '…"),
             (
                 1366,
                 "Incorrect string value: '\\xF0' for column `a`.`b`.`c`",
                 "Incorrect string value: '…'",
             ),
-            (1146, "Table 'app.sessions' doesn't exist", "Table 'app.sessions' doesn't exist"),
         ] {
             let shown = format!("server error {code} (HY000): {shown}");
+            assert_eq!(redacted(&server_error(code, message)).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn words_that_help_are_shown() {
+        for (code, message) in [
+            (
+                1129,
+                "Host '10.0.0.7' is blocked because of many connection errors; unblock with 'flush-hosts'",
+            ),
+            (1135, "Can't create a new thread (errno 11); if you are not out of available memory"),
+            (1146, "Table 'app.sessions' doesn't exist"),
+            (1461, "Can't create more than max_prepared_stmt_count statements (current value: 9)"),
+        ] {
+            let shown = format!("server error {code} (HY000): {message}");
+            assert_eq!(redacted(&server_error(code, message)).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn unknown_messages_are_not_shown() {
+        for (code, message) in [
+            (9007, "Write conflict, key={tableID=1, handle=secret}, reason=Optimistic"),
+            (1644, "a trigger of the application says secret"),
+            (1064, "near 'secret"),
+        ] {
+            let shown = format!("server error {code} (HY000)");
             assert_eq!(redacted(&server_error(code, message)).to_string(), shown);
         }
     }
