@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mysql::prelude::Queryable;
 use mysql::{Binary, Conn, Params, QueryResult, Result as DriverResult, Row, Statement, Value};
 
+use crate::connect_error::ConnectError;
 use crate::driver::Driver;
+use crate::engine::Engine;
 use crate::error::{self, ErrorClass};
 use crate::galera;
-use crate::health::Health;
-use crate::servers::{ConnectError, NewConnection, Servers};
+use crate::health::{Health, Orphan};
+use crate::servers::{NewConnection, Servers};
 use crate::sql::{MATCH_SENTINEL, Sql};
 
 /// A connection of a pool that stores share. Only stores can use it; see
@@ -34,10 +37,15 @@ pub struct Connection {
     /// own cache looks a statement up by its text, which it parses first, and may close one that is
     /// still wanted.
     statements: HashMap<u32, Statement>,
+    engine: Engine,
     is_galera: bool,
+    /// This client's address, as the server sees it, if it tells.
+    host: Option<String>,
     /// The health of its server.
     health: Arc<Health>,
     servers: Arc<Servers>,
+    opened_at: Instant,
+    used_at: Instant,
     /// The server's generation of connections when this one was made.
     generation: u64,
     /// Whether everything that was sent has been answered. It is false during an attempt, so that
@@ -68,16 +76,26 @@ pub(crate) enum End<T> {
 impl Connection {
     /// Connects to one of the servers.
     pub(crate) fn open(servers: &Arc<Servers>) -> Result<Self, ConnectError> {
-        let NewConnection { driver, is_galera, health } = servers.connect()?;
+        let NewConnection { driver, engine, is_galera, host, health } = servers.connect()?;
+        let now = Instant::now();
         Ok(Self {
             driver: Driver::new(driver),
             statements: HashMap::new(),
+            engine,
             is_galera,
+            host,
+            opened_at: now,
+            used_at: now,
             generation: health.generation(),
             health,
             servers: Arc::clone(servers),
             is_clean: true,
         })
+    }
+
+    /// What the server is.
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// The servers of which this connection is to one.
@@ -87,7 +105,12 @@ impl Connection {
 
     /// Whether another operation may use this connection.
     pub(crate) fn is_usable(&self) -> bool {
-        self.is_clean && self.generation == self.health.generation() && !self.driver.is_forked()
+        let lifetimes = self.servers.lifetimes();
+        self.is_clean
+            && self.generation == self.health.generation()
+            && self.used_at.elapsed() < lifetimes.idle_timeout
+            && self.opened_at.elapsed() < lifetimes.max_lifetime
+            && !self.driver.is_forked()
     }
 
     /// Whether this process was forked from the one that has the connection.
@@ -105,31 +128,44 @@ impl Connection {
         operation: impl FnOnce(&mut Self) -> DriverResult<T>,
     ) -> DriverResult<T> {
         self.is_clean = false;
+        let begun = Instant::now();
         let result = operation(self).map_err(|error| match error {
             mysql::Error::MySqlError(timeout) if timeout.code == 1205 && self.is_galera => {
                 galera::explain_timeout(&mut self.driver, timeout)
             }
             error => error,
         });
-        match result.as_ref().err().map(error::classify) {
-            None => self.is_clean = true,
-            Some(class) => {
-                self.is_clean = class.keeps_connection();
-                match class {
-                    // Usually the server has gone away, and with it the other connections.
-                    ErrorClass::ConnectionLost => {
-                        self.health.invalidate_connections(self.generation);
-                    }
-                    ErrorClass::ServerUnavailable | ErrorClass::ReadOnly => {
-                        self.health.invalidate_connections(self.generation);
-                        self.health.record_failure();
-                    }
-                    ErrorClass::TimedOut => self.health.record_failure(),
-                    ErrorClass::Transient | ErrorClass::Contention | ErrorClass::Permanent => {}
-                }
+        self.used_at = Instant::now();
+        let class = result.as_ref().err().map(error::classify);
+        self.is_clean = class.is_none_or(ErrorClass::keeps_connection);
+        match class {
+            // Usually the server has gone away, and with it the other connections.
+            Some(ErrorClass::ConnectionLost) => {
+                self.health.invalidate_connections(self.generation);
+                self.record_orphan();
+            }
+            // Or it serves nobody any more.
+            Some(ErrorClass::ServerUnavailable | ErrorClass::ReadOnly) => {
+                self.health.invalidate_connections(self.generation);
+                self.health.record_failure(begun.elapsed());
+            }
+            // Or something in between has forgotten this connection, and then the others as well.
+            Some(ErrorClass::TimedOut) => {
+                self.health.invalidate_connections(self.generation);
+                self.health.record_failure(begun.elapsed());
+                self.record_orphan();
+            }
+            None | Some(ErrorClass::Transient | ErrorClass::Contention | ErrorClass::Permanent) => {
             }
         }
         result
+    }
+
+    /// Has the next connection end what the server may go on with.
+    fn record_orphan(&self) {
+        if let Some(host) = self.host.clone() {
+            self.health.record_orphan(Orphan { id: self.driver.connection_id(), host });
+        }
     }
 
     /// Runs an operation in a transaction, which it says how to end.
@@ -213,8 +249,9 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // The driver sends COM_QUIT and waits, which on a connection with a statement under way
         // lasts until the timeout. After the shutdown of the socket there is nothing to wait for.
+        let is_lost = !self.is_clean || self.generation != self.health.generation();
         #[cfg(unix)]
-        if !self.is_clean && !self.is_forked() {
+        if is_lost && !self.is_forked() {
             use std::os::fd::AsRawFd;
             let _ = nix::sys::socket::shutdown(
                 self.driver.as_raw_fd(),

@@ -1,15 +1,19 @@
 //! The health of one server, as all connections to it see it.
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a server that couldn't be reached is tried last, at first and at most.
+/// How long a server that couldn't be reached is tried last, at least and at most.
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// How long one lost connection doesn't invalidate the others again.
 const INVALIDATION_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The most orphans that are kept; the oldest are given up.
+const MAX_ORPHANS: usize = 64;
 
 /// The health of one server.
 #[derive(Default)]
@@ -18,6 +22,16 @@ pub(crate) struct Health {
     generation: AtomicU64,
     invalidated_at: Mutex<Option<Instant>>,
     backoff: Mutex<Backoff>,
+    orphans: Mutex<Vec<Orphan>>,
+}
+
+/// A connection that this side has given up, and whose transaction the server may go on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Orphan {
+    /// The server's number of the connection.
+    pub(crate) id: u32,
+    /// The client's address, as the server sees it: numbers come back after a restart.
+    pub(crate) host: String,
 }
 
 /// How long a server is tried last.
@@ -46,11 +60,25 @@ impl Health {
         }
     }
 
-    /// Backs off from the server, twice as long each time.
-    pub(crate) fn record_failure(&self) {
+    /// Backs off from the server, twice as long each time, and for no less than the failure took:
+    /// a server that doesn't answer costs each new connection a timeout.
+    pub(crate) fn record_failure(&self, took: Duration) {
         let mut backoff = lock(&self.backoff);
-        backoff.length = (backoff.length * 2).clamp(MIN_BACKOFF, MAX_BACKOFF);
+        backoff.length = (backoff.length * 2).max(took).clamp(MIN_BACKOFF, MAX_BACKOFF);
         backoff.until = Some(Instant::now() + backoff.length);
+    }
+
+    /// Remembers a connection whose transaction is to be ended by the next connection.
+    pub(crate) fn record_orphan(&self, orphan: Orphan) {
+        let mut orphans = lock(&self.orphans);
+        if orphans.len() >= MAX_ORPHANS {
+            orphans.remove(0);
+        }
+        orphans.push(orphan);
+    }
+
+    pub(crate) fn take_orphans(&self) -> Vec<Orphan> {
+        mem::take(&mut *lock(&self.orphans))
     }
 
     pub(crate) fn record_success(&self) {
@@ -83,10 +111,21 @@ mod tests {
     }
 
     #[test]
+    fn backoff_is_as_long_as_the_failure() {
+        let health = Health::default();
+        health.record_failure(Duration::from_secs(8));
+        assert!(health.is_backing_off(Instant::now() + Duration::from_secs(7)));
+        health.record_failure(Duration::from_secs(3));
+        assert!(health.is_backing_off(Instant::now() + Duration::from_secs(15)));
+        health.record_failure(Duration::from_secs(3_600));
+        assert!(!health.is_backing_off(Instant::now() + MAX_BACKOFF));
+    }
+
+    #[test]
     fn success_ends_the_backoff() {
         let health = Health::default();
         assert!(!health.is_backing_off(Instant::now()));
-        health.record_failure();
+        health.record_failure(Duration::ZERO);
         assert!(health.is_backing_off(Instant::now()));
         assert!(!health.is_backing_off(Instant::now() + MAX_BACKOFF));
         health.record_success();

@@ -70,7 +70,15 @@ mod connection;
 
 mod driver;
 
+mod connect_error;
+
 mod servers;
+
+mod engine;
+
+mod outage;
+
+mod credentials;
 
 mod health;
 
@@ -83,10 +91,11 @@ mod address;
 #[cfg(feature = "rustls")]
 mod tls;
 
+pub use connect_error::ConnectError;
 pub use connection::Connection;
+pub use credentials::Credentials;
 pub use manager::MysqlConnectionManager;
 pub use options::MysqlOptions;
-pub use servers::ConnectError;
 pub use store::MysqlStore;
 pub use table::TableVariant;
 

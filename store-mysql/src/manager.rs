@@ -8,8 +8,10 @@ use r2d2::ManageConnection;
 use store_core::Error;
 
 use crate::address;
+use crate::connect_error::ConnectError;
 use crate::connection::Connection;
-use crate::servers::{ConnectError, Servers};
+use crate::credentials::Provider;
+use crate::servers::{Lifetimes, Servers};
 
 /// Makes the connections of a pool that a [`MysqlStore`](crate::MysqlStore) can use.
 ///
@@ -19,12 +21,16 @@ use crate::servers::{ConnectError, Servers};
 ///   `init_connect` and the options' own `init` say;
 /// - timeouts for connecting (3 s), reading and writing (8 s each) if the options have none, and
 ///   shorter ones for the server's locks, so that the server's limit comes before the client's;
+/// - TCP keep-alive after a minute of silence, and connections that are replaced after three minutes
+///   without use and after five minutes at the latest; [`MysqlOptions::manager`] takes other times;
 /// - no silent move to a Unix socket (`prefer_socket`), and affected rows that count matches;
 /// - in a Galera cluster, `wsrep_sync_wait`: what one node has acknowledged is seen on each.
 ///
 /// Its connections can't be used for anything else. Stores alone prepare them and account for their
 /// replies, so that a reply which comes too late can never be taken for the reply to another
 /// statement. An application's own queries go through another pool.
+///
+/// [`MysqlOptions::manager`]: crate::MysqlOptions::manager
 ///
 /// # Examples
 /// ```no_run
@@ -87,7 +93,15 @@ impl MysqlConnectionManager {
     /// # Ok::<(), store_mysql::Error>(())
     /// ```
     pub fn from_opts<O: Into<Opts>>(servers: impl IntoIterator<Item = O>) -> Result<Self, Error> {
-        let servers = Servers::new(servers.into_iter().map(Into::into))?;
+        Self::with_settings(servers.into_iter().map(Into::into), Lifetimes::default(), None)
+    }
+
+    pub(crate) fn with_settings(
+        servers: impl IntoIterator<Item = Opts>,
+        lifetimes: Lifetimes,
+        credentials: Option<Provider>,
+    ) -> Result<Self, Error> {
+        let servers = Servers::new(servers, lifetimes, credentials)?;
         #[cfg(feature = "rustls")]
         crate::tls::install_default_provider();
         Ok(Self { servers: Arc::new(servers) })
@@ -113,11 +127,12 @@ impl ManageConnection for MysqlConnectionManager {
         if connection.is_usable() {
             Ok(())
         } else if connection.is_forked() {
-            Err(ConnectError::new(
-                "the pool was made before this process was forked: make it after the fork",
+            Err(ConnectError::refused(
+                "the pool was made before this process was forked: make it after the fork"
+                    .to_owned(),
             ))
         } else {
-            Err(ConnectError::new("the server has dropped connections since this one was made"))
+            Err(ConnectError::recycled())
         }
     }
 

@@ -8,8 +8,11 @@ use r2d2::{ManageConnection, Pool};
 use store_core::backend::{OpenStore, TableName};
 use store_core::{CleanupOptions, Error, Limits};
 
+use crate::credentials::{Credentials, Provider, ProviderError};
 use crate::manager::MysqlConnectionManager;
 use crate::pool::{LogFailures, checkout};
+use crate::retry::PoolTimeouts;
+use crate::servers::Lifetimes;
 use crate::settings::{CONNECT_TIMEOUT, NETWORK_TIMEOUT};
 use crate::shared::Shared;
 use crate::store::MysqlStore;
@@ -22,6 +25,13 @@ const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 /// Far more than anybody wants to wait, far less than the clocks of the libraries underneath can
 /// hold.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long operations wait for servers that are away: long enough for the restart of a server that
+/// has little to do.
+const OUTAGE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The pool's own longest wait. It makes half of it pauses between attempts to connect.
+const MAX_POOL_WAIT: Duration = Duration::from_secs(1);
 
 /// How a [`MysqlStore`] is made.
 ///
@@ -44,10 +54,12 @@ pub struct MysqlOptions {
     limits: Limits,
     cleanup: CleanupOptions,
     operation_timeout: Duration,
-    checkout_timeout: Duration,
+    pool_timeouts: PoolTimeouts,
     max_connections: NonZeroU32,
     connect_timeout: Duration,
     network_timeout: Duration,
+    lifetimes: Lifetimes,
+    credentials: Option<Provider>,
 }
 
 impl MysqlOptions {
@@ -67,10 +79,15 @@ impl MysqlOptions {
             limits: Limits::DEFAULT,
             cleanup: CleanupOptions::new(),
             operation_timeout: Duration::from_secs(10),
-            checkout_timeout: Duration::from_secs(5),
+            pool_timeouts: PoolTimeouts {
+                checkout: Duration::from_secs(5),
+                outage: OUTAGE_TIMEOUT,
+            },
             max_connections: MAX_CONNECTIONS,
             connect_timeout: CONNECT_TIMEOUT,
             network_timeout: NETWORK_TIMEOUT,
+            lifetimes: Lifetimes::default(),
+            credentials: None,
         }
     }
 
@@ -146,9 +163,8 @@ impl MysqlOptions {
         self
     }
 
-    /// Sets how long an operation waits for a connection of the pool that
-    /// [`connect`](Self::connect) makes, before it returns [`Error::PoolExhausted`] or
-    /// [`Error::Unreachable`]. Default: 5 seconds; at most a day.
+    /// Sets how long an operation waits for a connection of the pool, before it returns
+    /// [`Error::PoolExhausted`] or [`Error::Unreachable`]. Default: 5 seconds; at most a day.
     ///
     /// # Examples
     /// ```
@@ -160,7 +176,31 @@ impl MysqlOptions {
     /// ```
     #[doc(alias = "connection_timeout")]
     pub fn with_checkout_timeout(mut self, timeout: Duration) -> Self {
-        self.checkout_timeout = timeout;
+        self.pool_timeouts.checkout = timeout;
+        self
+    }
+
+    /// Sets how long operations wait while no server takes connections, counted from the first
+    /// attempt that failed. Default: 1 second, which is enough for the restart of a server that has
+    /// little to do; at most a day.
+    ///
+    /// Once the servers have been away for this long, an operation returns [`Error::Unreachable`] at
+    /// once, and threads don't pile up. It does so, too, if all servers deny access to the account
+    /// or the database. Meanwhile the pool goes on trying.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_mysql::MysqlOptions;
+    ///
+    /// // Bridges a failover of a few seconds.
+    /// let patient = Duration::from_secs(5);
+    /// let options =
+    ///     MysqlOptions::new().with_outage_timeout(patient).with_checkout_timeout(patient);
+    /// # drop(options);
+    /// ```
+    pub fn with_outage_timeout(mut self, timeout: Duration) -> Self {
+        self.pool_timeouts.outage = timeout;
         self
     }
 
@@ -216,6 +256,91 @@ impl MysqlOptions {
     #[doc(alias = "lock_timeout")]
     pub fn with_network_timeout(mut self, timeout: Duration) -> Self {
         self.network_timeout = timeout;
+        self
+    }
+
+    /// Sets after how much silence on a connection the system asks the server whether it is there,
+    /// for [`manager`](Self::manager) and what uses it, unless the driver's options say otherwise.
+    /// Default: 60 seconds, so that no network forgets the connection; from a second to a day.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_mysql::MysqlOptions;
+    ///
+    /// let options = MysqlOptions::new().with_keep_alive(Duration::from_secs(30));
+    /// # drop(options);
+    /// ```
+    #[doc(alias = "tcp_keepalive")]
+    pub fn with_keep_alive(mut self, silence: Duration) -> Self {
+        self.lifetimes.keep_alive = silence;
+        self
+    }
+
+    /// Sets how long a connection may be unused, for [`manager`](Self::manager) and what uses it.
+    /// Default: 3 minutes, less than the shortest time after which a cloud's load balancer forgets
+    /// a connection; from a second to a day.
+    ///
+    /// The server ends a connection that is silent for a minute longer, with what its transaction
+    /// has locked.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_mysql::MysqlOptions;
+    ///
+    /// let options = MysqlOptions::new().with_idle_timeout(Duration::from_secs(30));
+    /// # drop(options);
+    /// ```
+    #[doc(alias = "wait_timeout")]
+    pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.lifetimes.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a connection is used, for [`manager`](Self::manager) and what uses it.
+    /// Default: 5 minutes; from a second to a day.
+    ///
+    /// If the server's name leads to another one after a failover, writes notice it at once,
+    /// because the old one refuses them, and reads within this time.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_mysql::MysqlOptions;
+    ///
+    /// let options = MysqlOptions::new().with_max_lifetime(Duration::from_secs(60));
+    /// # drop(options);
+    /// ```
+    pub fn with_max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetimes.max_lifetime = lifetime;
+        self
+    }
+
+    /// Sets where the account's name and password come from, for [`manager`](Self::manager) and
+    /// what uses it: this is called for each new connection. Default: the URL or the driver's
+    /// options.
+    ///
+    /// It is for tokens of a cloud, which are good for some minutes, and for passwords that are
+    /// changed while the application runs. A connection that was made with an older one goes on
+    /// until its [lifetime](Self::with_max_lifetime) ends. Where the server wants the password in
+    /// clear, as for such tokens, the URL needs encryption and `enable_cleartext_plugin=true`.
+    ///
+    /// # Examples
+    /// ```
+    /// use store_mysql::{Credentials, MysqlOptions};
+    ///
+    /// let options = MysqlOptions::new().with_credentials(|| {
+    ///     let password = std::fs::read_to_string("/run/secrets/db-password")?;
+    ///     Ok(Credentials::new("app", password.trim_end()))
+    /// });
+    /// # drop(options);
+    /// ```
+    pub fn with_credentials(
+        mut self,
+        provider: impl Fn() -> Result<Credentials, ProviderError> + Send + Sync + 'static,
+    ) -> Self {
+        self.credentials = Some(Provider::new(provider));
         self
     }
 
@@ -290,10 +415,32 @@ impl MysqlOptions {
         self.pool_from_opts(address::servers(url)?)
     }
 
+    /// Makes what makes the connections of a pool, for an application that builds the pool itself.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use store_mysql::MysqlOptions;
+    /// use store_mysql::r2d2::Pool;
+    ///
+    /// let options = MysqlOptions::new().with_idle_timeout(Duration::from_secs(30));
+    /// let manager = options.manager("mysql://app:secret@db.example/app")?;
+    /// let builder = Pool::builder().max_size(4);
+    /// # let _ = (builder, manager);
+    /// # Ok::<(), store_mysql::Error>(())
+    /// ```
+    pub fn manager(&self, url: &str) -> Result<MysqlConnectionManager, Error> {
+        self.manager_from_opts(address::servers(url)?)
+    }
+
     /// Makes a store on the application's pool, and on a table that exists. Side tables that are
     /// missing are created, if the account has the right to.
     ///
-    /// The pool keeps the size and the timeouts that it was made with.
+    /// The pool keeps its size, and its connections are what its
+    /// [manager](Self::manager) makes.
     ///
     /// # Errors
     /// [`Error::TableMissing`] and [`Error::TableMismatch`], which say what to do;
@@ -313,8 +460,9 @@ impl MysqlOptions {
     pub fn build(self, pool: Pool<MysqlConnectionManager>) -> Result<MysqlStore, Error> {
         let (table, open) = (self.checked_table()?, OpenStore::new()?);
         let batch_size = self.cleanup.batch_size().get();
+        let (pool_timeouts, timeout) = (self.pool_timeouts, self.operation_timeout);
         let shared =
-            Shared::open(open, pool, &table, self.limits, self.operation_timeout, batch_size)?;
+            Shared::open(open, pool, &table, self.limits, pool_timeouts, timeout, batch_size)?;
         MysqlStore::start(shared, self.cleanup)
     }
 
@@ -340,12 +488,12 @@ impl MysqlOptions {
     /// ```
     pub fn create_table(&self, pool: &Pool<MysqlConnectionManager>) -> Result<TableVariant, Error> {
         let (table, _open) = (self.checked_table()?, OpenStore::new()?);
-        let mut connection = checkout(pool, pool.connection_timeout())?;
+        let mut connection = checkout(pool, self.pool_timeouts.checkout)?;
         ddl::create(&mut connection, &table)?;
         Ok(schema::inspect(&mut connection, &table, self.limits)?.variant)
     }
 
-    fn pool_from_opts(&self, servers: Vec<Opts>) -> Result<Pool<MysqlConnectionManager>, Error> {
+    fn manager_from_opts(&self, servers: Vec<Opts>) -> Result<MysqlConnectionManager, Error> {
         self.checked_table()?;
         let with_timeouts = |opts: Opts| {
             let or = |own: Option<&Duration>, default| Some(own.copied().unwrap_or(default));
@@ -356,8 +504,14 @@ impl MysqlOptions {
                 .read_timeout(read)
                 .write_timeout(write)
                 .tcp_connect_timeout(connect)
+                .into()
         };
-        let manager = MysqlConnectionManager::from_opts(servers.into_iter().map(with_timeouts))?;
+        let servers = servers.into_iter().map(with_timeouts);
+        MysqlConnectionManager::with_settings(servers, self.lifetimes, self.credentials.clone())
+    }
+
+    fn pool_from_opts(&self, servers: Vec<Opts>) -> Result<Pool<MysqlConnectionManager>, Error> {
+        let manager = self.manager_from_opts(servers)?;
         // The first connection is made here, because the pool would only return the text of its
         // error, and only after the checkout timeout.
         let first =
@@ -366,7 +520,9 @@ impl MysqlOptions {
         Ok(Pool::builder()
             .max_size(self.max_connections.get())
             .min_idle(Some(0))
-            .connection_timeout(self.checkout_timeout)
+            .connection_timeout(self.pool_timeouts.checkout.min(MAX_POOL_WAIT))
+            .idle_timeout(Some(self.lifetimes.idle_timeout))
+            .max_lifetime(Some(self.lifetimes.max_lifetime))
             .error_handler(Box::new(LogFailures))
             .build_unchecked(manager))
     }
@@ -381,7 +537,7 @@ impl MysqlOptions {
             return invalid("limits", "no token has at most 0 bytes");
         }
         for (option, timeout) in [
-            ("checkout timeout", self.checkout_timeout),
+            ("checkout timeout", self.pool_timeouts.checkout),
             ("connect timeout", self.connect_timeout),
             ("network timeout", self.network_timeout),
         ] {
@@ -389,8 +545,22 @@ impl MysqlOptions {
                 return invalid(option, "it must be longer than zero and at most a day");
             }
         }
-        if self.operation_timeout > MAX_TIMEOUT {
-            return invalid("operation timeout", "it must be at most a day");
+        for (option, time) in [
+            ("keep-alive", self.lifetimes.keep_alive),
+            ("idle timeout", self.lifetimes.idle_timeout),
+            ("maximal lifetime", self.lifetimes.max_lifetime),
+        ] {
+            if time < Duration::from_secs(1) || time > MAX_TIMEOUT {
+                return invalid(option, "it must be at least a second and at most a day");
+            }
+        }
+        for (option, timeout) in [
+            ("operation timeout", self.operation_timeout),
+            ("outage timeout", self.pool_timeouts.outage),
+        ] {
+            if timeout > MAX_TIMEOUT {
+                return invalid(option, "it must be at most a day");
+            }
         }
         Ok(table)
     }

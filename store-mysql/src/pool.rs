@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use r2d2::{HandleError, Pool, PooledConnection};
 use store_core::Error;
 
+use crate::connect_error::ConnectError;
 use crate::manager::MysqlConnectionManager;
-use crate::servers::ConnectError;
 
 /// Takes a connection from the pool.
 ///
@@ -28,12 +28,19 @@ pub(crate) fn checkout(
 }
 
 /// Logs failures of connections that the pool tries to make again, which r2d2 would log as errors
-/// of its own, or not at all.
+/// of its own, or not at all. Those of one outage are a warning now and then, and connections that
+/// are replaced as they should be are none.
 #[derive(Debug)]
 pub(crate) struct LogFailures;
 
 impl HandleError<ConnectError> for LogFailures {
     fn handle_error(&self, error: ConnectError) {
-        log::warn!("no connection for sessions: {error}");
+        if error.is_recycled() {
+            log::trace!("{error}");
+        } else if error.is_news() {
+            log::warn!("no connection for sessions: {error}");
+        } else {
+            log::debug!("no connection for sessions: {error}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! together prove that this can't do harm, and if there is time left. Writes that mustn't be made
 //! twice are verified first; see [`lost_reply`](crate::lost_reply).
 
+use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ const MAX_BACKOFF: Duration = Duration::from_millis(200);
 
 /// The longest wait after a deadlock, which is over when it is reported.
 const MAX_CONTENTION_BACKOFF: Duration = Duration::from_millis(20);
+
+/// How often an operation that waits for a connection looks whether servers are away.
+const OUTAGE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What makes it safe to repeat an attempt whose outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +68,20 @@ pub(crate) struct Retry<'a> {
     servers: &'a Servers,
     owner: OwnerProcess,
     deadline: Instant,
+    timeouts: PoolTimeouts,
     backoff: backon::ExponentialBackoff,
     has_lost_connection: bool,
+    /// Whether a server has refused to write because it is read-only.
+    was_read_only: bool,
+}
+
+/// How long operations wait for connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolTimeouts {
+    /// How long at most.
+    pub(crate) checkout: Duration,
+    /// How long while no server takes a connection, from the beginning of that on.
+    pub(crate) outage: Duration,
 }
 
 impl<'a> Retry<'a> {
@@ -74,6 +90,7 @@ impl<'a> Retry<'a> {
         pool: &'a Pool<MysqlConnectionManager>,
         servers: &'a Servers,
         owner: OwnerProcess,
+        timeouts: PoolTimeouts,
         timeout: Duration,
     ) -> Self {
         let backoff = ExponentialBuilder::new()
@@ -83,7 +100,16 @@ impl<'a> Retry<'a> {
             .with_jitter()
             .build();
         let deadline = Instant::now() + timeout;
-        Self { pool, servers, owner, deadline, backoff, has_lost_connection: false }
+        Self {
+            pool,
+            servers,
+            owner,
+            deadline,
+            timeouts,
+            backoff,
+            has_lost_connection: false,
+            was_read_only: false,
+        }
     }
 
     /// Makes attempts until one succeeds, the time is over, or another one wouldn't be safe or
@@ -112,8 +138,11 @@ impl<'a> Retry<'a> {
                     true
                 }
                 // The attempt had no effect, and the next one would have none on the same server.
-                // New connections go to another one, because this one's health is recorded as bad.
-                ErrorClass::ReadOnly => self.servers.has_alternatives(),
+                // New connections go to another one, because this one's health is recorded as bad,
+                // or because its name leads to another one since a failover.
+                ErrorClass::ReadOnly => {
+                    self.servers.has_alternatives() || !mem::replace(&mut self.was_read_only, true)
+                }
                 // The attempt has had its effect or has had none, and nobody knows which.
                 ErrorClass::ConnectionLost => safety != RetrySafety::VerifyFirst,
                 // The attempt may have its effect at any time from now on.
@@ -156,18 +185,42 @@ impl<'a> Retry<'a> {
         true
     }
 
-    /// Takes a connection from the pool within what is left of the time.
+    /// Takes a connection from the pool within what is left of the time, and doesn't wait for
+    /// servers that are away.
     fn checkout(&self) -> Result<PooledConnection<MysqlConnectionManager>, Error> {
         // Before the pool, whose locks other threads of the parent may have held.
         self.owner.check()?;
         let started = Instant::now();
-        let left = self.deadline.saturating_duration_since(started);
-        checkout(self.pool, left.min(self.pool.connection_timeout())).map_err(|error| {
-            // The pool connects at times of its own, so the failure may be from before this call.
-            match self.servers.failure_since(started.checked_sub(self.pool.connection_timeout())) {
-                Some(failure) => Error::Unreachable { source: failure.into() },
-                None => error,
+        let deadline = self.deadline.min(started + self.timeouts.checkout);
+        // A connection may be there even though no further one can be made.
+        if let Some(connection) = self.pool.try_get() {
+            return Ok(connection);
+        }
+        loop {
+            if let Some(error) = self.servers.outage.refusal(self.timeouts.outage) {
+                return Err(Error::Unreachable { source: error.into() });
             }
-        })
+            let left = deadline.saturating_duration_since(Instant::now());
+            match checkout(self.pool, left.min(OUTAGE_INTERVAL)) {
+                Ok(connection) => return Ok(connection),
+                Err(_) if left > OUTAGE_INTERVAL => {}
+                Err(error) => {
+                    // The pool connects at times of its own, so the failure may be from before.
+                    let recently = started.checked_sub(self.timeouts.checkout);
+                    return Err(match self.servers.outage.failure_since(recently) {
+                        Some(failure) => Error::Unreachable { source: failure.into() },
+                        None => waited(error, started.elapsed()),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The error of a wait that was made in several parts.
+fn waited(error: Error, time: Duration) -> Error {
+    match error {
+        Error::PoolExhausted { source, .. } => Error::PoolExhausted { waited: time, source },
+        error => error,
     }
 }

@@ -1,30 +1,54 @@
 //! Servers that hold the same data, in order of preference, and how one of them is connected to.
 
-use std::error::Error as StdError;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, Opts, Value};
+use mysql::{Conn, Opts, OptsBuilder, Params, Value};
 use store_core::Error;
 use store_core::backend::OpenStore;
 
-use crate::health::Health;
-use crate::settings::with_session_settings;
-use crate::{address, error, galera};
+use crate::connect_error::ConnectError;
+use crate::credentials::{Provider, ProviderError};
+use crate::engine::Engine;
+use crate::health::{Health, Orphan};
+use crate::outage::Outage;
+use crate::settings::{IDLE_TIMEOUT, KEEP_ALIVE, MAX_LIFETIME, SessionVariables};
+use crate::{address, error, galera, settings};
 
 /// The servers, in order of preference.
 pub(crate) struct Servers {
     /// It lives as long as the pool.
     _open: OpenStore,
     list: Vec<Server>,
-    last_failure: Mutex<Option<(Instant, String)>>,
+    lifetimes: Lifetimes,
+    credentials: Option<Provider>,
+    pub(crate) outage: Outage,
+}
+
+/// How long connections are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetimes {
+    /// After how much silence the system asks whether the server is there.
+    pub(crate) keep_alive: Duration,
+    /// How long a connection may be unused.
+    pub(crate) idle_timeout: Duration,
+    /// How long a connection is used.
+    pub(crate) max_lifetime: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { keep_alive: KEEP_ALIVE, idle_timeout: IDLE_TIMEOUT, max_lifetime: MAX_LIFETIME }
+    }
 }
 
 /// One server.
 struct Server {
     opts: Opts,
+    variables: SessionVariables,
     /// Host and port, or the socket.
     name: String,
     health: Arc<Health>,
@@ -33,44 +57,62 @@ struct Server {
 /// A connection that has just been made.
 pub(crate) struct NewConnection {
     pub(crate) driver: Conn,
+    pub(crate) engine: Engine,
     /// Whether its server is a node of a Galera cluster.
     pub(crate) is_galera: bool,
+    /// This client's address, as the server sees it, if it tells.
+    pub(crate) host: Option<String>,
     /// The health of its server.
     pub(crate) health: Arc<Health>,
 }
 
 impl Servers {
     /// Takes the options of at least one server.
-    pub(crate) fn new(servers: impl IntoIterator<Item = Opts>) -> Result<Self, Error> {
-        let list = servers.into_iter().map(Server::new).collect::<Result<Vec<_>, _>>()?;
+    pub(crate) fn new(
+        servers: impl IntoIterator<Item = Opts>,
+        lifetimes: Lifetimes,
+        credentials: Option<Provider>,
+    ) -> Result<Self, Error> {
+        let new = |opts| Server::new(opts, lifetimes);
+        let list = servers.into_iter().map(new).collect::<Result<Vec<_>, _>>()?;
         if list.is_empty() {
             return Err(address::invalid("it names no server"));
         }
-        Ok(Self { _open: OpenStore::new()?, list, last_failure: Mutex::default() })
+        let (open, outage) = (OpenStore::new()?, Outage::default());
+        Ok(Self { _open: open, list, lifetimes, credentials, outage })
     }
 
     /// Tries each server once, those last that are backed off from.
     pub(crate) fn connect(&self) -> Result<NewConnection, ConnectError> {
-        let now = Instant::now();
+        let begun = Instant::now();
         let (last, first): (Vec<_>, Vec<_>) =
-            self.list.iter().partition(|server| server.health.is_backing_off(now));
+            self.list.iter().partition(|server| server.health.is_backing_off(begun));
         let mut failures = Vec::new();
+        let mut is_denied = true;
         for server in first.into_iter().chain(last) {
-            match server.connect(self.has_alternatives()) {
+            let begun = Instant::now();
+            // A panic of the driver would take the connection's place in the pool for ever.
+            let connect = || server.connect(self.has_alternatives(), self.credentials.as_ref());
+            let connected =
+                catch_unwind(AssertUnwindSafe(connect)).unwrap_or(Err(Failure::Panicked));
+            match connected {
                 Ok(connection) => {
                     server.health.record_success();
-                    *self.last_failure() = None;
+                    self.outage.record_success();
                     return Ok(connection);
                 }
                 Err(failure) => {
-                    server.health.record_failure();
+                    server.health.record_failure(begun.elapsed());
+                    is_denied &= failure.is_denied();
                     failures.push(format!("{}: {failure}", server.name));
                 }
             }
         }
-        let failure = failures.join("; ");
-        *self.last_failure() = Some((Instant::now(), failure.clone()));
-        Err(ConnectError(failure))
+        let reason = failures.join("; ");
+        let error =
+            if is_denied { ConnectError::denied(reason) } else { ConnectError::refused(reason) };
+        let is_news = self.outage.record_failure(begun, error.clone());
+        Err(error.with_news(is_news))
     }
 
     /// Whether there is more than one.
@@ -78,17 +120,9 @@ impl Servers {
         self.list.len() > 1
     }
 
-    /// Why the latest attempt to connect failed, if none has succeeded since, and it was after the
-    /// given moment.
-    pub(crate) fn failure_since(&self, moment: Option<Instant>) -> Option<String> {
-        self.last_failure()
-            .as_ref()
-            .filter(|(when, _)| moment.is_none_or(|moment| *when >= moment))
-            .map(|(_, failure)| failure.clone())
-    }
-
-    fn last_failure(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
-        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How long connections are kept.
+    pub(crate) fn lifetimes(&self) -> Lifetimes {
+        self.lifetimes
     }
 }
 
@@ -99,7 +133,7 @@ impl fmt::Debug for Servers {
 }
 
 impl Server {
-    fn new(opts: Opts) -> Result<Self, Error> {
+    fn new(opts: Opts, lifetimes: Lifetimes) -> Result<Self, Error> {
         if opts.get_db_name().is_none_or(str::is_empty) {
             return Err(address::invalid("it names no database"));
         }
@@ -112,27 +146,44 @@ impl Server {
             Some(socket) => socket.to_owned(),
             None => format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
         };
-        Ok(Self { opts: with_session_settings(opts), name, health: Arc::default() })
+        let opts = settings::with_session_options(opts, lifetimes.keep_alive);
+        let variables = SessionVariables::new(&opts, lifetimes.idle_timeout);
+        Ok(Self { opts, variables, name, health: Arc::default() })
     }
 
-    fn connect(&self, has_alternatives: bool) -> Result<NewConnection, Failure> {
-        let mut driver = Conn::new(self.opts.clone()).map_err(Failure::Driver)?;
-        // A variable that MySQL doesn't have; MariaDB has it, with Galera or without.
-        let is_galera = match driver.query_first::<Option<u8>, _>("SELECT @@wsrep_on") {
-            Ok(Some(Some(1))) => true,
-            Ok(_) | Err(mysql::Error::MySqlError(_)) => false,
-            Err(error) => return Err(Failure::Driver(error)),
-        };
+    fn connect(
+        &self,
+        has_alternatives: bool,
+        credentials: Option<&Provider>,
+    ) -> Result<NewConnection, Failure> {
+        let mut opts = self.opts.clone();
+        if let Some(provider) = credentials {
+            let credentials = provider.provide().map_err(Failure::NoCredentials)?;
+            opts = OptsBuilder::from_opts(opts)
+                .user(Some(credentials.user))
+                .pass(Some(credentials.password))
+                .into();
+        }
+        let mut driver = Conn::new(opts)?;
+        let version: Option<String> = driver.query_first("SELECT VERSION()")?;
+        let engine = Engine::from_version(&version.unwrap_or_default());
+        self.variables.set(&mut driver, engine)?;
+        // The variable isn't there in a build without Galera.
+        let is_galera = engine.may_be_galera()
+            && match driver.query_first::<Option<u8>, _>("SELECT @@wsrep_on") {
+                Ok(on) => on == Some(Some(1)),
+                Err(mysql::Error::MySqlError(_)) => false,
+                Err(error) => return Err(error.into()),
+            };
         if is_galera {
-            if !galera::is_ready(&mut driver).map_err(Failure::Driver)? {
+            if !galera::is_ready(&mut driver)? {
                 return Err(Failure::NoMajority);
             }
-            galera::enable_causal_reads(&mut driver).map_err(Failure::Driver)?;
+            galera::enable_causal_reads(&mut driver)?;
         }
         if has_alternatives {
             // While the primary is away a replica would serve outdated sessions.
-            let read_only: Option<Value> =
-                driver.query_first("SELECT @@global.read_only").map_err(Failure::Driver)?;
+            let read_only: Option<Value> = driver.query_first("SELECT @@global.read_only")?;
             // A number, or a word on servers that know more than two modes.
             let is_writable = |value: &[u8]| value == b"0" || value.eq_ignore_ascii_case(b"OFF");
             if let Some(Value::Bytes(value)) = read_only
@@ -141,56 +192,76 @@ impl Server {
                 return Err(Failure::ReadOnly);
             }
         }
-        Ok(NewConnection { driver, is_galera, health: Arc::clone(&self.health) })
+        let host = host(&mut driver)?;
+        for orphan in self.health.take_orphans() {
+            end_orphan(&mut driver, &orphan)?;
+        }
+        Ok(NewConnection { driver, engine, is_galera, host, health: Arc::clone(&self.health) })
+    }
+}
+
+/// Returns this client's address as the server sees it. Together with the connection's number it
+/// names the connection, also after a restart of the server.
+fn host(driver: &mut Conn) -> mysql::Result<Option<String>> {
+    let sql = "SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()";
+    match driver.query_first(sql) {
+        Ok(host) => Ok(host),
+        // An engine that doesn't list them, or not to everybody.
+        Err(mysql::Error::MySqlError(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends a connection that this side has given up, with the locks of its transaction. An account may
+/// end its own connections.
+fn end_orphan(driver: &mut Conn, orphan: &Orphan) -> mysql::Result<()> {
+    let sql = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND HOST = ?";
+    let params = Params::Positional(vec![orphan.id.into(), orphan.host.as_str().into()]);
+    let is_there: Option<u64> = driver.exec_first(sql, params)?;
+    if is_there == Some(0) {
+        return Ok(());
+    }
+    match driver.query_drop(format!("KILL {}", orphan.id)) {
+        // It may have ended in between.
+        Ok(()) | Err(mysql::Error::MySqlError(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
 /// Why a server wasn't connected to.
 enum Failure {
     Driver(mysql::Error),
+    NoCredentials(ProviderError),
     ReadOnly,
     NoMajority,
+    Panicked,
+}
+
+impl Failure {
+    /// Whether the server has denied access to the account or the database.
+    fn is_denied(&self) -> bool {
+        // Access to the database or at all, no such database, the client's host, plugins and
+        // protocols of authentication, expired passwords, locked accounts, no encryption.
+        const DENIED: [u16; 11] =
+            [1044, 1045, 1049, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159];
+        matches!(self, Self::Driver(mysql::Error::MySqlError(error)) if DENIED.contains(&error.code))
+    }
+}
+
+impl From<mysql::Error> for Failure {
+    fn from(error: mysql::Error) -> Self {
+        Self::Driver(error)
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Driver(error) => fmt::Display::fmt(&error::redacted(error), f),
+            Self::NoCredentials(error) => write!(f, "there are no credentials: {error}"),
             Self::ReadOnly => f.write_str("it is read-only"),
             Self::NoMajority => f.write_str("it isn't in the majority of its cluster"),
+            Self::Panicked => f.write_str("the driver panicked"),
         }
     }
 }
-
-/// Why no server could be connected to.
-///
-/// It names each server and never shows a password.
-///
-/// # Examples
-/// ```no_run
-/// use store_mysql::MysqlConnectionManager;
-/// use store_mysql::r2d2::ManageConnection;
-///
-/// let manager = MysqlConnectionManager::new("mysql://app:secret@one,two/app")?;
-/// if let Err(error) = manager.connect() {
-///     // For example "one:3306: …; two:3306: it is read-only".
-///     eprintln!("{error}");
-/// }
-/// # Ok::<(), store_mysql::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct ConnectError(String);
-
-impl ConnectError {
-    pub(crate) fn new(reason: &str) -> Self {
-        Self(reason.to_owned())
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl StdError for ConnectError {}

@@ -12,7 +12,7 @@ use store_core::{Error, Limits, TokenProblem};
 use crate::connection::Connection;
 use crate::manager::MysqlConnectionManager;
 use crate::pool::checkout;
-use crate::retry::{AttemptError, Retry, RetrySafety};
+use crate::retry::{AttemptError, PoolTimeouts, Retry, RetrySafety};
 use crate::rotations::Rotations;
 use crate::rows::{Session, bytes, is_true};
 use crate::servers::Servers;
@@ -36,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) subjects: Option<SubjectIndex>,
     /// The record of rotations, if its table was there when the store was made.
     pub(crate) rotations: Option<Rotations>,
+    timeouts: PoolTimeouts,
     operation_timeout: Duration,
     pub(crate) batch_size: usize,
     pub(crate) open: OpenStore,
@@ -55,14 +56,15 @@ impl Shared {
         pool: Pool<MysqlConnectionManager>,
         table: &TableName,
         requested_limits: Limits,
+        timeouts: PoolTimeouts,
         operation_timeout: Duration,
         batch_size: usize,
     ) -> Result<Self, Error> {
-        let mut connection = checkout(&pool, pool.connection_timeout())?;
+        let mut connection = checkout(&pool, timeouts.checkout)?;
         let table = schema::inspect(&mut connection, table, requested_limits)?;
         let servers = Arc::clone(connection.servers());
         drop(connection);
-        let side_tables = SideTables::create(&pool, &table.name)?;
+        let side_tables = SideTables::create(&pool, timeouts.checkout, &table.name)?;
         log::debug!(
             "sessions are kept in \"{}\", {:?}, within {:?}, with {side_tables:?}",
             table.name,
@@ -79,6 +81,7 @@ impl Shared {
             servers,
             table,
             requested_limits,
+            timeouts,
             operation_timeout,
             batch_size,
         })
@@ -110,7 +113,8 @@ impl Shared {
 
     /// Begins the attempts at an operation.
     pub(crate) fn retry(&self) -> Retry<'_> {
-        Retry::new(&self.pool, &self.servers, self.open.owner(), self.operation_timeout)
+        let (owner, timeout) = (self.open.owner(), self.operation_timeout);
+        Retry::new(&self.pool, &self.servers, owner, self.timeouts, timeout)
     }
 
     /// Finds a session within what is left of an operation's time.
@@ -173,7 +177,7 @@ impl Shared {
     /// store was made, this looks at the table and says what is wrong with it.
     pub(crate) fn explain_driver(&self, error: &mysql::Error) -> Error {
         if error::indicates_table_change(error)
-            && let Ok(mut connection) = checkout(&self.pool, self.pool.connection_timeout())
+            && let Ok(mut connection) = checkout(&self.pool, self.timeouts.checkout)
             && let Some(explanation) = self.explain_table(&mut connection)
         {
             return explanation;

@@ -1,5 +1,7 @@
 //! Which side tables a store can use.
 
+use std::time::Duration;
+
 use mysql::Result as DriverResult;
 use r2d2::Pool;
 use store_core::Error;
@@ -28,11 +30,17 @@ impl SideTables {
     /// Only if the server doesn't answer.
     pub(crate) fn create(
         pool: &Pool<MysqlConnectionManager>,
+        timeout: Duration,
         name: &TableName,
     ) -> Result<Self, Error> {
+        // A refusal can end the connection, so each table has its own.
+        let exists = |side_table: &str, ddl| {
+            let mut connection = checkout(pool, timeout)?;
+            exists_or_create(&mut connection, name, side_table, ddl)
+        };
         Ok(Self {
-            subjects: exists_or_create(pool, name, &subjects_name(name), CREATE_SUBJECTS_TABLE)?,
-            rotations: exists_or_create(pool, name, &rotations_name(name), CREATE_ROTATIONS_TABLE)?,
+            subjects: exists(&subjects_name(name), CREATE_SUBJECTS_TABLE)?,
+            rotations: exists(&rotations_name(name), CREATE_ROTATIONS_TABLE)?,
         })
     }
 
@@ -55,13 +63,11 @@ impl SideTables {
 
 /// Creates a side table if it is missing. Returns whether it is there.
 fn exists_or_create(
-    pool: &Pool<MysqlConnectionManager>,
+    connection: &mut Connection,
     name: &TableName,
     side_table: &str,
     ddl: &str,
 ) -> Result<bool, Error> {
-    // A refusal can end the connection, so each table has its own.
-    let mut connection = checkout(pool, pool.connection_timeout())?;
     match connection.attempt(|connection| create_missing(connection, name, side_table, ddl)) {
         Ok(()) => Ok(true),
         Err(error) if is_refusal(&error) => {

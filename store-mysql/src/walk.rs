@@ -18,9 +18,11 @@ impl Shared {
         visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> DriverResult<()> {
         // The visitor may take as long as it likes.
-        connection
-            .driver()
-            .query_drop("SET SESSION net_write_timeout = 86400, wait_timeout = 86400")?;
+        let mut patience = "SET SESSION net_write_timeout = 86400, wait_timeout = 86400".to_owned();
+        if connection.engine().has_idle_transaction_timeout() {
+            patience.push_str(", idle_transaction_timeout = 0");
+        }
+        connection.driver().query_drop(patience)?;
         connection.driver().query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
         // The snapshot's time, because `UTC_TIMESTAMP` moves on and the snapshot's expiries don't.
         let now: Option<Value> = connection.driver().query_first("SELECT UTC_TIMESTAMP(6)")?;

@@ -51,7 +51,10 @@ fn killed_server_loses_no_commit_and_fails_no_request() {
     let database = database_on(&server);
     let store = store(
         &database,
-        options().with_operation_timeout(PATIENCE).with_checkout_timeout(PATIENCE),
+        options()
+            .with_operation_timeout(PATIENCE)
+            .with_checkout_timeout(PATIENCE)
+            .with_outage_timeout(PATIENCE),
     );
     let committed = Mutex::new(HashSet::new());
     let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -268,13 +271,10 @@ fn exhausted_pool_is_a_typed_error() -> Result<(), Error> {
     }
     let database = Database::new();
     let manager = MysqlConnectionManager::new(&database.url())?;
-    let pool = Pool::builder()
-        .max_size(1)
-        .connection_timeout(Duration::from_millis(100))
-        .build(manager)
-        .map_err(Error::backend)?;
+    let pool = Pool::builder().max_size(1).build(manager).map_err(Error::backend)?;
     MysqlStore::create_table(&pool)?;
-    let store = options().build(pool.clone())?;
+    let short = Duration::from_millis(100);
+    let store = options().with_checkout_timeout(short).build(pool.clone())?;
     store.commit("token", b"data", in_an_hour())?;
     let held = pool.get().map_err(Error::backend)?;
     for outcome in [store.find("token").map(drop), store.commit("token", b"new", in_an_hour())] {

@@ -30,6 +30,7 @@ fn options() -> MysqlOptions {
         .with_network_timeout(PATIENCE)
         .with_operation_timeout(PATIENCE)
         .with_checkout_timeout(PATIENCE)
+        .with_outage_timeout(PATIENCE)
 }
 
 fn start() -> GaleraCluster {

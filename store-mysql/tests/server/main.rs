@@ -14,6 +14,8 @@ mod wire;
 
 mod lost;
 
+mod networks;
+
 mod rotations;
 
 mod settings;

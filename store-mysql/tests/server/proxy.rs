@@ -1,4 +1,5 @@
-//! A proxy between a store and its server, which counts what is asked and can hold replies back.
+//! A proxy between a store and its server, which counts what is asked, can hold replies back, and
+//! can be what is between machines: a network that forgets connections, a name that moves.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -35,8 +36,33 @@ pub(crate) struct Traffic {
     /// Whether the server's side of a connection stays when the client's is cut, until this proxy
     /// ends.
     pub(crate) keeps_server: AtomicBool,
+    /// How many connections there have been.
+    connections: AtomicU64,
+    /// The first so many connections swallow what is sent on them, in both directions.
+    forgotten: AtomicU64,
+    /// Commands that were swallowed.
+    pub(crate) swallowed: AtomicU64,
+    /// How many of the next connections are asked by this proxy to prove their passwords by a method
+    /// for which the driver needs a feature that is off.
+    pub(crate) bad_greetings: AtomicU64,
     is_over: AtomicBool,
     clients: Mutex<Vec<TcpStream>>,
+}
+
+/// What MariaDB greets with: the protocol, the version, the connection's number, eight bytes of a
+/// challenge, capabilities, the character set, the status, more capabilities, the length of the
+/// challenge, a gap, the rest of it, and the method by which most passwords are proven.
+const GREETING: &[u8] =
+    b"\x0a5.5.5-10.11.0-MariaDB\x00\x01\x00\x00\x00abcdefgh\x00\xfe\xf7\x2d\x02\x00\
+    \xff\x81\x15\x00\x00\x00\x00\x00\x00\x1d\x00\x00\x00abcdefghijkl\x00mysql_native_password\x00";
+
+/// What it says if this account's password is proven by another method, and its challenge.
+const SWITCH: &[u8] = b"\xfeclient_ed25519\x00abcdefghijklmnopqrstuvwxyz012345";
+
+/// A packet of the protocol: three bytes of length, a number, and the contents.
+fn packet(number: u8, contents: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(contents.len()).expect("it is short");
+    [&[length, 0, 0, number], contents].concat()
 }
 
 impl Traffic {
@@ -53,42 +79,70 @@ impl Traffic {
 pub(crate) struct Proxy {
     pub(crate) traffic: Arc<Traffic>,
     address: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
 }
 
 impl Proxy {
     /// A proxy to the server of a database.
     pub(crate) fn to_database(database: &Database) -> Self {
-        let opts = Opts::from_url(&database.url()).expect("a URL");
-        let host = opts.get_ip_or_hostname().into_owned();
-        let address = (host.as_str(), opts.get_tcp_port())
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut addresses| addresses.next());
-        Self::to(address.expect("the server has an address"))
+        Self::to(address_of(database))
+    }
+
+    /// Leads new connections to the server of another database.
+    pub(crate) fn move_to(&self, database: &Database) {
+        *self.server.lock().expect("no panic") = address_of(database);
+    }
+
+    /// Swallows from now on what is sent on the connections that there are, as a network that has
+    /// forgotten them.
+    pub(crate) fn forget_connections(&self) {
+        let connections = self.traffic.connections.load(Ordering::Acquire);
+        self.traffic.forgotten.store(connections, Ordering::Release);
+    }
+
+    /// Swallows from now on whatever is sent, as a host without power.
+    pub(crate) fn forget_everything(&self) {
+        self.traffic.forgotten.store(u64::MAX, Ordering::Release);
     }
 
     fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it has an address");
         let traffic = Arc::<Traffic>::default();
+        let server = Arc::new(Mutex::new(server));
         thread::spawn({
-            let traffic = Arc::clone(&traffic);
+            let (traffic, server) = (Arc::clone(&traffic), Arc::clone(&server));
             move || {
                 for client in listener.incoming() {
                     if traffic.is_over.load(Ordering::Acquire) {
                         break;
                     }
-                    let Ok(client) = client else { continue };
+                    let Ok(mut client) = client else { continue };
+                    let is_bad = |left: u64| left.checked_sub(1);
+                    let bad = traffic.bad_greetings.fetch_update(
+                        Ordering::AcqRel,
+                        Ordering::Acquire,
+                        is_bad,
+                    );
+                    if bad.is_ok() {
+                        // Until the client goes.
+                        let greeted =
+                            client.write_all(&[packet(0, GREETING), packet(2, SWITCH)].concat());
+                        let _ = greeted.and_then(|()| io::copy(&mut client, &mut io::sink()));
+                        continue;
+                    }
+                    let server = *server.lock().expect("no panic");
                     let Ok(server) = TcpStream::connect(server) else { continue };
                     if let Ok(client) = client.try_clone() {
                         traffic.clients.lock().expect("no panic").push(client);
                     }
+                    let number = traffic.connections.fetch_add(1, Ordering::AcqRel);
                     let traffic = Arc::clone(&traffic);
-                    thread::spawn(move || relay(&client, &server, &traffic));
+                    thread::spawn(move || relay(&client, &server, &traffic, number));
                 }
             }
         });
-        Self { traffic, address }
+        Self { traffic, address, server }
     }
 
     /// Cuts all connections.
@@ -126,21 +180,32 @@ impl Drop for Proxy {
     }
 }
 
-fn relay(client: &TcpStream, server: &TcpStream, traffic: &Traffic) {
+fn address_of(database: &Database) -> SocketAddr {
+    let opts = Opts::from_url(&database.url()).expect("a URL");
+    let host = opts.get_ip_or_hostname().into_owned();
+    let address = (host.as_str(), opts.get_tcp_port())
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next());
+    address.expect("the server has an address")
+}
+
+fn relay(client: &TcpStream, server: &TcpStream, traffic: &Traffic, number: u64) {
     for stream in [client, server] {
         let _ = stream.set_nodelay(true);
     }
     // Numbers of commands whose replies the other direction has to hold back or cut.
     let hold = AtomicBool::new(false);
     let cut = AtomicBool::new(false);
+    let is_forgotten = || number < traffic.forgotten.load(Ordering::Acquire);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let _ = pass_commands(client, server, traffic, &hold, &cut);
-            if !traffic.keeps_server.load(Ordering::Acquire) {
+            let _ = pass_commands(client, server, traffic, &is_forgotten, &hold, &cut);
+            if !traffic.keeps_server.load(Ordering::Acquire) && !is_forgotten() {
                 let _ = server.shutdown(Shutdown::Write);
             }
         });
-        let _ = pass_replies(server, client, traffic, &hold, &cut);
+        let _ = pass_replies(server, client, traffic, &is_forgotten, &hold, &cut);
         let _ = client.shutdown(Shutdown::Both);
         let _ = server.shutdown(Shutdown::Both);
     });
@@ -152,6 +217,7 @@ fn pass_commands(
     mut client: &TcpStream,
     mut server: &TcpStream,
     traffic: &Traffic,
+    is_forgotten: &impl Fn() -> bool,
     hold: &AtomicBool,
     cut: &AtomicBool,
 ) -> io::Result<()> {
@@ -163,6 +229,10 @@ fn pass_commands(
         let mut packet = header.to_vec();
         packet.resize(4 + length, 0);
         client.read_exact(&mut packet[4..])?;
+        if is_forgotten() {
+            traffic.swallowed.fetch_add(1, Ordering::AcqRel);
+            continue;
+        }
         if header[3] == 0 {
             traffic.commands.fetch_add(1, Ordering::AcqRel);
             if packet.get(4) == Some(&COM_STMT_EXECUTE) {
@@ -191,6 +261,7 @@ fn pass_replies(
     mut server: &TcpStream,
     mut client: &TcpStream,
     traffic: &Traffic,
+    is_forgotten: &impl Fn() -> bool,
     hold: &AtomicBool,
     cut: &AtomicBool,
 ) -> io::Result<()> {
@@ -199,6 +270,9 @@ fn pass_replies(
         let read = server.read(&mut buffer)?;
         if read == 0 || cut.load(Ordering::Acquire) {
             return Ok(());
+        }
+        if is_forgotten() {
+            continue;
         }
         if hold.swap(false, Ordering::AcqRel) {
             thread::sleep(Duration::from_millis(traffic.hold_for.load(Ordering::Acquire)));
