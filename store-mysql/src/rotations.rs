@@ -52,8 +52,8 @@ const RECORD: &str = "INSERT INTO {rotations} (token, newest, opens, valid_from,
 const EXPIRED: &str = "SELECT token FROM {rotations} \
     WHERE valid_until <= UTC_TIMESTAMP(6) ORDER BY valid_until LIMIT ?";
 
-const DELETE_EXPIRED: &str =
-    "DELETE FROM {rotations} WHERE token IN ({tokens}) AND valid_until <= UTC_TIMESTAMP(6)";
+const DELETE_EXPIRED: &str = "DELETE record FROM {rotations} AS record FORCE INDEX (PRIMARY) \
+    WHERE record.token IN ({tokens}) AND record.valid_until <= UTC_TIMESTAMP(6)";
 
 /// The statements on the record of rotations.
 pub(crate) struct Rotations {

@@ -9,6 +9,7 @@ use r2d2::Pool;
 use store_core::backend::{OpenStore, TableName};
 use store_core::{Error, Limits, TokenProblem};
 
+use crate::cleanup::Stuck;
 use crate::connection::Connection;
 use crate::manager::MysqlConnectionManager;
 use crate::pool::checkout;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     timeouts: PoolTimeouts,
     operation_timeout: Duration,
     pub(crate) batch_size: usize,
+    /// What the run of the cleanup that is under way couldn't remove.
+    pub(crate) stuck: Stuck,
     pub(crate) open: OpenStore,
 }
 
@@ -84,6 +87,7 @@ impl Shared {
             timeouts,
             operation_timeout,
             batch_size,
+            stuck: Stuck::default(),
         })
     }
 
@@ -113,8 +117,12 @@ impl Shared {
 
     /// Begins the attempts at an operation.
     pub(crate) fn retry(&self) -> Retry<'_> {
-        let (owner, timeout) = (self.open.owner(), self.operation_timeout);
-        Retry::new(&self.pool, &self.servers, owner, self.timeouts, timeout)
+        self.retry_for(self.operation_timeout)
+    }
+
+    /// As [`retry`](Self::retry), none of which begins after the timeout.
+    pub(crate) fn retry_for(&self, timeout: Duration) -> Retry<'_> {
+        Retry::new(&self.pool, &self.servers, self.open.owner(), self.timeouts, timeout)
     }
 
     /// Finds a session within what is left of an operation's time.

@@ -42,7 +42,8 @@ const ORPHANS: &str = "SELECT link.token FROM {subjects} AS link \
     LEFT JOIN {table} AS session ON session.token = {link_token} \
     WHERE link.token > ? AND link.token <= ? AND session.token IS NULL";
 
-const DELETE_ORPHANS: &str = "DELETE link FROM {subjects} AS link \
+// Through its key, so that no more entries are locked than these.
+const DELETE_ORPHANS: &str = "DELETE link FROM {subjects} AS link FORCE INDEX (PRIMARY) \
     LEFT JOIN {table} AS session ON session.token = {link_token} \
     WHERE link.token IN ({tokens}) AND session.token IS NULL";
 
@@ -57,6 +58,7 @@ pub(crate) struct SubjectIndex {
     page_end: Sql,
     orphans: Sql,
     delete_orphans: Sql,
+    delete_orphan: Sql,
     batch_size: usize,
     /// How far the search for orphans has come. They are entries of sessions that Go programs have
     /// deleted.
@@ -84,6 +86,7 @@ impl SubjectIndex {
             page_end: on_tables(PAGE_END),
             orphans: on_tables(ORPHANS),
             delete_orphans: on_tables(DELETE_ORPHANS),
+            delete_orphan: on_tables(&DELETE_ORPHANS.replace("{tokens}", "?")),
             batch_size,
             searched: Mutex::default(),
         }
@@ -163,6 +166,15 @@ impl SubjectIndex {
         tokens: &[Vec<u8>],
     ) -> DriverResult<()> {
         connection.execute(&self.delete_orphans, padded(tokens, self.batch_size)).map(drop)
+    }
+
+    /// Removes an entry if its session is gone.
+    pub(crate) fn unlink_orphan(
+        &self,
+        connection: &mut Connection,
+        token: &[u8],
+    ) -> DriverResult<()> {
+        connection.execute(&self.delete_orphan, vec![token.into()]).map(drop)
     }
 
     /// Returns the live sessions of a subject.

@@ -1,15 +1,17 @@
 //! Cleanup of a table that is in use.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use mysql::prelude::Queryable;
 use store_core::{CleanupOptions, Error, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
 use test_servers::{CLASSIC, Database, is_server_there};
 
-use crate::in_an_hour;
 use crate::writes::set_subject;
+use crate::{in_an_hour, options};
 
 #[test]
 fn eight_writers_next_to_two_cleanups_see_no_error_and_keep_their_sessions() -> Result<(), Error> {
@@ -94,4 +96,90 @@ fn fill_missing(database: &Database, expired: u32) {
         // A deadlock with the writers may end this one, which does no harm.
         let _ = connection.exec_drop(statement, (token, data));
     }
+}
+
+/// Fills a table with so many rows, of which the first have expired.
+fn fill(database: &Database, rows: u64, expired: u64) {
+    let digits = "(SELECT 0 AS n UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 \
+        UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8 UNION SELECT 9)";
+    database.run(&format!(
+        "INSERT INTO sessions (token, data, expiry) \
+         SELECT CONCAT('token-', n), REPEAT('x', 100), \
+             UTC_TIMESTAMP(6) + INTERVAL IF(n < {expired}, -25, 25) HOUR FROM \
+             (SELECT a.n + 10 * b.n + 100 * c.n + 1000 * d.n AS n FROM {digits} AS a \
+             JOIN {digits} AS b JOIN {digits} AS c JOIN {digits} AS d) AS numbers WHERE n < {rows}"
+    ));
+    database.run("ANALYZE TABLE sessions");
+}
+
+/// All live sessions are locked by others while the cleanup removes what has expired.
+#[test]
+fn cleanup_locks_what_it_removes_and_nothing_else() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    for ddl in [CLASSIC, MysqlStore::CREATE_TABLE] {
+        for (rows, expired) in [(100, 30), (130, 100), (2_000, 1_000), (10_000, 1_000)] {
+            let database = Database::new();
+            database.run(ddl);
+            options().create_table(&options().pool(&database.url())?)?;
+            fill(&database, rows, expired);
+            let store = options()
+                .with_network_timeout(Duration::from_secs(2))
+                .with_operation_timeout(Duration::ZERO)
+                .connect(&database.url())?;
+            let live = format!("token-{}", rows - 1);
+            assert!(set_subject(&store, &live, Some("user"), &[b'x'; 100], in_an_hour())?);
+            let mut others = database.connection();
+            others.query_drop("SET time_zone = '+00:00'").map_err(Error::backend)?;
+            others
+                .query_drop("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                .map_err(Error::backend)?;
+            others.query_drop("BEGIN").map_err(Error::backend)?;
+            let lock = "SELECT COUNT(*) FROM sessions WHERE expiry > UTC_TIMESTAMP(6) FOR UPDATE";
+            let locked: Option<u64> = others.query_first(lock).map_err(Error::backend)?;
+            assert_eq!(locked, Some(rows - expired));
+            assert_eq!(store.delete_expired()?, expired, "of {rows} in {ddl}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn rows_that_cannot_be_removed_are_reported_and_the_others_go() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let batch = NonZeroUsize::new(10).expect("not zero");
+    let options = options()
+        .with_cleanup(CleanupOptions::disabled().with_batch_size(batch))
+        .with_network_timeout(Duration::from_secs(2))
+        .with_operation_timeout(Duration::from_secs(1));
+    options.create_table(&options.pool(&database.url())?)?;
+    fill(&database, 100, 50);
+    // An application's table refers to some of the oldest, and somebody has locked another.
+    database.run("UPDATE sessions SET expiry = expiry - INTERVAL 1 HOUR WHERE token IN ('token-7', 'token-8', 'token-9', 'token-11')");
+    database.run("CREATE TABLE app (token VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin, FOREIGN KEY (token) REFERENCES sessions (token))");
+    database.run("INSERT INTO app VALUES ('token-7'), ('token-8'), ('token-9')");
+    let mut other = database.connection();
+    other.query_drop("BEGIN").map_err(Error::backend)?;
+    other
+        .query_drop("SELECT token FROM sessions WHERE token = 'token-11' FOR UPDATE")
+        .map_err(Error::backend)?;
+
+    let store = options.connect(&database.url())?;
+    let outcome = store.delete_expired();
+    assert!(outcome.is_err(), "{outcome:?}");
+    let count = "SELECT COUNT(*) FROM sessions WHERE expiry <= UTC_TIMESTAMP(6)";
+    let mut reader = database.connection();
+    reader.query_drop("SET time_zone = '+00:00'").map_err(Error::backend)?;
+    let mut left = || reader.query_first::<u64, _>(count).map_err(Error::backend);
+    assert_eq!(left()?, Some(4));
+
+    other.query_drop("ROLLBACK").map_err(Error::backend)?;
+    database.run("DROP TABLE app");
+    assert_eq!(store.delete_expired()?, 4);
+    assert_eq!(left()?, Some(0));
+    Ok(())
 }
