@@ -173,8 +173,8 @@ impl fmt::Display for ServerError {
 
 impl StdError for ServerError {}
 
-/// Cuts from the first quote to the last: a value may itself contain quotes. An apostrophe in a word
-/// is none.
+/// Cuts from the first quote to the last: a value may itself contain quotes. An apostrophe in a
+/// word is none.
 fn without_quoted(message: &str) -> String {
     let is_quote = |c: char| matches!(c, '\'' | '"' | '`');
     let is_in_word = |at: usize| {

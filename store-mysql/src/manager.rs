@@ -21,8 +21,9 @@ use crate::servers::{Lifetimes, Servers};
 ///   `init_connect` and the options' own `init` say;
 /// - timeouts for connecting (3 s), reading and writing (8 s each) if the options have none, and
 ///   shorter ones for the server's locks, so that the server's limit comes before the client's;
-/// - TCP keep-alive after a minute of silence, and connections that are replaced after three minutes
-///   without use and after five minutes at the latest; [`MysqlOptions::manager`] takes other times;
+/// - TCP keep-alive after a minute of silence, and connections that are replaced after three
+///   minutes without use and after five minutes at the latest; [`MysqlOptions::manager`] takes
+///   other times;
 /// - no silent move to a Unix socket (`prefer_socket`), and affected rows that count matches;
 /// - in a Galera cluster, `wsrep_sync_wait`: what one node has acknowledged is seen on each.
 ///

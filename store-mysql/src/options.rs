@@ -184,9 +184,9 @@ impl MysqlOptions {
     /// attempt that failed. Default: 1 second, which is enough for the restart of a server that has
     /// little to do; at most a day.
     ///
-    /// Once the servers have been away for this long, an operation returns [`Error::Unreachable`] at
-    /// once, and threads don't pile up. It does so, too, if all servers deny access to the account
-    /// or the database. Meanwhile the pool goes on trying.
+    /// Once the servers have been away for this long, an operation returns [`Error::Unreachable`]
+    /// at once, and threads don't pile up. It does so, too, if all servers deny access to the
+    /// account or the database. Meanwhile the pool goes on trying.
     ///
     /// # Examples
     /// ```

@@ -42,8 +42,8 @@ pub(crate) struct Traffic {
     forgotten: AtomicU64,
     /// Commands that were swallowed.
     pub(crate) swallowed: AtomicU64,
-    /// How many of the next connections are asked by this proxy to prove their passwords by a method
-    /// for which the driver needs a feature that is off.
+    /// How many of the next connections are asked by this proxy to prove their passwords by a
+    /// method for which the driver needs a feature that is off.
     pub(crate) bad_greetings: AtomicU64,
     is_over: AtomicBool,
     clients: Mutex<Vec<TcpStream>>,
