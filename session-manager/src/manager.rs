@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use store_core::{Clock, MAX_SUBJECT_LEN, Store, SystemClock};
+use store_core::{Clock, MAX_SUBJECT_LEN, Store};
 
 #[cfg(any(feature = "rouille", feature = "http"))]
 use crate::adapter::error_response::{ErrorResponder, ErrorResponse};
@@ -67,7 +67,8 @@ pub struct SessionManager<C = Json> {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) kept_values: Arc<[String]>,
     pub(crate) conflict_locks: StripedLocks,
-    clock: Arc<dyn Clock>,
+    /// None for that of the store.
+    clock: Option<Arc<dyn Clock>>,
     tokens_at_rest: TokensAtRest,
     event_hook: Option<EventHook>,
     #[cfg(any(feature = "rouille", feature = "http"))]
@@ -101,7 +102,7 @@ impl SessionManager {
             lifetimes: Lifetimes::DEFAULT,
             kept_values: Arc::new([]),
             conflict_locks: StripedLocks::default(),
-            clock: Arc::new(SystemClock),
+            clock: None,
             tokens_at_rest: TokensAtRest::Hashed,
             event_hook: None,
             #[cfg(any(feature = "rouille", feature = "http"))]
@@ -125,7 +126,7 @@ impl<C> SessionManager<C> {
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
+        self.clock.as_ref().map_or_else(|| self.store.now(), |clock| clock.now())
     }
 
     pub(crate) fn fresh_deadline(&self) -> DateTime<Utc> {

@@ -426,6 +426,10 @@ impl Store for MemoryStore {
         Ok(tables.expiries.iter().rev().take_while(|(expiry, _)| now < *expiry).count() as u64)
     }
 
+    fn now(&self) -> DateTime<Utc> {
+        self.sessions.clock.now()
+    }
+
     fn stop_cleanup(&self) {
         self.cleanup.stop();
     }

@@ -404,6 +404,23 @@ pub trait Store: Send + Sync {
     /// ```
     fn count(&self) -> Result<u64, Error>;
 
+    /// Returns the present instant by the clock that decides whether a session is live: that of the
+    /// server, where there is one.
+    ///
+    /// An expiry that is to be some time away is counted from here. Another machine's clock may be
+    /// minutes slow, by which a short session would never be live.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::TimeDelta;
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.commit("token", b"data", store.now() + TimeDelta::minutes(15))?;
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
+    fn now(&self) -> DateTime<Utc>;
+
     /// Ends the cleanup thread and returns once it has ended. The store works on without it.
     ///
     /// It returns at once where there is no thread, may be called any number of times and from many
@@ -504,6 +521,10 @@ macro_rules! forward_store {
 
             fn count(&self) -> Result<u64, Error> {
                 (**self).count()
+            }
+
+            fn now(&self) -> DateTime<Utc> {
+                (**self).now()
             }
 
             fn stop_cleanup(&self) {

@@ -76,7 +76,8 @@ pub(crate) enum End<T> {
 impl Connection {
     /// Connects to one of the servers.
     pub(crate) fn open(servers: &Arc<Servers>) -> Result<Self, ConnectError> {
-        let NewConnection { driver, engine, is_galera, host, health } = servers.connect()?;
+        let NewConnection { driver, engine, is_galera, host, health, clock: _ } =
+            servers.connect()?;
         let now = Instant::now();
         Ok(Self {
             driver: Driver::new(driver),

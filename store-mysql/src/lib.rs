@@ -78,6 +78,8 @@ mod engine;
 
 mod outage;
 
+mod clock_offset;
+
 mod credentials;
 
 mod health;

@@ -10,6 +10,7 @@ use mysql::{Conn, Opts, OptsBuilder, Params, Value};
 use store_core::Error;
 use store_core::backend::OpenStore;
 
+use crate::clock_offset::{ClockOffset, Reading};
 use crate::connect_error::ConnectError;
 use crate::credentials::{Provider, ProviderError};
 use crate::engine::Engine;
@@ -26,6 +27,7 @@ pub(crate) struct Servers {
     lifetimes: Lifetimes,
     credentials: Option<Provider>,
     pub(crate) outage: Outage,
+    pub(crate) clock_offset: ClockOffset,
 }
 
 /// How long connections are kept.
@@ -62,6 +64,8 @@ pub(crate) struct NewConnection {
     pub(crate) is_galera: bool,
     /// This client's address, as the server sees it, if it tells.
     pub(crate) host: Option<String>,
+    /// What the server's clock showed, if it could be read.
+    pub(crate) clock: Option<Reading>,
     /// The health of its server.
     pub(crate) health: Arc<Health>,
 }
@@ -79,7 +83,8 @@ impl Servers {
             return Err(address::invalid("it names no server"));
         }
         let (open, outage) = (OpenStore::new()?, Outage::default());
-        Ok(Self { _open: open, list, lifetimes, credentials, outage })
+        let clock_offset = ClockOffset::default();
+        Ok(Self { _open: open, list, lifetimes, credentials, outage, clock_offset })
     }
 
     /// Tries each server once, those last that are backed off from.
@@ -99,6 +104,9 @@ impl Servers {
                 Ok(connection) => {
                     server.health.record_success();
                     self.outage.record_success();
+                    if let Some(reading) = connection.clock {
+                        self.clock_offset.record(reading);
+                    }
                     return Ok(connection);
                 }
                 Err(failure) => {
@@ -168,6 +176,7 @@ impl Server {
         let version: Option<String> = driver.query_first("SELECT VERSION()")?;
         let engine = Engine::from_version(&version.unwrap_or_default());
         self.variables.set(&mut driver, engine)?;
+        let clock = Reading::take(&mut driver)?;
         // The variable isn't there in a build without Galera.
         let is_galera = engine.may_be_galera()
             && match driver.query_first::<Option<u8>, _>("SELECT @@wsrep_on") {
@@ -196,7 +205,14 @@ impl Server {
         for orphan in self.health.take_orphans() {
             end_orphan(&mut driver, &orphan)?;
         }
-        Ok(NewConnection { driver, engine, is_galera, host, health: Arc::clone(&self.health) })
+        Ok(NewConnection {
+            driver,
+            engine,
+            is_galera,
+            host,
+            clock,
+            health: Arc::clone(&self.health),
+        })
     }
 }
 

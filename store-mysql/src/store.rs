@@ -31,13 +31,13 @@ const COMMIT_ATTEMPTS: usize = 100;
 /// the rights, timeouts, and clusters.
 ///
 /// # Expiries and tokens
-/// The server's clock decides whether a session is live, and how long the grace of a rotation
-/// lasts. An expiry is a date and time in UTC, rounded down to the digits of the column:
-/// microseconds in the documented tables. The server's time zone and `sql_mode` don't matter,
-/// because each connection sets its own. What the columns can't hold unchanged is refused; see
-/// [`limits`](Self::limits) and [`TableVariant`]. Tokens are visible ASCII characters without
-/// spaces, as every session manager makes them. Any other is [`Error::InvalidToken`], and finds
-/// nothing.
+/// The server's clock, which [`now`](Store::now) returns, decides whether a session is live, and
+/// how long the grace of a rotation lasts. An expiry is a date and time in UTC, rounded down to the
+/// digits of the column: microseconds in the documented tables. The server's time zone and
+/// `sql_mode` don't matter, because each connection sets its own. What the columns can't hold
+/// unchanged is refused; see [`limits`](Self::limits) and [`TableVariant`]. Tokens are visible
+/// ASCII characters without spaces, as every session manager makes them. Any other is
+/// [`Error::InvalidToken`], and finds nothing.
 ///
 /// # Side tables
 /// The subjects of sessions are in `sessions_subjects` and the recent rotations in
@@ -326,6 +326,11 @@ impl Store for MysqlStore {
 
     /// Rows of other programs that are no sessions count as well: with NULL as data, or with a
     /// token that this store wouldn't write.
+    /// The server's clock, as it differed from this process's when the latest connection was made.
+    fn now(&self) -> DateTime<Utc> {
+        self.shared.servers.clock_offset.now()
+    }
+
     fn count(&self) -> Result<u64, Error> {
         let shared = &self.shared;
         let row = shared.run(RetrySafety::ReadOnly, |connection| {

@@ -240,6 +240,10 @@ impl Store for QlStore {
         self.shared.count()
     }
 
+    fn now(&self) -> DateTime<Utc> {
+        self.shared.clock.now()
+    }
+
     /// Ends the cleanup thread and returns once it has ended. The store works on without it.
     ///
     /// With [`Durability::Relaxed`] it ends the thread that flushes as well, and flushes:

@@ -240,6 +240,11 @@ impl Shared {
         }
     }
 
+    /// The clock that decides what is live.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     fn now(&self) -> f64 {
         julian::from_instant(self.clock.now())
     }

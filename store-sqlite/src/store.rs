@@ -200,6 +200,10 @@ impl Store for SqliteStore {
         self.shared.read(|tables, connection, now| tables.sessions.count(connection, now))
     }
 
+    fn now(&self) -> DateTime<Utc> {
+        self.shared.clock().now()
+    }
+
     /// A cleanup run that waits for a connection or a lock ends when it has got it, or with the
     /// timeout.
     fn stop_cleanup(&self) {

@@ -265,7 +265,8 @@ impl<C: Codec> SessionManager<C> {
         self
     }
 
-    /// Sets the clock by which lifetimes are counted. Default: [`SystemClock`].
+    /// Sets the clock by which lifetimes are counted. Default: the one by which the store decides
+    /// what is live, [`Store::now`](store_core::Store::now), so that the two never differ.
     ///
     /// # Examples
     /// A test needn't wait for a session to end:
@@ -288,7 +289,7 @@ impl<C: Codec> SessionManager<C> {
     /// ```
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 

@@ -130,6 +130,10 @@ impl<S: Store, H: Hook> Store for HookedStore<S, H> {
         self.call(Call::Count, Store::count)
     }
 
+    fn now(&self) -> DateTime<Utc> {
+        self.inner.now()
+    }
+
     fn stop_cleanup(&self) {
         self.inner.stop_cleanup();
     }

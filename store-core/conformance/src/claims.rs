@@ -11,6 +11,7 @@ macro_rules! __claims {
             finding_and_writing {
                 missing_sessions_are_not_found: 1;
                 expired_session_is_not_found: 1;
+                now_is_by_the_clock_that_decides: 15;
                 impossible_tokens_are_not_found: 1;
                 data_comes_back_byte_for_byte: 2;
                 commit_overwrites_data_and_expiry: 3;

@@ -30,6 +30,18 @@ pub fn expired_session_is_not_found<H: Harness>(harness: &H) {
     assert!(store.all().expect("all succeeds").is_empty());
 }
 
+/// Clause 15: a session that ends soon after [`now`](Store::now) is live, and one that has ended by
+/// then isn't.
+pub fn now_is_by_the_clock_that_decides<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let some = TimeDelta::minutes(10);
+    commit(&store, "live", b"data", store.now() + some);
+    assert_eq!(found(&store, "live").as_deref(), Some(&b"data"[..]));
+    // Within what the column of an expiry keeps.
+    commit(&store, "over", b"data", store.now() - TimeDelta::milliseconds(10));
+    assert_eq!(found(&store, "over"), None);
+}
+
 /// Clause 1: empty, malformed and endless tokens find nothing and return no error, also from the
 /// operations that answer yes or no.
 pub fn impossible_tokens_are_not_found<H: Harness>(harness: &H) {

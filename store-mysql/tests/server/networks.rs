@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use chrono::{TimeDelta, Utc};
 use store_core::{Change, Error, Store};
 use store_mysql::{Credentials, MysqlOptions, MysqlStore};
 use test_servers::{Database, PrivateServer, ServerOptions, is_server_there, private_server};
@@ -270,5 +271,26 @@ fn each_connection_asks_for_its_credentials() -> Result<(), Error> {
     let none = options.with_credentials(|| Err("the vault is closed".into())).connect(&url);
     let Err(error @ Error::Unreachable { .. }) = none else { panic!("{none:?}") };
     assert!(format!("{error:?}").contains("the vault is closed"), "{error:?}");
+    Ok(())
+}
+
+#[test]
+fn now_is_by_the_clock_of_the_server() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let proxy = Proxy::to_database(&database);
+    let url = proxy.url(&database.url());
+    options().create_table(&options().pool(&url)?)?;
+    // This machine's clock is twenty minutes slow.
+    for minutes in [20, 0] {
+        let ahead = TimeDelta::minutes(minutes);
+        let seconds = u64::try_from(ahead.num_seconds()).expect("not negative");
+        proxy.traffic.clock_ahead.store(seconds, Ordering::Release);
+        let store = options().connect(&url)?;
+        let difference = store.now() - Utc::now() - ahead;
+        assert!(difference.abs() < TimeDelta::minutes(1), "{difference}");
+    }
     Ok(())
 }

@@ -45,6 +45,8 @@ pub(crate) struct Traffic {
     /// How many of the next connections are asked by this proxy to prove their passwords by a
     /// method for which the driver needs a feature that is off.
     pub(crate) bad_greetings: AtomicU64,
+    /// By how many seconds the server's clock is made to look fast.
+    pub(crate) clock_ahead: AtomicU64,
     is_over: AtomicBool,
     clients: Mutex<Vec<TcpStream>>,
 }
@@ -274,9 +276,29 @@ fn pass_replies(
         if is_forgotten() {
             continue;
         }
+        set_clock_ahead(&mut buffer[..read], traffic.clock_ahead.load(Ordering::Acquire));
         if hold.swap(false, Ordering::AcqRel) {
             thread::sleep(Duration::from_millis(traffic.hold_for.load(Ordering::Acquire)));
         }
         client.write_all(&buffer[..read])?;
+    }
+}
+
+/// Moves each time in a reply that is written as seconds since the epoch with six digits of the
+/// next one, which nothing but a look at the clock is.
+fn set_clock_ahead(reply: &mut [u8], seconds: u64) {
+    const SECONDS: usize = 10;
+    const LENGTH: usize = SECONDS + 7;
+    if seconds == 0 || reply.len() < LENGTH {
+        return;
+    }
+    for start in 0..=reply.len() - LENGTH {
+        let time = &mut reply[start..start + LENGTH];
+        let is_digit = |at: usize| at == SECONDS || time[at].is_ascii_digit();
+        if time[SECONDS] == b'.' && (0..LENGTH).all(is_digit) {
+            let text = str::from_utf8(&time[..SECONDS]).expect("digits");
+            let moved = text.parse::<u64>().expect("ten digits") + seconds;
+            time[..SECONDS].copy_from_slice(moved.to_string().as_bytes());
+        }
     }
 }

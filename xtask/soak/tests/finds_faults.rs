@@ -150,6 +150,10 @@ impl Store for Faulty {
         self.inner.count()
     }
 
+    fn now(&self) -> DateTime<Utc> {
+        self.inner.now()
+    }
+
     fn stop_cleanup(&self) {
         self.inner.stop_cleanup();
     }

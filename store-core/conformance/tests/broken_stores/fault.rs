@@ -61,6 +61,7 @@ pub(crate) enum Fault {
     EarlyExpiryWraps,
     EpochMeansNever,
     ClockIsLocal,
+    NowIsOfAnotherClock,
     OutOfRangeIsReportedTooLate,
 
     // Creating.

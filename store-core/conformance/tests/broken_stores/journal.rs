@@ -333,6 +333,10 @@ impl Store for Journaled {
         self.read(MemoryStore::count)
     }
 
+    fn now(&self) -> DateTime<Utc> {
+        self.memory.now()
+    }
+
     fn stop_cleanup(&self) {
         self.memory.stop_cleanup();
     }

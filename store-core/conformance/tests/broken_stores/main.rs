@@ -146,6 +146,7 @@ macro_rules! process_claims_catch_faults {
 claims_catch_faults! {
     missing_sessions_are_not_found: FindGivesAnotherSession DeleteDoesNothing;
     expired_session_is_not_found: FindForgetsTheExpiry WalkShowsTheExpired;
+    now_is_by_the_clock_that_decides: NowIsOfAnotherClock;
     impossible_tokens_are_not_found:
         FindRefusesEmptyTokens FindRefusesOverlongTokens DeleteOfAMissingSessionFails
         RotationOfAMissingSessionFails AbsorbsTheMissing;

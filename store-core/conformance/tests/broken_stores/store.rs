@@ -819,6 +819,13 @@ impl Store for Broken {
         self.delete_by_subject_wrongly(&self.subject(subject), except.as_deref())
     }
 
+    fn now(&self) -> DateTime<Utc> {
+        match self.fault {
+            Fault::NowIsOfAnotherClock => self.inner.now() - TimeDelta::minutes(20),
+            _ => self.inner.now(),
+        }
+    }
+
     fn stop_cleanup(&self) {
         self.stop_wrongly();
     }

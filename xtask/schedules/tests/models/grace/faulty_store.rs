@@ -92,6 +92,10 @@ impl Store for FaultyStore {
         self.inner.count()
     }
 
+    fn now(&self) -> DateTime<Utc> {
+        self.inner.now()
+    }
+
     fn stop_cleanup(&self) {
         self.inner.stop_cleanup();
     }
