@@ -293,9 +293,9 @@ fn lock_that_others_hold_is_contention() -> Result<(), Error> {
         return Ok(());
     }
     let database = Database::new();
-    // Locks are waited for half as long, but at least a second.
+    // Locks are waited for half as long, which leaves a busy server as much to say so.
     let options = options()
-        .with_network_timeout(Duration::from_secs(2))
+        .with_network_timeout(Duration::from_secs(4))
         .with_operation_timeout(Duration::ZERO);
     let store = store(&database, options);
     store.commit("token", b"data", in_an_hour())?;
@@ -413,8 +413,9 @@ fn full_disk_is_named_and_loses_nothing() -> Result<(), Error> {
         }
         assert!(committed < 10_000, "the disk is full some time");
     };
-    if !server.is_running() && Release::from_env().is_ok_and(|it| it == Release::MySql8_0) {
-        // 8.0.15 ends by a failed assertion of its own.
+    let release = Release::from_env().expect("a release");
+    if !server.is_running() && matches!(release, Release::MySql8_0 | Release::MariaDb10_5) {
+        // These end by failed assertions of their own, while they roll back.
         assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
         server.restart().expect("it starts again");
         works_again(&store);
