@@ -51,6 +51,8 @@ pub struct Connection {
     /// Whether everything that was sent has been answered. It is false during an attempt, so that
     /// it stays false if the attempt panics.
     is_clean: bool,
+    /// Whether a transaction has begun and hasn't ended, as far as the server has said.
+    is_in_transaction: bool,
 }
 
 /// The rows that a statement has affected.
@@ -91,6 +93,7 @@ impl Connection {
             health,
             servers: Arc::clone(servers),
             is_clean: true,
+            is_in_transaction: false,
         })
     }
 
@@ -138,7 +141,8 @@ impl Connection {
         });
         self.used_at = Instant::now();
         let class = result.as_ref().err().map(error::classify);
-        self.is_clean = class.is_none_or(ErrorClass::keeps_connection);
+        // In a transaction that is still open the next operation would be done, and then undone.
+        self.is_clean = class.is_none_or(ErrorClass::keeps_connection) && !self.is_in_transaction;
         match class {
             // Usually the server has gone away, and with it the other connections.
             Some(ErrorClass::ConnectionLost) => {
@@ -174,25 +178,20 @@ impl Connection {
         &mut self,
         operation: impl FnOnce(&mut Self) -> DriverResult<End<T>>,
     ) -> DriverResult<T> {
+        // Until its end has succeeded: COMMIT and ROLLBACK may be interrupted, too.
+        self.is_in_transaction = true;
         self.driver.query_drop("START TRANSACTION")?;
-        match operation(self) {
-            Ok(End::Commit(value)) => {
-                self.driver.query_drop("COMMIT")?;
-                Ok(value)
-            }
-            Ok(End::Rollback(value)) => {
-                self.driver.query_drop("ROLLBACK")?;
-                Ok(value)
-            }
-            Err(error) => {
-                if error::classify(&error).keeps_connection() {
-                    // A deadlock has ended the transaction; a lock wait timeout has ended the
-                    // statement alone.
-                    self.driver.query_drop("ROLLBACK")?;
-                }
-                Err(error)
-            }
-        }
+        let (end, outcome) = match operation(self) {
+            Ok(End::Commit(value)) => ("COMMIT", Ok(value)),
+            Ok(End::Rollback(value)) => ("ROLLBACK", Ok(value)),
+            // A deadlock has ended the transaction; a lock wait timeout has ended the statement
+            // alone.
+            Err(error) if error::classify(&error).keeps_connection() => ("ROLLBACK", Err(error)),
+            Err(error) => return Err(error),
+        };
+        self.driver.query_drop(end)?;
+        self.is_in_transaction = false;
+        outcome
     }
 
     /// Runs a statement that returns no rows.

@@ -344,3 +344,30 @@ fn deletion_with_a_rotated_token_is_final_whatever_is_lost() -> Result<(), Error
     }
     Ok(())
 }
+
+#[test]
+fn interrupted_commit_leaves_no_transaction_to_the_next_operation() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let proxy = Proxy::to_database(&database);
+    let one = NonZeroU32::new(1).expect("not zero");
+    let pool = options().with_max_connections(one).pool(&proxy.url(&database.url()))?;
+    options().create_table(&pool)?;
+    let store = options().build(pool.clone())?;
+    store.commit("token", b"data", in_an_hour())?;
+    // Makes one attempt.
+    let impatient = options().with_operation_timeout(Duration::from_millis(1)).build(pool)?;
+    proxy.traffic.interrupt_next_commit.store(true, Ordering::Release);
+    let outcome = rotate(&impatient, "token", "renamed", b"data", in_an_hour());
+    assert!(!proxy.traffic.interrupt_next_commit.load(Ordering::Acquire));
+
+    // What is acknowledged now is there for everybody, and the rotation was done or not.
+    store.commit("acknowledged", b"data", in_an_hour())?;
+    let elsewhere = options().connect(&database.url())?;
+    assert!(elsewhere.find("acknowledged")?.is_some());
+    let token = if outcome.is_ok() { "renamed" } else { "token" };
+    assert!(elsewhere.find(token)?.is_some(), "{outcome:?}");
+    Ok(())
+}

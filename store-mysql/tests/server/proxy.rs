@@ -45,6 +45,9 @@ pub(crate) struct Traffic {
     /// How many of the next connections are asked by this proxy to prove their passwords by a
     /// method for which the driver needs a feature that is off.
     pub(crate) bad_greetings: AtomicU64,
+    /// Whether the next COMMIT is answered by this proxy as if it had been interrupted, and doesn't
+    /// reach the server.
+    pub(crate) interrupt_next_commit: AtomicBool,
     /// By how many seconds the server's clock is made to look fast.
     pub(crate) clock_ahead: AtomicU64,
     is_over: AtomicBool,
@@ -244,6 +247,13 @@ fn pass_commands(
                     traffic.held.fetch_add(1, Ordering::AcqRel);
                     hold.store(true, Ordering::Release);
                 }
+            }
+            if packet[4..] == *b"\x03COMMIT"
+                && traffic.interrupt_next_commit.swap(false, Ordering::AcqRel)
+            {
+                // Error 1317.
+                client.write_all(&self::packet(1, b"\xff\x25\x05#70100interrupted"))?;
+                continue;
             }
             if traffic.cut_next_reply.swap(false, Ordering::AcqRel) {
                 cut.store(true, Ordering::Release);
