@@ -152,7 +152,7 @@ fn rows_that_cannot_be_removed_are_reported_and_the_others_go() -> Result<(), Er
     let batch = NonZeroUsize::new(10).expect("not zero");
     let options = options()
         .with_cleanup(CleanupOptions::disabled().with_batch_size(batch))
-        .with_network_timeout(Duration::from_secs(2))
+        .with_network_timeout(Duration::from_secs(4))
         .with_operation_timeout(Duration::from_secs(1));
     options.create_table(&options.pool(&database.url())?)?;
     fill(&database, 100, 50);
