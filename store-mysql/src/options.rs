@@ -421,16 +421,17 @@ impl MysqlOptions {
     /// [`Error::InvalidOption`].
     ///
     /// # Examples
-    /// ```
+    /// ```no_run
     /// use std::time::Duration;
-    /// use store_mysql::MysqlOptions;
     /// use store_mysql::r2d2::Pool;
+    /// use store_mysql::{Error, MysqlOptions};
     ///
     /// let options = MysqlOptions::new().with_idle_timeout(Duration::from_secs(30));
     /// let manager = options.manager("mysql://app:secret@db.example/app")?;
-    /// let builder = Pool::builder().max_size(4);
-    /// # let _ = (builder, manager);
-    /// # Ok::<(), store_mysql::Error>(())
+    /// let pool = Pool::builder().max_size(4).build(manager).map_err(Error::backend)?;
+    /// let store = options.build(pool)?;
+    /// # drop(store);
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn manager(&self, url: &str) -> Result<MysqlConnectionManager, Error> {
         self.manager_from_opts(address::servers(url)?)
