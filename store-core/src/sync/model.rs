@@ -86,6 +86,10 @@ impl<T> Mutex<T> {
         self.guarded(self.0.lock())
     }
 
+    pub(crate) fn get_mut(&mut self) -> LockResult<&mut T> {
+        self.0.get_mut()
+    }
+
     fn guarded<'a>(
         &'a self,
         locked: LockResult<shuttle::sync::MutexGuard<'a, T>>,
