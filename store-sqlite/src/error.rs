@@ -95,6 +95,28 @@ pub(crate) fn busy() -> SqliteError {
     SqliteError::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)
 }
 
+/// Returns whether a removal may have failed because of one of the rows: an application's foreign
+/// key or trigger refuses it, or the trigger fails.
+pub(crate) fn is_of_a_row(error: &Error) -> bool {
+    let Error::Backend { source } = error else { return false };
+    matches!(
+        source.downcast_ref().and_then(code),
+        Some(
+            ErrorCode::ConstraintViolation
+                | ErrorCode::Unknown
+                | ErrorCode::TypeMismatch
+                | ErrorCode::TooBig
+        )
+    )
+}
+
+/// The error of rows that a trigger keeps without one.
+pub(crate) fn kept_by_trigger() -> SqliteError {
+    let message = "a trigger keeps expired rows from being removed";
+    let error = ffi::Error::new(ffi::SQLITE_CONSTRAINT_TRIGGER);
+    SqliteError::SqliteFailure(error, Some(message.to_owned()))
+}
+
 /// Returns whether a commit may have failed because of one of the writes in it: a constraint that
 /// is checked at the end of the transaction, or more data than there is room for.
 pub(crate) fn may_be_of_one_write(error: &SqliteError) -> bool {

@@ -33,6 +33,8 @@ mod write;
 
 mod walk;
 
+mod cleanup;
+
 mod batch_sizer;
 
 mod database;

@@ -29,8 +29,10 @@ const RECORD: &str = "INSERT INTO {rotations} AS rotation \
     ON CONFLICT (token) DO UPDATE SET newest = excluded.newest, opens = excluded.opens, \
     valid_from = excluded.valid_from, valid_until = excluded.valid_until";
 
-const DELETE_EXPIRED: &str = "DELETE FROM {rotations} WHERE token IN ( \
-    SELECT token FROM {rotations} WHERE valid_until <= ?1 LIMIT ?2)";
+// Those that couldn't be removed are passed over.
+const EXPIRED: &str = "SELECT token FROM {rotations} WHERE valid_until <= ?1 LIMIT ?2 OFFSET ?3";
+
+const DELETE_EXPIRED: &str = "DELETE FROM {rotations} WHERE token IN ({expired})";
 
 /// The statements on the records of rotations.
 pub(crate) struct Rotations {
@@ -38,7 +40,8 @@ pub(crate) struct Rotations {
     newest: String,
     redirect: String,
     record: String,
-    delete_expired: String,
+    pub(crate) expired: String,
+    pub(crate) delete_expired: String,
 }
 
 impl Rotations {
@@ -46,20 +49,24 @@ impl Rotations {
         let rotations = table::qualified(&table::rotations_name(name));
         let classic = table::qualified(name.as_str());
         let on_tables = |template: &str| {
-            template.replace("{rotations}", &rotations).replace("{table}", &classic)
+            template
+                .replace("{expired}", EXPIRED)
+                .replace("{rotations}", &rotations)
+                .replace("{table}", &classic)
         };
         Self {
             load: on_tables(LOAD),
             newest: on_tables(NEWEST),
             redirect: on_tables(REDIRECT),
             record: on_tables(RECORD),
+            expired: on_tables(EXPIRED),
             delete_expired: on_tables(DELETE_EXPIRED),
         }
     }
 
-    pub(crate) fn statements(&self) -> [&str; 5] {
-        let Self { load, newest, redirect, record, delete_expired } = self;
-        [load, newest, redirect, record, delete_expired]
+    pub(crate) fn statements(&self) -> [&str; 6] {
+        let Self { load, newest, redirect, record, expired, delete_expired } = self;
+        [load, newest, redirect, record, expired, delete_expired]
     }
 
     /// Returns what a token names, from one consistent read.
@@ -110,16 +117,6 @@ impl Rotations {
             .prepare_cached(&self.record)?
             .execute(params![token, new_token, opens, from, until])
             .map(drop)
-    }
-
-    /// Removes records that are past their window; returns how many.
-    pub(crate) fn delete_expired(
-        &self,
-        connection: &Connection,
-        now: f64,
-        rows: i64,
-    ) -> SqliteResult<usize> {
-        connection.prepare_cached(&self.delete_expired)?.execute(params![now, rows])
     }
 }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Result as SqliteResult, Transaction, TransactionBehavior};
-use store_core::backend::{Batch, GroupCommit, Operation};
+use store_core::backend::{GroupCommit, Operation};
 use store_core::{Clock, Error, Limits};
 
 use crate::batch_sizer::{BatchSizer, BatchTiming};
 use crate::database::Database;
 use crate::retry::Deadline;
 use crate::tables::Tables;
-use crate::write::{BatchSize, Write, WriteResult};
+use crate::write::{Write, WriteResult};
 use crate::{error, julian};
 
 /// A write of another thread, and how long it may wait.
@@ -25,8 +25,8 @@ pub(crate) struct Shared {
     pub(crate) database: Database,
     pub(crate) limits: Limits,
     clock: Arc<dyn Clock>,
-    batch_size: i64,
-    batch_sizer: BatchSizer,
+    pub(crate) batch_size: i64,
+    pub(crate) batch_sizer: BatchSizer,
     /// SQLite has one writer at a time, and lets the others poll for its lock, which starves some
     /// of them under load. The writers of a store, cleanup runs among them, queue and share
     /// transactions.
@@ -70,27 +70,21 @@ impl Shared {
         self.database.open.owner().check()?;
         let write = Write::Operation(operation);
         self.batch_sizer.count_write();
-        self.submit(&write, false, self.deadline()).map(|done| done.sessions)
-    }
-
-    /// Removes one batch of what has expired.
-    pub(crate) fn remove_batch(&self) -> Result<Batch, Error> {
-        self.database.open.owner().check()?;
-        let size = BatchSize { rows: self.batch_sizer.next_rows(), searched: self.batch_size };
-        let write = Write::RemoveExpired(size);
-        let done = self.submit(&write, true, self.deadline())?;
-        let has_more = done.removal.is_some_and(|removal| removal.has_more);
-        self.batch_sizer.end_batch(has_more);
-        Ok(Batch { removed: done.sessions, has_more })
+        self.submit(&write, false, self.deadline()).map(|done| done.rows)
     }
 
     /// When a write that begins now has waited for the contention timeout.
-    fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(&self) -> Deadline {
         Deadline::after(self.database.contention_timeout())
     }
 
     /// Does a write, alone or together with those of other threads.
-    fn submit(&self, write: &Write<'_>, is_background: bool, deadline: Deadline) -> WriteResult {
+    pub(crate) fn submit(
+        &self,
+        write: &Write<'_>,
+        is_background: bool,
+        deadline: Deadline,
+    ) -> WriteResult {
         loop {
             let run_one = || self.write_one(write, deadline);
             let to_job = || Queued { write: write.to_static(), deadline };
@@ -316,6 +310,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::cleanup::CleanupRun;
     use crate::{SqliteOptions, SqliteStore};
 
     #[test]
@@ -396,7 +391,7 @@ mod tests {
         ];
         let results = store.shared.write_batch(&writes, store.shared.deadline());
         let sessions: Vec<_> =
-            results.iter().map(|result| result.as_ref().map(|done| done.sessions)).collect();
+            results.iter().map(|result| result.as_ref().map(|done| done.rows)).collect();
         assert!(
             matches!(
                 sessions[..],
@@ -631,14 +626,15 @@ mod tests {
             })
         };
         write(1_000)?;
-        let first = store.shared.remove_batch()?;
+        let mut run = CleanupRun::default();
+        let first = store.shared.remove_batch(&mut run)?;
         let mut left = 1_000 - first.removed;
         let mut has_more = first.has_more;
         while has_more {
             // More than the first batch has removed.
             write(WRITES)?;
             left += WRITES as u64;
-            let batch = store.shared.remove_batch()?;
+            let batch = store.shared.remove_batch(&mut run)?;
             assert!(batch.removed >= left.min(2 * WRITES as u64), "{batch:?} of {left}");
             left -= batch.removed;
             has_more = batch.has_more;

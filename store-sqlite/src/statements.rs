@@ -41,10 +41,12 @@ const TOUCH: &str = "UPDATE {table} SET expiry = ?2 \
 const DELETE: &str = "DELETE FROM {table} WHERE token = ?1 COLLATE BINARY";
 
 // Three ranges of the index rather than one OR, for which SQLite would read the whole index.
-const DELETE_EXPIRED: &str = "DELETE FROM {table} WHERE rowid IN ( \
-    SELECT rowid FROM {table} WHERE expiry <= ?1 \
+// Rows that couldn't be removed are passed over: they come first, because the index has an order.
+pub(crate) const EXPIRED: &str = "SELECT rowid FROM {table} WHERE expiry <= ?1 \
     UNION ALL SELECT rowid FROM {table} WHERE expiry >= 5373484.5 \
-    UNION ALL SELECT rowid FROM {table} WHERE expiry IS NULL LIMIT ?2)";
+    UNION ALL SELECT rowid FROM {table} WHERE expiry IS NULL LIMIT ?2 OFFSET ?3";
+
+const DELETE_EXPIRED: &str = "DELETE FROM {table} WHERE rowid IN ({expired})";
 
 // In the order of rowids, which an upsert and a rotation leave alone, so that a walk meets a
 // session once even if its token changes during the walk. The plus keeps SQLite from using the
@@ -65,6 +67,7 @@ pub(crate) struct Statements {
     pub(crate) rotate: String,
     pub(crate) touch: String,
     pub(crate) delete: String,
+    pub(crate) expired: String,
     pub(crate) delete_expired: String,
     pub(crate) page: String,
     count: String,
@@ -73,7 +76,8 @@ pub(crate) struct Statements {
 impl Statements {
     pub(crate) fn new(name: &TableName) -> Self {
         let table = table::qualified(name.as_str());
-        let on_table = |template: &str| template.replace("{table}", &table);
+        let on_table =
+            |template: &str| template.replace("{expired}", EXPIRED).replace("{table}", &table);
         Self {
             find: on_table(FIND),
             commit: on_table(COMMIT),
@@ -84,6 +88,7 @@ impl Statements {
             rotate: on_table(ROTATE),
             touch: on_table(TOUCH),
             delete: on_table(DELETE),
+            expired: on_table(EXPIRED),
             delete_expired: on_table(DELETE_EXPIRED),
             page: on_table(PAGE),
             count: on_table(COUNT),
@@ -91,7 +96,7 @@ impl Statements {
     }
 
     #[cfg(test)]
-    pub(crate) fn all(&self) -> [&str; 12] {
+    pub(crate) fn all(&self) -> [&str; 13] {
         [
             &self.find,
             &self.commit,
@@ -102,6 +107,7 @@ impl Statements {
             &self.rotate,
             &self.touch,
             &self.delete,
+            &self.expired,
             &self.delete_expired,
             &self.page,
             &self.count,

@@ -12,6 +12,7 @@ use store_core::{
     Change, CleanupOptions, CleanupStatistics, Error, Limits, Loaded, OwnedRecord, Record, Store,
 };
 
+use crate::cleanup::CleanupRun;
 use crate::julian::check_expiry;
 use crate::shared::Shared;
 use crate::walk::{self, Page};
@@ -77,7 +78,8 @@ impl SqliteStore {
         let shared = Arc::new(shared);
         let cleanup = CleanupThread::start(cleanup, {
             let shared = Arc::clone(&shared);
-            move || shared.remove_batch()
+            let mut run = CleanupRun::default();
+            move || shared.remove_batch(&mut run)
         })?;
         Ok(Self { shared, cleanup })
     }
@@ -177,7 +179,8 @@ impl Store for SqliteStore {
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
-        delete_in_batches(|| self.shared.remove_batch())
+        let mut run = CleanupRun::default();
+        delete_in_batches(|| self.shared.remove_batch(&mut run))
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use rusqlite::{Connection, Result as SqliteResult, params};
 use store_core::OwnedRecord;
 use store_core::backend::TableName;
 
+use crate::statements::EXPIRED;
 use crate::{julian, row, table};
 
 // `{subjects}` is the index, `{table}` the classic table. What the index says of a session counts
@@ -36,10 +37,7 @@ const RENAME: &str = "UPDATE {subjects} SET token = ?2 WHERE token = ?1";
 
 // The same rows that the statement on the classic table is about to remove.
 const DELETE_EXPIRED: &str = "DELETE FROM {subjects} WHERE token IN ( \
-    SELECT token FROM {table} WHERE rowid IN ( \
-        SELECT rowid FROM {table} WHERE expiry <= ?1 \
-        UNION ALL SELECT rowid FROM {table} WHERE expiry >= 5373484.5 \
-        UNION ALL SELECT rowid FROM {table} WHERE expiry IS NULL LIMIT ?2))";
+    SELECT token FROM {table} WHERE rowid IN ({expired}))";
 
 const PAGE_END: &str = "SELECT max(token) FROM \
     (SELECT token FROM {subjects} WHERE token > ?1 ORDER BY token LIMIT ?2)";
@@ -69,6 +67,7 @@ impl SubjectIndex {
         let classic = table::qualified(name.as_str());
         let on_tables = |template: &str| {
             template
+                .replace("{expired}", EXPIRED)
                 .replace("{subjects}.", &format!("\"{}\".", table::subjects_name(name)))
                 .replace("{subjects}", &subjects)
                 .replace("{table}", &classic)
@@ -186,28 +185,39 @@ impl SubjectIndex {
         connection: &Connection,
         now: f64,
         rows: i64,
+        stuck: i64,
     ) -> SqliteResult<()> {
-        connection.prepare_cached(&self.delete_expired)?.execute(params![now, rows]).map(drop)
+        let mut delete = connection.prepare_cached(&self.delete_expired)?;
+        delete.execute(params![now, rows, stuck]).map(drop)
     }
 
-    /// Removes the orphans from the next page of the index; returns how many there were.
+    /// Removes the orphans after one token and up to another; returns how many there were.
     pub(crate) fn delete_orphans(
         &self,
         connection: &Connection,
-        page_rows: i64,
+        after: &str,
+        end: &str,
     ) -> SqliteResult<usize> {
-        // Nobody else in this store holds it: writers run one at a time.
-        let mut searched = self.searched.lock();
-        let end: Option<String> = connection
-            .prepare_cached(&self.page_end)?
-            .query_row(params![*searched, page_rows], |row| row.get(0))?;
-        let Some(end) = end else {
-            searched.clear();
-            return Ok(0);
-        };
-        let orphans =
-            connection.prepare_cached(&self.delete_orphans)?.execute([&*searched, &*end])?;
-        *searched = end;
-        Ok(orphans)
+        connection.prepare_cached(&self.delete_orphans)?.execute([after, end])
+    }
+
+    /// Returns the last token of the page of the index that begins after a token, or `None` at the
+    /// end of the index.
+    pub(crate) fn page_end(
+        &self,
+        connection: &Connection,
+        after: &str,
+        rows: i64,
+    ) -> SqliteResult<Option<String>> {
+        connection.prepare_cached(&self.page_end)?.query_row(params![after, rows], |row| row.get(0))
+    }
+
+    /// Returns the token up to which the index has been searched for orphans.
+    pub(crate) fn searched(&self) -> String {
+        self.searched.lock().clone()
+    }
+
+    pub(crate) fn set_searched(&self, token: String) {
+        *self.searched.lock() = token;
     }
 }

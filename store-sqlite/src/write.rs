@@ -7,42 +7,50 @@ use rusqlite::{Connection, Params, Result as SqliteResult, params};
 use store_core::backend::Operation;
 use store_core::{Change, Error, Rotation};
 
+use crate::error;
 use crate::julian::from_instant;
 use crate::tables::Tables;
 
 /// A write of the application, whose expiries are in the range, or one of the store's own.
 pub(crate) enum Write<'a> {
     Operation(Operation<'a>),
-    /// Removes rows that have expired.
-    RemoveExpired(BatchSize),
+    /// Removes this many expired rows at most, after those that are stuck.
+    RemoveExpired {
+        expired: Expired,
+        rows: i64,
+        stuck: i64,
+    },
+    /// Removes the entries without a session from a page of the index of subjects.
+    RemoveOrphans {
+        after: String,
+        end: String,
+    },
 }
 
-/// How much a batch of a cleanup run does.
+/// What a batch of a cleanup run removes.
 #[derive(Clone, Copy)]
-pub(crate) struct BatchSize {
-    /// How many sessions and records of rotations it removes at most.
-    pub(crate) rows: i64,
-    /// How much of the index of subjects it searches for orphans.
-    pub(crate) searched: i64,
+pub(crate) enum Expired {
+    /// With their subjects.
+    Sessions,
+    /// Those of rotations.
+    Records,
 }
 
 /// What a write did, or why it was refused.
 pub(crate) type WriteResult = Result<Done, Error>;
 
 pub(crate) struct Done {
-    /// How many sessions were changed.
-    pub(crate) sessions: u64,
-    /// What a batch of a cleanup run did besides.
+    /// How many sessions were changed, or how many rows a batch of a cleanup run has removed.
+    pub(crate) rows: u64,
+    /// How long that batch took.
     pub(crate) removal: Option<Removal>,
 }
 
 #[derive(Clone, Copy)]
 pub(crate) struct Removal {
     pub(crate) duration: Duration,
-    /// Whether as many rows were removed as were allowed.
+    /// Whether as many rows were removed as were allowed, so that there may be more.
     pub(crate) is_full: bool,
-    /// Whether there may be more to remove.
-    pub(crate) has_more: bool,
 }
 
 impl Write<'_> {
@@ -50,7 +58,7 @@ impl Write<'_> {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Operation(operation) => operation.bytes(),
-            Self::RemoveExpired(_) => 0,
+            Self::RemoveExpired { .. } | Self::RemoveOrphans { .. } => 0,
         }
     }
 
@@ -58,7 +66,12 @@ impl Write<'_> {
     pub(crate) fn to_static(&self) -> Write<'static> {
         match self {
             Self::Operation(operation) => Write::Operation(operation.to_static()),
-            Self::RemoveExpired(size) => Write::RemoveExpired(*size),
+            Self::RemoveExpired { expired, rows, stuck } => {
+                Write::RemoveExpired { expired: *expired, rows: *rows, stuck: *stuck }
+            }
+            Self::RemoveOrphans { after, end } => {
+                Write::RemoveOrphans { after: after.clone(), end: end.clone() }
+            }
         }
     }
 
@@ -87,9 +100,18 @@ impl Write<'_> {
         match self {
             Self::Operation(operation) => {
                 let changed = writer.execute(operation)?;
-                Ok(changed.map(|changed| Done { sessions: changed as u64, removal: None }))
+                Ok(changed.map(|changed| Done { rows: changed as u64, removal: None }))
             }
-            Self::RemoveExpired(size) => writer.remove_expired(*size).map(Ok),
+            Self::RemoveExpired { expired, rows, stuck } => {
+                writer.remove_expired(*expired, *rows, *stuck).map(Ok)
+            }
+            Self::RemoveOrphans { after, end } => {
+                let Some(subjects) = &tables.subjects else {
+                    return Ok(Ok(Done { rows: 0, removal: None }));
+                };
+                let orphans = subjects.delete_orphans(connection, after, end)?;
+                Ok(Ok(Done { rows: orphans as u64, removal: None }))
+            }
         }
     }
 }
@@ -238,33 +260,31 @@ impl Writer<'_> {
         subjects.delete_sessions(self.connection, subject, except, self.now)
     }
 
-    /// Removes expired sessions and their subjects, and then, within the same number of rows,
-    /// records of rotations.
-    fn remove_expired(&self, size: BatchSize) -> SqliteResult<Done> {
+    fn remove_expired(&self, expired: Expired, rows: i64, stuck: i64) -> SqliteResult<Done> {
         let started = Instant::now();
-        // Before the sessions, which say what has expired.
-        if let Some(subjects) = &self.tables.subjects {
-            subjects.delete_expired(self.connection, self.now, size.rows)?;
-        }
-        let delete = &self.tables.sessions.delete_expired;
-        let sessions = self.run(delete, params![self.now, size.rows])? as u64;
-        let left = size.rows.saturating_sub_unsigned(sessions);
-        let mut is_full = left <= 0;
-        let mut has_more = is_full;
-        if !is_full {
-            if let Some(rotations) = &self.tables.rotations {
-                let records = rotations.delete_expired(self.connection, self.now, left)? as u64;
-                is_full = records >= left.unsigned_abs();
+        let (delete, select) = match expired {
+            Expired::Sessions => {
+                // Before the sessions, which say what has expired.
+                if let Some(subjects) = &self.tables.subjects {
+                    subjects.delete_expired(self.connection, self.now, rows, stuck)?;
+                }
+                (&self.tables.sessions.delete_expired, &self.tables.sessions.expired)
             }
-            // Once the expired ones are gone.
-            let orphans = match &self.tables.subjects {
-                Some(subjects) => subjects.delete_orphans(self.connection, size.searched)?,
-                None => 0,
-            };
-            has_more = is_full || orphans > 0;
+            Expired::Records => match &self.tables.rotations {
+                Some(rotations) => (&rotations.delete_expired, &rotations.expired),
+                None => return Ok(Done { rows: 0, removal: None }),
+            },
+        };
+        let removed = self.run(delete, params![self.now, rows, stuck])? as u64;
+        let is_full = removed >= rows.unsigned_abs();
+        // A trigger's `RAISE(IGNORE)` keeps a row without an error.
+        if !is_full
+            && self.connection.prepare_cached(select)?.exists(params![self.now, 1, stuck])?
+        {
+            return Err(error::kept_by_trigger());
         }
-        let removal = Some(Removal { duration: started.elapsed(), is_full, has_more });
-        Ok(Done { sessions, removal })
+        let removal = Some(Removal { duration: started.elapsed(), is_full });
+        Ok(Done { rows: removed, removal })
     }
 
     /// Returns the newest token of a session that had this one within the grace. A live session

@@ -9,6 +9,8 @@ mod contention;
 
 mod transactions;
 
+mod stuck;
+
 use std::error::Error as StdError;
 use std::time::Duration;
 

@@ -1,0 +1,173 @@
+//! Removes what has expired, batch by batch, and passes over what can't be removed.
+
+use std::mem;
+
+use store_core::Error;
+use store_core::backend::Batch;
+
+use crate::error;
+use crate::shared::Shared;
+use crate::write::{Done, Expired, Write};
+
+/// After how many rows of a table that can't be removed a run leaves the table alone.
+const MAX_STUCK: i64 = 10_000;
+
+/// A run of the cleanup: what it has left because a foreign key or a trigger of the application
+/// refuses the removal. These rows are the oldest, and would be in every batch.
+#[derive(Default)]
+pub(crate) struct CleanupRun {
+    sessions: Stuck,
+    records: Stuck,
+    orphans: Stuck,
+    /// Why the first row couldn't be removed.
+    error: Option<Error>,
+}
+
+/// The rows of one table that couldn't be removed in this run.
+#[derive(Default)]
+struct Stuck {
+    rows: i64,
+    /// The most rows of the next batch, after one that has failed: it has half as many, down to the
+    /// single row that is passed over. Batches that succeed double it.
+    limit: Option<i64>,
+}
+
+impl Stuck {
+    fn limited(&self, rows: i64) -> i64 {
+        self.limit.map_or(rows, |limit| limit.min(rows))
+    }
+
+    fn grow(&mut self) {
+        self.limit = self.limit.map(|limit| limit.saturating_mul(2));
+    }
+
+    /// Makes the next batch smaller. Returns whether there is no smaller one, so that the row is
+    /// stuck.
+    fn shrink(&mut self, rows: i64) -> bool {
+        self.limit = Some((rows / 2).max(1));
+        self.rows += i64::from(rows <= 1);
+        rows <= 1
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.rows >= MAX_STUCK
+    }
+}
+
+impl Shared {
+    /// Removes one batch of what has expired. What can't be removed is the error of the run's last
+    /// batch, after which `run` is that of the next one.
+    pub(crate) fn remove_batch(&self, run: &mut CleanupRun) -> Result<Batch, Error> {
+        self.database.open.owner().check()?;
+        let mut current = mem::take(run);
+        let mut batch = self.remove_next(&mut current)?;
+        if !batch.has_more
+            && let Some(error) = &current.error
+        {
+            if batch.removed == 0 {
+                self.batch_sizer.end_batch(false);
+                return Err(error.clone());
+            }
+            // The error comes next, so that what was removed is counted.
+            batch.has_more = true;
+        }
+        if batch.has_more {
+            *run = current;
+        }
+        self.batch_sizer.end_batch(batch.has_more);
+        Ok(batch)
+    }
+
+    /// Removes sessions and, once there are no more, records of rotations and orphans in the index
+    /// of subjects.
+    fn remove_next(&self, run: &mut CleanupRun) -> Result<Batch, Error> {
+        let (removed, has_more) =
+            self.remove_expired(Expired::Sessions, &mut run.sessions, &mut run.error)?;
+        if has_more {
+            return Ok(Batch { removed, has_more });
+        }
+        match self.remove_rest(run) {
+            Ok(has_more) => Ok(Batch { removed, has_more }),
+            // The next batch meets it again, and what was removed is counted.
+            Err(_) if removed > 0 => Ok(Batch { removed, has_more: true }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns whether there may be more.
+    fn remove_rest(&self, run: &mut CleanupRun) -> Result<bool, Error> {
+        let mut has_more = false;
+        if self.database.tables.rotations.is_some() {
+            has_more |= self.remove_expired(Expired::Records, &mut run.records, &mut run.error)?.1;
+        }
+        // Once the expired sessions are gone.
+        has_more |= self.remove_orphans(&mut run.orphans, &mut run.error)?;
+        Ok(has_more)
+    }
+
+    /// Removes a batch of what has expired in one table. Returns how many rows, and whether there
+    /// may be more.
+    fn remove_expired(
+        &self,
+        expired: Expired,
+        stuck: &mut Stuck,
+        first_error: &mut Option<Error>,
+    ) -> Result<(u64, bool), Error> {
+        if stuck.are_too_many() {
+            return Ok((0, false));
+        }
+        let rows = stuck.limited(self.batch_sizer.next_rows());
+        match self.remove(&Write::RemoveExpired { expired, rows, stuck: stuck.rows }) {
+            Ok(done) => {
+                stuck.grow();
+                Ok((done.rows, done.removal.is_some_and(|removal| removal.is_full)))
+            }
+            Err(error) if error::is_of_a_row(&error) => {
+                if stuck.shrink(rows) {
+                    first_error.get_or_insert(error);
+                }
+                Ok((0, true))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the orphans from the next page of the index of subjects. Returns whether there were
+    /// any.
+    fn remove_orphans(
+        &self,
+        stuck: &mut Stuck,
+        first_error: &mut Option<Error>,
+    ) -> Result<bool, Error> {
+        let Some(subjects) = &self.database.tables.subjects else { return Ok(false) };
+        if stuck.are_too_many() {
+            return Ok(false);
+        }
+        let rows = stuck.limited(self.batch_size);
+        let after = subjects.searched();
+        let end = self.read(|_, connection, _| subjects.page_end(connection, &after, rows))?;
+        let Some(end) = end else {
+            subjects.set_searched(String::new());
+            return Ok(false);
+        };
+        match self.remove(&Write::RemoveOrphans { after, end: end.clone() }) {
+            Ok(done) => {
+                stuck.grow();
+                subjects.set_searched(end);
+                Ok(done.rows > 0)
+            }
+            Err(error) if error::is_of_a_row(&error) => {
+                if stuck.shrink(rows) {
+                    first_error.get_or_insert(error);
+                    subjects.set_searched(end);
+                }
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove(&self, write: &Write<'_>) -> Result<Done, Error> {
+        self.submit(write, true, self.deadline())
+    }
+}
