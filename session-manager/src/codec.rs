@@ -4,6 +4,8 @@ pub(crate) mod json;
 
 mod envelope;
 
+mod finite;
+
 #[cfg(feature = "messagepack")]
 pub(crate) mod messagepack;
 

@@ -6,9 +6,13 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::codec::envelope::{Envelope, VERSION, range_in};
+use crate::codec::finite::FiniteFloats;
 use crate::codec::{Codec, CodecError, Decoded};
 
 /// JSON: `{"v":1,"deadline":"2026-11-21T15:30:00.000000Z","values":{"visits":3}}`.
+///
+/// Values nest at most 127 levels deep, and floats are finite: what couldn't be read again is
+/// refused when it is put into the session.
 ///
 /// `v` is the version of the format; data with a greater one is refused. `deadline` is an RFC 3339
 /// timestamp. The guide [`from_scs`](crate::guide::from_scs) has a Go codec for the same format.
@@ -67,12 +71,48 @@ impl Codec for Json {
     }
 
     fn encode_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
-        serde_json::to_vec(value).map_err(|_| CodecError)
+        let encoded = serde_json::to_vec(value).map_err(|_| CodecError)?;
+        // Each level is two bytes at least.
+        if encoded.len() > 2 * MAX_DEPTH && depth(&encoded) > MAX_DEPTH {
+            return Err(CodecError);
+        }
+        // A float that isn't finite is written as null, as are other things.
+        if encoded.windows(4).any(|bytes| bytes == b"null") {
+            value.serialize(FiniteFloats).map_err(|_| CodecError)?;
+        }
+        Ok(encoded)
     }
+}
+
+/// How deep values may nest: `serde_json` refuses to read what is deeper.
+const MAX_DEPTH: usize = 127;
+
+/// Returns how deep JSON nests.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut is_string) = (0_usize, 0, false);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => is_string = !is_string,
+            // The next byte is escaped.
+            b'\\' => drop(bytes.next()),
+            b'[' | b'{' if !is_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !is_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
     use super::*;
 
     fn decode(json: &str) -> Result<Vec<(String, String)>, CodecError> {
@@ -165,6 +205,88 @@ mod tests {
             assert_eq!(decoded.to_bits(), number.to_bits(), "{number}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn nesting_is_limited_for_reading_and_writing() {
+        let nested = |levels| {
+            (0..levels).fold(Value::from("[{\\\"["), |value, level| match level % 2 {
+                0 => Value::Array(vec![value]),
+                _ => Value::Object([("[".to_owned(), value)].into_iter().collect()),
+            })
+        };
+        let fits = nested(MAX_DEPTH);
+        let encoded = Json.encode_value(&fits).expect("it isn't too deep");
+        assert_eq!(Json.decode_value(&encoded), Ok(fits));
+        let too_deep = nested(MAX_DEPTH + 1);
+        let encoded = serde_json::to_vec(&too_deep).expect("it can be written");
+        assert_eq!(Json.decode_value::<Value>(&encoded), Err(CodecError), "and not read");
+        assert_eq!(Json.encode_value(&too_deep), Err(CodecError));
+        let raw = RawValue::from_string(too_deep.to_string()).expect("it is JSON");
+        assert_eq!(Json.encode_value(&raw), Err(CodecError));
+        // It isn't the number of brackets.
+        let wide = vec![[0; 0]; 2 * MAX_DEPTH];
+        assert!(Json.encode_value(&wide).is_ok());
+        assert!(Json.encode_value(&"[".repeat(3 * MAX_DEPTH)).is_ok());
+    }
+
+    /// Floats in each place that a value has for them, and nothing beside them.
+    #[derive(Clone, Serialize)]
+    enum Places {
+        Newtype(f64),
+        Tuple(u8, f64),
+        Struct { some: Option<f64>, none: Option<f64> },
+        Single(f32),
+        Newer(Newer),
+        Pair(Pair),
+        Unit(()),
+        List(Vec<f64>),
+        Array([f64; 2]),
+        Map(BTreeMap<String, f64>),
+        Named(Named),
+    }
+
+    #[derive(Clone, Serialize)]
+    struct Newer(f64);
+
+    #[derive(Clone, Serialize)]
+    struct Pair(f64, f64);
+
+    #[derive(Clone, Serialize)]
+    struct Named {
+        ratio: f64,
+    }
+
+    #[test]
+    fn floats_that_json_does_not_have_are_refused_wherever_they_are() {
+        let places = |float: f64| {
+            [
+                Places::Newtype(float),
+                Places::Tuple(0, float),
+                Places::Struct { some: Some(float), none: None },
+                #[expect(clippy::cast_possible_truncation, reason = "it is zero or not finite")]
+                Places::Single(float as f32),
+                Places::Newer(Newer(float)),
+                Places::Pair(Pair(0.0, float)),
+                Places::List(vec![0.0, float]),
+                Places::Array([0.0, float]),
+                Places::Map([("null".to_owned(), float)].into_iter().collect()),
+                Places::Named(Named { ratio: float }),
+            ]
+        };
+        for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for (place, finite) in places(float).into_iter().zip(places(0.0)) {
+                let written = serde_json::to_string(&place).expect("as null");
+                assert_eq!(Json.encode_value(&place), Err(CodecError), "{written}");
+                // Other nulls are none.
+                let with_nulls = (finite, Places::Unit(()), None::<f64>);
+                assert!(Json.encode_value(&with_nulls).is_ok(), "{written}");
+            }
+            assert_eq!(Json.encode_value(&float), Err(CodecError));
+            assert_eq!(Json.encode_value(&[(float.to_bits(), float)]), Err(CodecError));
+        }
+        let text = "null".to_owned();
+        assert_eq!(Json.encode_value(&text).map(|json| Json.decode_value(&json)), Ok(Ok(text)));
     }
 
     #[test]

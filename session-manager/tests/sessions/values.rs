@@ -228,3 +228,29 @@ fn sessions_can_be_messagepack() -> TestResult {
     assert!(session.get::<f32>("nan")?.is_some_and(f32::is_nan));
     Ok(())
 }
+
+#[test]
+fn values_that_could_not_be_read_again_are_refused() -> TestResult {
+    #[derive(Serialize, Deserialize)]
+    struct Mean {
+        value: f64,
+    }
+    let fixture = Fixture::new();
+    let mut session = fixture.sessions.load([])?;
+    session.insert("mean", Mean { value: 0.5 })?;
+    let refused = |outcome: Result<(), Error>| {
+        assert!(matches!(&outcome, Err(Error::Unencodable { .. })), "{outcome:?}");
+    };
+    refused(session.insert("mean", Mean { value: f64::NAN }));
+    refused(session.insert("mean", f64::INFINITY));
+    refused(session.update("mean", |_: Option<Mean>| Mean { value: f64::NAN }).map(drop));
+    let nested = |levels| (0..levels).fold(serde_json::Value::Null, |value, _| [value].into());
+    refused(session.insert("mean", nested(128)));
+    session.insert("nested", nested(127))?;
+    let token = token(&session.finish()?).expect("it is new");
+
+    let session = fixture.sessions.load([&*token])?;
+    assert_eq!(session.get::<Mean>("mean")?.map(|mean| mean.value), Some(0.5));
+    assert_eq!(session.get("nested")?, Some(nested(127)));
+    Ok(())
+}
