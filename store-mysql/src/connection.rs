@@ -59,7 +59,7 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Affected {
     pub(crate) rows: u64,
-    /// Whether the server's reply has the [`MATCH_SENTINEL`].
+    /// Whether the server's reply has the [`MATCH_SENTINEL`], and means it.
     pub(crate) is_match_reported: bool,
 }
 
@@ -194,12 +194,17 @@ impl Connection {
         outcome
     }
 
-    /// Runs a statement that returns no rows.
+    /// Runs a statement that writes, in the transaction that is under way or as one by itself.
     pub(crate) fn execute(&mut self, sql: &Sql, params: Vec<Value>) -> DriverResult<Affected> {
+        if !self.is_in_transaction && !self.engine.locks_in_single_statements() {
+            return self.transact(|connection| connection.execute(sql, params).map(End::Commit));
+        }
+        let engine = self.engine;
         let result = self.query_iter(sql, params)?;
         let (rows, id) = (result.affected_rows(), result.last_insert_id());
         drop(result);
-        Ok(Affected { rows, is_match_reported: id == Some(MATCH_SENTINEL) })
+        let is_match_reported = id == Some(MATCH_SENTINEL) && engine.resets_insert_id();
+        Ok(Affected { rows, is_match_reported })
     }
 
     /// Runs a query and returns its first row.

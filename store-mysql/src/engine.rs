@@ -6,11 +6,15 @@ pub(crate) enum Engine {
     MySql,
     /// MariaDB, with its version.
     MariaDb(u32, u32),
+    TiDb,
 }
 
 impl Engine {
     /// Reads what `VERSION()` returns, such as `10.11.19-MariaDB-log`.
     pub(crate) fn from_version(version: &str) -> Self {
+        if version.contains("TiDB") {
+            return Self::TiDb;
+        }
         if !version.contains("MariaDB") {
             return Self::MySql;
         }
@@ -18,9 +22,30 @@ impl Engine {
         Self::MariaDb(numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
     }
 
-    /// Whether it can end transactions whose clients are silent.
+    /// Whether its `idle_transaction_timeout` ends transactions whose clients are silent.
     pub(crate) fn has_idle_transaction_timeout(self) -> bool {
         matches!(self, Self::MariaDb(major, minor) if (major, minor) >= (10, 3))
+    }
+
+    /// Whether a statement that is no part of a transaction locks what it writes.
+    ///
+    /// TiDB looks for conflicts when such a statement ends, and then waits for the locks of others
+    /// for longer than `innodb_lock_wait_timeout`, and unseen by its search for deadlocks.
+    pub(crate) fn locks_in_single_statements(self) -> bool {
+        self != Self::TiDb
+    }
+
+    /// Whether the id in a reply is from the attempt at the statement that counts.
+    ///
+    /// TiDB may make a statement again, and keeps the id of the first attempt.
+    pub(crate) fn resets_insert_id(self) -> bool {
+        self != Self::TiDb
+    }
+
+    /// Whether a transaction's plain reads see what was committed before the first of them. In TiDB
+    /// they see what was committed before the transaction began.
+    pub(crate) fn takes_snapshot_at_first_read(self) -> bool {
+        self != Self::TiDb
     }
 
     /// Whether it can be a node of a Galera cluster.
@@ -40,6 +65,8 @@ mod tests {
             ("8.0.15-log", Engine::MySql),
             ("10.11.19-MariaDB-0+deb12u1", Engine::MariaDb(10, 11)),
             ("11.8.9-MariaDB", Engine::MariaDb(11, 8)),
+            ("8.0.11-TiDB-v8.5.6", Engine::TiDb),
+            ("5.7.25-TiDB-v7.1.0", Engine::TiDb),
         ] {
             assert_eq!(Engine::from_version(version), engine, "{version}");
         }

@@ -7,6 +7,8 @@ use std::io;
 use mysql::Error as DriverError;
 use store_core::{Error, ErrorSource};
 
+use crate::tidb;
+
 /// What an error says about the attempt that failed, which decides whether it may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
@@ -46,12 +48,19 @@ pub(crate) fn classify(error: &DriverError) -> ErrorClass {
             // server's time limits for a statement.
             1205 | 1213 | 1020 | 1412 | 1180 | 1317 | 1969 | 3024
             // Galera: an earlier failed certification has ended the transaction.
-            | 1689 => ErrorClass::Contention,
+            | 1689
+            // TiDB: conflicts with another writer or a change of a table that were found before the
+            // commit, and reads that took longer than old versions are kept. If it doesn't know
+            // whether a transaction was committed it ends the connection.
+            | 8002 | 8005 | 8022 | 8028 | 9004 | 9006 | 9007 => ErrorClass::Contention,
             // Killed, network errors of the server, statements that it has closed, disconnected for
             // being idle.
-            1927 | 1158..=1161 | 1243 | 1615 | 4031 => ErrorClass::Transient,
-            // Not ready for queries (Galera), shutting down, too many connections.
-            1047 | 1053 | 1040 | 1203 => ErrorClass::ServerUnavailable,
+            1927 | 1158..=1161 | 1243 | 1615 | 4031
+            // TiDB: its storage is busy or away.
+            | 9001..=9003 | 9005 => ErrorClass::Transient,
+            // Not ready for queries (Galera), shutting down, too many connections; without a recent
+            // version of the schema (TiDB).
+            1047 | 1053 | 1040 | 1203 | 8027 => ErrorClass::ServerUnavailable,
             1290 | 1792 | 1836 | 3100 => ErrorClass::ReadOnly,
             _ => ErrorClass::Permanent,
         },
@@ -79,6 +88,12 @@ pub(crate) fn from_driver(error: &DriverError, table: &str) -> Error {
         DriverError::MySqlError(error) => error.code,
         _ => 0,
     };
+    if let DriverError::MySqlError(error) = error
+        && error.code == 8025
+        && let Some((max, len)) = tidb::entry_sizes(&error.message)
+    {
+        return Error::DataTooLarge { len, max };
+    }
     let source = redacted(error);
     match (code, class) {
         (1021 | 1030 | 1114, _) => Error::StorageFull { source },
@@ -100,7 +115,9 @@ pub(crate) fn from_driver(error: &DriverError, table: &str) -> Error {
 /// Whether the error suggests that the table has changed since the store was made: an unknown
 /// column or index, another number of columns, values that don't fit any more, a missing default.
 pub(crate) fn indicates_table_change(error: &DriverError) -> bool {
-    const CODES: [u16; 11] = [1048, 1054, 1136, 1146, 1176, 1264, 1265, 1292, 1364, 1366, 1406];
+    // TiDB has a code of its own for statements that were prepared before.
+    const CODES: [u16; 12] =
+        [1048, 1054, 1136, 1146, 1176, 1264, 1265, 1292, 1364, 1366, 1406, 8113];
     matches!(error, DriverError::MySqlError(error) if CODES.contains(&error.code))
 }
 
@@ -255,6 +272,10 @@ mod tests {
             (1205, ErrorClass::Contention),
             (1047, ErrorClass::ServerUnavailable),
             (1927, ErrorClass::Transient),
+            (9007, ErrorClass::Contention),
+            (9002, ErrorClass::Transient),
+            (8027, ErrorClass::ServerUnavailable),
+            (8025, ErrorClass::Permanent),
             (1062, ErrorClass::Permanent),
         ] {
             assert_eq!(classify(&server_error(code, "")), expected, "{code}");

@@ -88,6 +88,8 @@ mod settings;
 
 mod galera;
 
+mod tidb;
+
 mod address;
 
 #[cfg(feature = "rustls")]

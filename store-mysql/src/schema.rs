@@ -7,9 +7,10 @@ use store_core::{Error, Limits};
 
 use crate::connection::Connection;
 use crate::ddl::{CREATE_TABLE, ddl_for, table_type};
-use crate::error;
+use crate::engine::Engine;
 use crate::table::{Table, TableVariant};
 use crate::time::InstantRange;
+use crate::{error, tidb};
 
 /// Reads what a table can hold, and refuses it if sessions wouldn't be safe in it.
 ///
@@ -47,6 +48,8 @@ struct Schema {
     indexes: Vec<IndexPart>,
     version: String,
     max_allowed_packet: usize,
+    /// The largest value that the engine puts into a row, whatever the column.
+    max_row_value: usize,
 }
 
 struct Column {
@@ -127,6 +130,10 @@ impl Schema {
         let server: Option<(String, usize)> =
             driver.query_first("SELECT VERSION(), @@max_allowed_packet")?;
         let (version, max_allowed_packet) = server.unwrap_or_default();
+        let max_row_value = match connection.engine() {
+            Engine::TiDb => tidb::largest_value(connection.driver())?,
+            Engine::MySql | Engine::MariaDb(..) => usize::MAX,
+        };
         Ok(Some(Self {
             kind,
             is_transactional: engine.flatten().is_some_and(|yes| yes == "YES"),
@@ -134,6 +141,7 @@ impl Schema {
             indexes,
             version,
             max_allowed_packet,
+            max_row_value,
         }))
     }
 
@@ -183,20 +191,18 @@ impl Schema {
             .is_none_or(|(_, name)| name.ends_with("_bin") || name == "binary");
         let is_hardened = compares_bytes && expiry.kind == "datetime";
         let room = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
+        let max_value = largest_value(self.max_allowed_packet).min(self.max_row_value);
         Ok(Table {
             name: name.clone(),
             variant: if is_hardened { TableVariant::Hardened } else { TableVariant::Classic },
             limits: Limits {
                 max_token_len: limits.max_token_len.min(room(token.length)).min(255),
-                max_data_len: limits
-                    .max_data_len
-                    .min(room(data.length))
-                    .min(largest_value(self.max_allowed_packet)),
+                max_data_len: limits.max_data_len.min(room(data.length)).min(max_value),
             },
             range,
             token_index,
             token_collation,
-            max_value: largest_value(self.max_allowed_packet),
+            max_value,
             max_batch: largest_batch(self.max_allowed_packet, room(token.length)),
         })
     }

@@ -7,6 +7,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, Result as DriverResult};
 
 use crate::engine::Engine;
+use crate::tidb;
 
 /// How long making a TCP connection may take, unless the options say otherwise.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -112,7 +113,11 @@ impl SessionVariables {
             set.push_str(&silent_transaction.to_string());
         }
         driver.query_drop(set)?;
-        driver.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        driver.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
+        if engine == Engine::TiDb {
+            tidb::set_variables(driver, silent_transaction)?;
+        }
+        Ok(())
     }
 }
 

@@ -7,8 +7,10 @@ use mysql::{Result as DriverResult, Value};
 use store_core::Record;
 
 use crate::connection::Connection;
+use crate::engine::Engine;
 use crate::rows::Session;
 use crate::shared::Shared;
+use crate::tidb;
 
 impl Shared {
     /// Visits the sessions that are live in a snapshot, which the connection keeps.
@@ -23,6 +25,9 @@ impl Shared {
             patience.push_str(", idle_transaction_timeout = 0");
         }
         connection.driver().query_drop(patience)?;
+        if connection.engine() == Engine::TiDb {
+            tidb::set(connection.driver(), tidb::IDLE_TRANSACTION_TIMEOUT, "0")?;
+        }
         connection.driver().query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
         // The snapshot's time, because `UTC_TIMESTAMP` moves on and the snapshot's expiries don't.
         let now: Option<Value> = connection.driver().query_first("SELECT UTC_TIMESTAMP(6)")?;

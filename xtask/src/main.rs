@@ -28,6 +28,8 @@ mod supply_chain;
 
 mod test_all;
 
+mod tidb;
+
 mod tidy;
 
 mod torture;
@@ -76,6 +78,9 @@ mod flags {
             /// Runs the tests that need a cluster on one of MariaDB, which it gets if it is
             /// missing.
             cmd test-galera {}
+            /// Runs the tests that need a server on TiDB, which it builds if it is missing. It needs
+            /// a Go toolchain.
+            cmd test-tidb {}
             /// Makes the packages, and checks what an application gets that depends on them.
             cmd test-packages {}
             /// Measures the stores, the drivers under them and their peers, for some minutes.
@@ -198,6 +203,7 @@ fn run() -> Result {
         flags::XtaskCmd::Interop(_) => interop::run(&shell),
         flags::XtaskCmd::TestMysql(flags) => mysql::run(&shell, &flags),
         flags::XtaskCmd::TestGalera(_) => mysql::run_galera(&shell),
+        flags::XtaskCmd::TestTidb(_) => tidb::run(&shell),
         flags::XtaskCmd::TestPackages(_) => packages::run(&shell, &root).map(|unchecked| {
             unchecked.as_deref().map(test_all::skip);
         }),

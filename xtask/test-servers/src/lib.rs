@@ -43,6 +43,8 @@ mod supervisor;
 
 mod template;
 
+mod tidb;
+
 use std::error::Error;
 
 #[cfg(feature = "database")]
@@ -52,6 +54,7 @@ pub use installation::Installation;
 pub use release::{Product, Release};
 pub use server::{PrivateServer, ServerOptions};
 pub use shared::{SharedServer, is_server_there, private_server, shared_server};
+pub use tidb::TidbServer;
 
 /// What starting or finding a server fails with: a message for a person at a terminal.
 pub type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;

@@ -252,7 +252,7 @@ fn log_tail(directory: &Path) -> String {
 
 /// Waits until the server greets on its socket, which can't be another server's, and then at its
 /// address.
-fn wait_for_greeting(supervisor: &mut Supervisor, address: SocketAddr) -> Result {
+pub(crate) fn wait_for_greeting(supervisor: &mut Supervisor, address: SocketAddr) -> Result {
     let started = Instant::now();
     let socket = supervisor.directory().join("socket");
     let mut greets_on_socket = false;
