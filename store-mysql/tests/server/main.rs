@@ -6,6 +6,8 @@ mod proxy;
 
 mod conformance;
 
+mod engines;
+
 mod tables;
 
 mod zones;

@@ -99,12 +99,22 @@ impl Database {
         run(&self.url(), sql);
     }
 
+    /// Whether the server is a TiDB.
+    pub fn is_tidb(&self) -> bool {
+        let version: Option<String> =
+            self.connection().query_first("SELECT VERSION()").expect("every server has one");
+        version.is_some_and(|version| version.contains("TiDB"))
+    }
+
     /// Waits until a client of this database waits for a lock, or until `is_over`.
     pub fn wait_for_a_lock_wait(&self, is_over: impl Fn() -> bool) {
         // The server lists transactions that wait for locks. Other tests have some of their own.
-        let waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX AS waiting \
+        let in_tidb = "SELECT COUNT(*) FROM information_schema.TIDB_TRX \
+             WHERE STATE = 'LockWaiting' AND DB = ?";
+        let in_innodb = "SELECT COUNT(*) FROM information_schema.INNODB_TRX AS waiting \
              JOIN information_schema.PROCESSLIST AS client ON client.ID = waiting.trx_mysql_thread_id \
              WHERE waiting.trx_state = 'LOCK WAIT' AND client.DB = ?";
+        let waiting = if self.is_tidb() { in_tidb } else { in_innodb };
         let mut watcher = self.connection();
         let mut is_waiting = || {
             let count: Option<u32> =

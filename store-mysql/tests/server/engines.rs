@@ -1,0 +1,79 @@
+//! What engines do differently, and the store doesn't.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use mysql::prelude::Queryable;
+use store_core::{Error, Store};
+use store_mysql::{MysqlStore, mysql};
+use test_servers::{Database, is_server_there};
+
+use crate::writes::{leads_to, rotate, set};
+use crate::{in_an_hour, options};
+
+/// `TiDB` makes a statement again that has met with another writer, and answers with the number of
+/// rows of the last attempt and the id of the first.
+#[test]
+fn update_is_true_once_for_each_write() -> Result<(), Error> {
+    const WRITERS: usize = 8;
+    const TARGET: u64 = 120;
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    database.run(MysqlStore::CREATE_TABLE);
+    let store = options().connect(&database.url())?;
+    store.create("counter", b"0", in_an_hour(), None)?;
+    let counted = AtomicU64::new(0);
+    let count = || -> Result<(), Error> {
+        loop {
+            let Some(data) = store.find("counter")? else { return Ok(()) };
+            let value: u64 = String::from_utf8_lossy(&data).parse().map_err(Error::backend)?;
+            if value >= TARGET {
+                return Ok(());
+            }
+            let next = (value + 1).to_string();
+            if set(&store, "counter", &data, next.as_bytes(), in_an_hour())? {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(count)).collect();
+        writers.into_iter().try_for_each(|writer| writer.join().expect("no panic"))
+    })?;
+    assert_eq!(counted.into_inner(), TARGET);
+    assert_eq!(store.find("counter")?, Some(TARGET.to_string().into_bytes()));
+    Ok(())
+}
+
+/// A transaction of `TiDB` reads what was there when it began, also after it has waited for a lock.
+#[test]
+fn rotation_leads_on_what_was_recorded_while_it_waited() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    database.run(MysqlStore::CREATE_TABLE);
+    let store = options().connect(&database.url())?;
+    store.create("middle", b"data", in_an_hour(), None)?;
+    let mut other = database.connection();
+    // Another process that has the session absorb another one.
+    for statement in [
+        "BEGIN",
+        "UPDATE sessions SET expiry = expiry + INTERVAL 1 SECOND WHERE token = 'middle'",
+        "INSERT INTO sessions_rotations VALUES ('old', 'middle', 0, '2000-01-01', '2900-01-01')",
+    ] {
+        other.query_drop(statement).map_err(Error::backend)?;
+    }
+    let is_rotated = thread::scope(|scope| {
+        let rotation = scope.spawn(|| rotate(&store, "middle", "new", b"data", in_an_hour()));
+        database.wait_for_a_lock_wait(|| rotation.is_finished());
+        assert!(!rotation.is_finished(), "the session is locked");
+        other.query_drop("COMMIT").expect("nobody is in the way");
+        rotation.join().expect("no panic")
+    })?;
+    assert!(is_rotated);
+    assert!(leads_to(&store, "old", "new")?, "{:?}", store.load("old")?);
+    Ok(())
+}
