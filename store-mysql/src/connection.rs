@@ -194,10 +194,22 @@ impl Connection {
         outcome
     }
 
+    /// Runs an operation in the transaction that is under way, or in one of its own.
+    pub(crate) fn join_transaction<T>(
+        &mut self,
+        operation: impl FnOnce(&mut Self) -> DriverResult<T>,
+    ) -> DriverResult<T> {
+        if self.is_in_transaction {
+            operation(self)
+        } else {
+            self.transact(|connection| operation(connection).map(End::Commit))
+        }
+    }
+
     /// Runs a statement that writes, in the transaction that is under way or as one by itself.
     pub(crate) fn execute(&mut self, sql: &Sql, params: Vec<Value>) -> DriverResult<Affected> {
         if !self.is_in_transaction && !self.engine.locks_in_single_statements() {
-            return self.transact(|connection| connection.execute(sql, params).map(End::Commit));
+            return self.join_transaction(|connection| connection.execute(sql, params));
         }
         let engine = self.engine;
         let result = self.query_iter(sql, params)?;

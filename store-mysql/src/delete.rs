@@ -7,6 +7,7 @@ use crate::connection::{Connection, End};
 use crate::error::ErrorClass;
 use crate::retry::RetrySafety;
 use crate::shared::Shared;
+use crate::sql::Sql;
 
 impl Shared {
     /// Deletes the live session that a token names, or had named until a moment ago.
@@ -87,7 +88,7 @@ impl Shared {
         token: &str,
     ) -> DriverResult<bool> {
         let params = self.session_and_subject(token);
-        Ok(connection.execute(&self.statements.delete_live, params)?.rows > 0)
+        self.execute_joined(connection, token, &self.statements.delete_live, params)
     }
 
     /// As [`delete_live`](Self::delete_live), if the session has this data.
@@ -99,7 +100,26 @@ impl Shared {
     ) -> DriverResult<bool> {
         let mut params = self.session_and_subject(token);
         params.push(data.into());
-        Ok(connection.execute(&self.statements.delete_matching, params)?.rows > 0)
+        self.execute_joined(connection, token, &self.statements.delete_matching, params)
+    }
+
+    /// Deletes what a join finds of a session; returns whether that was anything.
+    fn execute_joined(
+        &self,
+        connection: &mut Connection,
+        token: &str,
+        sql: &Sql,
+        params: Vec<Value>,
+    ) -> DriverResult<bool> {
+        let deleted = if self.subjects.is_some() && !connection.engine().joins_after_locking() {
+            connection.join_transaction(|connection| {
+                self.lock(connection, token)?;
+                connection.execute(sql, params)
+            })
+        } else {
+            connection.execute(sql, params)
+        };
+        Ok(deleted?.rows > 0)
     }
 
     fn session_and_subject(&self, token: &str) -> Vec<Value> {

@@ -42,6 +42,13 @@ impl Engine {
         self != Self::TiDb
     }
 
+    /// Whether a statement on two tables that has waited for a row's lock joins what is there then.
+    ///
+    /// TiDB joins first, and again only if the row that it has waited for was changed.
+    pub(crate) fn joins_after_locking(self) -> bool {
+        self != Self::TiDb
+    }
+
     /// Whether a transaction's plain reads see what was committed before the first of them. In TiDB
     /// they see what was committed before the transaction began.
     pub(crate) fn takes_snapshot_at_first_read(self) -> bool {

@@ -78,8 +78,8 @@ mod flags {
             /// Runs the tests that need a cluster on one of MariaDB, which it gets if it is
             /// missing.
             cmd test-galera {}
-            /// Runs the tests that need a server on TiDB, which it builds if it is missing. It needs
-            /// a Go toolchain.
+            /// Runs the tests that need a server on TiDB, which it builds if it is missing. It
+            /// needs a Go toolchain.
             cmd test-tidb {}
             /// Makes the packages, and checks what an application gets that depends on them.
             cmd test-packages {}
