@@ -40,7 +40,7 @@ pub(super) const TARGET: Target = Target {
     ],
     seeds: no_seeds,
     max_len: 256,
-    max_memory: |len| (4 << 20) + 256 * len,
+    max_memory: |len| (8 << 20) + 256 * len,
     test,
 };
 
