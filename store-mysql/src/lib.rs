@@ -100,6 +100,7 @@ pub use connection::Connection;
 pub use credentials::Credentials;
 pub use manager::MysqlConnectionManager;
 pub use options::MysqlOptions;
+pub use pool::LogFailures;
 pub use store::MysqlStore;
 pub use table::TableVariant;
 

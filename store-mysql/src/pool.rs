@@ -27,11 +27,24 @@ pub(crate) fn checkout(
     })
 }
 
-/// Logs failures of connections that the pool tries to make again, which r2d2 would log as errors
-/// of its own, or not at all. Those of one outage are a warning now and then, and connections that
-/// are replaced as they should be are none.
-#[derive(Debug)]
-pub(crate) struct LogFailures;
+/// Logs what a pool meets when it connects: those of one outage as a warning now and then, and
+/// connections that are replaced as they should be not at all.
+///
+/// The pools of [`MysqlOptions`](crate::MysqlOptions) have it. By default r2d2 logs everything as
+/// an error.
+///
+/// # Examples
+/// ```no_run
+/// use store_mysql::r2d2::Pool;
+/// use store_mysql::{Error, LogFailures, MysqlConnectionManager};
+///
+/// let manager = MysqlConnectionManager::new("mysql://app:secret@db.example/app")?;
+/// let pool = Pool::builder().error_handler(Box::new(LogFailures)).build(manager);
+/// # drop(pool);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct LogFailures;
 
 impl HandleError<ConnectError> for LogFailures {
     fn handle_error(&self, error: ConnectError) {
