@@ -260,7 +260,18 @@ impl Failure {
         // protocols of authentication, expired passwords, locked accounts, no encryption.
         const DENIED: [u16; 11] =
             [1044, 1045, 1049, 1130, 1251, 1524, 1698, 1820, 1862, 3118, 3159];
-        matches!(self, Self::Driver(mysql::Error::MySqlError(error)) if DENIED.contains(&error.code))
+        match self {
+            Self::Driver(mysql::Error::MySqlError(error)) => DENIED.contains(&error.code),
+            // A method of authentication that the driver refuses or doesn't know: Oracle's servers
+            // ask for one if there is no such account.
+            Self::Driver(mysql::Error::DriverError(error)) => matches!(
+                error,
+                mysql::DriverError::UnknownAuthPlugin(_)
+                    | mysql::DriverError::OldMysqlPasswordDisabled
+                    | mysql::DriverError::CleartextPluginDisabled
+            ),
+            _ => false,
+        }
     }
 }
 
