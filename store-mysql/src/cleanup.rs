@@ -1,8 +1,8 @@
-//! Removes what has expired.
+//! Removes what has expired, batch by batch, and passes over what can't be removed.
 
 use std::collections::HashSet;
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::slice;
 use std::time::Duration;
 
 use store_core::Error;
@@ -10,11 +10,10 @@ use store_core::backend::Batch;
 
 use crate::connection::End;
 use crate::error::{self, ErrorClass};
-use crate::retry::{AttemptError, RetrySafety};
+use crate::retry::{AttemptError, Retry, RetrySafety};
 use crate::rotations::Rotations;
 use crate::rows::bytes;
 use crate::shared::Shared;
-use crate::sql::padded;
 use crate::subjects::SubjectIndex;
 
 /// After how many rows that can't be removed a run gives up.
@@ -24,117 +23,94 @@ const MAX_STUCK: usize = 10_000;
 /// lock, which others have waited for already.
 const ROW_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Expired sessions that couldn't be removed in this run, because another table refers to them, or
-/// somebody keeps them locked. They are the oldest, and the next page would be full of them again.
+/// A run of the cleanup: the expired sessions that it couldn't remove, because another table refers
+/// to them, or somebody keeps them locked. They are the oldest, and would be on every page.
 #[derive(Default)]
-pub(crate) struct Stuck(Mutex<StuckRows>);
-
-#[derive(Default)]
-struct StuckRows {
-    tokens: HashSet<Vec<u8>>,
+pub(crate) struct CleanupRun {
+    stuck: HashSet<Vec<u8>>,
     /// Why the first couldn't be removed.
     error: Option<Error>,
 }
 
-impl Stuck {
-    fn lock(&self) -> MutexGuard<'_, StuckRows> {
-        // A panic can leave nothing half-changed that this lock guards.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, token: &[u8], error: Error) {
-        let mut rows = self.lock();
-        rows.tokens.insert(token.to_vec());
-        rows.error.get_or_insert(error);
-    }
-
-    fn len(&self) -> usize {
-        self.lock().tokens.len()
-    }
-
-    fn contains(&self, token: &[u8]) -> bool {
-        self.lock().tokens.contains(token)
-    }
-
-    /// Forgets the rows at the end of a run, and returns why they are still there.
-    fn take(&self) -> Option<Error> {
-        mem::take(&mut *self.lock()).error
-    }
-}
-
 impl Shared {
     /// Removes a batch of expired sessions, of entries without a session, and of records of
-    /// rotations. Sessions that can't be removed are the error of the last batch.
-    pub(crate) fn remove_batch(&self) -> Result<Batch, Error> {
-        let limit = self.batch_size + self.stuck.len();
+    /// rotations. Sessions that can't be removed are the error of the run's last batch, after which
+    /// `run` is that of the next one.
+    pub(crate) fn remove_batch(&self, run: &mut CleanupRun) -> Result<Batch, Error> {
+        let mut current = mem::take(run);
+        let mut batch = self.remove_next(&mut current)?;
+        if !batch.has_more
+            && let Some(error) = &current.error
+        {
+            if batch.removed == 0 {
+                return Err(error.clone());
+            }
+            // The error comes next, so that what was removed is counted.
+            batch.has_more = true;
+        }
+        if batch.has_more {
+            *run = current;
+        }
+        Ok(batch)
+    }
+
+    fn remove_next(&self, run: &mut CleanupRun) -> Result<Batch, Error> {
+        let limit = self.batch_size + run.stuck.len();
         let page = self.run(RetrySafety::ReadOnly, |connection| {
             connection.query(&self.statements.expired, vec![limit.into()])
         })?;
         let tokens = page.into_iter().filter_map(|mut row| bytes(&mut row, 0));
-        let tokens: Vec<_> = tokens.filter(|token| !self.stuck.contains(token)).collect();
-        let removed = if tokens.is_empty() { 0 } else { self.remove_expired(&tokens)? };
-        let mut has_more = tokens.len() >= self.batch_size && self.stuck.len() < MAX_STUCK;
+        let tokens: Vec<_> = tokens.filter(|token| !run.stuck.contains(token)).collect();
+        let removed = if tokens.is_empty() { 0 } else { self.remove_expired(&tokens, run)? };
+        let mut has_more = tokens.len() >= self.batch_size && run.stuck.len() < MAX_STUCK;
         if let Some(subjects) = &self.subjects {
             has_more |= self.remove_orphans(subjects)?;
         }
         if let Some(rotations) = &self.rotations {
             has_more |= self.remove_rotations(rotations)?;
         }
-        if !has_more && removed > 0 && self.stuck.len() > 0 {
-            // The error comes next, so that what was removed is counted.
-            has_more = true;
-        }
-        match if has_more { None } else { self.stuck.take() } {
-            Some(error) => Err(error),
-            None => Ok(Batch { removed, has_more }),
-        }
+        Ok(Batch { removed, has_more })
     }
 
-    /// Removes expired sessions and their subjects in one transaction, so that a new session under
-    /// one of the tokens never finds the subject of the old one. If that can't be done to all of
-    /// them, removes those to which it can.
-    fn remove_expired(&self, tokens: &[Vec<u8>]) -> Result<u64, Error> {
-        let removed = self.retry().run(RetrySafety::Idempotent, |connection| {
-            let delete = padded(tokens, self.batch_size);
-            let Some(subjects) = &self.subjects else {
-                return Ok(connection.execute(&self.statements.delete_expired, delete)?.rows);
-            };
-            connection.transact(|connection| {
-                let deleted = connection.execute(&self.statements.delete_expired, delete)?;
-                subjects.unlink_orphans(connection, tokens)?;
-                Ok(End::Commit(deleted.rows))
-            })
-        });
-        match removed {
-            Err(AttemptError::Failed(error)) if is_of_a_row(&error) => self.remove_each(tokens),
-            removed => removed.map_err(|error| self.explain(error)),
+    /// Removes expired sessions. If that can't be done to all of them, removes those to which it
+    /// can, one by one.
+    fn remove_expired(&self, tokens: &[Vec<u8>], run: &mut CleanupRun) -> Result<u64, Error> {
+        match self.remove_together(self.retry(), tokens) {
+            Err(AttemptError::Failed(error)) if is_of_a_row(&error) => {}
+            removed => return removed.map_err(|error| self.explain(error)),
         }
-    }
-
-    /// As [`remove_expired`](Self::remove_expired), one by one.
-    fn remove_each(&self, tokens: &[Vec<u8>]) -> Result<u64, Error> {
         let mut total = 0;
         for token in tokens {
-            let removed = self.retry_for(ROW_TIMEOUT).run(RetrySafety::Idempotent, |connection| {
-                let delete = vec![token.as_slice().into()];
-                connection.transact(|connection| {
-                    let row = &self.statements.delete_expired_row;
-                    let deleted = connection.execute(row, delete.clone())?;
-                    if let Some(subjects) = &self.subjects {
-                        subjects.unlink_orphan(connection, token)?;
-                    }
-                    Ok(End::Commit(deleted.rows))
-                })
-            });
-            match removed {
+            match self.remove_together(self.retry_for(ROW_TIMEOUT), slice::from_ref(token)) {
                 Ok(removed) => total += removed,
                 Err(AttemptError::Failed(error)) if is_of_a_row(&error) => {
-                    self.stuck.add(token, self.explain_driver(&error));
+                    run.stuck.insert(token.clone());
+                    run.error.get_or_insert_with(|| self.explain_driver(&error));
                 }
                 Err(error) => return Err(self.explain(error)),
             }
         }
         Ok(total)
+    }
+
+    /// Removes expired sessions and their subjects in one transaction, so that a new session under
+    /// one of the tokens never finds the subject of the old one.
+    fn remove_together(
+        &self,
+        mut retry: Retry<'_>,
+        tokens: &[Vec<u8>],
+    ) -> Result<u64, AttemptError> {
+        retry.run(RetrySafety::Idempotent, |connection| {
+            let (sql, params) = self.statements.delete_expired.on(tokens);
+            let Some(subjects) = &self.subjects else {
+                return Ok(connection.execute(sql, params)?.rows);
+            };
+            connection.transact(|connection| {
+                let deleted = connection.execute(sql, params)?;
+                subjects.unlink_orphans(connection, tokens)?;
+                Ok(End::Commit(deleted.rows))
+            })
+        })
     }
 
     /// Removes entries whose sessions are gone from the next page of the index of subjects. Returns

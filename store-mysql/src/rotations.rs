@@ -6,7 +6,7 @@ use store_core::{Loaded, Rotation};
 use crate::connection::Connection;
 use crate::ddl;
 use crate::rows::{Session, bytes, is_true};
-use crate::sql::{Sql, is_token, padded, placeholders, quoted, token_bytes};
+use crate::sql::{ListSql, Sql, is_token, quoted, token_bytes};
 use crate::table::Table;
 
 // `{rotations}` is the table of records, `{table}` the table of sessions, `{newest}` a newest token
@@ -63,23 +63,22 @@ pub(crate) struct Rotations {
     redirect: Sql,
     record: Sql,
     expired: Sql,
-    delete_expired: Sql,
+    delete_expired: ListSql,
     batch_size: usize,
 }
 
 impl Rotations {
     pub(crate) fn new(table: &Table, batch_size: usize) -> Self {
-        let on_tables = |template: &str| {
-            let sql = template
+        let text = |template: &str| {
+            template
                 .replace("{rotations}", &quoted(&ddl::rotations_name(&table.name)))
                 .replace("{table}", &quoted(table.name.as_str()))
                 .replace("{newest}", &table.convert_token("record.newest"))
                 .replace("{is_token}", &is_token("token"))
                 .replace("{token_bytes}", &token_bytes("token"))
                 .replace("{session_bytes}", &token_bytes("session.token"))
-                .replace("{tokens}", &placeholders(batch_size));
-            Sql::new(sql)
         };
+        let on_tables = |template: &str| Sql::new(text(template));
         Self {
             load: on_tables(LOAD),
             lock: on_tables(LOCK),
@@ -87,7 +86,7 @@ impl Rotations {
             redirect: on_tables(REDIRECT),
             record: on_tables(RECORD),
             expired: on_tables(EXPIRED),
-            delete_expired: on_tables(DELETE_EXPIRED),
+            delete_expired: ListSql::new(&text(DELETE_EXPIRED), batch_size),
             batch_size,
         }
     }
@@ -154,6 +153,7 @@ impl Rotations {
         connection: &mut Connection,
         tokens: &[Vec<u8>],
     ) -> DriverResult<()> {
-        connection.execute(&self.delete_expired, padded(tokens, self.batch_size)).map(drop)
+        let (sql, params) = self.delete_expired.on(tokens);
+        connection.execute(sql, params).map(drop)
     }
 }

@@ -9,7 +9,6 @@ use r2d2::Pool;
 use store_core::backend::{OpenStore, TableName};
 use store_core::{Error, Limits, TokenProblem};
 
-use crate::cleanup::Stuck;
 use crate::connection::Connection;
 use crate::manager::MysqlConnectionManager;
 use crate::pool::checkout;
@@ -40,8 +39,6 @@ pub(crate) struct Shared {
     timeouts: PoolTimeouts,
     operation_timeout: Duration,
     pub(crate) batch_size: usize,
-    /// What the run of the cleanup that is under way couldn't remove.
-    pub(crate) stuck: Stuck,
     pub(crate) open: OpenStore,
 }
 
@@ -87,7 +84,6 @@ impl Shared {
             timeouts,
             operation_timeout,
             batch_size,
-            stuck: Stuck::default(),
         })
     }
 

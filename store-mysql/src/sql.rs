@@ -58,14 +58,29 @@ pub(crate) fn report_match(column: &str) -> String {
     format!("LAST_INSERT_ID(CHAR_LENGTH({column}) * 0 + {MATCH_SENTINEL}) = {MATCH_SENTINEL}")
 }
 
-/// The placeholders of this many parameters.
-pub(crate) fn placeholders(count: usize) -> String {
-    vec!["?"; count].join(", ")
+/// A statement on a list of tokens. It is prepared for one token and for as many as a batch has, and
+/// not for each number of them.
+pub(crate) struct ListSql {
+    one: Sql,
+    many: Sql,
+    /// How many parameters `many` has.
+    count: usize,
 }
 
-/// As many parameters as the statement has, the last one repeated, so that one prepared statement
-/// serves every number of tokens.
-pub(crate) fn padded(tokens: &[Vec<u8>], count: usize) -> Vec<Value> {
-    let last = tokens.last();
-    tokens.iter().chain(std::iter::repeat(last).flatten()).take(count).map(Value::from).collect()
+impl ListSql {
+    /// `{tokens}` in the text stands for the list, which has at most `count`.
+    pub(crate) fn new(text: &str, count: usize) -> Self {
+        let with = |placeholders: &str| Sql::new(text.replace("{tokens}", placeholders));
+        Self { one: with("?"), many: with(&vec!["?"; count].join(", ")), count }
+    }
+
+    /// Returns the statement for this many tokens, and its parameters: the last token is repeated
+    /// until there are enough.
+    pub(crate) fn on(&self, tokens: &[Vec<u8>]) -> (&Sql, Vec<Value>) {
+        if let [token] = tokens {
+            return (&self.one, vec![token.into()]);
+        }
+        let tokens = tokens.iter().chain(tokens.last().into_iter().cycle());
+        (&self.many, tokens.take(self.count).map(Value::from).collect())
+    }
 }

@@ -1,7 +1,7 @@
 //! The statements on the table of sessions.
 
 use crate::ddl;
-use crate::sql::{Sql, is_token, placeholders, quoted, report_match};
+use crate::sql::{ListSql, Sql, is_token, quoted, report_match};
 use crate::table::Table;
 
 // `{table}` is the quoted name, `{subjects}` that of the index of subjects. The server's clock
@@ -89,26 +89,23 @@ pub(crate) struct Statements {
     pub(crate) delete_matching: Sql,
     pub(crate) delete_row: Sql,
     pub(crate) expired: Sql,
-    pub(crate) delete_expired: Sql,
-    /// The same for one token.
-    pub(crate) delete_expired_row: Sql,
+    pub(crate) delete_expired: ListSql,
     pub(crate) page: Sql,
     pub(crate) count: Sql,
 }
 
 impl Statements {
     pub(crate) fn new(table: &Table, has_subjects: bool, batch_size: usize) -> Self {
-        let on_table = |template: &str| {
-            let sql = template
+        let text = |template: &str| {
+            template
                 .replace("{table}", &quoted(table.name.as_str()))
                 .replace("{subjects}", &quoted(&ddl::subjects_name(&table.name)))
                 .replace("{is_token}", &is_token("token"))
                 .replace("{is_session}", &is_token("session.token"))
                 .replace("{report_match}", &report_match("token"))
                 .replace("{token_index}", &table.token_index)
-                .replace("{tokens}", &placeholders(batch_size));
-            Sql::new(sql)
         };
+        let on_table = |template: &str| Sql::new(text(template));
         let delete_live = if has_subjects { DELETE_LIVE_WITH_SUBJECT } else { DELETE_LIVE };
         Self {
             find: on_table(FIND),
@@ -122,8 +119,7 @@ impl Statements {
             delete_matching: on_table(&format!("{delete_live}{AND_DATA}")),
             delete_row: on_table(DELETE_ROW),
             expired: on_table(EXPIRED),
-            delete_expired: on_table(DELETE_EXPIRED),
-            delete_expired_row: on_table(&DELETE_EXPIRED.replace("{tokens}", "?")),
+            delete_expired: ListSql::new(&text(DELETE_EXPIRED), batch_size),
             page: on_table(PAGE),
             count: on_table(COUNT),
         }

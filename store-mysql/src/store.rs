@@ -12,6 +12,7 @@ use store_core::{
     Change, CleanupOptions, CleanupStatistics, Error, Limits, Loaded, OwnedRecord, Record, Store,
 };
 
+use crate::cleanup::CleanupRun;
 use crate::connection::Connection;
 use crate::create::NewSession;
 use crate::ddl;
@@ -133,7 +134,8 @@ impl MysqlStore {
         let shared = Arc::new(shared);
         let cleanup = CleanupThread::start(cleanup, {
             let shared = Arc::clone(&shared);
-            move || shared.remove_batch()
+            let mut run = CleanupRun::default();
+            move || shared.remove_batch(&mut run)
         })?;
         Ok(Self { shared, cleanup })
     }
@@ -308,7 +310,8 @@ impl Store for MysqlStore {
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
-        delete_in_batches(|| self.shared.remove_batch())
+        let mut run = CleanupRun::default();
+        delete_in_batches(|| self.shared.remove_batch(&mut run))
     }
 
     /// The walk reads a snapshot on a connection of its own, next to the pool's. It meets each

@@ -9,7 +9,7 @@ use crate::connection::Connection;
 use crate::ddl;
 use crate::error::is_duplicate;
 use crate::rows::{Session, bytes};
-use crate::sql::{Sql, padded, placeholders, quoted, token_bytes};
+use crate::sql::{ListSql, Sql, quoted, token_bytes};
 use crate::table::Table;
 
 // `{subjects}` is the index, `{table}` the table of sessions, `{link_token}` a token of the index
@@ -57,8 +57,7 @@ pub(crate) struct SubjectIndex {
     delete_sessions: Sql,
     page_end: Sql,
     orphans: Sql,
-    delete_orphans: Sql,
-    delete_orphan: Sql,
+    delete_orphans: ListSql,
     batch_size: usize,
     /// How far the search for orphans has come. They are entries of sessions that Go programs have
     /// deleted.
@@ -67,15 +66,14 @@ pub(crate) struct SubjectIndex {
 
 impl SubjectIndex {
     pub(crate) fn new(table: &Table, batch_size: usize) -> Self {
-        let on_tables = |template: &str| {
-            let sql = template
+        let text = |template: &str| {
+            template
                 .replace("{subjects}", &quoted(&ddl::subjects_name(&table.name)))
                 .replace("{table}", &quoted(table.name.as_str()))
                 .replace("{session_bytes}", &token_bytes("session.token"))
                 .replace("{link_token}", &table.convert_token("link.token"))
-                .replace("{tokens}", &placeholders(batch_size));
-            Sql::new(sql)
         };
+        let on_tables = |template: &str| Sql::new(text(template));
         Self {
             link: on_tables(LINK),
             unlink: on_tables(UNLINK),
@@ -85,8 +83,7 @@ impl SubjectIndex {
             delete_sessions: on_tables(DELETE_SESSIONS),
             page_end: on_tables(PAGE_END),
             orphans: on_tables(ORPHANS),
-            delete_orphans: on_tables(DELETE_ORPHANS),
-            delete_orphan: on_tables(&DELETE_ORPHANS.replace("{tokens}", "?")),
+            delete_orphans: ListSql::new(&text(DELETE_ORPHANS), batch_size),
             batch_size,
             searched: Mutex::default(),
         }
@@ -165,16 +162,8 @@ impl SubjectIndex {
         connection: &mut Connection,
         tokens: &[Vec<u8>],
     ) -> DriverResult<()> {
-        connection.execute(&self.delete_orphans, padded(tokens, self.batch_size)).map(drop)
-    }
-
-    /// Removes an entry if its session is gone.
-    pub(crate) fn unlink_orphan(
-        &self,
-        connection: &mut Connection,
-        token: &[u8],
-    ) -> DriverResult<()> {
-        connection.execute(&self.delete_orphan, vec![token.into()]).map(drop)
+        let (sql, params) = self.delete_orphans.on(tokens);
+        connection.execute(sql, params).map(drop)
     }
 
     /// Returns the live sessions of a subject.
