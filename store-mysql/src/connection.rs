@@ -109,11 +109,11 @@ impl Connection {
 
     /// Whether another operation may use this connection.
     pub(crate) fn is_usable(&self) -> bool {
-        let lifetimes = self.servers.lifetimes();
+        let times = self.servers.times();
         self.is_clean
             && self.generation == self.health.generation()
-            && self.used_at.elapsed() < lifetimes.idle_timeout
-            && self.opened_at.elapsed() < lifetimes.max_lifetime
+            && self.used_at.elapsed() < times.idle
+            && self.opened_at.elapsed() < times.lifetime
             && !self.driver.is_forked()
     }
 

@@ -11,7 +11,8 @@ use crate::address;
 use crate::connect_error::ConnectError;
 use crate::connection::Connection;
 use crate::credentials::Provider;
-use crate::servers::{Lifetimes, Servers};
+use crate::servers::Servers;
+use crate::settings::ConnectionTimes;
 
 /// Makes the connections of a pool that a [`MysqlStore`](crate::MysqlStore) can use.
 ///
@@ -94,15 +95,15 @@ impl MysqlConnectionManager {
     /// # Ok::<(), store_mysql::Error>(())
     /// ```
     pub fn from_opts<O: Into<Opts>>(servers: impl IntoIterator<Item = O>) -> Result<Self, Error> {
-        Self::with_settings(servers.into_iter().map(Into::into), Lifetimes::default(), None)
+        Self::with_settings(servers.into_iter().map(Into::into), ConnectionTimes::default(), None)
     }
 
     pub(crate) fn with_settings(
         servers: impl IntoIterator<Item = Opts>,
-        lifetimes: Lifetimes,
+        times: ConnectionTimes,
         credentials: Option<Provider>,
     ) -> Result<Self, Error> {
-        let servers = Servers::new(servers, lifetimes, credentials)?;
+        let servers = Servers::new(servers, times, credentials)?;
         #[cfg(feature = "rustls")]
         crate::tls::install_default_provider();
         Ok(Self { servers: Arc::new(servers) })

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use mysql::{Opts, OptsBuilder};
+use mysql::Opts;
 use r2d2::{ManageConnection, Pool};
 use store_core::backend::{OpenStore, TableName};
 use store_core::{CleanupOptions, Error, Limits};
@@ -12,8 +12,7 @@ use crate::credentials::{Credentials, Provider, ProviderError};
 use crate::manager::MysqlConnectionManager;
 use crate::pool::{LogFailures, checkout};
 use crate::retry::PoolTimeouts;
-use crate::servers::Lifetimes;
-use crate::settings::{CONNECT_TIMEOUT, NETWORK_TIMEOUT};
+use crate::settings::ConnectionTimes;
 use crate::shared::Shared;
 use crate::store::MysqlStore;
 use crate::table::TableVariant;
@@ -56,9 +55,7 @@ pub struct MysqlOptions {
     operation_timeout: Duration,
     pool_timeouts: PoolTimeouts,
     max_connections: NonZeroU32,
-    connect_timeout: Duration,
-    network_timeout: Duration,
-    lifetimes: Lifetimes,
+    times: ConnectionTimes,
     credentials: Option<Provider>,
 }
 
@@ -84,9 +81,7 @@ impl MysqlOptions {
                 outage: OUTAGE_TIMEOUT,
             },
             max_connections: MAX_CONNECTIONS,
-            connect_timeout: CONNECT_TIMEOUT,
-            network_timeout: NETWORK_TIMEOUT,
-            lifetimes: Lifetimes::default(),
+            times: ConnectionTimes::default(),
             credentials: None,
         }
     }
@@ -234,7 +229,7 @@ impl MysqlOptions {
     /// # drop(options);
     /// ```
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.times.connect = timeout;
         self
     }
 
@@ -255,7 +250,7 @@ impl MysqlOptions {
     /// ```
     #[doc(alias = "lock_timeout")]
     pub fn with_network_timeout(mut self, timeout: Duration) -> Self {
-        self.network_timeout = timeout;
+        self.times.network = timeout;
         self
     }
 
@@ -273,7 +268,7 @@ impl MysqlOptions {
     /// ```
     #[doc(alias = "tcp_keepalive")]
     pub fn with_keep_alive(mut self, silence: Duration) -> Self {
-        self.lifetimes.keep_alive = silence;
+        self.times.keep_alive = silence;
         self
     }
 
@@ -294,7 +289,7 @@ impl MysqlOptions {
     /// ```
     #[doc(alias = "wait_timeout")]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.lifetimes.idle_timeout = timeout;
+        self.times.idle = timeout;
         self
     }
 
@@ -313,7 +308,7 @@ impl MysqlOptions {
     /// # drop(options);
     /// ```
     pub fn with_max_lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetimes.max_lifetime = lifetime;
+        self.times.lifetime = lifetime;
         self
     }
 
@@ -496,19 +491,7 @@ impl MysqlOptions {
 
     fn manager_from_opts(&self, servers: Vec<Opts>) -> Result<MysqlConnectionManager, Error> {
         self.checked_table()?;
-        let with_timeouts = |opts: Opts| {
-            let or = |own: Option<&Duration>, default| Some(own.copied().unwrap_or(default));
-            let read = or(opts.get_read_timeout(), self.network_timeout);
-            let write = or(opts.get_write_timeout(), self.network_timeout);
-            let connect = or(opts.get_tcp_connect_timeout().as_ref(), self.connect_timeout);
-            OptsBuilder::from_opts(opts)
-                .read_timeout(read)
-                .write_timeout(write)
-                .tcp_connect_timeout(connect)
-                .into()
-        };
-        let servers = servers.into_iter().map(with_timeouts);
-        MysqlConnectionManager::with_settings(servers, self.lifetimes, self.credentials.clone())
+        MysqlConnectionManager::with_settings(servers, self.times, self.credentials.clone())
     }
 
     fn pool_from_opts(&self, servers: Vec<Opts>) -> Result<Pool<MysqlConnectionManager>, Error> {
@@ -522,8 +505,8 @@ impl MysqlOptions {
             .max_size(self.max_connections.get())
             .min_idle(Some(0))
             .connection_timeout(self.pool_timeouts.checkout.min(MAX_POOL_WAIT))
-            .idle_timeout(Some(self.lifetimes.idle_timeout))
-            .max_lifetime(Some(self.lifetimes.max_lifetime))
+            .idle_timeout(Some(self.times.idle))
+            .max_lifetime(Some(self.times.lifetime))
             .error_handler(Box::new(LogFailures))
             .build_unchecked(manager))
     }
@@ -539,17 +522,17 @@ impl MysqlOptions {
         }
         for (option, timeout) in [
             ("checkout timeout", self.pool_timeouts.checkout),
-            ("connect timeout", self.connect_timeout),
-            ("network timeout", self.network_timeout),
+            ("connect timeout", self.times.connect),
+            ("network timeout", self.times.network),
         ] {
             if timeout.is_zero() || timeout > MAX_TIMEOUT {
                 return invalid(option, "it must be longer than zero and at most a day");
             }
         }
         for (option, time) in [
-            ("keep-alive", self.lifetimes.keep_alive),
-            ("idle timeout", self.lifetimes.idle_timeout),
-            ("maximal lifetime", self.lifetimes.max_lifetime),
+            ("keep-alive", self.times.keep_alive),
+            ("idle timeout", self.times.idle),
+            ("maximal lifetime", self.times.lifetime),
         ] {
             if time < Duration::from_secs(1) || time > MAX_TIMEOUT {
                 return invalid(option, "it must be at least a second and at most a day");

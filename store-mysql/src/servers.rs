@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, Params, Value};
@@ -16,7 +16,7 @@ use crate::credentials::{Provider, ProviderError};
 use crate::engine::Engine;
 use crate::health::{Health, Orphan};
 use crate::outage::Outage;
-use crate::settings::{IDLE_TIMEOUT, KEEP_ALIVE, MAX_LIFETIME, SessionVariables};
+use crate::settings::{ConnectionTimes, SessionVariables};
 use crate::{address, error, galera, settings};
 
 /// The servers, in order of preference.
@@ -24,27 +24,10 @@ pub(crate) struct Servers {
     /// It lives as long as the pool.
     _open: OpenStore,
     list: Vec<Server>,
-    lifetimes: Lifetimes,
+    times: ConnectionTimes,
     credentials: Option<Provider>,
     pub(crate) outage: Outage,
     pub(crate) clock_offset: ClockOffset,
-}
-
-/// How long connections are kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lifetimes {
-    /// After how much silence the system asks whether the server is there.
-    pub(crate) keep_alive: Duration,
-    /// How long a connection may be unused.
-    pub(crate) idle_timeout: Duration,
-    /// How long a connection is used.
-    pub(crate) max_lifetime: Duration,
-}
-
-impl Default for Lifetimes {
-    fn default() -> Self {
-        Self { keep_alive: KEEP_ALIVE, idle_timeout: IDLE_TIMEOUT, max_lifetime: MAX_LIFETIME }
-    }
 }
 
 /// One server.
@@ -74,17 +57,17 @@ impl Servers {
     /// Takes the options of at least one server.
     pub(crate) fn new(
         servers: impl IntoIterator<Item = Opts>,
-        lifetimes: Lifetimes,
+        times: ConnectionTimes,
         credentials: Option<Provider>,
     ) -> Result<Self, Error> {
-        let new = |opts| Server::new(opts, lifetimes);
+        let new = |opts| Server::new(opts, times);
         let list = servers.into_iter().map(new).collect::<Result<Vec<_>, _>>()?;
         if list.is_empty() {
             return Err(address::invalid("it names no server"));
         }
         let (open, outage) = (OpenStore::new()?, Outage::default());
         let clock_offset = ClockOffset::default();
-        Ok(Self { _open: open, list, lifetimes, credentials, outage, clock_offset })
+        Ok(Self { _open: open, list, times, credentials, outage, clock_offset })
     }
 
     /// Tries each server once, those last that are backed off from.
@@ -129,8 +112,8 @@ impl Servers {
     }
 
     /// How long connections are kept.
-    pub(crate) fn lifetimes(&self) -> Lifetimes {
-        self.lifetimes
+    pub(crate) fn times(&self) -> ConnectionTimes {
+        self.times
     }
 }
 
@@ -141,7 +124,7 @@ impl fmt::Debug for Servers {
 }
 
 impl Server {
-    fn new(opts: Opts, lifetimes: Lifetimes) -> Result<Self, Error> {
+    fn new(opts: Opts, times: ConnectionTimes) -> Result<Self, Error> {
         if opts.get_db_name().is_none_or(str::is_empty) {
             return Err(address::invalid("it names no database"));
         }
@@ -154,8 +137,8 @@ impl Server {
             Some(socket) => socket.to_owned(),
             None => format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
         };
-        let opts = settings::with_session_options(opts, lifetimes.keep_alive);
-        let variables = SessionVariables::new(&opts, lifetimes.idle_timeout);
+        let opts = settings::with_session_options(opts, times);
+        let variables = SessionVariables::new(&opts, times);
         Ok(Self { opts, variables, name, health: Arc::default() })
     }
 

@@ -9,28 +9,9 @@ use mysql::{Conn, Opts, OptsBuilder, Result as DriverResult};
 use crate::engine::Engine;
 use crate::tidb;
 
-/// How long making a TCP connection may take, unless the options say otherwise.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long one read from or write to the network may take, unless the options say otherwise:
-/// longer than a Galera cluster with default settings stalls when it loses a node.
-pub(crate) const NETWORK_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// After how much silence the system asks the server whether it is there. Networks forget silent
-/// connections after some minutes, and then swallow what is sent on them.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(60);
-
 /// How often the system asks without a reply, and how far apart, before the connection is lost.
 const KEEP_ALIVE_PROBES: u32 = 3;
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How long a connection may be unused: less than the four minutes after which the first of the
-/// large clouds forgets it.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(3 * 60);
-
-/// How long a connection is used: within this time readers notice that the name of the server leads
-/// to another one.
-pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// How much longer than this side the server keeps a connection that is silent, so that this side
 /// comes first.
@@ -39,15 +20,49 @@ const IDLE_MARGIN: Duration = Duration::from_secs(60);
 /// Larger than any result of a server. What is written is checked against the server's own limit.
 const MAX_PACKET: usize = 1024 * 1024 * 1024;
 
+/// How long connecting and replies may take, and how long connections are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionTimes {
+    /// How long making a TCP connection may take, unless the driver's options say otherwise.
+    pub(crate) connect: Duration,
+    /// How long one read from or write to the network may take, unless the driver's options say
+    /// otherwise.
+    pub(crate) network: Duration,
+    /// After how much silence the system asks whether the server is there, unless the driver's
+    /// options say otherwise.
+    pub(crate) keep_alive: Duration,
+    /// How long a connection may be unused.
+    pub(crate) idle: Duration,
+    /// How long a connection is used.
+    pub(crate) lifetime: Duration,
+}
+
+impl Default for ConnectionTimes {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            // Longer than a Galera cluster with default settings stalls when it loses a node.
+            network: Duration::from_secs(8),
+            // Networks forget silent connections after some minutes, and then swallow what is sent
+            // on them.
+            keep_alive: Duration::from_secs(60),
+            // Less than the four minutes after which the first of the large clouds forgets it.
+            idle: Duration::from_secs(3 * 60),
+            // Within it readers notice that the server's name leads to another one.
+            lifetime: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
 /// Adds to the driver's options what a session store needs.
-pub(crate) fn with_session_options(opts: Opts, keep_alive: Duration) -> Opts {
-    let network = |timeout: Option<&Duration>| timeout.copied().unwrap_or(NETWORK_TIMEOUT);
+pub(crate) fn with_session_options(opts: Opts, times: ConnectionTimes) -> Opts {
+    let network = |timeout: Option<&Duration>| timeout.copied().unwrap_or(times.network);
     let (read_timeout, write_timeout) =
         (network(opts.get_read_timeout()), network(opts.get_write_timeout()));
     // Affected rows are those that match, changed or not.
     let capabilities = opts.get_additional_capabilities() | CapabilityFlags::CLIENT_FOUND_ROWS;
-    let connect_timeout = opts.get_tcp_connect_timeout().unwrap_or(CONNECT_TIMEOUT);
-    let keep_alive = opts.get_tcp_keepalive_time_ms().unwrap_or_else(|| millis(keep_alive));
+    let connect_timeout = opts.get_tcp_connect_timeout().unwrap_or(times.connect);
+    let keep_alive = opts.get_tcp_keepalive_time_ms().unwrap_or_else(|| millis(times.keep_alive));
     let builder = OptsBuilder::from_opts(opts);
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     let builder = builder
@@ -79,13 +94,13 @@ pub(crate) struct SessionVariables {
 
 impl SessionVariables {
     /// What goes with the timeouts of this side.
-    pub(crate) fn new(opts: &Opts, idle_timeout: Duration) -> Self {
-        let read_timeout = opts.get_read_timeout().copied().unwrap_or(NETWORK_TIMEOUT);
+    pub(crate) fn new(opts: &Opts, times: ConnectionTimes) -> Self {
+        let read_timeout = opts.get_read_timeout().copied().unwrap_or(times.network);
         Self {
             // The server's limit comes first, so that no statement goes on after this side has
             // timed out.
             lock_wait: seconds(read_timeout / 2),
-            silence: seconds(idle_timeout.saturating_add(IDLE_MARGIN)),
+            silence: seconds(times.idle.saturating_add(IDLE_MARGIN)),
             // This side has given up by then.
             silent_transaction: seconds(read_timeout.saturating_mul(2)),
         }
