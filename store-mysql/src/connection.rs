@@ -211,11 +211,10 @@ impl Connection {
         if !self.is_in_transaction && !self.engine.locks_in_single_statements() {
             return self.join_transaction(|connection| connection.execute(sql, params));
         }
-        let engine = self.engine;
         let result = self.query_iter(sql, params)?;
         let (rows, id) = (result.affected_rows(), result.last_insert_id());
         drop(result);
-        let is_match_reported = id == Some(MATCH_SENTINEL) && engine.resets_insert_id();
+        let is_match_reported = id == Some(MATCH_SENTINEL) && self.engine.resets_insert_id();
         Ok(Affected { rows, is_match_reported })
     }
 

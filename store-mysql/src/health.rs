@@ -1,9 +1,11 @@
 //! The health of one server, as all connections to it see it.
 
 use std::mem;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::lock::lock;
 
 /// How long a server that couldn't be reached is tried last, at least and at most.
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
@@ -88,11 +90,6 @@ impl Health {
     pub(crate) fn is_backing_off(&self, now: Instant) -> bool {
         lock(&self.backoff).until.is_some_and(|until| now < until)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic can leave nothing half-changed that these locks guard.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

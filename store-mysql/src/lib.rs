@@ -84,6 +84,8 @@ mod credentials;
 
 mod health;
 
+mod lock;
+
 mod settings;
 
 mod galera;

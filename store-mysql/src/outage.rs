@@ -1,9 +1,10 @@
 //! Since when no server has taken a connection, and why.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::connect_error::ConnectError;
+use crate::lock::lock;
 
 /// For how long after an attempt to connect has failed its error is told to whoever comes, on top
 /// of the time that the attempt took.
@@ -31,7 +32,7 @@ impl Outage {
     /// to know.
     pub(crate) fn record_failure(&self, begun: Instant, error: ConnectError) -> bool {
         let now = Instant::now();
-        let mut failures = self.lock();
+        let mut failures = lock(&self.0);
         let (since, warned_at) = match &*failures {
             Some(earlier) => (earlier.since, Some(earlier.warned_at)),
             None => (begun, None),
@@ -44,13 +45,13 @@ impl Outage {
     }
 
     pub(crate) fn record_success(&self) {
-        *self.lock() = None;
+        *lock(&self.0) = None;
     }
 
     /// Why an operation isn't to wait for a connection: no server has taken one for this long, or
     /// all of them have denied it. `None` if that isn't known, or was too long ago.
     pub(crate) fn refusal(&self, patience: Duration) -> Option<ConnectError> {
-        self.lock()
+        lock(&self.0)
             .as_ref()
             .filter(|failures| failures.latest.elapsed() <= failures.took + MEMORY)
             .filter(|failures| {
@@ -62,15 +63,10 @@ impl Outage {
 
     /// Why the latest attempt failed, if it was after this moment.
     pub(crate) fn failure_since(&self, moment: Option<Instant>) -> Option<ConnectError> {
-        self.lock()
+        lock(&self.0)
             .as_ref()
             .filter(|failures| moment.is_none_or(|moment| failures.latest >= moment))
             .map(|failures| failures.error.clone())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Failures>> {
-        // A panic can leave nothing half-changed that this lock guards.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

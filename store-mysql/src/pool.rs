@@ -17,14 +17,21 @@ pub(crate) fn checkout(
     timeout: Duration,
 ) -> Result<PooledConnection<MysqlConnectionManager>, Error> {
     let started = Instant::now();
-    pool.get_timeout(timeout).map_err(|error| {
-        let source = error.into();
-        if pool.state().connections == 0 {
-            Error::Unreachable { source }
-        } else {
-            Error::PoolExhausted { waited: started.elapsed(), source }
-        }
-    })
+    pool.get_timeout(timeout).map_err(|error| no_connection(pool, started.elapsed(), error))
+}
+
+/// The error of an operation that has waited for a connection in vain.
+pub(crate) fn no_connection(
+    pool: &Pool<MysqlConnectionManager>,
+    waited: Duration,
+    error: r2d2::Error,
+) -> Error {
+    let source = error.into();
+    if pool.state().connections == 0 {
+        Error::Unreachable { source }
+    } else {
+        Error::PoolExhausted { waited, source }
+    }
 }
 
 /// Logs what a pool meets when it connects: those of one outage as a warning now and then, and

@@ -17,7 +17,7 @@ use store_core::backend::OwnerProcess;
 use crate::connection::Connection;
 use crate::error::{self, ErrorClass};
 use crate::manager::MysqlConnectionManager;
-use crate::pool::checkout;
+use crate::pool::no_connection;
 use crate::servers::Servers;
 
 /// The bounds of the wait between two attempts.
@@ -201,7 +201,7 @@ impl<'a> Retry<'a> {
                 return Err(Error::Unreachable { source: error.into() });
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            match checkout(self.pool, left.min(OUTAGE_INTERVAL)) {
+            match self.pool.get_timeout(left.min(OUTAGE_INTERVAL)) {
                 Ok(connection) => return Ok(connection),
                 Err(_) if left > OUTAGE_INTERVAL => {}
                 Err(error) => {
@@ -209,18 +209,10 @@ impl<'a> Retry<'a> {
                     let recently = started.checked_sub(self.timeouts.checkout);
                     return Err(match self.servers.outage.failure_since(recently) {
                         Some(failure) => Error::Unreachable { source: failure.into() },
-                        None => waited(error, started.elapsed()),
+                        None => no_connection(self.pool, started.elapsed(), error),
                     });
                 }
             }
         }
-    }
-}
-
-/// The error of a wait that was made in several parts.
-fn waited(error: Error, time: Duration) -> Error {
-    match error {
-        Error::PoolExhausted { source, .. } => Error::PoolExhausted { waited: time, source },
-        error => error,
     }
 }

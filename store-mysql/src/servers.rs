@@ -79,7 +79,7 @@ impl Servers {
         let mut is_denied = true;
         for server in first.into_iter().chain(last) {
             let begun = Instant::now();
-            // A panic of the driver would take the connection's place in the pool for ever.
+            // A panic of the driver would take the connection's place in the pool forever.
             let connect = || server.connect(self.has_alternatives(), self.credentials.as_ref());
             let connected =
                 catch_unwind(AssertUnwindSafe(connect)).unwrap_or(Err(Failure::Panicked));

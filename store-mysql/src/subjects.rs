@@ -1,6 +1,6 @@
 //! The statements on the index of subjects, a table next to the table of sessions.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use mysql::Result as DriverResult;
 use store_core::OwnedRecord;
@@ -8,6 +8,7 @@ use store_core::OwnedRecord;
 use crate::connection::Connection;
 use crate::ddl;
 use crate::error::is_duplicate;
+use crate::lock::lock;
 use crate::rows::{Session, bytes};
 use crate::sql::{ListSql, Sql, quoted, token_bytes};
 use crate::table::Table;
@@ -125,12 +126,12 @@ impl SubjectIndex {
 
     /// Returns the token after which the next page of the search for orphans begins.
     pub(crate) fn orphans_from(&self) -> Vec<u8> {
-        self.searched.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.searched).clone()
     }
 
     /// Notes the end of a page of the search for orphans; an empty one begins again.
     pub(crate) fn set_orphans_from(&self, end: Vec<u8>) {
-        *self.searched.lock().unwrap_or_else(PoisonError::into_inner) = end;
+        *lock(&self.searched) = end;
     }
 
     /// Returns the last token of the page of the index that follows `begin`, empty if there is

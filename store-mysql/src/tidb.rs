@@ -3,7 +3,7 @@
 use mysql::prelude::Queryable;
 use mysql::{Conn, Result as DriverResult};
 
-/// How long the server keeps a transaction whose client is silent, in seconds; zero is for ever.
+/// How long the server keeps a transaction whose client is silent, in seconds; zero is forever.
 pub(crate) const IDLE_TRANSACTION_TIMEOUT: &str = "tidb_idle_transaction_timeout";
 
 /// Clusters that began with an old version, and administrators, have other defaults.

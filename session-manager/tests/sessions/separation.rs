@@ -155,7 +155,7 @@ fn user_that_a_go_program_renewed_is_listed_again_after_the_next_renewal() -> Te
     let store = Arc::new(MemoryStore::new()?);
     let sessions = SessionManager::new(Arc::clone(&store)).with_plain_tokens_in_store();
     let ada = logged_in(&sessions, "ada")?;
-    // Go's renewal knows no index: it writes the session anew, under another token.
+    // Go's renewal knows no index: it writes the session again, under another token.
     let data = store.find(&ada)?.expect("it is stored");
     store.delete(&ada)?;
     let renewed_by_go = "A".repeat(43);

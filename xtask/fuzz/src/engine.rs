@@ -208,7 +208,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-/// Ends the process if an input keeps the target busy for ever.
+/// Ends the process if an input keeps the target busy forever.
 struct Watchdog {
     executions: Arc<AtomicU64>,
     /// Dropping it ends the thread.
