@@ -56,7 +56,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `rouille` | [`SessionManager::rouille`](SessionManager#method.rouille) |
-//! | `http` | [`SessionManager::http`](SessionManager#method.http), for servers on the types of the `http` crate |
+//! | `http` | [`SessionManager::http`](SessionManager#method.http), for servers on that crate's types |
 //! | `messagepack` | the codec `MessagePack` |
 
 mod manager;
