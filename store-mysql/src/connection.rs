@@ -194,6 +194,16 @@ impl Connection {
         outcome
     }
 
+    /// As [`transact`](Self::transact), in a transaction that locks no gaps: what it doesn't find it
+    /// keeps from nobody.
+    pub(crate) fn transact_without_gaps<T>(
+        &mut self,
+        operation: impl FnOnce(&mut Self) -> DriverResult<End<T>>,
+    ) -> DriverResult<T> {
+        self.driver.query_drop("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
+        self.transact(operation)
+    }
+
     /// Runs an operation in the transaction that is under way, or in one of its own.
     pub(crate) fn join_transaction<T>(
         &mut self,
