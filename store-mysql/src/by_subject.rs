@@ -100,8 +100,8 @@ impl Shared {
                     return Ok(End::Rollback(None));
                 }
             }
-            // Without locks on gaps, a session that isn't locked, because the record of its rotation
-            // was over, can move behind the deletion, which finds it when it looks again.
+            // Without locks on gaps, a session that isn't locked, because the record of its
+            // rotation was over, can move behind the deletion, which finds it when it looks again.
             let mut deleted = 0;
             loop {
                 match subjects.delete_sessions(connection, subject, kept.as_deref())? {

@@ -194,8 +194,8 @@ impl Connection {
         outcome
     }
 
-    /// As [`transact`](Self::transact), in a transaction that locks no gaps: what it doesn't find it
-    /// keeps from nobody.
+    /// As [`transact`](Self::transact), in a transaction that locks no gaps: what it doesn't find
+    /// it keeps from nobody.
     pub(crate) fn transact_without_gaps<T>(
         &mut self,
         operation: impl FnOnce(&mut Self) -> DriverResult<End<T>>,

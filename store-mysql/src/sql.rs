@@ -58,8 +58,8 @@ pub(crate) fn report_match(column: &str) -> String {
     format!("LAST_INSERT_ID(CHAR_LENGTH({column}) * 0 + {MATCH_SENTINEL}) = {MATCH_SENTINEL}")
 }
 
-/// A statement on a list of tokens. It is prepared for one token and for as many as a batch has, and
-/// not for each number of them.
+/// A statement on a list of tokens. It is prepared for one token and for as many as a batch has,
+/// and not for each number of them.
 pub(crate) struct ListSql {
     one: Sql,
     many: Sql,
