@@ -50,5 +50,5 @@ fn page(sessions: &SessionManager, request: &Request) -> Result<(String, Vec<Hea
     let mut session =
         sessions.load_from_headers(headers.map(|header| header.value.as_str().as_bytes()))?;
     let visits = session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
-    Ok((format!("visit {visits}"), session.finish()?))
+    Ok((format!("visit {visits}"), session.finish()?.headers))
 }

@@ -30,6 +30,6 @@ pub(crate) fn run<'m, C: Codec, R>(
     let mut removal = session.removal_headers();
     // Responses to failures have that header already.
     removal.retain(|(name, _)| *name != "Cache-Control");
-    let written = answer.and_then(|response| Ok((response, session.finish()?)));
+    let written = answer.and_then(|response| Ok((response, session.finish()?.headers)));
     written.map_err(|failure| (failure, removal))
 }

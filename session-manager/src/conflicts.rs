@@ -31,7 +31,7 @@ pub(crate) struct StripedLocks {
 
 impl StripedLocks {
     fn lock(&self, key: &SessionKey) -> Option<MutexGuard<'_, ()>> {
-        self.locks[key.fingerprint().index(STRIPES)].try_lock_for(MAX_WAIT)
+        self.locks[key.first_id().index(STRIPES)].try_lock_for(MAX_WAIT)
     }
 }
 

@@ -6,13 +6,19 @@ pub(crate) mod values;
 
 pub(crate) mod edit;
 
+pub(crate) mod metadata;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use crate::codec::{Codec, Decoded};
 use crate::content::edit::{Edit, SubjectEdit};
-use crate::content::reserved::{FLASH, MANAGER, OWNER, REMEMBER_ME, SUBJECT, is_session_key};
+use crate::content::metadata::Metadata;
+use crate::content::reserved::{
+    AUTHENTICATED, DEVICE, FLASH, IDLE_TIMEOUT, MANAGER, OWNER, REMEMBER_ME, SUBJECT,
+    is_session_key,
+};
 use crate::content::values::Values;
 use crate::error::Error;
 use crate::lifetimes::clamp_deadline;
@@ -23,6 +29,8 @@ use crate::session_key::SessionKey;
 pub(crate) struct Content {
     pub(crate) deadline: DateTime<Utc>,
     pub(crate) values: Values,
+    /// It isn't the session that was loaded: that belongs to another subject.
+    pub(crate) is_another: bool,
 }
 
 /// A session that this one takes over, as it was when it was loaded last.
@@ -36,7 +44,12 @@ impl Content {
     pub(crate) fn from_decoded(decoded: Decoded) -> Self {
         // What wrote the session may know later deadlines than can be written again.
         let deadline = clamp_deadline(decoded.deadline);
-        Self { deadline, values: Values::from_ranges(decoded.values) }
+        Self { deadline, values: Values::from_ranges(decoded.values), is_another: false }
+    }
+
+    /// Returns what the session knows about itself. `data` is what the values were decoded from.
+    pub(crate) fn metadata<'a, C>(&'a self, codec: &'a C, data: &'a [u8]) -> Metadata<'a, C> {
+        Metadata { codec, content: self, data }
     }
 
     /// Applies one edit. `data` is what the values were decoded from.
@@ -72,7 +85,7 @@ impl Content {
             let is_taken = if is_another {
                 is_kept(key, kept)
             } else {
-                key == REMEMBER_ME || !is_session_key(key)
+                is_preference(key) || !is_session_key(key)
             };
             if is_taken {
                 self.values.set(key, value.into());
@@ -97,13 +110,23 @@ impl Content {
         if old.is_some() && old != edit.subject.as_deref() {
             self.values.retain(|key| key == MANAGER || is_kept(key, &edit.kept));
             self.deadline = edit.deadline;
+            self.is_another = true;
         }
         self.values.remove(OWNER);
         match &edit.subject {
             Some(subject) => self.values.set(SUBJECT, Arc::clone(subject)),
             None => self.values.remove(SUBJECT),
         }
+        // A login that was cleared has no values at all.
+        if let Some(authenticated) = &edit.authenticated {
+            self.values.set(AUTHENTICATED, Arc::clone(authenticated));
+        }
     }
+}
+
+/// Returns whether a value of the session's own was set by the application.
+fn is_preference(key: &str) -> bool {
+    [REMEMBER_ME, IDLE_TIMEOUT, DEVICE].contains(&key)
 }
 
 /// Returns whether a value passes from one subject to another.

@@ -1,10 +1,13 @@
 //! What the manager reports to the application about its sessions.
 
-use crate::session_key::Fingerprint;
+use std::fmt;
+
+use crate::session_id::SessionId;
 
 /// Something that happened to a session, for logs and alarms.
 ///
-/// It shows neither a token nor a value; sessions can be told apart by their fingerprints.
+/// It shows neither a token nor a value. Its `Debug` output leaves out the subject, which may be
+/// personal data.
 ///
 /// # Examples
 /// ```
@@ -12,20 +15,29 @@ use crate::session_key::Fingerprint;
 /// use store_core::MemoryStore;
 ///
 /// let sessions = SessionManager::new(MemoryStore::new()?).with_event_hook(|event| {
-///     if event.kind == EventKind::UnknownToken {
+///     let user = event.subject.as_deref().unwrap_or("nobody");
+///     match event.kind {
 ///         // Many of these from one address are somebody who guesses.
-///         println!("unknown token {}", event.session);
+///         EventKind::UnknownToken => println!("unknown token {}", event.session),
+///         EventKind::Ended(cause) => println!("session {} of {user}: {cause}", event.session),
+///         _ => {}
 ///     }
 /// });
 /// # Ok::<(), session_manager::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// To which session.
-    pub session: Fingerprint,
+    /// To which session. If nothing of the session is known but a token that opens nothing, it is a
+    /// name of that token, the same for the same token.
+    pub session: SessionId,
+    /// The session whose place in the browser this one has taken, because it has passed to another
+    /// user.
+    pub previous: Option<SessionId>,
+    /// Whose session it is, if that is known and somebody has logged in.
+    pub subject: Option<String>,
 }
 
 /// What happened to a session.
@@ -39,7 +51,7 @@ pub struct Event {
 /// let kinds = Arc::new(Mutex::new(Vec::new()));
 /// let sessions = SessionManager::new(MemoryStore::new()?).with_event_hook({
 ///     let kinds = Arc::clone(&kinds);
-///     move |event| kinds.lock().unwrap().push(event.kind)
+///     move |event| kinds.lock().unwrap().push(event.kind.clone())
 /// });
 /// let mut session = sessions.load(["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"])?;
 /// session.insert("visits", 1)?;
@@ -47,17 +59,15 @@ pub struct Event {
 /// assert_eq!(*kinds.lock().unwrap(), [EventKind::UnknownToken, EventKind::Created]);
 /// # Ok::<(), session_manager::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
     /// It was stored for the first time.
     Created,
-    /// It got a new token. The fingerprint is that of the new one.
+    /// It got a new token, and kept its id.
     Renewed,
-    /// The application destroyed it, or another session took it over.
-    Destroyed,
-    /// Its deadline had passed although the store still had it, so the request got a fresh session.
-    Expired,
+    /// It has ended.
+    Ended(EndCause),
     /// A request came with a token of the right form that names no live session of this manager:
     /// one that has expired or was destroyed, or was invented. It was not adopted.
     UnknownToken,
@@ -71,8 +81,72 @@ pub enum EventKind {
     Undecodable,
 }
 
+/// Why a session has ended.
+///
+/// # Examples
+/// ```
+/// use session_manager::EndCause;
+///
+/// assert_eq!(EndCause::Logout.to_string(), "logout");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndCause {
+    /// A request of its own: [`Session::destroy`](crate::Session::destroy).
+    Logout,
+    /// All sessions of the subject were to end, or all but one:
+    /// [`SessionManager::destroy_all_of`](crate::SessionManager::destroy_all_of),
+    /// [`Session::destroy_others`](crate::Session::destroy_others).
+    LogoutEverywhere,
+    /// From elsewhere, by the user or by an administrator:
+    /// [`SessionManager::destroy`](crate::SessionManager::destroy),
+    /// [`SessionManager::destroy_one_of`](crate::SessionManager::destroy_one_of).
+    Revoked,
+    /// Its deadline has passed although the store still had it.
+    Deadline,
+    /// Another session has [taken it over](crate::Session::merge).
+    Merged,
+    /// Another user has logged in with it, or its user has left it: what goes on in the same
+    /// browser is another session.
+    TakenOver,
+}
+
+impl fmt::Display for EndCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Logout => "logout",
+            Self::LogoutEverywhere => "logout everywhere",
+            Self::Revoked => "revoked",
+            Self::Deadline => "deadline",
+            Self::Merged => "merged",
+            Self::TakenOver => "taken over",
+        })
+    }
+}
+
 impl Event {
-    pub(crate) fn new(kind: EventKind, session: Fingerprint) -> Self {
-        Self { kind, session }
+    pub(crate) fn new(kind: EventKind, session: SessionId) -> Self {
+        Self { kind, session, previous: None, subject: None }
+    }
+
+    pub(crate) fn with_previous(mut self, previous: SessionId) -> Self {
+        self.previous = Some(previous);
+        self
+    }
+
+    pub(crate) fn with_subject(mut self, subject: Option<String>) -> Self {
+        self.subject = subject;
+        self
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("kind", &self.kind)
+            .field("session", &self.session)
+            .field("previous", &self.previous)
+            .field("has_subject", &self.subject.is_some())
+            .finish()
     }
 }

@@ -30,7 +30,7 @@
 //!     let mut session = sessions.load_from_headers([cookie_header])?;
 //!     let visits = session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
 //!     let page = format!("visit {visits}");
-//!     Ok((page, session.finish()?))
+//!     Ok((page, session.finish()?.headers))
 //! }
 //!
 //! let sessions = SessionManager::new(MemoryStore::new()?);
@@ -77,6 +77,10 @@ mod token;
 
 mod session_key;
 
+mod session_id;
+
+mod device;
+
 mod cookie_policy;
 
 mod codec;
@@ -98,11 +102,14 @@ pub use codec::json::Json;
 pub use codec::messagepack::MessagePack;
 pub use codec::{Codec, CodecError, Decoded};
 pub use cookie_policy::{CookiePolicy, SameSite};
+pub use device::Device;
 pub use error::Error;
-pub use event::{Event, EventKind};
+pub use event::{EndCause, Event, EventKind};
 pub use manager::SessionManager;
+pub use session::finish::Finished;
 pub use session::headers::Header;
 pub use session::{Session, Status};
-pub use session_key::{Fingerprint, SessionKey};
+pub use session_id::{ParseSessionIdError, SessionId};
+pub use session_key::SessionKey;
 pub use store_core::BoxError;
 pub use stored_session::StoredSession;

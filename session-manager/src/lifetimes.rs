@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::codec::Codec;
+use crate::content::metadata::Metadata;
 use crate::error::Error;
 
 /// The longest of all times. It is far beyond what applications need, and what all columns but a
@@ -41,6 +43,11 @@ impl Lifetimes {
         deadline.map_or(LATEST, |deadline| deadline.min(LATEST))
     }
 
+    /// Returns the lifetimes of a session that may have an idle timeout of its own.
+    pub(crate) fn of<C: Codec>(self, session: &Metadata<'_, C>) -> Self {
+        Self { idle_timeout: session.idle_timeout(self.idle_timeout), ..self }
+    }
+
     /// Returns when a session with this deadline expires if it is used now.
     pub(crate) fn expiry(&self, deadline: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
         let idle = self.idle_timeout.and_then(|timeout| now.checked_add_signed(timeout));
@@ -51,6 +58,17 @@ impl Lifetimes {
     /// After a clock went back it hasn't.
     pub(crate) fn is_touch_due(&self, expiry: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         self.idle_timeout.is_some_and(|timeout| expiry - now <= timeout - timeout / 10)
+    }
+
+    /// Returns when a session was used last, as far as its expiry tells.
+    pub(crate) fn last_use(
+        &self,
+        expiry: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let used = expiry.checked_sub_signed(self.idle_timeout?)?;
+        // The timeout may have been longer once.
+        Some(used.min(now))
     }
 }
 

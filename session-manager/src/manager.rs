@@ -17,11 +17,12 @@ use store_core::{Clock, MAX_SUBJECT_LEN, Store};
 
 #[cfg(any(feature = "rouille", feature = "http"))]
 use crate::adapter::error_response::{ErrorResponder, ErrorResponse};
-use crate::codec::Codec;
 use crate::codec::json::Json;
+use crate::codec::{Codec, CodecError};
 use crate::conflicts::StripedLocks;
 use crate::content::Content;
-use crate::content::reserved::{MANAGER, SUBJECT};
+use crate::content::metadata::Metadata;
+use crate::content::reserved::MANAGER;
 use crate::content::values::Values;
 use crate::cookie_policy::CookiePolicy;
 use crate::error::Error;
@@ -51,7 +52,7 @@ type EventHook = Arc<dyn Fn(&Event) + Send + Sync>;
 /// // A request without a cookie gets a fresh session.
 /// let mut session = sessions.load([])?;
 /// session.insert("visits", 1)?;
-/// let headers = session.finish()?;
+/// let headers = session.finish()?.headers;
 ///
 /// // The next one brings the cookie back.
 /// let cookie = headers.iter().find(|(name, _)| *name == "Set-Cookie").expect("it is new");
@@ -134,7 +135,7 @@ impl<C> SessionManager<C> {
     }
 
     pub(crate) fn fresh_content(&self) -> Content {
-        Content { deadline: self.fresh_deadline(), values: Values::default() }
+        Content { deadline: self.fresh_deadline(), values: Values::default(), is_another: false }
     }
 
     pub(crate) fn key(&self, token: &Token) -> SessionKey {
@@ -171,20 +172,24 @@ impl<C> SessionManager<C> {
         Ok(in_store)
     }
 
+    /// Reports what has happened to a session of which nothing but a key is known.
     pub(crate) fn report(&self, kind: EventKind, key: &SessionKey) {
-        let event = Event::new(kind, key.fingerprint());
+        self.report_event(&Event::new(kind, key.first_id()));
+    }
+
+    pub(crate) fn report_event(&self, event: &Event) {
         match &self.event_hook {
             // What the request has done is done, and a panic of the hook must not lose its
             // response.
             Some(hook) => {
-                if catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| hook(event))).is_err() {
                     log::error!("the event hook panicked");
                 }
             }
-            None if kind == EventKind::Undecodable => {
+            None if event.kind == EventKind::Undecodable => {
                 log::warn!("session {}: its data can't be decoded", event.session);
             }
-            None => log::debug!("session {}: {kind:?}", event.session),
+            None => log::debug!("session {}: {:?}", event.session, event.kind),
         }
     }
 }
@@ -201,11 +206,37 @@ impl<C: Codec> SessionManager<C> {
         }
     }
 
-    /// Returns the subject of a session, for the store's index. A value that isn't a subject wasn't
-    /// written by this crate.
+    /// Returns the subject of a session, for the store's index.
     pub(crate) fn subject_of(&self, content: &Content, data: &[u8]) -> Option<String> {
-        let subject = self.codec.decode_value::<String>(content.values.get(SUBJECT, data)?);
-        self.subject_in_store(&subject.ok()?).ok()
+        let subject = content.metadata(&self.codec, data).subject();
+        self.subject_in_store(&subject?).ok()
+    }
+
+    /// Reports what has happened to a session.
+    pub(crate) fn report_session(
+        &self,
+        kind: EventKind,
+        key: &SessionKey,
+        session: &Metadata<'_, C>,
+    ) {
+        self.report_event(&Event::new(kind, session.id(key)).with_subject(session.subject()));
+    }
+
+    /// Returns what can be told of a session that the store has with this data.
+    pub(crate) fn event_of_stored(&self, kind: EventKind, key: &SessionKey, data: &[u8]) -> Event {
+        match self.codec.decode(data).map(Content::from_decoded) {
+            Ok(content) => {
+                let session = content.metadata(&self.codec, data);
+                Event::new(kind, session.id(key)).with_subject(session.subject())
+            }
+            Err(CodecError) => Event::new(kind, key.first_id()),
+        }
+    }
+
+    /// Encodes the time of something that happens to a session, in seconds since 1970.
+    pub(crate) fn encode_time(&self, key: &str, time: DateTime<Utc>) -> Result<Arc<[u8]>, Error> {
+        let encoded = self.codec.encode_value(&time.timestamp());
+        encoded.map(Arc::from).map_err(|_| Error::unencodable::<i64>(key))
     }
 }
 

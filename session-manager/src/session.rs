@@ -6,11 +6,13 @@ mod typed_values;
 
 mod lifetime;
 
+mod device;
+
 mod login;
 
 mod merge;
 
-mod finish;
+pub(crate) mod finish;
 
 mod write;
 
@@ -24,10 +26,13 @@ use std::fmt;
 use crate::codec::Codec;
 use crate::codec::json::Json;
 use crate::content::edit::Edit;
+use crate::content::metadata::Metadata;
 use crate::content::{Content, Merged};
 use crate::error::Error;
 use crate::manager::SessionManager;
-use crate::session::origin::{Origin, SentTokens};
+use crate::manager::resolve::LiveSession;
+use crate::session::origin::{Origin, SentTokens, Snapshot};
+use crate::session_id::SessionId;
 use crate::token::NewToken;
 
 /// The session of one request.
@@ -74,6 +79,10 @@ pub struct Session<'m, C = Json> {
     merged: Vec<Merged>,
     /// The subject whose other sessions end.
     destroys_others: Option<String>,
+    /// The request isn't a use of the session.
+    is_no_use: bool,
+    /// The session is another browser's, and has this name.
+    is_elsewhere: Option<SessionId>,
 }
 
 /// What has become of a session during the request.
@@ -121,7 +130,21 @@ impl<'m, C: Codec> Session<'m, C> {
             removes_cookie: false,
             merged: Vec::new(),
             destroys_others: None,
+            is_no_use: false,
+            is_elsewhere: None,
         }
+    }
+
+    /// Returns a session that another browser has.
+    pub(crate) fn elsewhere(manager: &'m SessionManager<C>, session: LiveSession) -> Self {
+        let LiveSession { key, data, content, expiry } = session;
+        let id = content.metadata(&manager.codec, &data).id(&key);
+        let origin = Origin::Store(Snapshot { token: None, key, data, expiry });
+        let sent = SentTokens { known: Vec::new(), untried: Vec::new() };
+        let mut session = Self::new(manager, origin, content, sent, None);
+        session.is_no_use = true;
+        session.is_elsewhere = Some(id);
+        session
     }
 
     /// Returns what has become of the session during this request.
@@ -152,10 +175,20 @@ impl<'m, C: Codec> Session<'m, C> {
         !self.edits.is_empty() || self.new_token.as_ref().is_some_and(|new| !new.old_token_opens)
     }
 
+    /// Returns whether the session gets a new token.
+    pub(crate) fn is_renewed(&self) -> bool {
+        self.new_token.is_some()
+    }
+
     /// Returns the content with this request's edits.
     fn content(&self) -> &Content {
         self.was_read.set(true);
         &self.content
+    }
+
+    /// Returns what the session knows about itself.
+    fn metadata(&self) -> Metadata<'_, C> {
+        self.content.metadata(&self.manager.codec, self.data())
     }
 
     /// Returns the bytes that the content was decoded from.
@@ -181,7 +214,7 @@ impl<'m, C: Codec> Session<'m, C> {
 
 impl<C> fmt::Debug for Session<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stored = self.origin.snapshot().map(|snapshot| snapshot.key.fingerprint());
+        let stored = self.origin.snapshot().map(|snapshot| snapshot.key.first_id());
         f.debug_struct("Session")
             .field("stored", &stored)
             .field("merged", &self.merged.len())

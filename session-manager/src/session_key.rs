@@ -1,14 +1,16 @@
-//! The names of sessions in the store, and in logs.
+//! The names of sessions in the store.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::session_id::SessionId;
+
 /// The name of a session in the store: by default the hash of its token.
 ///
 /// It can't be used to log in (if tokens are hashed), only to end the session:
-/// [`SessionManager::destroy`](crate::SessionManager::destroy). Its `Debug` output shows only the
-/// [`Fingerprint`].
+/// [`SessionManager::destroy`](crate::SessionManager::destroy). Its `Debug` output shows only a
+/// hash.
 ///
 /// # Examples
 /// ```
@@ -30,23 +32,20 @@ impl SessionKey {
     }
 
     /// Returns the key as the store has it, 43 bytes long. If tokens aren't hashed, this is the
-    /// secret itself.
+    /// secret itself. Forms and logs take the [`SessionId`].
     ///
     /// # Examples
-    /// A form in which somebody chooses which of their sessions to end:
+    /// An administrator's tool notes sessions that it is going to end:
     /// ```
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
     /// # session.set_subject("7")?;
     /// # session.finish()?;
-    /// let all = sessions.sessions_of("7")?;
-    /// let form = format!(r#"<button name="end" value="{}">"#, all[0].key().as_str());
-    /// # assert_eq!(all[0].key().as_str().len(), 43);
-    ///
-    /// // The request that the form makes: nobody can end the session of another user.
-    /// # let posted = all[0].key().as_str();
-    /// if let Some(session) = all.iter().find(|session| session.key().as_str() == posted) {
-    ///     sessions.destroy(session.key())?;
+    /// let noted: Vec<_> =
+    ///     sessions.sessions_of("7")?.iter().map(|session| session.key().clone()).collect();
+    /// assert_eq!(noted[0].as_str().len(), 43);
+    /// for key in &noted {
+    ///     sessions.destroy(key)?;
     /// }
     /// # assert!(sessions.sessions_of("7")?.is_empty());
     /// # Ok::<(), session_manager::Error>(())
@@ -56,71 +55,17 @@ impl SessionKey {
         &self.0
     }
 
-    /// Returns what a log may show of the session.
-    ///
-    /// # Examples
-    /// ```
-    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
-    /// # let mut session = sessions.load([])?;
-    /// # session.set_subject("7")?;
-    /// # session.finish()?;
-    /// let all = sessions.sessions_of("7")?;
-    /// let line = format!("session {} belongs to user 7", all[0].key().fingerprint());
-    /// assert!(!line.contains(all[0].key().as_str()));
-    /// # Ok::<(), session_manager::Error>(())
-    /// ```
-    #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
+    /// Returns a hash of the key: the [`SessionId`] of a session that has it as its first one.
+    pub(crate) fn first_id(&self) -> SessionId {
         // Hashed once more, because in a store with plain tokens the key is a secret.
-        let digest = Sha256::new()
-            .chain_update("session-manager fingerprint ")
-            .chain_update(&self.0)
-            .finalize();
-        Fingerprint(digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+        let digest =
+            Sha256::new().chain_update("session-manager id ").chain_update(&self.0).finalize();
+        SessionId::from_bits(digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
     }
 }
 
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionKey({})", self.fingerprint())
-    }
-}
-
-/// 64 bits that show which log lines belong to the same session, and nothing else.
-///
-/// It is the same in every process, changes when the session is renewed, and can't be turned back
-/// into a token. It is displayed as 16 hexadecimal digits.
-///
-/// # Examples
-/// ```
-/// use session_manager::SessionManager;
-/// use store_core::MemoryStore;
-///
-/// let sessions = SessionManager::new(MemoryStore::new()?)
-///     .with_event_hook(|event| println!("{:?} {}", event.kind, event.session));
-/// # let mut session = sessions.load([])?;
-/// # session.insert("name", "Ada")?;
-/// # session.finish()?;
-/// # Ok::<(), session_manager::Error>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(u64);
-
-impl Fingerprint {
-    /// Returns a number below `len`, the same for the same session.
-    pub(crate) fn index(self, len: usize) -> usize {
-        usize::try_from(self.0 % len as u64).expect("it is below a usize")
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        write!(f, "SessionKey({})", self.first_id())
     }
 }

@@ -7,9 +7,13 @@ use serde::de::DeserializeOwned;
 
 use crate::codec::Codec;
 use crate::codec::json::Json;
-use crate::content::reserved::{SUBJECT, is_reserved};
+use crate::content::metadata::Metadata;
+use crate::content::reserved::is_reserved;
+use crate::device::Device;
 use crate::error::Error;
+use crate::manager::SessionManager;
 use crate::manager::resolve::LiveSession;
+use crate::session_id::SessionId;
 use crate::session_key::SessionKey;
 
 /// A session as the store has it, to be looked at or destroyed.
@@ -17,29 +21,140 @@ use crate::session_key::SessionKey;
 /// # Examples
 /// A page that lists where somebody is logged in:
 /// ```
-/// use session_manager::{Error, SessionManager};
+/// use session_manager::{Device, Error, SessionManager};
 /// use store_core::MemoryStore;
 ///
 /// let sessions = SessionManager::new(MemoryStore::new()?);
 /// let mut session = sessions.load([])?;
 /// session.set_subject("7")?;
-/// session.insert("device", "Firefox on Linux")?;
+/// session.set_device(&Device::new().with_label("Firefox on Linux"))?;
 /// session.finish()?;
 ///
 /// let all = sessions.sessions_of("7")?;
-/// assert_eq!(all[0].get::<String>("device")?.as_deref(), Some("Firefox on Linux"));
-/// sessions.destroy(all[0].key())?;
+/// let device = all[0].device().unwrap_or_default();
+/// assert_eq!(device.label(), Some("Firefox on Linux"));
+/// assert!(sessions.destroy_one_of("7", all[0].id())?);
 /// assert!(sessions.sessions_of("7")?.is_empty());
 /// # Ok::<(), Error>(())
 /// ```
 pub struct StoredSession<'m, C = Json> {
-    codec: &'m C,
+    manager: &'m SessionManager<C>,
     session: LiveSession,
 }
 
 impl<'m, C: Codec> StoredSession<'m, C> {
-    pub(crate) fn new(codec: &'m C, session: LiveSession) -> Self {
-        Self { codec, session }
+    pub(crate) fn new(manager: &'m SessionManager<C>, session: LiveSession) -> Self {
+        Self { manager, session }
+    }
+
+    pub(crate) fn into_live(self) -> LiveSession {
+        self.session
+    }
+
+    fn metadata(&self) -> Metadata<'_, C> {
+        let LiveSession { content, data, .. } = &self.session;
+        content.metadata(&self.manager.codec, data)
+    }
+
+    /// Returns the session's public name, which is no secret.
+    ///
+    /// # Examples
+    /// A form in which somebody chooses which of their sessions to end:
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// let form = format!(r#"<button name="end" value="{}">"#, session.id());
+    /// # assert!(form.len() > 40);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.metadata().id(&self.session.key)
+    }
+
+    /// Returns when the session began. `None` for one that a Go program has begun.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// assert!(session.created().is_some());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn created(&self) -> Option<DateTime<Utc>> {
+        self.metadata().created()
+    }
+
+    /// Returns when the session's user last proved who they are: at the login, or
+    /// [again](crate::Session::mark_authenticated).
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// assert!(session.authenticated().is_some());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn authenticated(&self) -> Option<DateTime<Utc>> {
+        self.metadata().authenticated()
+    }
+
+    /// Returns when the session was used last, within a tenth of its idle timeout. `None` if it has
+    /// no idle timeout: uses aren't written down by themselves, only the expiry is moved, and this
+    /// is what the expiry tells. In the last idle timeout before the deadline it is the beginning
+    /// of that time.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// let sessions = sessions.with_idle_timeout(Duration::from_secs(30 * 60))?;
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # session.finish()?;
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// assert!(session.last_used() <= Some(chrono::Utc::now()));
+    /// # assert!(session.last_used().is_some());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[doc(alias = "last_seen")]
+    #[must_use]
+    pub fn last_used(&self) -> Option<DateTime<Utc>> {
+        let lifetimes = self.manager.lifetimes.of(&self.metadata());
+        lifetimes.last_use(self.session.expiry, self.manager.now())
+    }
+
+    /// Returns what the application has said of the session's device.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::Device;
+    ///
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// session.set_device(&Device::new().with_label("Firefox on Linux"))?;
+    /// # session.finish()?;
+    /// let session = &sessions.sessions_of("7")?[0];
+    /// let device = session.device().unwrap_or_default();
+    /// assert_eq!(device.label(), Some("Firefox on Linux"));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn device(&self) -> Option<Device> {
+        self.metadata().device()
     }
 
     /// Returns the session's name in the store, by which it can be destroyed.
@@ -109,17 +224,17 @@ impl<'m, C: Codec> StoredSession<'m, C> {
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
     /// # session.set_subject("7")?;
-    /// # session.insert("device", "Firefox on Linux")?;
+    /// # session.insert("theme", "dark")?;
     /// # session.finish()?;
     /// let session = &sessions.sessions_of("7")?[0];
-    /// let device: Option<String> = session.get("device")?;
-    /// # assert_eq!(device.as_deref(), Some("Firefox on Linux"));
+    /// let theme: Option<String> = session.get("theme")?;
+    /// # assert_eq!(theme.as_deref(), Some("dark"));
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let LiveSession { content, data, .. } = &self.session;
         let Some(value) = content.values.get(key, data) else { return Ok(None) };
-        self.codec.decode_value(value).map(Some).map_err(|_| Error::wrong_type::<T>(key))
+        self.manager.codec.decode_value(value).map(Some).map_err(|_| Error::wrong_type::<T>(key))
     }
 
     /// Returns the keys of the application's values.
@@ -129,10 +244,10 @@ impl<'m, C: Codec> StoredSession<'m, C> {
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
     /// # session.set_subject("7")?;
-    /// # session.insert("device", "Firefox on Linux")?;
+    /// # session.insert("theme", "dark")?;
     /// # session.finish()?;
     /// let session = &sessions.sessions_of("7")?[0];
-    /// assert_eq!(session.keys().collect::<Vec<_>>(), ["device"]);
+    /// assert_eq!(session.keys().collect::<Vec<_>>(), ["theme"]);
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     pub fn keys(&self) -> impl Iterator<Item = &str> {
@@ -153,7 +268,7 @@ impl<'m, C: Codec> StoredSession<'m, C> {
     /// ```
     #[must_use]
     pub fn subject(&self) -> Option<String> {
-        self.get(SUBJECT).unwrap_or(None)
+        self.metadata().subject()
     }
 }
 

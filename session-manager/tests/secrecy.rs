@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Once};
 
 use adapter::{ADAPTERS, NAME, Page, TestResult, cookie, manager, memory, value_of};
 use chrono::{TimeDelta, Utc};
-use session_manager::{Event, EventKind, SessionManager};
+use session_manager::{EndCause, Event, EventKind, SessionManager};
 use store_core::Store as _;
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -52,7 +52,7 @@ fn outputs(
     session.flash("message", SECRETS[1])?;
     session.set_subject(SECRETS[2])?;
     outputs.push(format!("{session:?} {:?} {:?}", session.status(), session.key()));
-    let headers = session.finish()?;
+    let headers = session.finish()?.headers;
     tokens.push(value_of(&headers[0].1, NAME).expect("it is new").to_owned());
 
     let mut session = sessions.load([&*tokens[0], &"A".repeat(43)])?;
@@ -73,7 +73,7 @@ fn outputs(
     let late = sessions.load([&*tokens[2]])?;
     for stored in sessions.sessions_of(SECRETS[2])? {
         outputs.push(format!("{stored:?} {stored:#?} {:?}", stored.key()));
-        outputs.push(format!("{} {:?}", stored.key().fingerprint(), stored.key().fingerprint()));
+        outputs.push(format!("{} {:?}", stored.id(), stored.id()));
         let error = stored.get::<u32>("password").expect_err("it is a string");
         outputs.push(format!("{error} {error:?}"));
         sessions.destroy(stored.key())?;
@@ -163,13 +163,13 @@ fn events_are_logged_unless_the_application_takes_them() -> TestResult {
         }
         let mut session = sessions.load([])?;
         session.insert("visits", 1)?;
-        let headers = session.finish()?;
-        let token = value_of(&headers[0].1, NAME).expect("it is new");
+        let finished = session.finish()?;
+        let token = value_of(&finished.headers[0].1, NAME).expect("it is new");
         let key = sessions.load([token])?.key().expect("it is stored").clone();
         store.commit(key.as_str(), b"not JSON", Utc::now() + TimeDelta::hours(1))?;
         assert!(sessions.load([token])?.is_empty());
 
-        let name = key.fingerprint().to_string();
+        let name = finished.id.expect("it is stored").to_string();
         let lines = LINES.lock().expect("nobody panics with it").clone();
         let lines: Vec<_> = lines.into_iter().filter(|line| line.contains(&name)).collect();
         let expected = [
@@ -182,12 +182,12 @@ fn events_are_logged_unless_the_application_takes_them() -> TestResult {
 }
 
 #[test]
-fn events_of_one_session_have_one_fingerprint_and_others_another() -> TestResult {
+fn events_of_one_session_have_one_id_and_others_another() -> TestResult {
     for is_plain in [false, true] {
         let events = Arc::<Mutex<Vec<Event>>>::default();
         let mut sessions = manager().with_event_hook({
             let events = Arc::clone(&events);
-            move |event| events.lock().expect("nobody panics with it").push(*event)
+            move |event| events.lock().expect("nobody panics with it").push(event.clone())
         });
         if is_plain {
             sessions = sessions.with_plain_tokens_in_store();
@@ -196,26 +196,26 @@ fn events_of_one_session_have_one_fingerprint_and_others_another() -> TestResult
         for _ in 0..2 {
             let mut session = sessions.load([])?;
             session.insert("visits", 1)?;
-            let headers = session.finish()?;
+            let headers = session.finish()?.headers;
             tokens.push(value_of(&headers[0].1, NAME).expect("it is new").to_owned());
         }
         for token in &tokens {
             let mut session = sessions.load([&**token])?;
-            let fingerprint = session.key().map(session_manager::SessionKey::fingerprint);
+            let id = session.id();
             session.destroy()?;
             session.finish()?;
             let events = events.lock().expect("nobody panics with it");
-            assert_eq!(events.last().map(|event| event.session), fingerprint);
+            assert_eq!(events.last().map(|event| event.session), id);
             assert!(
-                format!("{:?}", events.last())
-                    .contains(&fingerprint.expect("it has a key").to_string())
+                format!("{:?}", events.last()).contains(&id.expect("it is stored").to_string())
             );
         }
         let events = events.lock().expect("nobody panics with it");
-        let [first, second] = [EventKind::Created, EventKind::Destroyed].map(|kind| {
-            let of_kind = events.iter().filter(|event| event.kind == kind);
-            of_kind.map(|event| event.session).collect::<Vec<_>>()
-        });
+        let [first, second] =
+            [EventKind::Created, EventKind::Ended(EndCause::Logout)].map(|kind| {
+                let of_kind = events.iter().filter(|event| event.kind == kind);
+                of_kind.map(|event| event.session).collect::<Vec<_>>()
+            });
         assert_eq!(first, second, "the same sessions, in the same order");
         assert_ne!(first[0], first[1]);
         assert_eq!(first[0].to_string().len(), 16);

@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use rouille::{Request, Response};
-use session_manager::{BoxError, Session, SessionManager, StoredSession};
+use session_manager::{BoxError, Device, Session, SessionId, SessionManager, StoredSession};
 
 /// In characters; the forms have the same limits.
 const MAX_NAME: usize = 40;
@@ -20,8 +20,6 @@ const KEPT_LOGGED_IN: TimeDelta = TimeDelta::days(30);
 /// The keys of the session's values.
 const VISITS: &str = "visits";
 const NOTE: &str = "note";
-const DEVICE: &str = "device";
-const LOGGED_IN_AT: &str = "logged_in_at";
 const MESSAGE: &str = "message";
 
 /// Answers a request, with the session of its cookie.
@@ -84,10 +82,9 @@ fn log_in(request: &Request, session: &mut Session<'_>) -> Result<Response, BoxE
     session.set_subject(&name)?;
     let keep = form.has("remember");
     session.remember_me(keep)?;
-    let now = Utc::now();
-    session.set_deadline(now + if keep { KEPT_LOGGED_IN } else { LOGGED_IN });
-    session.insert(DEVICE, device(request.header("User-Agent").unwrap_or_default()))?;
-    session.insert(LOGGED_IN_AT, now.timestamp())?;
+    session.set_deadline(Utc::now() + if keep { KEPT_LOGGED_IN } else { LOGGED_IN });
+    let user_agent = request.header("User-Agent").unwrap_or_default();
+    session.set_device(&Device::new().with_label(&device(user_agent)))?;
     session.flash(MESSAGE, "Logged in.")?;
     Ok(Response::redirect_303("/"))
 }
@@ -118,19 +115,12 @@ fn end_session(
         Err(refusal) => return Ok(refusal),
     };
     let Some(user) = session.subject() else { return Ok(Response::redirect_303("/")) };
-    // Looked for among the user's own, so that nobody ends the session of somebody else.
-    let id = form.text("session", MAX_NAME).unwrap_or_default();
-    let theirs = sessions.sessions_of(&user)?;
-    if let Some(other) = theirs.iter().find(|other| id_of(other) == id) {
-        sessions.destroy(other.key())?;
-    }
+    let Ok(id) = form.text("session", MAX_NAME).unwrap_or_default().parse() else {
+        return Ok(refusal(400, "That is no session."));
+    };
+    sessions.destroy_one_of(&user, id)?;
     session.flash(MESSAGE, "That session has ended.")?;
     Ok(Response::redirect_303("/"))
-}
-
-/// What a page may show of a session's name.
-fn id_of(session: &StoredSession<'_>) -> String {
-    session.key().fingerprint().to_string()
 }
 
 fn start_page(sessions: &SessionManager, session: &mut Session<'_>) -> Result<Response, BoxError> {
@@ -139,7 +129,12 @@ fn start_page(sessions: &SessionManager, session: &mut Session<'_>) -> Result<Re
     let note: Option<String> = session.get(NOTE)?;
     let user = session.subject();
     let devices = match &user {
-        Some(user) => devices(sessions, session, user)?,
+        Some(user) => {
+            let mut all = sessions.sessions_of(user)?;
+            // The newest logins, after this one.
+            all.sort_by_key(|other| session.id() != Some(other.id()));
+            all
+        }
         None => Vec::new(),
     };
     Ok(Response::html(page(
@@ -165,7 +160,7 @@ fn start_page(sessions: &SessionManager, session: &mut Session<'_>) -> Result<Re
                     button { "Save" }
                 }
             }
-            @if user.is_some() { (account(&devices)) } @else { (log_in_form()) }
+            @if user.is_some() { (account(&devices, session.id())) } @else { (log_in_form()) }
         },
     )))
 }
@@ -188,7 +183,8 @@ fn log_in_form() -> Markup {
     }
 }
 
-fn account(devices: &[Device]) -> Markup {
+/// Where the user is logged in.
+fn account(devices: &[StoredSession<'_>], this: Option<SessionId>) -> Markup {
     html! {
         section aria-labelledby="sessions-heading" {
             h2 #sessions-heading { "Your sessions" }
@@ -196,16 +192,16 @@ fn account(devices: &[Device]) -> Markup {
                 @for device in devices {
                     li {
                         div {
-                            strong { (device.name) }
-                            @if device.is_this { " " span.this { "this one" } }
-                            @if let Some(since) = device.since {
+                            strong { (name_of(device)) }
+                            @if this == Some(device.id()) { " " span.this { "this one" } }
+                            @if let Some(since) = device.authenticated() {
                                 p.hint { "Logged in on " (time(since)) }
                             }
                         }
-                        @if !device.is_this {
+                        @if this != Some(device.id()) {
                             form method="post" action="/sessions/end" {
-                                input type="hidden" name="session" value=(device.id);
-                                button.quiet aria-label={ "End the session of " (device.name) } { "End" }
+                                input type="hidden" name="session" value=(device.id());
+                                button.quiet aria-label={ "End the session of " (name_of(device)) } { "End" }
                             }
                         }
                     }
@@ -246,32 +242,9 @@ fn private_page(session: &Session<'_>) -> Result<Response, BoxError> {
     )))
 }
 
-/// A line of “Your sessions”.
-struct Device {
-    id: String,
-    name: String,
-    since: Option<DateTime<Utc>>,
-    is_this: bool,
-}
-
-/// Where the user is logged in: this session first, then the newest.
-fn devices(
-    sessions: &SessionManager,
-    own: &Session<'_>,
-    user: &str,
-) -> Result<Vec<Device>, BoxError> {
-    let mut devices = Vec::new();
-    for session in sessions.sessions_of(user)? {
-        let since: Option<i64> = session.get(LOGGED_IN_AT)?;
-        devices.push(Device {
-            id: id_of(&session),
-            name: session.get(DEVICE)?.unwrap_or_default(),
-            since: since.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-            is_this: own.key() == Some(session.key()),
-        });
-    }
-    devices.sort_by_key(|device| std::cmp::Reverse((device.is_this, device.since)));
-    Ok(devices)
+fn name_of(session: &StoredSession<'_>) -> String {
+    let device = session.device().unwrap_or_default();
+    device.label().unwrap_or("Somewhere").to_owned()
 }
 
 /// A few words for a browser, by which its owner recognizes it.

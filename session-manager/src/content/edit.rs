@@ -28,6 +28,8 @@ pub(crate) type Update<C> = Box<dyn FnMut(&C, Option<&[u8]>) -> Result<Arc<[u8]>
 pub(crate) struct SubjectEdit {
     /// The encoded subject.
     pub(crate) subject: Option<Arc<[u8]>>,
+    /// The encoded time, if there is a subject.
+    pub(crate) authenticated: Option<Arc<[u8]>>,
     /// Keys of values that stay when the session passes from one subject to another.
     pub(crate) kept: Arc<[String]>,
     /// When the session ends if it does pass from one to another.

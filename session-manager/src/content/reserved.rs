@@ -17,12 +17,42 @@ pub(crate) const MANAGER: &str = "__manager";
 /// automatically.
 pub(crate) const ROTATED: &str = "__rotated";
 
+/// The session's public name, if it isn't that of its key: 16 hexadecimal digits.
+pub(crate) const ID: &str = "__id";
+
+/// When the session began, in seconds since 1970.
+pub(crate) const CREATED: &str = "__created";
+
+/// When the visitor last proved who they are, in seconds since 1970.
+pub(crate) const AUTHENTICATED: &str = "__authenticated";
+
+/// Where the session is used.
+pub(crate) const DEVICE: &str = "__device";
+
+/// The idle timeout of a session that has its own, in milliseconds; zero is none.
+pub(crate) const IDLE_TIMEOUT: &str = "__idleTimeout";
+
+/// All keys but those of flash values.
+const SESSION_KEYS: [&str; 10] = [
+    REMEMBER_ME,
+    SUBJECT,
+    OWNER,
+    MANAGER,
+    ROTATED,
+    ID,
+    CREATED,
+    AUTHENTICATED,
+    DEVICE,
+    IDLE_TIMEOUT,
+];
+
 /// The prefix of the keys of flash values.
 pub(crate) const FLASH: &str = "__flash.";
 
 /// Returns whether the key is one of those that stay when the application clears its values.
 pub(crate) fn is_session_key(key: &str) -> bool {
-    [REMEMBER_ME, SUBJECT, OWNER, MANAGER, ROTATED].contains(&key)
+    // All begin with underscores, and an application's keys hardly ever do.
+    key.starts_with("__") && SESSION_KEYS.contains(&key)
 }
 
 /// Returns whether the application can't use the key.

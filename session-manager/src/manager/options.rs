@@ -175,7 +175,7 @@ impl<C: Codec> SessionManager<C> {
     /// let sessions = SessionManager::new(store.clone()).with_plain_tokens_in_store();
     /// let mut session = sessions.load([])?;
     /// session.insert("visits", 1)?;
-    /// let headers = session.finish()?;
+    /// let headers = session.finish()?.headers;
     ///
     /// for (key, _) in store.all()? {
     ///     assert!(headers[0].1.contains(&key), "the cookie has what the store has");

@@ -6,8 +6,9 @@ use store_core::Loaded;
 use crate::codec::Codec;
 use crate::content::Content;
 use crate::error::Error;
-use crate::event::EventKind;
+use crate::event::{EndCause, EventKind};
 use crate::manager::SessionManager;
+use crate::session_id::SessionId;
 use crate::session_key::SessionKey;
 
 /// What a key names.
@@ -50,7 +51,32 @@ impl<C: Codec> SessionManager<C> {
         }
     }
 
-    fn read(&self, key: SessionKey, data: Vec<u8>, expiry: DateTime<Utc>) -> Resolved {
+    /// As [`resolve`](Self::resolve), also for a session that was renewed, unless it has become
+    /// another one: for what is done to a session whoever has its token.
+    pub(crate) fn resolve_renewed(
+        &self,
+        mut key: SessionKey,
+        id: SessionId,
+    ) -> Result<Resolved, Error> {
+        loop {
+            match self.store.load(key.as_str())? {
+                Loaded::Live { data, expiry } => {
+                    return Ok(match self.read(key, data, expiry) {
+                        Resolved::Live(LiveSession { key, data, content, .. })
+                            if content.metadata(&self.codec, &data).id(&key) != id =>
+                        {
+                            Resolved::Missing
+                        }
+                        read => read,
+                    });
+                }
+                Loaded::Rotated { token, .. } => key = SessionKey::from_store(&token),
+                Loaded::Missing => return Ok(Resolved::Missing),
+            }
+        }
+    }
+
+    pub(super) fn read(&self, key: SessionKey, data: Vec<u8>, expiry: DateTime<Utc>) -> Resolved {
         let Ok(decoded) = self.codec.decode(&data) else {
             self.report(EventKind::Undecodable, &key);
             return Resolved::Unusable;
@@ -60,7 +86,8 @@ impl<C: Codec> SessionManager<C> {
             return Resolved::Missing;
         }
         if content.deadline <= self.now() {
-            self.report(EventKind::Expired, &key);
+            let ended = EventKind::Ended(EndCause::Deadline);
+            self.report_session(ended, &key, &content.metadata(&self.codec, &data));
             // The clocks of the manager and of the store differ, or a `touch` has moved the expiry
             // past a deadline that another request had just moved nearer.
             return Resolved::Unusable;

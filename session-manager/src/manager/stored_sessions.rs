@@ -1,20 +1,24 @@
 //! Sessions that aren't the request's own: those of a user, and all of them.
 
+use std::cmp::Reverse;
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
+use store_core::Loaded;
 
 use crate::codec::Codec;
 use crate::content::Content;
 use crate::error::Error;
-use crate::event::EventKind;
+use crate::event::{EndCause, Event, EventKind};
 use crate::manager::SessionManager;
-use crate::manager::resolve::LiveSession;
+use crate::manager::resolve::{LiveSession, Resolved};
+use crate::session::Session;
+use crate::session_id::SessionId;
 use crate::session_key::SessionKey;
 use crate::stored_session::StoredSession;
 
 impl<C: Codec> SessionManager<C> {
-    /// Returns the live sessions of a subject, in no particular order, from one consistent read.
+    /// Returns the live sessions of a subject from one consistent read, the newest login first.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -22,10 +26,9 @@ impl<C: Codec> SessionManager<C> {
     /// # Examples
     /// ```
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
-    /// for device in ["Firefox on Linux", "Safari on a telephone"] {
+    /// for _ in 0..2 {
     ///     let mut session = sessions.load([])?;
     ///     session.set_subject("7")?;
-    ///     session.insert("device", device)?;
     ///     session.finish()?;
     /// }
     /// assert_eq!(sessions.sessions_of("7")?.len(), 2);
@@ -36,7 +39,13 @@ impl<C: Codec> SessionManager<C> {
         let records = self.store.find_by_subject(&subject)?.into_iter();
         let sessions = records
             .filter_map(|record| self.stored_session(&record.token, record.data, record.expiry));
-        Ok(sessions.collect())
+        let mut sessions: Vec<_> = sessions.collect();
+        // What a Go program has written has no time, and comes last.
+        sessions.sort_by_cached_key(|session| {
+            let login = session.authenticated().or_else(|| session.created());
+            Reverse((login, session.id()))
+        });
+        Ok(sessions)
     }
 
     /// Destroys all sessions of a subject, the present one included, and returns how many: for “log
@@ -59,8 +68,164 @@ impl<C: Codec> SessionManager<C> {
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     pub fn destroy_all_of(&self, subject: &str) -> Result<u64, Error> {
-        let Ok(subject) = self.subject_in_store(subject) else { return Ok(0) };
-        Ok(self.store.delete_by_subject(&subject, None)?)
+        self.destroy_by_subject(subject, None)
+    }
+
+    /// Destroys one session of a subject, and returns whether there was one with this id: what a
+    /// form has sent, which can end nobody else's session.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::SessionId;
+    ///
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # let posted = session.finish()?.id.expect("it is stored").to_string();
+    /// if let Ok(id) = posted.parse::<SessionId>() {
+    ///     assert!(!sessions.destroy_one_of("8", id)?, "it is another user's");
+    ///     assert!(sessions.destroy_one_of("7", id)?);
+    /// }
+    /// # assert!(sessions.sessions_of("7")?.is_empty());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    pub fn destroy_one_of(&self, subject: &str, id: SessionId) -> Result<bool, Error> {
+        let all = self.sessions_of(subject)?;
+        let Some(session) = all.iter().find(|session| session.id() == id) else {
+            return Ok(false);
+        };
+        self.store.delete(session.key().as_str())?;
+        let ended = Event::new(EventKind::Ended(EndCause::Revoked), id);
+        self.report_event(&ended.with_subject(Some(subject.to_owned())));
+        Ok(true)
+    }
+
+    /// Destroys the sessions of a subject, except for one, and returns how many.
+    pub(crate) fn destroy_by_subject(
+        &self,
+        subject: &str,
+        except: Option<&SessionKey>,
+    ) -> Result<u64, Error> {
+        let Ok(in_store) = self.subject_in_store(subject) else { return Ok(0) };
+        // For the events. The store ends also what logs in after this was read.
+        let listed = self.store.find_by_subject(&in_store)?;
+        let deleted = self.store.delete_by_subject(&in_store, except.map(SessionKey::as_str))?;
+        for record in listed {
+            let key = SessionKey::from_store(&record.token);
+            if except != Some(&key) {
+                let ended = EventKind::Ended(EndCause::LogoutEverywhere);
+                self.report_event(&self.event_of_stored(ended, &key, &record.data));
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Changes a session of a list or a walk, and returns whether it was still there. It is no use
+    /// of the session: the idle timeout goes on.
+    ///
+    /// What the closure changes is written as a request's changes are: in one atomic step, and
+    /// again, by themselves, on newer data, if a request of the session was quicker. A session that
+    /// gets a new token meanwhile is changed under it; one that passes to another user is another
+    /// session.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] if the closure asks for a new token ([`Session::renew`],
+    /// [`Session::set_subject`]), which only a response to that browser could bring; what the
+    /// closure returns; those of [`Session::finish`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::ops::ControlFlow;
+    ///
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.insert("theme", "dark")?;
+    /// # session.finish()?;
+    /// let mut keys = Vec::new();
+    /// sessions.for_each(|session| {
+    ///     if session.keys().any(|key| key == "theme") {
+    ///         keys.push(session.key().clone());
+    ///     }
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// for key in &keys {
+    ///     sessions.update(key, |session| session.insert("theme", "light"))?;
+    /// }
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    pub fn update(
+        &self,
+        key: &SessionKey,
+        change: impl FnOnce(&mut Session<'_, C>) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let Loaded::Live { data, expiry } = self.store.load(key.as_str())? else {
+            return Ok(false);
+        };
+        match self.read(key.clone(), data, expiry) {
+            Resolved::Live(session) => self.update_live(session, change),
+            Resolved::Superseded | Resolved::Unusable | Resolved::Missing => Ok(false),
+        }
+    }
+
+    /// Changes all sessions of a subject, the present one included, and returns how many: a role
+    /// that is taken away, or a new address. It is no use of the sessions. Each is changed as by
+    /// [`update`](Self::update); if one can't be, the others are nevertheless.
+    ///
+    /// A session that logs in while this runs may be missed, so write first where a login reads it
+    /// what the sessions are to know.
+    ///
+    /// # Errors
+    /// The first of those of [`update`](Self::update).
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # for _ in 0..2 {
+    /// #     let mut session = sessions.load([])?;
+    /// #     session.set_subject("7")?;
+    /// #     session.insert("role", "editor")?;
+    /// #     session.finish()?;
+    /// # }
+    /// let changed = sessions.update_all_of("7", |session| session.insert("role", "reader"))?;
+    /// assert_eq!(changed, 2);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[doc(alias = "update_by_subject")]
+    pub fn update_all_of(
+        &self,
+        subject: &str,
+        mut change: impl FnMut(&mut Session<'_, C>) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
+        let (mut changed, mut failure) = (0, None);
+        for session in self.sessions_of(subject)? {
+            match self.update_live(session.into_live(), &mut change) {
+                Ok(is_changed) => changed += u64::from(is_changed),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        failure.map_or(Ok(changed), Err)
+    }
+
+    fn update_live(
+        &self,
+        session: LiveSession,
+        change: impl FnOnce(&mut Session<'_, C>) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let mut session = Session::elsewhere(self, session);
+        change(&mut session)?;
+        if session.is_renewed() {
+            return Err(Error::Superseded);
+        }
+        match session.finish() {
+            Ok(_) => Ok(true),
+            Err(Error::Superseded) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Destroys a session of a list or a walk. One that has ended in the meantime is no error; one
@@ -82,8 +247,14 @@ impl<C: Codec> SessionManager<C> {
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     pub fn destroy(&self, key: &SessionKey) -> Result<(), Error> {
+        let ended = EventKind::Ended(EndCause::Revoked);
+        // For the event. Where the session isn't there under this key, the key names it.
+        let event = match self.store.load(key.as_str())? {
+            Loaded::Live { data, .. } => self.event_of_stored(ended, key, &data),
+            Loaded::Rotated { .. } | Loaded::Missing => Event::new(ended, key.first_id()),
+        };
         self.store.delete(key.as_str())?;
-        self.report(EventKind::Destroyed, key);
+        self.report_event(&event);
         Ok(())
     }
 
@@ -143,6 +314,6 @@ impl<C: Codec> SessionManager<C> {
         // A `touch` may have moved the expiry past a deadline that another request had just moved
         // nearer.
         let is_live = content.deadline > self.now() && self.owns(&content, &data);
-        is_live.then(|| StoredSession::new(&self.codec, LiveSession { key, data, content, expiry }))
+        is_live.then(|| StoredSession::new(self, LiveSession { key, data, content, expiry }))
     }
 }

@@ -9,22 +9,63 @@
 //! The guide [`states`](crate::guide::states) has a table of the states that a session can be in
 //! when a request finishes, and what follows from each.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 
 use crate::codec::Codec;
 use crate::conflicts::Conflicts;
+use crate::content::Merged;
 use crate::error::Error;
-use crate::event::EventKind;
+use crate::event::{EndCause, Event, EventKind};
 use crate::session::Session;
 use crate::session::headers::Header;
 use crate::session::origin::Origin;
 use crate::session::reload::Reloaded;
 use crate::session::write::{Attempt, Written};
+use crate::session_id::SessionId;
 use crate::session_key::SessionKey;
+
+/// What has become of a session at the end of its request.
+///
+/// # Examples
+/// A login goes into the log:
+/// ```
+/// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+/// let mut session = sessions.load([])?;
+/// session.set_subject("7")?;
+/// let finished = session.finish()?;
+/// if let (Some(user), Some(id)) = (&finished.subject, finished.id) {
+///     println!("user {user} has logged in, session {id}");
+/// }
+/// # assert_eq!(finished.headers[0].0, "Set-Cookie");
+/// # Ok::<(), session_manager::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finished {
+    /// The headers to add to the response.
+    pub headers: Vec<Header>,
+    /// The session's public name. `None` if nothing of it is stored.
+    pub id: Option<SessionId>,
+    /// Who has logged in.
+    pub subject: Option<String>,
+}
+
+impl fmt::Debug for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The headers have the token, and the subject may be personal data.
+        f.debug_struct("Finished")
+            .field("headers", &self.headers.len())
+            .field("id", &self.id)
+            .field("has_subject", &self.subject.is_some())
+            .finish()
+    }
+}
 
 impl<C: Codec> Session<'_, C> {
     /// Writes the session, if there is anything to write, and returns the headers to add to the
-    /// response.
+    /// response, and what a log may tell of it.
     ///
     /// Call it once the response is made and before it is sent. An unchanged session writes
     /// nothing, unless its idle timeout has to be moved or its token rotated. The headers are to be
@@ -50,14 +91,14 @@ impl<C: Codec> Session<'_, C> {
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// let mut session = sessions.load([])?;
     /// session.insert("visits", 1)?;
-    /// for (name, value) in session.finish()? {
+    /// for (name, value) in session.finish()?.headers {
     ///     println!("{name}: {value}");
     /// }
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     #[doc(alias = "Commit")]
     #[doc(alias = "WriteSessionCookie")]
-    pub fn finish(mut self) -> Result<Vec<Header>, Error> {
+    pub fn finish(mut self) -> Result<Finished, Error> {
         // Nothing of this request is in the store yet, except that `destroy` has ended sessions.
         // What it ended stays ended whatever happens below.
         let now = self.manager.now();
@@ -88,16 +129,19 @@ impl<C: Codec> Session<'_, C> {
         // Everything is in the store, or there was nothing to write. If the response gets lost from
         // here on, the browser keeps its old cookie: after a rotation that opens the session for
         // the grace, and after a renewal it opens nothing, which is safe.
+        let key = written.as_ref().map(|written| &written.key);
+        let key = key.or_else(|| self.origin.snapshot().map(|snapshot| &snapshot.key));
+        let id = key.map(|key| self.metadata().id(key));
+        let subject = self.metadata().subject();
         let set_cookie = written.and_then(|written| self.cookie_after(&written, now));
         // A new token replaces the cookie of a destroyed session; a response never sets it twice.
-        Ok(self.headers(set_cookie.or_else(|| self.removal())))
+        Ok(Finished { headers: self.headers(set_cookie.or_else(|| self.removal())), id, subject })
     }
 
     /// Ends the other sessions of the subject, if that was asked for.
     fn end_others(&mut self, own: Option<&SessionKey>) -> Result<(), Error> {
         if let Some(subject) = self.destroys_others.take() {
-            let subject = self.manager.subject_in_store(&subject)?;
-            self.manager.store.delete_by_subject(&subject, own.map(SessionKey::as_str))?;
+            self.manager.destroy_by_subject(&subject, own)?;
         }
         Ok(())
     }
@@ -147,13 +191,23 @@ impl<C: Codec> Session<'_, C> {
     }
 
     fn report_written(&self, written: &Written) {
-        for merged in &self.merged {
-            self.manager.report(EventKind::Destroyed, &merged.key);
+        let (manager, key) = (self.manager, &written.key);
+        for Merged { key, data, content } in &self.merged {
+            let merged = content.metadata(&manager.codec, data);
+            manager.report_session(EventKind::Ended(EndCause::Merged), key, &merged);
         }
         match self.origin.snapshot() {
-            None => self.manager.report(EventKind::Created, &written.key),
-            Some(snapshot) if snapshot.key != written.key => {
-                self.manager.report(EventKind::Renewed, &written.key);
+            None => manager.report_session(EventKind::Created, key, &self.metadata()),
+            Some(snapshot) if self.content.is_another => {
+                let ended = EventKind::Ended(EndCause::TakenOver);
+                let ended = manager.event_of_stored(ended, &snapshot.key, &snapshot.data);
+                manager.report_event(&ended);
+                let event = Event::new(EventKind::Created, self.metadata().id(key));
+                let event = event.with_subject(self.metadata().subject());
+                manager.report_event(&event.with_previous(ended.session));
+            }
+            Some(snapshot) if snapshot.key != *key => {
+                manager.report_session(EventKind::Renewed, key, &self.metadata());
             }
             Some(_) => {}
         }

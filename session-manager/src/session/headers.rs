@@ -40,13 +40,16 @@ impl<C: Codec> Session<'_, C> {
     ///     let mut session = sessions.load([token])?;
     ///     session.destroy()?;
     ///     // The logout is done, whether there is a page to answer with or not.
-    ///     if page.is_some() { session.finish() } else { Ok(session.removal_headers()) }
+    ///     match page {
+    ///         Some(_) => Ok(session.finish()?.headers),
+    ///         None => Ok(session.removal_headers()),
+    ///     }
     /// }
     ///
     /// let sessions = SessionManager::new(MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
     /// # session.insert("user_id", 7)?;
-    /// # let headers = session.finish()?;
+    /// # let headers = session.finish()?.headers;
     /// # let token = headers[0].1.split(['=', ';']).nth(1).expect("a value");
     /// let headers = log_out(&sessions, token, None)?;
     /// assert!(headers[0].1.contains("Max-Age=0"));

@@ -1,12 +1,14 @@
 //! When the session ends, and whether the browser keeps its cookie.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use crate::codec::Codec;
 use crate::content::edit::Edit;
-use crate::content::reserved::REMEMBER_ME;
+use crate::content::reserved::{IDLE_TIMEOUT, REMEMBER_ME};
 use crate::error::Error;
-use crate::lifetimes::clamp_deadline;
+use crate::lifetimes::{self, clamp_deadline};
 use crate::session::Session;
 #[cfg(doc)]
 use crate::{CookiePolicy, SessionManager};
@@ -51,7 +53,19 @@ impl<C: Codec> Session<'_, C> {
         self.was_read.set(true);
         match self.origin.snapshot() {
             Some(snapshot) if self.edits.is_empty() => snapshot.expiry,
-            _ => self.manager.lifetimes.expiry(self.content.deadline, self.manager.now()),
+            _ => self.expiry_after_use(self.manager.now()),
+        }
+    }
+
+    /// Returns when the session expires if it is used now.
+    pub(super) fn expiry_after_use(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let lifetimes = self.manager.lifetimes.of(&self.metadata());
+        let expiry = lifetimes.expiry(self.content.deadline, now);
+        match self.origin.snapshot() {
+            Some(snapshot) if self.is_no_use && lifetimes.idle_timeout.is_some() => {
+                expiry.min(snapshot.expiry)
+            }
+            _ => expiry,
         }
     }
 
@@ -95,6 +109,66 @@ impl<C: Codec> Session<'_, C> {
         self.edit_infallible(Edit::Deadline(clamp_deadline(deadline)));
     }
 
+    /// Gives this session an idle timeout of its own, or none, whatever
+    /// [`with_idle_timeout`](SessionManager::with_idle_timeout) says for the others. It holds from
+    /// the write of this request on, until the session passes to another user.
+    ///
+    /// The [deadline](Self::deadline) holds nevertheless.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a timeout of less than a millisecond, or of more than 100
+    /// years; [`Error::Unencodable`], from a codec that can't represent an integer.
+    ///
+    /// # Examples
+    /// “Remember me” for 30 days, beside half an hour for the others:
+    /// ```
+    /// use std::time::Duration;
+    /// use chrono::{TimeDelta, Utc};
+    ///
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// let sessions = sessions.with_idle_timeout(Duration::from_secs(30 * 60))?;
+    /// let mut session = sessions.load([])?;
+    /// session.set_subject("7")?;
+    /// session.remember_me(true)?;
+    /// session.set_idle_timeout(None)?;
+    /// session.set_deadline(Utc::now() + TimeDelta::days(30));
+    /// assert!(session.expiry() > Utc::now() + TimeDelta::days(29));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    pub fn set_idle_timeout(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        const OPTION: &str = "idle timeout";
+        let millis = match timeout {
+            Some(timeout) => lifetimes::check(OPTION, timeout)?.num_milliseconds(),
+            None => 0,
+        };
+        if timeout.is_some() && millis == 0 {
+            let problem = "it must be a millisecond at least".to_owned();
+            return Err(Error::InvalidOption { option: OPTION, problem });
+        }
+        self.set(IDLE_TIMEOUT, &millis)
+    }
+
+    /// Says that this request is no use of the session, so that it doesn't put off the idle
+    /// timeout: for a page that polls by itself while its visitor is away.
+    ///
+    /// The session is loaded and written like any other.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # let path = "/notifications";
+    /// if path == "/notifications" {
+    ///     session.ignore_use();
+    /// }
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[doc(alias = "sliding_expiration")]
+    #[doc(alias = "poll")]
+    pub fn ignore_use(&mut self) {
+        self.is_no_use = true;
+    }
+
     /// Sets whether the browser keeps the cookie of this session when it is closed, regardless of
     /// the [`CookiePolicy`].
     ///
@@ -108,7 +182,7 @@ impl<C: Codec> Session<'_, C> {
     /// session.set_subject("7")?;
     /// session.remember_me(true)?; // the box on the login form was ticked
     ///
-    /// let headers = session.finish()?;
+    /// let headers = session.finish()?.headers;
     /// assert!(headers[0].1.contains("Max-Age="));
     /// # Ok::<(), session_manager::Error>(())
     /// ```
@@ -119,8 +193,6 @@ impl<C: Codec> Session<'_, C> {
 
     /// Returns whether the browser keeps the cookie when it is closed.
     pub(super) fn persists(&self) -> bool {
-        let remembered = self.content.values.get(REMEMBER_ME, self.data());
-        let remembered = remembered.and_then(|value| self.manager.codec.decode_value(value).ok());
-        remembered.unwrap_or(self.manager.cookie.is_persistent())
+        self.metadata().remembers().unwrap_or(self.manager.cookie.is_persistent())
     }
 }

@@ -1,13 +1,17 @@
 //! Tokens and subjects: login, renewal and logout.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 #[cfg(doc)]
 use crate::SessionManager;
 use crate::codec::Codec;
 use crate::content::edit::{Edit, SubjectEdit};
-use crate::content::reserved::SUBJECT;
+use crate::content::reserved::{AUTHENTICATED, SUBJECT};
 use crate::error::Error;
+use crate::event::{EndCause, Event, EventKind};
 use crate::manager::resolve::Resolved;
 use crate::session::Session;
 use crate::session::origin::Origin;
@@ -61,8 +65,7 @@ impl<C: Codec> Session<'_, C> {
         let encoded = encoded.map_err(|_| Error::unencodable::<str>(SUBJECT))?;
         // Anyone who knew the token before must not be logged in with it.
         self.renew()?;
-        self.change_subject(Some(encoded.into()));
-        Ok(())
+        self.change_subject(Some(encoded.into()))
     }
 
     /// Returns the session's subject: who has logged in.
@@ -78,8 +81,84 @@ impl<C: Codec> Session<'_, C> {
     /// ```
     #[must_use]
     pub fn subject(&self) -> Option<String> {
-        // A value that isn't a string wasn't written by this crate.
-        self.get(SUBJECT).unwrap_or(None)
+        self.was_read.set(true);
+        self.metadata().subject()
+    }
+
+    /// Notes that the visitor has just proved again who they are, for example by their password
+    /// before something dangerous, and gives the session a new token, as by [`renew`](Self::renew).
+    /// [`set_subject`](Self::set_subject) does the same when somebody logs in.
+    ///
+    /// # Errors
+    /// [`Error::SubjectMissing`] if nobody has logged in; [`Error::Superseded`] if another request
+    /// has just renewed the session; [`Error::Randomness`]; [`Error::Unencodable`], from a codec
+    /// that can't represent an integer.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// # let the_password_is_right = true;
+    /// if the_password_is_right {
+    ///     session.mark_authenticated()?;
+    /// }
+    /// # session.finish()?;
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[doc(alias = "reauthenticate")]
+    #[doc(alias = "step_up")]
+    #[doc(alias = "sudo_mode")]
+    pub fn mark_authenticated(&mut self) -> Result<(), Error> {
+        self.check_superseded()?;
+        if self.metadata().subject().is_none() {
+            return Err(Error::SubjectMissing);
+        }
+        let now = self.manager.encode_time(AUTHENTICATED, self.manager.now())?;
+        self.renew()?;
+        self.edit_infallible(Edit::Set(AUTHENTICATED.to_owned(), now));
+        Ok(())
+    }
+
+    /// Returns when the visitor last proved who they are: when they logged in, or
+    /// [again](Self::mark_authenticated). `None` if nobody has logged in.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// assert_eq!(session.authenticated(), None);
+    /// session.set_subject("7")?;
+    /// assert!(session.authenticated().is_some());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn authenticated(&self) -> Option<DateTime<Utc>> {
+        self.was_read.set(true);
+        self.metadata().authenticated()
+    }
+
+    /// Returns whether the visitor has proved who they are in the last while: what is dangerous,
+    /// such as a new password, asks for it again otherwise.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// # session.set_subject("7")?;
+    /// if !session.authenticated_within(Duration::from_secs(10 * 60)) {
+    ///     println!("Please enter your password again.");
+    /// }
+    /// # assert!(session.authenticated_within(Duration::from_secs(10 * 60)));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn authenticated_within(&self, window: Duration) -> bool {
+        let age = self.authenticated().map(|then| (self.manager.now() - then).abs());
+        // A time in the future comes from a clock that was wrong: nobody knows how long ago it is.
+        age.and_then(|age| age.to_std().ok()).is_some_and(|age| age <= window)
     }
 
     /// Ends the login and goes on with the session, under a new token: the subject and all values
@@ -109,7 +188,7 @@ impl<C: Codec> Session<'_, C> {
         self.check_superseded()?;
         if self.contains(SUBJECT) {
             self.renew()?;
-            self.change_subject(None);
+            self.change_subject(None)?;
         }
         Ok(())
     }
@@ -135,11 +214,11 @@ impl<C: Codec> Session<'_, C> {
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
     /// # session.insert("cart", ["tea"])?;
-    /// # let headers = session.finish()?;
+    /// # let headers = session.finish()?.headers;
     /// # let old = token(&headers);
     /// let mut session = sessions.load([old])?;
     /// session.renew()?;
-    /// let headers = session.finish()?; // they bring the browser its new token
+    /// let headers = session.finish()?.headers; // they bring the browser its new token
     ///
     /// assert!(sessions.load([old])?.is_empty());
     /// assert!(sessions.load([token(&headers)])?.contains("cart"));
@@ -171,7 +250,7 @@ impl<C: Codec> Session<'_, C> {
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
     /// # session.insert("name", "Ada")?;
-    /// # let headers = session.finish()?;
+    /// # let headers = session.finish()?.headers;
     /// # let cookie_value = headers[0].1.split(['=', ';']).nth(1).unwrap_or_default();
     /// let session = sessions.load([cookie_value])?;
     /// assert_eq!(session.token(), Some(cookie_value));
@@ -196,18 +275,15 @@ impl<C: Codec> Session<'_, C> {
     /// has a new name once it is written.
     ///
     /// # Examples
-    /// A list of somebody's sessions marks the present one:
     /// ```
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
     /// # session.set_subject("7")?;
-    /// # let headers = session.finish()?;
-    /// # let session = sessions.load(headers[0].1.split(['=', ';']).nth(1))?;
-    /// for other in sessions.sessions_of("7")? {
-    ///     let is_this_one = session.key() == Some(other.key());
-    /// #   assert!(is_this_one);
-    ///     println!("{} {}", other.expiry(), if is_this_one { "(this one)" } else { "" });
-    /// }
+    /// # let headers = session.finish()?.headers;
+    /// let session = sessions.load(headers[0].1.split(['=', ';']).nth(1))?;
+    /// let key = session.key().expect("it is stored").clone();
+    /// sessions.destroy(&key)?;
+    /// # assert!(sessions.sessions_of("7")?.is_empty());
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     #[must_use]
@@ -232,7 +308,7 @@ impl<C: Codec> Session<'_, C> {
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
     /// # session.set_subject("7")?;
-    /// # let headers = session.finish()?;
+    /// # let headers = session.finish()?.headers;
     /// # let mut session = sessions.load(headers[0].1.split(['=', ';']).nth(1))?;
     /// session.destroy()?;
     /// session.flash("notice", "You are logged out.")?;
@@ -264,8 +340,9 @@ impl<C: Codec> Session<'_, C> {
         }
         keys.extend(self.merged.iter().map(|merged| merged.key.clone()));
         for key in &keys {
-            manager.destroy(key)?;
+            manager.store.delete(key.as_str())?;
         }
+        self.report_destroyed(&keys);
         self.origin = Origin::Fresh;
         self.content = manager.fresh_content();
         self.edits.clear();
@@ -310,10 +387,36 @@ impl<C: Codec> Session<'_, C> {
         Ok(())
     }
 
-    fn change_subject(&mut self, subject: Option<Arc<[u8]>>) {
-        let kept = Arc::clone(&self.manager.kept_values);
-        let deadline = self.manager.fresh_deadline();
-        self.edit_infallible(Edit::Subject(SubjectEdit { subject, kept, deadline }));
+    /// Reports the sessions with these keys, of which this request may know no more.
+    fn report_destroyed(&self, keys: &[SessionKey]) {
+        let (manager, ended) = (self.manager, EventKind::Ended(EndCause::Logout));
+        let own = self.origin.snapshot().map(|snapshot| (&snapshot.key, &snapshot.data));
+        let merged = self.merged.iter().map(|merged| (&merged.key, &merged.data));
+        let known: Vec<_> = own.into_iter().chain(merged).collect();
+        let events = keys.iter().map(|key| match known.iter().find(|(known, _)| *known == key) {
+            Some((key, data)) => manager.event_of_stored(ended.clone(), key, data),
+            None => Event::new(ended.clone(), key.first_id()),
+        });
+        let mut reported = Vec::new();
+        for event in events {
+            // A session's older key may be the one that it has its name by.
+            if !reported.contains(&event.session) {
+                manager.report_event(&event);
+                reported.push(event.session);
+            }
+        }
+    }
+
+    fn change_subject(&mut self, subject: Option<Arc<[u8]>>) -> Result<(), Error> {
+        let manager = self.manager;
+        let (kept, deadline) = (Arc::clone(&manager.kept_values), manager.fresh_deadline());
+        let authenticated = match subject {
+            Some(_) => Some(manager.encode_time(AUTHENTICATED, manager.now())?),
+            None => None,
+        };
+        let edit = SubjectEdit { subject, authenticated, kept, deadline };
+        self.edit_infallible(Edit::Subject(edit));
+        Ok(())
     }
 
     /// Refuses what can't be answered without the session that the request looked for.

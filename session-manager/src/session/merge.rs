@@ -40,7 +40,7 @@ impl<C: Codec> Session<'_, C> {
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut before = sessions.load([])?;
     /// # before.insert("cart", ["tea"])?;
-    /// # let headers = before.finish()?;
+    /// # let headers = before.finish()?.headers;
     /// # let signed_state = headers[0].1.split(['=', ';']).nth(1).unwrap_or_default();
     /// // The provider's redirect comes without the cookie, but with the token in the signed state.
     /// let mut session = sessions.load([])?;

@@ -21,11 +21,17 @@ impl<C: Codec> Session<'_, C> {
     pub(super) fn reload(&mut self) -> Result<Reloaded, Error> {
         let manager = self.manager;
         if let Origin::Store(snapshot) = &mut self.origin {
-            let found = match manager.resolve(snapshot.key.clone())? {
+            let found = match self.is_elsewhere {
+                Some(id) => manager.resolve_renewed(snapshot.key.clone(), id)?,
+                None => manager.resolve(snapshot.key.clone())?,
+            };
+            let found = match found {
                 Resolved::Live(found) => found,
                 Resolved::Superseded => return Ok(Reloaded::Gone),
                 Resolved::Missing | Resolved::Unusable => {
-                    manager.report(EventKind::Lost, &snapshot.key);
+                    let lost =
+                        manager.event_of_stored(EventKind::Lost, &snapshot.key, &snapshot.data);
+                    manager.report_event(&lost);
                     return Ok(Reloaded::Gone);
                 }
             };
@@ -37,7 +43,8 @@ impl<C: Codec> Session<'_, C> {
             // A rotation by another request leaves this one without a token to give to the browser.
             let token = if found.key == snapshot.key { snapshot.token.take() } else { None };
             let (key, data, expiry) = (found.key, found.data, found.expiry);
-            manager.report(EventKind::Conflict, &key);
+            let newest = found.content.metadata(&manager.codec, &data);
+            manager.report_session(EventKind::Conflict, &key, &newest);
             *snapshot = Snapshot { token, key, data, expiry };
             self.content = found.content;
         } else {

@@ -6,7 +6,7 @@ use store_core::{Change, Rotation};
 use crate::codec::{Codec, CodecError};
 use crate::content::Content;
 use crate::content::edit::Edit;
-use crate::content::reserved::{MANAGER, ROTATED};
+use crate::content::reserved::{CREATED, ID, MANAGER, ROTATED};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::session::Session;
@@ -39,12 +39,12 @@ impl<C: Codec> Session<'_, C> {
             return Ok(None);
         }
         self.mark_as_new(now)?;
-        let expiry = manager.lifetimes.expiry(self.content.deadline, now);
+        let expiry = self.expiry_after_use(now);
         let data = self.encode()?;
         let subject = manager.subject_of(&self.content, &[]);
         let NewToken { token, key, .. } = manager.new_token()?;
         manager.store.create(key.as_str(), &data, expiry, subject.as_deref())?;
-        manager.report(EventKind::Created, &key);
+        manager.report_session(EventKind::Created, &key, &self.metadata());
         Ok(Some(Written { key, token: Some(token), expiry }))
     }
 
@@ -58,7 +58,7 @@ impl<C: Codec> Session<'_, C> {
         if new_token.is_some() {
             self.mark_as_new(now)?;
         }
-        let expiry = manager.lifetimes.expiry(self.content.deadline, now);
+        let expiry = self.expiry_after_use(now);
         let data = self.encode()?;
         if new_token.is_none() && self.merged.is_empty() && data == self.data() {
             // The edits come to nothing.
@@ -101,10 +101,14 @@ impl<C: Codec> Session<'_, C> {
         let (manager, Some(snapshot)) = (self.manager, self.origin.snapshot()) else {
             return Ok(None);
         };
+        if self.is_no_use {
+            return Ok(None);
+        }
         let deadline = self.content.deadline;
-        let expiry = manager.lifetimes.expiry(deadline, now);
+        let lifetimes = manager.lifetimes.of(&self.metadata());
+        let expiry = lifetimes.expiry(deadline, now);
         // At the deadline there is nothing left to move.
-        if !manager.lifetimes.is_touch_due(snapshot.expiry, now)
+        if !lifetimes.is_touch_due(snapshot.expiry, now)
             || expiry - snapshot.expiry <= TimeDelta::milliseconds(1)
         {
             return Ok(None);
@@ -146,16 +150,27 @@ impl<C: Codec> Session<'_, C> {
         }
     }
 
-    /// Notes in a session that gets a token which manager it belongs to, and when it got the token.
+    /// Notes in a session that gets a token which manager it belongs to, when it began and got the
+    /// token, and its name if that isn't the token's.
     fn mark_as_new(&mut self, now: DateTime<Utc>) -> Result<(), Error> {
         let codec = &self.manager.codec;
+        match self.origin.snapshot() {
+            Some(snapshot) if !self.content.is_another => {
+                let id = self.metadata().id(&snapshot.key).to_string();
+                let id = codec.encode_value(&id).map_err(|_| Error::unencodable::<str>(ID))?;
+                self.content.values.set(ID, id.into());
+            }
+            _ => {
+                let created = self.manager.encode_time(CREATED, now)?;
+                self.content.values.set(CREATED, created);
+            }
+        }
         let mark = codec.encode_value(&self.manager.mark());
         let mark = mark.map_err(|_| Error::unencodable::<str>(MANAGER))?;
         self.content.values.set(MANAGER, mark.into());
         if self.manager.lifetimes.rotation.is_some() {
-            let rotated = codec.encode_value(&now.timestamp());
-            let rotated = rotated.map_err(|_| Error::unencodable::<i64>(ROTATED))?;
-            self.content.values.set(ROTATED, rotated.into());
+            let rotated = self.manager.encode_time(ROTATED, now)?;
+            self.content.values.set(ROTATED, rotated);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hooked_store::{Call, Hook, HookedStore};
+use session_manager::Finished;
 use store_core::{CleanupOptions, Clock, Error, MemoryOptions, MemoryStore};
 
 /// How often each operation was called.
@@ -158,10 +159,10 @@ impl Hook for Counting {
     }
 }
 
-/// Returns the token that the headers bring to the browser: `Some("")` if they remove it, `None` if
-/// they leave the cookie alone.
-pub(crate) fn token(headers: &[session_manager::Header]) -> Option<String> {
-    let (_, cookie) = headers.iter().find(|(name, _)| *name == "Set-Cookie")?;
+/// Returns the token that a response brings to the browser: `Some("")` if it removes it, `None` if
+/// it leaves the cookie alone.
+pub(crate) fn token(finished: &Finished) -> Option<String> {
+    let (_, cookie) = finished.headers.iter().find(|(name, _)| *name == "Set-Cookie")?;
     let value = cookie.split(';').next().and_then(|pair| pair.split_once('='));
     value.map(|(_, value)| value.to_owned())
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use session_manager::{Error, EventKind, SessionManager};
+use session_manager::{EndCause, Error, EventKind, SessionManager};
 use store_core::{ManualClock, Store};
 
 use crate::counting_store;
@@ -173,7 +173,7 @@ fn session_that_a_slow_request_lost_keeps_the_browsers_cookie(
     let (sessions, token) = logged_in(store)?;
     let sessions = sessions.with_event_hook({
         let events = Arc::clone(&events);
-        move |event| events.lock().expect("nobody panics with it").push(event.kind)
+        move |event| events.lock().expect("nobody panics with it").push(event.kind.clone())
     });
     let mut slow = sessions.load([&*token])?;
     slow.remember_me(true)?;
@@ -183,9 +183,12 @@ fn session_that_a_slow_request_lost_keeps_the_browsers_cookie(
     let slow_reader = sessions.load([&*token])?;
     assert!(slow.removal_headers().is_empty());
     assert!(matches!(slow.finish(), Err(Error::Superseded)));
-    assert!(slow_reader.finish()?.is_empty());
+    assert!(slow_reader.finish()?.headers.is_empty());
     let events = events.lock().expect("nobody panics with it");
-    assert_eq!(*events, [EventKind::Destroyed, EventKind::UnknownToken, EventKind::Lost]);
+    assert_eq!(
+        *events,
+        [EventKind::Ended(EndCause::Logout), EventKind::UnknownToken, EventKind::Lost]
+    );
     Ok(())
 }
 
@@ -200,7 +203,7 @@ fn request_that_was_under_way_during_a_renewal_leaves_the_cookie_alone(
         // The browser had sent this one with the cookie that it had then.
         let late = sessions.load([&*old])?;
         assert_eq!(late.get::<u32>("user_id")?, None, "the old token is worth nothing");
-        assert_eq!(late.finish()?, [("Vary", "Cookie".to_owned())]);
+        assert_eq!(late.finish()?.headers, [("Vary", "Cookie".to_owned())]);
 
         let mut late = sessions.load([&*old])?;
         late.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;

@@ -170,7 +170,7 @@ impl World {
             if let Some(subject) = subject {
                 session.set_subject(subject).expect("a subject");
             }
-            token(&session.finish().expect("memory doesn't fail")).expect("it is new")
+            token(&session.finish().expect("memory doesn't fail").headers).expect("it is new")
         };
         let subject = (start == Start::Ada).then_some("ada");
         let cookie = make("browser", subject);
@@ -316,7 +316,7 @@ impl World {
         let own = if kind == MergeFromTheOtherSide { &self.other } else { &self.cookie };
         let mut session = sessions.load([&**own])?;
         self.act(kind, n, &mut session)?;
-        session.finish()
+        Ok(session.finish()?.headers)
     }
 
     fn act(&self, kind: Kind, n: usize, session: &mut Session<'_>) -> Result<(), Error> {

@@ -25,7 +25,7 @@ impl Fixture {
         let sessions =
             SessionManager::new(Arc::clone(&store)).with_clock(clock.clone()).with_event_hook({
                 let events = Arc::clone(&events);
-                move |event| events.lock().expect("nobody panics with it").push(event.kind)
+                move |event| events.lock().expect("nobody panics with it").push(event.kind.clone())
             });
         Self { sessions, store, clock, events }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use session_manager::{CookiePolicy, Error, EventKind, SessionManager};
+use session_manager::{CookiePolicy, EndCause, Error, EventKind, SessionManager};
 use store_core::{Clock as _, ManualClock, MemoryOptions, Store as _};
 
 use crate::TestResult;
@@ -43,10 +43,10 @@ fn idle_timeout_is_moved_once_a_tenth_of_it_has_passed() -> TestResult {
     let request = || fixture.sessions.load([&*token])?.finish();
 
     fixture.clock.advance(TimeDelta::seconds(59));
-    assert_eq!(request()?, []);
+    assert_eq!(request()?.headers, []);
     assert_eq!(fixture.store.calls().take(), (1, 0, 0), "not yet a tenth");
     fixture.clock.advance(TimeDelta::seconds(1));
-    assert_eq!(request()?, [], "the browser has nothing to know");
+    assert_eq!(request()?.headers, [], "the browser has nothing to know");
     assert_eq!(fixture.store.calls().take(), (1, 1, 0));
     assert_eq!(fixture.row().2, start + TimeDelta::seconds(660));
     request()?;
@@ -153,7 +153,7 @@ fn session_whose_deadline_has_passed_is_over_though_the_store_has_it() -> TestRe
     fixture.clock.advance(TimeDelta::hours(24));
     let session = fixture.sessions.load([&*old])?;
     assert!(session.is_empty());
-    assert_eq!(fixture.events(), [EventKind::Expired]);
+    assert_eq!(fixture.events(), [EventKind::Ended(EndCause::Deadline)]);
     session.finish()?;
     fixture.sessions.for_each(|_| panic!("it is in no walk"))?;
     assert_eq!(fixture.row(), row, "the store's own cleanup removes it");
@@ -186,19 +186,19 @@ fn cookie_goes_with_the_browser_unless_it_is_to_remember() -> TestResult {
     let fixture = Fixture::new();
     let mut session = fixture.sessions.load([])?;
     session.insert("name", "Ada")?;
-    let headers = session.finish()?;
-    let cookie = header(&headers, "Set-Cookie").expect("it is new");
+    let finished = session.finish()?;
+    let cookie = header(&finished.headers, "Set-Cookie").expect("it is new");
     assert!(cookie.starts_with("__Host-session="), "{cookie}");
     for attribute in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/"] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
     assert!(!cookie.contains("Max-Age") && !cookie.contains("Domain"), "{cookie}");
-    assert_eq!(header(&headers, "Cache-Control"), Some("no-store"));
+    assert_eq!(header(&finished.headers, "Cache-Control"), Some("no-store"));
 
-    let token = token(&headers).expect("it is new");
+    let token = token(&finished).expect("it is new");
     let mut session = fixture.sessions.load([&*token])?;
     session.remember_me(true)?;
-    let headers = session.finish()?;
+    let headers = session.finish()?.headers;
     let cookie = header(&headers, "Set-Cookie").expect("it changes");
     assert!(cookie.contains(&token) && cookie.contains("Max-Age=86400"), "{cookie}");
     let mut session = fixture.sessions.load([&*token])?;
@@ -206,7 +206,7 @@ fn cookie_goes_with_the_browser_unless_it_is_to_remember() -> TestResult {
     assert_eq!(counting_store::token(&session.finish()?), None, "the browser knows already");
     let mut session = fixture.sessions.load([&*token])?;
     session.remember_me(false)?;
-    let headers = session.finish()?;
+    let headers = session.finish()?.headers;
     let cookie = header(&headers, "Set-Cookie").expect("it changes");
     assert!(cookie.contains(&token) && !cookie.contains("Max-Age"), "{cookie}");
     Ok(())
@@ -223,7 +223,7 @@ fn persistent_cookie_moves_with_the_idle_timeout() -> TestResult {
     fixture.clock.advance(TimeDelta::seconds(30));
     assert_eq!(counting_store::token(&fixture.sessions.load([&*token])?.finish()?), None);
     fixture.clock.advance(TimeDelta::seconds(60));
-    let headers = fixture.sessions.load([&*token])?.finish()?;
+    let headers = fixture.sessions.load([&*token])?.finish()?.headers;
     let cookie = header(&headers, "Set-Cookie").expect("the cookie would expire first");
     assert!(cookie.contains(&token) && cookie.contains("Max-Age=600"), "{cookie}");
 
@@ -234,7 +234,7 @@ fn persistent_cookie_moves_with_the_idle_timeout() -> TestResult {
     session.remember_me(true)?;
     let token = counting_store::token(&session.finish()?).expect("it is new");
     fixture.clock.advance(TimeDelta::seconds(90));
-    let headers = fixture.sessions.load([&*token])?.finish()?;
+    let headers = fixture.sessions.load([&*token])?.finish()?.headers;
     let cookie = header(&headers, "Set-Cookie").expect("the cookie would expire first");
     assert!(cookie.contains(&token) && cookie.contains("Max-Age=600"), "{cookie}");
     Ok(())
@@ -248,14 +248,14 @@ fn persistent_cookie_moves_with_the_deadline() -> TestResult {
     // As where an identity provider says how long it vouches for the visitor.
     let mut session = fixture.sessions.load([&*token])?;
     session.set_deadline(fixture.clock.now() + TimeDelta::minutes(10));
-    let headers = session.finish()?;
+    let headers = session.finish()?.headers;
     let cookie = header(&headers, "Set-Cookie").expect("it ends earlier");
     assert!(cookie.contains(&token) && cookie.contains("Max-Age=600"), "{cookie}");
 
     let mut session = fixture.sessions.load([&*token])?;
     session.reset_lifetime();
     assert_eq!(session.expiry(), fixture.clock.now() + TimeDelta::hours(24));
-    let headers = session.finish()?;
+    let headers = session.finish()?.headers;
     let cookie = header(&headers, "Set-Cookie").expect("it ends later");
     assert!(cookie.contains(&token) && cookie.contains("Max-Age=86400"), "{cookie}");
     Ok(())
@@ -273,4 +273,77 @@ fn lifetimes_out_of_range_are_refused() {
         let refused = Fixture::new().sessions.with_idle_timeout(time);
         assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{time:?}");
     }
+}
+
+/// “Remember me” for 30 days, beside half an hour for the others.
+#[test]
+fn session_can_have_an_idle_timeout_of_its_own() -> TestResult {
+    let fixture = Fixture::new().with(|sessions| {
+        let sessions = sessions.with_idle_timeout(Duration::from_secs(30 * 60))?;
+        sessions.with_lifetime(Duration::from_secs(90 * 24 * 60 * 60))
+    });
+    let mut session = fixture.sessions.load([])?;
+    session.set_subject("ada")?;
+    session.remember_me(true)?;
+    session.set_idle_timeout(Some(Duration::from_secs(30 * 24 * 60 * 60)))?;
+    let finished = session.finish()?;
+    let cookie = header(&finished.headers, "Set-Cookie").expect("it is new");
+    assert!(cookie.contains("Max-Age=2592000"), "{cookie}");
+    let own = token(&finished).expect("it is new");
+    assert_eq!(fixture.row().2, fixture.clock.now() + TimeDelta::days(30));
+
+    fixture.clock.advance(TimeDelta::days(29));
+    fixture.sessions.load([&*own])?.finish()?;
+    assert_eq!(fixture.row().2, fixture.clock.now() + TimeDelta::days(30), "it is moved by it");
+    let mut session = fixture.sessions.load([&*own])?;
+    session.set_idle_timeout(None)?;
+    session.clear();
+    session.finish()?;
+    assert_eq!(fixture.row().2, fixture.sessions.load([&*own])?.deadline());
+
+    let mut session = fixture.sessions.load([&*own])?;
+    for wrong in [Duration::ZERO, Duration::from_micros(1), Duration::MAX] {
+        let refused = session.set_idle_timeout(Some(wrong));
+        assert!(matches!(refused, Err(Error::InvalidOption { .. })), "{wrong:?}");
+    }
+    // It was another user's choice.
+    session.set_subject("grace")?;
+    session.finish()?;
+    assert_eq!(fixture.row().2, fixture.clock.now() + TimeDelta::minutes(30));
+    Ok(())
+}
+
+/// A page that polls keeps nobody logged in.
+#[test]
+fn request_that_is_no_use_leaves_the_idle_timeout_alone() -> TestResult {
+    let fixture =
+        Fixture::new().with(|sessions| sessions.with_idle_timeout(Duration::from_secs(15 * 60)));
+    let token = fixture.stored()?;
+    let expiry = fixture.row().2;
+    for polls in 0..29 {
+        fixture.clock.advance(TimeDelta::seconds(30));
+        let mut session = fixture.sessions.load([&*token])?;
+        session.ignore_use();
+        assert!(session.contains("name"));
+        if polls % 2 == 0 {
+            session.insert("polls", polls)?;
+        }
+        if polls % 5 == 0 {
+            assert_eq!(session.expiry(), expiry);
+        }
+        session.finish()?;
+        assert_eq!(fixture.row().2, expiry);
+    }
+    fixture.clock.advance(TimeDelta::seconds(30));
+    assert!(fixture.sessions.load([&*token])?.is_empty());
+
+    // Without an idle timeout there is only the deadline, which the request can move.
+    let fixture = Fixture::new();
+    let token = fixture.stored()?;
+    let mut session = fixture.sessions.load([&*token])?;
+    session.ignore_use();
+    session.set_deadline(fixture.clock.now() + TimeDelta::days(30));
+    session.finish()?;
+    assert_eq!(fixture.row().2, fixture.clock.now() + TimeDelta::days(30));
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use session_manager::{Error, EventKind, SessionManager, Status};
+use session_manager::{EndCause, Error, EventKind, SessionManager, Status};
 use store_core::{Clock as _, MemoryStore, Store as _};
 
 use crate::TestResult;
@@ -20,13 +20,13 @@ fn destroyed_session_is_gone_from_store_and_browser() -> TestResult {
     assert_eq!(session.status(), Status::Destroyed);
     assert!(session.is_empty());
     assert_eq!(session.token(), None);
-    let headers = session.finish()?;
-    assert_eq!(token(&headers).as_deref(), Some(""));
-    let set_cookie = header(&headers, "Set-Cookie").expect("it takes the cookie away");
+    let finished = session.finish()?;
+    assert_eq!(token(&finished).as_deref(), Some(""));
+    let set_cookie = header(&finished.headers, "Set-Cookie").expect("it takes the cookie away");
     assert!(set_cookie.contains("Max-Age=0") && set_cookie.contains("Expires=Thu, 01 Jan 1970"));
-    assert_eq!(header(&headers, "Cache-Control"), Some("no-store"));
+    assert_eq!(header(&finished.headers, "Cache-Control"), Some("no-store"));
     assert_eq!(fixture.rows(), 0);
-    assert_eq!(fixture.events(), [EventKind::Destroyed]);
+    assert_eq!(fixture.events(), [EventKind::Ended(EndCause::Logout)]);
     assert!(fixture.sessions.load([&*old])?.is_empty());
 
     let mut fresh = fixture.sessions.load([])?;
@@ -47,7 +47,7 @@ fn what_follows_a_destruction_goes_into_a_fresh_session() -> TestResult {
     let new = token(&session.finish()?).expect("it is new");
     assert!(!new.is_empty() && new != old);
     assert_eq!(fixture.rows(), 1);
-    assert_eq!(fixture.events(), [EventKind::Destroyed, EventKind::Created]);
+    assert_eq!(fixture.events(), [EventKind::Ended(EndCause::Logout), EventKind::Created]);
 
     let mut session = fixture.sessions.load([&*new])?;
     assert!(!session.contains("name") && !session.contains("last"));
@@ -171,7 +171,7 @@ fn walk_shows_all_sessions_and_can_end_them() -> TestResult {
     failure.map_or(Ok(()), |failure: Error| Err(failure))?;
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2, 3, 4]);
-    assert_eq!(fixture.events().iter().filter(|&&kind| kind == EventKind::Undecodable).count(), 1);
+    assert_eq!(fixture.events().iter().filter(|kind| **kind == EventKind::Undecodable).count(), 1);
     for (n, token) in tokens.iter().enumerate() {
         assert_eq!(fixture.sessions.load([&**token])?.is_empty(), n % 2 == 0, "session {n}");
     }

@@ -21,6 +21,10 @@ mod merging;
 
 mod separation;
 
+mod identity;
+
+mod elsewhere;
+
 use session_manager::Error;
 
 type TestResult = Result<(), Error>;

@@ -35,9 +35,9 @@ fn another_user_begins_with_an_empty_session() -> TestResult {
     session.set_subject("grace")?;
     assert_eq!(session.keys().collect::<Vec<_>>(), ["language"]);
     session.insert("cart", 1)?;
-    let headers = session.finish()?;
-    let grace = token(&headers).expect("it changes");
-    assert!(!header(&headers, "Set-Cookie").expect("it is new").contains("Max-Age"));
+    let finished = session.finish()?;
+    let grace = token(&finished).expect("it changes");
+    assert!(!header(&finished.headers, "Set-Cookie").expect("it is new").contains("Max-Age"));
     let mut session = fixture.sessions.load([&*grace])?;
     assert_eq!(session.keys().collect::<Vec<_>>(), ["language", "cart"]);
     assert_eq!(session.take_flash::<String>("notice")?.as_deref(), Some("Welcome."));

@@ -15,19 +15,19 @@ fn reading_costs_one_find_and_writes_nothing() -> TestResult {
     let fixture = Fixture::new();
     let token = fixture.stored()?;
     let untouched = fixture.sessions.load([&*token])?;
-    assert_eq!(untouched.finish()?, [], "nothing depends on the cookie");
+    assert_eq!(untouched.finish()?.headers, [], "nothing depends on the cookie");
     assert_eq!(fixture.store.calls().take(), (1, 0, 0));
 
     let session = fixture.sessions.load([&*token])?;
     assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
     assert_eq!(session.status(), Status::Unmodified);
-    assert_eq!(session.finish()?, [("Vary", "Cookie".to_owned())]);
+    assert_eq!(session.finish()?.headers, [("Vary", "Cookie".to_owned())]);
     assert_eq!(fixture.store.calls().take(), (1, 0, 0));
 
     // A fresh session that is only looked at isn't stored.
     let session = fixture.sessions.load([])?;
     assert_eq!(session.get::<String>("name")?, None);
-    assert_eq!(session.finish()?, [("Vary", "Cookie".to_owned())]);
+    assert_eq!(session.finish()?.headers, [("Vary", "Cookie".to_owned())]);
     assert_eq!(fixture.store.calls().take(), (0, 0, 0));
     assert_eq!(fixture.rows(), 1);
     assert_eq!(fixture.events(), []);

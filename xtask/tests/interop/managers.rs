@@ -53,7 +53,7 @@ impl Site {
     ) -> Result<T, session_manager::Error> {
         let mut session = self.sessions.load_from_headers([self.cookie.as_bytes()])?;
         let answer = handler(&mut session)?;
-        let headers = session.finish()?;
+        let headers = session.finish()?.headers;
         self.keep(&set_cookie(&headers));
         Ok(answer)
     }

@@ -35,7 +35,7 @@ fn begin_session(sessions: &SessionManager) -> Result<String> {
     session.insert("visits", 41)?;
     session.insert("cart", ["a tin of sardines", "a loaf of bread", "two pounds of apples"])?;
     session.insert("note", "x".repeat(80))?;
-    let headers = session.finish()?;
+    let headers = session.finish()?.headers;
     let (_, header) = headers.first().ok_or("a new session has a cookie")?;
     Ok(header.split(';').next().unwrap_or_default().to_owned())
 }

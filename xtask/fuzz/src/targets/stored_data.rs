@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use session_manager::{Codec, Error, MessagePack, SessionManager};
+use session_manager::{Codec, Error, Finished, MessagePack, SessionManager};
 use store_core::{CleanupOptions, ManualClock, MemoryOptions, MemoryStore, Store};
 
 use super::no_seeds;
@@ -92,7 +92,7 @@ fn use_session<C: Codec>(store: &MemoryStore, sessions: &SessionManager<C>, data
         Err(other) => panic!("{other:?}"),
     };
     let outcome = match outcome {
-        Ok(headers) => {
+        Ok(Finished { headers, .. }) => {
             let set_cookie = headers.iter().find(|(name, _)| *name == "Set-Cookie");
             let set_cookie = set_cookie.map(|(_, value)| value.as_str());
             let token = set_cookie.map_or(TOKEN, |cookie| {
@@ -128,7 +128,7 @@ fn log_in<C: Codec>(store: &MemoryStore, sessions: &SessionManager<C>, data: &[u
     }
     session.remember_me(true).expect("a bool");
     let outcome = match session.finish() {
-        Ok(headers) => {
+        Ok(Finished { headers, .. }) => {
             let cookie = headers.iter().find(|(name, _)| *name == "Set-Cookie");
             let cookie = &cookie.expect("a login brings a new token").1;
             let pair = cookie.split(';').next().unwrap_or_default();

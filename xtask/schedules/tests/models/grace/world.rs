@@ -87,7 +87,7 @@ impl World {
         let mut session = sessions.load([token]).expect("memory doesn't fail");
         let written = act(&mut session).and_then(|()| session.finish());
         match written {
-            Ok(headers) => Response::Done(new_token(&headers)),
+            Ok(finished) => Response::Done(new_token(&finished.headers)),
             Err(Error::Superseded) => Response::Superseded,
             Err(error) => panic!("{error}"),
         }
