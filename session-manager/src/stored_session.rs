@@ -47,8 +47,8 @@ impl<'m, C: Codec> StoredSession<'m, C> {
         Self { manager, session }
     }
 
-    pub(crate) fn into_live(self) -> LiveSession {
-        self.session
+    pub(crate) fn live(&self) -> &LiveSession {
+        &self.session
     }
 
     fn metadata(&self) -> Metadata<'_, C> {

@@ -24,6 +24,7 @@ pub(crate) enum Resolved {
 }
 
 /// A live session, as it was loaded.
+#[derive(Clone)]
 pub(crate) struct LiveSession {
     /// Its newest key, which may not be the one that was asked for.
     pub(crate) key: SessionKey,
@@ -76,7 +77,7 @@ impl<C: Codec> SessionManager<C> {
         }
     }
 
-    pub(super) fn read(&self, key: SessionKey, data: Vec<u8>, expiry: DateTime<Utc>) -> Resolved {
+    fn read(&self, key: SessionKey, data: Vec<u8>, expiry: DateTime<Utc>) -> Resolved {
         let Ok(decoded) = self.codec.decode(&data) else {
             self.report(EventKind::Undecodable, &key);
             return Resolved::Unusable;

@@ -11,7 +11,7 @@ use crate::content::Content;
 use crate::error::Error;
 use crate::event::{EndCause, Event, EventKind};
 use crate::manager::SessionManager;
-use crate::manager::resolve::{LiveSession, Resolved};
+use crate::manager::resolve::LiveSession;
 use crate::session::Session;
 use crate::session_id::SessionId;
 use crate::session_key::SessionKey;
@@ -128,8 +128,8 @@ impl<C: Codec> SessionManager<C> {
     ///
     /// What the closure changes is written as a request's changes are: in one atomic step, and
     /// again, by themselves, on newer data, if a request of the session was quicker. A session that
-    /// gets a new token meanwhile is changed under it; one that passes to another user is another
-    /// session.
+    /// was renewed after it was listed is changed under its new token; one that has passed to
+    /// another user is another session.
     ///
     /// # Errors
     /// [`Error::Superseded`] if the closure asks for a new token ([`Session::renew`],
@@ -142,31 +142,32 @@ impl<C: Codec> SessionManager<C> {
     ///
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
-    /// # session.insert("theme", "dark")?;
+    /// # session.insert("theme", "sepia")?;
     /// # session.finish()?;
-    /// let mut keys = Vec::new();
+    /// let mut outcome = Ok(true);
     /// sessions.for_each(|session| {
     ///     if session.keys().any(|key| key == "theme") {
-    ///         keys.push(session.key().clone());
+    ///         outcome = sessions.update(&session, |session| session.insert("theme", "dark"));
     ///     }
-    ///     ControlFlow::Continue(())
+    ///     if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     /// })?;
-    /// for key in &keys {
-    ///     sessions.update(key, |session| session.insert("theme", "light"))?;
-    /// }
+    /// outcome?;
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     pub fn update(
         &self,
-        key: &SessionKey,
+        session: &StoredSession<'_, C>,
         change: impl FnOnce(&mut Session<'_, C>) -> Result<(), Error>,
     ) -> Result<bool, Error> {
-        let Loaded::Live { data, expiry } = self.store.load(key.as_str())? else {
-            return Ok(false);
-        };
-        match self.read(key.clone(), data, expiry) {
-            Resolved::Live(session) => self.update_live(session, change),
-            Resolved::Superseded | Resolved::Unusable | Resolved::Missing => Ok(false),
+        let mut session = Session::elsewhere(self, session.live().clone());
+        change(&mut session)?;
+        if session.is_renewed() {
+            return Err(Error::Superseded);
+        }
+        match session.finish() {
+            Ok(_) => Ok(true),
+            Err(Error::Superseded) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -201,7 +202,7 @@ impl<C: Codec> SessionManager<C> {
     ) -> Result<u64, Error> {
         let (mut changed, mut failure) = (0, None);
         for session in self.sessions_of(subject)? {
-            match self.update_live(session.into_live(), &mut change) {
+            match self.update(&session, &mut change) {
                 Ok(is_changed) => changed += u64::from(is_changed),
                 Err(error) => {
                     failure.get_or_insert(error);
@@ -209,23 +210,6 @@ impl<C: Codec> SessionManager<C> {
             }
         }
         failure.map_or(Ok(changed), Err)
-    }
-
-    fn update_live(
-        &self,
-        session: LiveSession,
-        change: impl FnOnce(&mut Session<'_, C>) -> Result<(), Error>,
-    ) -> Result<bool, Error> {
-        let mut session = Session::elsewhere(self, session);
-        change(&mut session)?;
-        if session.is_renewed() {
-            return Err(Error::Superseded);
-        }
-        match session.finish() {
-            Ok(_) => Ok(true),
-            Err(Error::Superseded) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// Destroys a session of a list or a walk. One that has ended in the meantime is no error; one

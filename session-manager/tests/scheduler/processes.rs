@@ -163,8 +163,9 @@ fn check_rounds(store: &Arc<dyn StoreWithDebug>, servers: &mut [Box<dyn Server>;
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         usize::try_from(hasher.hash_one((seed, round, n)) % below as u64).expect("it is small")
     };
-    // Its key is of a list that only the process has which made the world.
-    let kinds: Vec<_> = ALL.into_iter().filter(|kind| *kind != Kind::DestroyByKey).collect();
+    // They need a list that only the process has which made the world.
+    let is_listed = |kind: &Kind| matches!(kind, Kind::DestroyByKey | Kind::ChangeListed);
+    let kinds: Vec<_> = ALL.into_iter().filter(|kind| !is_listed(kind)).collect();
     let mut answered = [0; 3];
     for round in 0..ROUNDS {
         let world = World::all()[random(round, REQUESTS, 2)];

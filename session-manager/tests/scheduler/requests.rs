@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     DestroyAll,
     /// An administrator ends the session, from a list that he has seen before.
     DestroyByKey,
+    /// An administrator changes the session, from a list that he has seen before.
+    ChangeListed,
     SetDeadline,
     /// Reads only, and the token has to be rotated automatically.
     RotateByItself,
@@ -46,7 +48,7 @@ pub(crate) enum Kind {
 
 use Kind::*;
 
-pub(crate) const ALL: [Kind; 19] = [
+pub(crate) const ALL: [Kind; 20] = [
     Read,
     Insert,
     Remove,
@@ -64,6 +66,7 @@ pub(crate) const ALL: [Kind; 19] = [
     DestroyOthers,
     DestroyAll,
     DestroyByKey,
+    ChangeListed,
     SetDeadline,
     RotateByItself,
 ];
@@ -82,6 +85,7 @@ impl Kind {
                 | Touch
                 | Clear
                 | DestroyOthers
+                | ChangeListed
                 | SetDeadline
                 | RotateByItself
         )
@@ -311,6 +315,21 @@ impl World {
                 let seen = seen.load([&*self.cookie])?.key().cloned().expect("it is stored");
                 return sessions.destroy(&seen).map(|()| Vec::new());
             }
+            ChangeListed => {
+                let seen = self.manager(self.store());
+                let key = seen.load([&*self.cookie])?.key().cloned().expect("it is stored");
+                let mut outcome = Ok(true);
+                seen.for_each(|listed| {
+                    if *listed.key() == key {
+                        outcome = sessions.update(&listed, |session| {
+                            session.insert(&format!("changed by {n}"), n)
+                        });
+                        return ControlFlow::Break(());
+                    }
+                    ControlFlow::Continue(())
+                })?;
+                return outcome.map(|_| Vec::new());
+            }
             _ => {}
         }
         let own = if kind == MergeFromTheOtherSide { &self.other } else { &self.cookie };
@@ -357,7 +376,7 @@ impl World {
                 session.set_deadline(self.now + TimeDelta::hours(2));
                 Ok(())
             }
-            DestroyAll | DestroyByKey => unreachable!("they have no session"),
+            DestroyAll | DestroyByKey | ChangeListed => unreachable!("they have no session"),
         }
     }
 
