@@ -2,17 +2,18 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use crate::{Error, Limits};
+use crate::{Error, ExpectedSessions, Limits, Rotation};
 
-/// What [`Store::update`](crate::Store::update) does to a live session, in one atomic step.
+/// What [`Store::update`](crate::Store::update) does to a live session, in one atomic step, and
+/// [`Store::create_with`](crate::Store::create_with) to a new one.
 ///
 /// It always sets data and expiry. Where asked for, it also gives the session a new token, sets or
-/// clears its subject, and ends other sessions that this one absorbs. Its `Debug` output shows
-/// neither tokens nor data.
+/// clears its subject, and ends other sessions that this one absorbs, or does nothing unless a
+/// subject's sessions are those that are expected. Its `Debug` output shows neither tokens nor
+/// data.
 ///
 /// # Examples
 /// A login: the session gets a new token and a subject, and takes over another one's place.
@@ -54,6 +55,9 @@ pub struct Change<'a> {
     pub subject: Option<Option<Cow<'a, str>>>,
     /// The sessions that end with this change.
     pub absorbed: Vec<Absorbed<'a>>,
+    /// What the sessions of a subject must be, or else nothing is changed. In a box, because few
+    /// changes have it.
+    pub expected_sessions: Option<Box<ExpectedSessions<'a>>>,
 }
 
 impl<'a> Change<'a> {
@@ -75,6 +79,7 @@ impl<'a> Change<'a> {
             rotation: None,
             subject: None,
             absorbed: Vec::new(),
+            expected_sessions: None,
         }
     }
 
@@ -127,6 +132,50 @@ impl<'a> Change<'a> {
         self
     }
 
+    /// Makes the change only if the live sessions of a subject are those with these tokens, and no
+    /// others: what [`find_by_subject`](crate::Store::find_by_subject) returns, in any order. The
+    /// changed session and those that it absorbs are among them if they have the subject before the
+    /// change.
+    ///
+    /// By this a login keeps a limit to the number of a user's sessions. It finds them, decides
+    /// which of them it absorbs, if any, and expects the ones that it has found. Of several that do
+    /// so at the same time, in any number of processes, one gets `true`; the others find the
+    /// sessions again. A session that gets the subject by a write without an expectation isn't
+    /// noticed if that write happens at the same time; so all of a user's logins have to expect.
+    ///
+    /// # Examples
+    /// At most two sessions of a user; the login on a third device ends one of them.
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{Change, MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// let expiry = Utc::now() + TimeDelta::hours(1);
+    /// store.create("phone", b"data", expiry, Some("user 7"))?;
+    /// store.create("laptop", b"data", expiry, Some("user 7"))?;
+    ///
+    /// let found = store.find_by_subject("user 7")?;
+    /// let login = Change::new(b"new", expiry)
+    ///     .with_subject(Some("user 7"))
+    ///     .absorbing(&found[0].token, &found[0].data)
+    ///     .expecting_sessions_of("user 7", found.iter().map(|record| &*record.token));
+    /// assert!(store.create_with("tablet", &login)?);
+    /// assert_eq!(store.find_by_subject("user 7")?.len(), 2);
+    ///
+    /// assert!(!store.create_with("television", &login)?, "the user's sessions are others by now");
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
+    pub fn expecting_sessions_of(
+        mut self,
+        subject: &'a str,
+        tokens: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let tokens = tokens.into_iter().map(Cow::Borrowed).collect();
+        let expected = ExpectedSessions { subject: Cow::Borrowed(subject), tokens };
+        self.expected_sessions = Some(Box::new(expected));
+        self
+    }
+
     /// What becomes of the token of an absorbed session, if the changed one has `token` before the
     /// change. Stores record it like a rotation. The grace is that of the change's rotation, if it
     /// has one.
@@ -169,11 +218,15 @@ impl<'a> Change<'a> {
                 .as_ref()
                 .map(|subject| subject.as_deref().map(|subject| Cow::Owned(subject.to_owned()))),
             absorbed: self.absorbed.iter().map(Absorbed::to_static).collect(),
+            expected_sessions: self
+                .expected_sessions
+                .as_ref()
+                .map(|expected| Box::new(expected.to_static())),
         }
     }
 
     /// Refuses a change with data, a new token or a subject that no session can have. Stores call
-    /// it before they write.
+    /// it before they update.
     ///
     /// # Errors
     /// [`Error::DataTooLarge`], [`Error::InvalidToken`], [`Error::InvalidSubject`].
@@ -192,10 +245,90 @@ impl<'a> Change<'a> {
         if let Some(rotation) = &self.rotation {
             limits.check_token(&rotation.new_token)?;
         }
-        match &self.subject {
-            Some(Some(subject)) => Limits::check_subject(subject),
-            Some(None) | None => Ok(()),
+        if let Some(expected) = &self.expected_sessions {
+            Limits::check_subject(&expected.subject)?;
         }
+        self.new_subject().map_or(Ok(()), Limits::check_subject)
+    }
+
+    /// As [`check`](Self::check), for a session that is to be created with this token. Stores call
+    /// it before they create.
+    ///
+    /// # Errors
+    /// As for [`check`](Self::check), and [`Error::InvalidOption`] for a rotation: the session has
+    /// no token yet that could become an old one.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::{Change, Error, Limits, Rotation};
+    ///
+    /// let change = Change::new(b"data", DateTime::UNIX_EPOCH);
+    /// assert!(change.check_creation("token", &Limits::DEFAULT).is_ok());
+    /// let rotation = change.with_rotation(Rotation::new("new"));
+    /// let refused = rotation.check_creation("token", &Limits::DEFAULT);
+    /// assert!(matches!(refused, Err(Error::InvalidOption { option: "rotation", .. })));
+    /// ```
+    pub fn check_creation(&self, token: &str, limits: &Limits) -> Result<(), Error> {
+        limits.check_token(token)?;
+        self.check(limits)?;
+        if self.rotation.is_some() {
+            let problem = "a session that is created has no earlier token".to_owned();
+            return Err(Error::InvalidOption { option: "rotation", problem });
+        }
+        Ok(())
+    }
+
+    /// Returns the subject that the change sets, if it sets one.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::Change;
+    ///
+    /// let change = Change::new(b"data", DateTime::UNIX_EPOCH);
+    /// assert_eq!(change.new_subject(), None);
+    /// assert_eq!(change.with_subject(Some("user 7")).new_subject(), Some("user 7"));
+    /// ```
+    #[must_use]
+    pub fn new_subject(&self) -> Option<&str> {
+        self.subject.as_ref()?.as_deref()
+    }
+
+    /// Returns whether the change has conditions on sessions other than its own: those that it
+    /// absorbs, and those of a subject.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::Change;
+    ///
+    /// let change = || Change::new(b"data", DateTime::UNIX_EPOCH).with_subject(Some("user 7"));
+    /// assert!(!change().has_conditions());
+    /// assert!(change().absorbing("other", b"data").has_conditions());
+    /// assert!(change().expecting_sessions_of("user 7", []).has_conditions());
+    /// ```
+    #[must_use]
+    pub fn has_conditions(&self) -> bool {
+        !self.absorbed.is_empty() || self.expected_sessions.is_some()
+    }
+
+    /// Returns whether the change has to do with subjects, other than by clearing one: what a store
+    /// without an index of subjects refuses.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::Change;
+    ///
+    /// let change = || Change::new(b"data", DateTime::UNIX_EPOCH);
+    /// assert!(change().with_subject(Some("user 7")).needs_subjects());
+    /// assert!(change().expecting_sessions_of("user 7", []).needs_subjects());
+    /// assert!(!change().with_subject(None).needs_subjects());
+    /// ```
+    #[must_use]
+    pub fn needs_subjects(&self) -> bool {
+        self.new_subject().is_some() || self.expected_sessions.is_some()
     }
 }
 
@@ -207,149 +340,8 @@ impl fmt::Debug for Change<'_> {
             .field("rotation", &self.rotation)
             .field("changes_subject", &self.subject.is_some())
             .field("absorbed", &self.absorbed.len())
+            .field("expected_sessions", &self.expected_sessions)
             .finish()
-    }
-}
-
-/// A new token for a session, and what the old one is good for during the *grace*.
-///
-/// For the grace, which is stored with the rotation and counted by the store's clock,
-/// [`load`](crate::Store::load) of the old token names the newest one, and
-/// [`delete`](crate::Store::delete) of it ends the session. Afterwards the old token is like one
-/// never written. Its `Debug` output doesn't show the token.
-///
-/// # Examples
-/// ```
-/// use std::time::Duration;
-/// use store_core::Rotation;
-///
-/// let renewal = Rotation::new("new-token");
-/// assert_eq!(renewal.grace, Rotation::DEFAULT_GRACE);
-/// assert!(!renewal.old_token_opens);
-///
-/// let routine = Rotation::new("new-token").with_grace(Duration::from_secs(5)).old_token_opens();
-/// assert!(routine.old_token_opens);
-/// ```
-#[derive(Clone)]
-#[non_exhaustive]
-#[must_use]
-pub struct Rotation<'a> {
-    /// The token that the session has afterwards. It must not name a live session.
-    pub new_token: Cow<'a, str>,
-    /// How long the store knows what has become of the old token.
-    pub grace: Duration,
-    /// Whether the old token may still open the session during the grace. It may only if each later
-    /// rotation allows it, too.
-    pub old_token_opens: bool,
-}
-
-impl<'a> Rotation<'a> {
-    /// 30 seconds: longer than a request is usually under way.
-    ///
-    /// # Examples
-    /// ```
-    /// use store_core::Rotation;
-    ///
-    /// assert_eq!(Rotation::DEFAULT_GRACE.as_secs(), 30);
-    /// ```
-    pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
-
-    /// One day.
-    ///
-    /// # Examples
-    /// ```
-    /// use store_core::Rotation;
-    ///
-    /// assert_eq!(Rotation::MAX_GRACE.as_secs(), 86_400);
-    /// ```
-    pub const MAX_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
-
-    /// A rotation after which the old token opens nothing, with a grace of
-    /// [`DEFAULT_GRACE`](Self::DEFAULT_GRACE): for a login, or whatever else changes rights.
-    ///
-    /// # Examples
-    /// ```
-    /// use store_core::Rotation;
-    ///
-    /// let login = Rotation::new("new-token");
-    /// assert!(login.grace == Rotation::DEFAULT_GRACE && !login.old_token_opens);
-    /// ```
-    pub fn new(new_token: &'a str) -> Self {
-        Self {
-            new_token: Cow::Borrowed(new_token),
-            grace: Self::DEFAULT_GRACE,
-            old_token_opens: false,
-        }
-    }
-
-    /// Sets the grace. More than [`MAX_GRACE`](Self::MAX_GRACE) counts as that.
-    ///
-    /// # Examples
-    /// ```
-    /// use std::time::Duration;
-    /// use store_core::Rotation;
-    ///
-    /// let rotation = Rotation::new("new-token").with_grace(Duration::from_secs(5));
-    /// assert_eq!(rotation.grace.as_secs(), 5);
-    /// assert_eq!(rotation.with_grace(Duration::MAX).grace, Rotation::MAX_GRACE);
-    /// ```
-    pub fn with_grace(mut self, grace: Duration) -> Self {
-        self.grace = grace.min(Self::MAX_GRACE);
-        self
-    }
-
-    /// Lets the old token open the session during the grace: for a rotation that changes no rights.
-    ///
-    /// # Examples
-    /// ```
-    /// use store_core::Rotation;
-    ///
-    /// let routine = Rotation::new("new-token").old_token_opens();
-    /// assert!(routine.old_token_opens);
-    /// ```
-    pub fn old_token_opens(mut self) -> Self {
-        self.old_token_opens = true;
-        self
-    }
-
-    /// The instants from and until which the grace counts, for a rotation at `now`.
-    ///
-    /// The grace counts for `from <= now < until`. It begins a grace before the rotation, so that
-    /// the clocks of several servers may differ by that much. A clock that is set back further ends
-    /// the grace and doesn't lengthen it.
-    ///
-    /// # Examples
-    /// ```
-    /// use chrono::{DateTime, TimeDelta};
-    /// use store_core::Rotation;
-    ///
-    /// let now = DateTime::UNIX_EPOCH;
-    /// let (from, until) = Rotation::new("new-token").window(now);
-    /// assert_eq!((now - from, until - now), (TimeDelta::seconds(30), TimeDelta::seconds(30)));
-    /// ```
-    #[must_use]
-    pub fn window(&self, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
-        let grace = TimeDelta::from_std(self.grace.min(Self::MAX_GRACE)).unwrap_or(TimeDelta::MAX);
-        let from = now.checked_sub_signed(grace).unwrap_or(DateTime::<Utc>::MIN_UTC);
-        let until = now.checked_add_signed(grace).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        (from, until)
-    }
-
-    fn to_static(&self) -> Rotation<'static> {
-        Rotation {
-            new_token: Cow::Owned(self.new_token.as_ref().to_owned()),
-            grace: self.grace,
-            old_token_opens: self.old_token_opens,
-        }
-    }
-}
-
-impl fmt::Debug for Rotation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rotation")
-            .field("grace", &self.grace)
-            .field("old_token_opens", &self.old_token_opens)
-            .finish_non_exhaustive()
     }
 }
 
@@ -394,24 +386,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn window_stays_within_the_calendar() {
-        let rotation = Rotation::new("new").with_grace(Duration::MAX);
-        assert_eq!(rotation.grace, Duration::from_secs(86_400));
-        let (from, _) = rotation.window(DateTime::<Utc>::MIN_UTC);
-        assert_eq!(from, DateTime::<Utc>::MIN_UTC);
-        let (_, until) = rotation.window(DateTime::<Utc>::MAX_UTC);
-        assert_eq!(until, DateTime::<Utc>::MAX_UTC);
-        let now = DateTime::UNIX_EPOCH;
-        let (from, until) = Rotation::new("new").window(now);
-        assert_eq!((now - from, until - now), (TimeDelta::seconds(30), TimeDelta::seconds(30)));
-    }
-
-    #[test]
     fn debug_output_shows_no_secret() {
         let change = Change::new(b"SECRET", DateTime::UNIX_EPOCH)
             .with_rotation(Rotation::new("SECRET"))
             .with_subject(Some("SECRET"))
-            .absorbing("SECRET", b"SECRET");
+            .absorbing("SECRET", b"SECRET")
+            .expecting_sessions_of("SECRET", ["SECRET"]);
         let output = format!("{change:?} {:?} {:?}", change.rotation, change.absorbed);
         assert!(!output.contains("SECRET") && !output.contains("83, 69"), "{output}");
     }

@@ -71,7 +71,7 @@ pub enum Error {
         /// The longest subject, in bytes.
         max: usize,
     },
-    /// An option of the store has a value that it can't work with.
+    /// An option of the store, or of a change, has a value that can't be worked with.
     InvalidOption {
         /// The option, as its method is named.
         option: &'static str,

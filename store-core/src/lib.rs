@@ -33,6 +33,10 @@ mod record;
 
 mod change;
 
+mod rotation;
+
+mod expected_sessions;
+
 mod error;
 
 mod error_chain;
@@ -47,12 +51,14 @@ mod memory;
 
 pub mod backend;
 
-pub use change::{Absorbed, Change, Rotation};
+pub use change::{Absorbed, Change};
 pub use cleanup::{CleanupFailure, CleanupOptions, CleanupStatistics, LastRun, ManualCleanup};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{BoxError, Error, ErrorSource, TokenProblem};
 pub use error_chain::ErrorChain;
+pub use expected_sessions::ExpectedSessions;
 pub use limits::{Limits, MAX_SUBJECT_LEN};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use record::{Loaded, OwnedRecord, Record};
+pub use rotation::Rotation;
 pub use store::Store;

@@ -292,24 +292,23 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn create(
-        &self,
-        token: &str,
-        data: &[u8],
-        expiry: DateTime<Utc>,
-        subject: Option<&str>,
-    ) -> Result<(), Error> {
-        self.sessions.limits.check_token(token)?;
-        self.sessions.limits.check_data(data)?;
-        subject.map_or(Ok(()), Limits::check_subject)?;
+    fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
+        change.check_creation(token, &self.sessions.limits)?;
         let mut tables = self.sessions.write()?;
-        if tables.live(token, self.sessions.clock.now()).is_some() {
+        let now = self.sessions.clock.now();
+
+        // Nothing is written before all of it is known to be possible.
+        let live = tables.live(token, now);
+        let Some(absorbed) = tables.absorbed(change, live, now) else { return Ok(false) };
+        if live.is_some() {
             return Err(Error::TokenTaken);
         }
+
+        tables.absorb(change, &absorbed, token, now);
         tables.remove_token(token);
-        let id = tables.insert(token, data, expiry);
-        tables.set_subject(id, subject);
-        Ok(())
+        let id = tables.insert(token, &change.data, change.expiry);
+        tables.set_subject(id, change.new_subject());
+        Ok(true)
     }
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {
@@ -319,25 +318,13 @@ impl Store for MemoryStore {
 
         // Nothing is written before all of it is known to be possible.
         let Some(id) = tables.matching(token, current, now) else { return Ok(false) };
-        let absorbed: Option<Vec<_>> = change
-            .absorbed
-            .iter()
-            .map(|other| {
-                tables.matching(&other.token, &other.data, now).filter(|other| *other != id)
-            })
-            .collect();
-        let Some(absorbed) = absorbed else { return Ok(false) };
+        let Some(absorbed) = tables.absorbed(change, Some(id), now) else { return Ok(false) };
         let rotation = change.rotation.as_ref().filter(|rotation| rotation.new_token != token);
         if rotation.is_some_and(|rotation| tables.live(&rotation.new_token, now).is_some()) {
             return Err(Error::TokenTaken);
         }
 
-        for other in absorbed {
-            tables.remove(other);
-        }
-        for other in &change.absorbed {
-            tables.lead(&(&*other.token).into(), &change.absorption(token), now);
-        }
+        tables.absorb(change, &absorbed, token, now);
         tables.set_data(id, &change.data);
         tables.set_expiry(id, change.expiry);
         if let Some(subject) = &change.subject {

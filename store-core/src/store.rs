@@ -22,8 +22,9 @@ use crate::{Change, CleanupStatistics, Error, Loaded, OwnedRecord, Record};
 ///
 /// # Writing
 /// [`update`](Self::update) is the one conditional write. All that a request does to its session
-/// goes into one [`Change`], which happens as a whole or not at all. [`create`](Self::create) is
-/// its counterpart for a session that must be new. [`commit`](Self::commit) is unconditional, for
+/// goes into one [`Change`], which happens as a whole or not at all. [`create`](Self::create) and
+/// [`create_with`](Self::create_with) are its counterparts for a session that must be new.
+/// [`commit`](Self::commit) is unconditional, for
 /// applications that use a store without a manager, and for imports.
 ///
 /// # What implementers owe
@@ -148,7 +149,8 @@ pub trait Store: Send + Sync {
     /// Creates a session that must be new, with its subject, in one atomic step.
     ///
     /// Of several callers that race with one token exactly one succeeds. An expired session under
-    /// the token is replaced, and its subject with it.
+    /// the token is replaced, and its subject with it. [`create_with`](Self::create_with) takes
+    /// conditions, too.
     ///
     /// # Errors
     /// [`Error::TokenTaken`] where the token names a live session, which stays as it is. As for
@@ -173,7 +175,38 @@ pub trait Store: Send + Sync {
         data: &[u8],
         expiry: DateTime<Utc>,
         subject: Option<&str>,
-    ) -> Result<(), Error>;
+    ) -> Result<(), Error> {
+        // Without a condition nothing else is in the way.
+        let change = Change::new(data, expiry).with_subject(subject);
+        if self.create_with(token, &change)? { Ok(()) } else { Err(Error::TokenTaken) }
+    }
+
+    /// Creates a session that must be new, by all of `change` in one atomic step, if the change's
+    /// conditions hold, and else does nothing; returns whether it did.
+    ///
+    /// It is [`create`](Self::create) for a change with conditions: it returns `false` where a
+    /// session that the change absorbs isn't live, has other data, or has the token itself, and
+    /// where the sessions of a subject [aren't those that are
+    /// expected](Change::expecting_sessions_of).
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create), and [`Error::InvalidOption`] for a change with a rotation.
+    ///
+    /// # Examples
+    /// A login without a session, where a user may have one session only.
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{Change, MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// let login = Change::new(b"data", Utc::now() + TimeDelta::hours(1))
+    ///     .with_subject(Some("user 7"))
+    ///     .expecting_sessions_of("user 7", []);
+    /// assert!(store.create_with("phone", &login)?);
+    /// assert!(!store.create_with("laptop", &login)?);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
+    fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error>;
 
     /// Does all of `change` in one atomic step if the session is live and its data is exactly
     /// `current`, and else nothing; returns whether it did.
@@ -181,7 +214,8 @@ pub trait Store: Send + Sync {
     /// Of several that race from the same `current`, exactly one gets `true`. It never creates a
     /// session and never revives one that was deleted, rotated or has expired. Writing the same
     /// bytes with the same expiry is still `true`. It is `false`, too, where a session that the
-    /// change absorbs isn't live, has other data, or is the session itself.
+    /// change absorbs isn't live, has other data, or is the session itself, and where the sessions
+    /// of a subject [aren't those that are expected](Change::expecting_sessions_of).
     ///
     /// After it returns, fails, or the process is killed inside it, either everything of the change
     /// holds or nothing does. A session that is rotated to the token that it has is not rotated.
@@ -477,6 +511,10 @@ macro_rules! forward_store {
                 subject: Option<&str>,
             ) -> Result<(), Error> {
                 (**self).create(token, data, expiry, subject)
+            }
+
+            fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
+                (**self).create_with(token, change)
             }
 
             fn update(

@@ -22,6 +22,8 @@ mod options;
 
 mod shared;
 
+mod conditions;
+
 mod create;
 
 mod free_token;

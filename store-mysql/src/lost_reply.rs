@@ -33,6 +33,16 @@ impl Progress {
     pub(crate) fn reset(&mut self) {
         self.is_final_sent = false;
     }
+
+    /// A transaction ends as the write in it did.
+    fn end(&mut self, answer: WriteResult) -> End<WriteResult> {
+        if matches!(answer, Ok(true)) {
+            self.begin_final_statement();
+            End::Commit(answer)
+        } else {
+            End::Rollback(answer)
+        }
+    }
 }
 
 impl Connection {
@@ -42,15 +52,16 @@ impl Connection {
         progress: &mut Progress,
         operation: impl FnOnce(&mut Self) -> DriverResult<WriteResult>,
     ) -> DriverResult<WriteResult> {
-        self.transact(|connection| {
-            let answer = operation(connection)?;
-            if matches!(answer, Ok(true)) {
-                progress.begin_final_statement();
-                Ok(End::Commit(answer))
-            } else {
-                Ok(End::Rollback(answer))
-            }
-        })
+        self.transact(|connection| Ok(progress.end(operation(connection)?)))
+    }
+
+    /// As [`write`](Self::write), in a transaction that locks no gaps.
+    pub(crate) fn write_without_gaps(
+        &mut self,
+        progress: &mut Progress,
+        operation: impl FnOnce(&mut Self) -> DriverResult<WriteResult>,
+    ) -> DriverResult<WriteResult> {
+        self.transact_without_gaps(|connection| Ok(progress.end(operation(connection)?)))
     }
 }
 

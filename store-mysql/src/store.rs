@@ -248,22 +248,11 @@ impl Store for MysqlStore {
         Err(Error::Contended { source })
     }
 
-    fn create(
-        &self,
-        token: &str,
-        data: &[u8],
-        expiry: DateTime<Utc>,
-        subject: Option<&str>,
-    ) -> Result<(), Error> {
-        let shared = &self.shared;
-        shared.check_token(token)?;
-        shared.table.limits.check_data(data)?;
-        subject.map_or(Ok(()), Limits::check_subject)?;
-        let expiry = shared.table.range.expiry(expiry)?;
-        if subject.is_some() {
-            shared.subject_index()?;
+    fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
+        match NewSession::new(&self.shared, token, change)? {
+            Some(session) => self.shared.create(&session),
+            None => Ok(false),
         }
-        shared.create(&NewSession { token, data, expiry, subject })
     }
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {

@@ -28,6 +28,18 @@ const FIND: &str = "SELECT link.token, session.token, session.data, session.expi
     FROM {subjects} AS link STRAIGHT_JOIN {table} AS session ON session.token = {link_token} \
     WHERE link.subject = ? AND session.expiry > UTC_TIMESTAMP(6)";
 
+// The row that stands for a subject, written to lock it. A space is in no token, so it is no
+// session's entry and goes as other orphans do; and no subject is X'FE' or X'FF', which aren't
+// UTF-8, so it is nobody's. Each write changes it: a cluster's nodes, which know nothing of each
+// other's locks, find a conflict only between transactions that have changed the same row.
+const LOCK: &str = "INSERT INTO {subjects} (token, subject) VALUES (CONCAT(' ', SHA2(?, 256)), X'FF') \
+    ON DUPLICATE KEY UPDATE subject = IF(subject = X'FF', X'FE', X'FF')";
+
+// What FIND finds.
+const LIVE_TOKENS: &str = "SELECT link.token, session.token \
+    FROM {subjects} AS link STRAIGHT_JOIN {table} AS session ON session.token = {link_token} \
+    WHERE link.subject = ? AND session.expiry > UTC_TIMESTAMP(6) AND session.data IS NOT NULL";
+
 const TOKENS: &str = "SELECT token FROM {subjects} WHERE subject = ? ORDER BY token";
 
 // The entries of expired sessions stay until the cleanup removes both.
@@ -54,6 +66,8 @@ pub(crate) struct SubjectIndex {
     unlink: Sql,
     follow: Sql,
     find: Sql,
+    lock: Sql,
+    live_tokens: Sql,
     tokens: Sql,
     delete_sessions: Sql,
     page_end: Sql,
@@ -80,6 +94,8 @@ impl SubjectIndex {
             unlink: on_tables(UNLINK),
             follow: on_tables(FOLLOW),
             find: on_tables(FIND),
+            lock: on_tables(LOCK),
+            live_tokens: on_tables(LIVE_TOKENS),
             tokens: on_tables(TOKENS),
             delete_sessions: on_tables(DELETE_SESSIONS),
             page_end: on_tables(PAGE_END),
@@ -181,6 +197,25 @@ impl SubjectIndex {
             (linked == token.as_bytes()).then(|| OwnedRecord::new(token, data, expiry))
         });
         Ok(exact.collect())
+    }
+
+    /// Locks a subject until the transaction ends, for others that lock it.
+    pub(crate) fn lock(&self, connection: &mut Connection, subject: &str) -> DriverResult<()> {
+        connection.execute(&self.lock, vec![subject.into()]).map(drop)
+    }
+
+    /// Returns the tokens of the sessions that [`find`](Self::find) finds.
+    pub(crate) fn live_tokens(
+        &self,
+        connection: &mut Connection,
+        subject: &str,
+    ) -> DriverResult<Vec<String>> {
+        let rows = connection.query(&self.live_tokens, vec![subject.into()])?;
+        let exact = rows.into_iter().filter_map(|mut row| {
+            let (linked, token) = (bytes(&mut row, 0)?, bytes(&mut row, 1)?);
+            (linked == token).then_some(token)
+        });
+        Ok(exact.filter_map(|token| String::from_utf8(token).ok()).collect())
     }
 
     /// Returns the tokens of a subject, of sessions that are live or not.

@@ -1,8 +1,9 @@
 //! The conditional write: all of a change, in one statement or in one transaction.
 
 use mysql::{Result as DriverResult, Value};
-use store_core::{Absorbed, Change, Error, Rotation};
+use store_core::{Change, Error, Rotation};
 
+use crate::conditions::Conditions;
 use crate::connection::Connection;
 use crate::error::is_duplicate;
 use crate::lost_reply::WriteResult;
@@ -19,10 +20,7 @@ pub(crate) struct Update<'a> {
     /// Only if that is another one.
     rotation: Option<&'a Rotation<'a>>,
     subject: Subject<'a>,
-    /// Each once.
-    absorbed: Vec<&'a Absorbed<'a>>,
-    /// What becomes of their tokens.
-    absorption: Rotation<'a>,
+    conditions: Conditions<'a>,
 }
 
 /// What happens to the subject.
@@ -48,27 +46,20 @@ impl<'a> Update<'a> {
             shared.check_token(new_token)?;
         }
         let expiry = shared.table.range.expiry(change.expiry)?;
+        if change.needs_subjects() {
+            shared.subject_index()?;
+        }
         let subject = match &change.subject {
-            Some(Some(subject)) => {
-                shared.subject_index()?;
-                Subject::Set(subject)
-            }
+            Some(Some(subject)) => Subject::Set(subject),
             // Without the index no session has a subject.
             Some(None) if shared.subjects.is_some() => Subject::Cleared,
             Some(None) | None => Subject::Kept,
         };
-        let Some(absorbed) = distinct(&change.absorbed) else { return Ok(None) };
-        let is_possible = shared.check_token(token).is_ok()
-            && absorbed
-                .iter()
-                .all(|other| other.token != token && shared.check_token(&other.token).is_ok());
-        if !is_possible {
+        if shared.check_token(token).is_err() {
             return Ok(None);
         }
+        let Some(conditions) = Conditions::new(shared, token, change)? else { return Ok(None) };
         shared.check_current(current)?;
-        for other in &absorbed {
-            shared.check_current(&other.data)?;
-        }
         Ok(Some(Self {
             token,
             current,
@@ -77,28 +68,14 @@ impl<'a> Update<'a> {
             new_token,
             rotation,
             subject,
-            absorbed,
-            absorption: change.absorption(token),
+            conditions,
         }))
     }
 
     /// Whether only data and expiry change.
     fn is_plain(&self) -> bool {
-        self.rotation.is_none() && self.subject == Subject::Kept && self.absorbed.is_empty()
+        self.rotation.is_none() && self.subject == Subject::Kept && self.conditions.is_empty()
     }
-}
-
-/// Each session once; `None` if one is asked for with different data.
-fn distinct<'a>(absorbed: &'a [Absorbed<'a>]) -> Option<Vec<&'a Absorbed<'a>>> {
-    let mut distinct: Vec<&Absorbed<'_>> = Vec::new();
-    for other in absorbed {
-        match distinct.iter().find(|known| known.token == other.token) {
-            None => distinct.push(other),
-            Some(known) if known.data == other.data => {}
-            Some(_) => return None,
-        }
-    }
-    Some(distinct)
 }
 
 impl Shared {
@@ -110,7 +87,9 @@ impl Shared {
                     progress.begin_final_statement();
                     return self.set(connection, update).map(Ok);
                 }
-                connection.write(progress, |connection| self.change(connection, update))
+                self.write_under(connection, progress, &update.conditions, |connection| {
+                    self.change(connection, update)
+                })
             },
             |retry| {
                 let session = self.find(retry, update.token)?;
@@ -135,7 +114,7 @@ impl Shared {
             Err(error) if is_duplicate(&error) && update.rotation.is_some() => {
                 // Only the statement was rolled back: the row is still locked.
                 if let Some(refusal) = self.free_token(connection, update.new_token)? {
-                    let is_possible = self.absorbed_match(connection, update)?;
+                    let is_possible = self.absorbed_match(connection, &update.conditions)?;
                     return Ok(if is_possible { Err(refusal) } else { Ok(false) });
                 }
                 if !self.set(connection, update)? {
@@ -144,22 +123,11 @@ impl Shared {
             }
             Err(error) => return Err(error),
         }
-        for other in &update.absorbed {
-            // If the other session had the new token, the rotation would have failed.
-            if other.token == update.new_token
-                || !self.delete_matching(connection, &other.token, &other.data)?
-            {
-                return Ok(Ok(false));
-            }
+        if !self.absorb(connection, &update.conditions)? {
+            return Ok(Ok(false));
         }
-        // After all rows are locked, because the first plain read fixes the transaction's snapshot.
-        if let Some(rotations) = &self.rotations {
-            for other in &update.absorbed {
-                rotations.record(connection, &other.token, &update.absorption)?;
-            }
-            if let Some(rotation) = update.rotation {
-                rotations.record(connection, update.token, rotation)?;
-            }
+        if let (Some(rotations), Some(rotation)) = (&self.rotations, update.rotation) {
+            rotations.record(connection, update.token, rotation)?;
         }
         // Last, because it may lock a gap into which other transactions insert.
         self.set_subject(connection, update)?;
@@ -177,23 +145,6 @@ impl Shared {
             update.current.into(),
         ];
         Ok(connection.execute(&self.statements.update, params)?.has_matched())
-    }
-
-    /// Whether all sessions to be absorbed are live and match, and so whether the new token is what
-    /// the change fails by.
-    fn absorbed_match(
-        &self,
-        connection: &mut Connection,
-        update: &Update<'_>,
-    ) -> DriverResult<bool> {
-        for other in &update.absorbed {
-            let token = Value::from(&*other.token);
-            let params = vec![token.clone(), token, Value::from(&*other.data)];
-            if connection.query_first(&self.statements.matches, params)?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Brings the index of subjects up to date with the change.

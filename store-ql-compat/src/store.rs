@@ -43,7 +43,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use store_core::backend::{BackgroundThread, CleanupThread, Operation, delete_in_batches};
-use store_core::{Change, CleanupStatistics, Error, Limits, Loaded, OwnedRecord, Record, Store};
+use store_core::{Change, CleanupStatistics, Error, Loaded, OwnedRecord, Record, Store};
 
 use self::shared::Shared;
 
@@ -191,18 +191,10 @@ impl Store for QlStore {
         self.shared.execute(Operation::Commit { token, data, expiry }).map(drop)
     }
 
-    fn create(
-        &self,
-        token: &str,
-        data: &[u8],
-        expiry: DateTime<Utc>,
-        subject: Option<&str>,
-    ) -> Result<(), Error> {
-        self.shared.limits.check_token(token)?;
-        self.shared.limits.check_data(data)?;
-        subject.map_or(Ok(()), Limits::check_subject)?;
-        let (token, data, subject) = (token.into(), data.into(), subject.map(Into::into));
-        self.shared.execute(Operation::Create { token, data, expiry, subject }).map(drop)
+    fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
+        change.check_creation(token, &self.shared.limits)?;
+        let (token, change) = (token.into(), Cow::Borrowed(change));
+        Ok(self.shared.execute(Operation::Create { token, change })? == 1)
     }
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {

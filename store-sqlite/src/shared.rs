@@ -380,9 +380,7 @@ mod tests {
             update("first", login("other").absorbing("other", b"data")),
             Write::Operation(Operation::Create {
                 token: "taken".into(),
-                data: b"new".into(),
-                expiry: in_an_hour,
-                subject: None,
+                change: Cow::Owned(Change::new(b"new", in_an_hour)),
             }),
             update("second", login("second-new")),
             update("second", login("late")),

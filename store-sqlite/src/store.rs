@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use store_core::backend::{CleanupThread, Operation, delete_in_batches};
 use store_core::{
-    Change, CleanupOptions, CleanupStatistics, Error, Limits, Loaded, OwnedRecord, Record, Store,
+    Change, CleanupOptions, CleanupStatistics, Error, Loaded, OwnedRecord, Record, Store,
 };
 
 use crate::cleanup::CleanupRun;
@@ -83,6 +83,15 @@ impl SqliteStore {
         })?;
         Ok(Self { shared, cleanup })
     }
+
+    /// Refuses a change that SQLite, or a store without an index of subjects, can't make.
+    fn check_change(&self, change: &Change<'_>) -> Result<(), Error> {
+        check_expiry(change.expiry)?;
+        if change.needs_subjects() {
+            self.shared.database.tables.subjects()?;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for SqliteStore {
@@ -130,30 +139,16 @@ impl Store for SqliteStore {
         self.shared.write(Operation::Commit { token, data, expiry }).map(drop)
     }
 
-    fn create(
-        &self,
-        token: &str,
-        data: &[u8],
-        expiry: DateTime<Utc>,
-        subject: Option<&str>,
-    ) -> Result<(), Error> {
-        self.shared.limits.check_token(token)?;
-        self.shared.limits.check_data(data)?;
-        subject.map_or(Ok(()), Limits::check_subject)?;
-        check_expiry(expiry)?;
-        if subject.is_some() {
-            self.shared.database.tables.subjects()?;
-        }
-        let (token, data, subject) = (token.into(), data.into(), subject.map(Into::into));
-        self.shared.write(Operation::Create { token, data, expiry, subject }).map(drop)
+    fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
+        change.check_creation(token, &self.shared.limits)?;
+        self.check_change(change)?;
+        let (token, change) = (token.into(), Cow::Borrowed(change));
+        Ok(self.shared.write(Operation::Create { token, change })? == 1)
     }
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {
         change.check(&self.shared.limits)?;
-        check_expiry(change.expiry)?;
-        if matches!(change.subject, Some(Some(_))) {
-            self.shared.database.tables.subjects()?;
-        }
+        self.check_change(change)?;
         let (token, current, change) = (token.into(), current.into(), Cow::Borrowed(change));
         Ok(self.shared.write(Operation::Update { token, current, change })? == 1)
     }

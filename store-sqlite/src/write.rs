@@ -137,15 +137,7 @@ impl Writer<'_> {
                 let commit = &self.tables.sessions.commit;
                 self.run(commit, params![token, data, from_instant(*expiry)])?
             }
-            Operation::Create { token, data, expiry, subject } => {
-                let create = &self.tables.sessions.create;
-                if self.run(create, params![token, data, from_instant(*expiry), self.now])? == 0 {
-                    return Ok(Err(Error::TokenTaken));
-                }
-                // An expired session under the token may have had another.
-                self.set_subject(token, subject.as_deref())?;
-                1
-            }
+            Operation::Create { token, change } => return self.create(token, change),
             Operation::Update { token, current, change } => {
                 return self.update(token, current, change);
             }
@@ -161,18 +153,37 @@ impl Writer<'_> {
         Ok(Ok(changed))
     }
 
+    fn create(&self, token: &str, change: &Change<'_>) -> SqliteResult<Changed> {
+        // All checks come before the first write.
+        if change.has_conditions() {
+            if !self.conditions_hold(token, change)? {
+                return Ok(Ok(0));
+            }
+            if self.is_live(token)? {
+                return Ok(Err(Error::TokenTaken));
+            }
+            self.absorb(token, change)?;
+        }
+        let create = &self.tables.sessions.create;
+        let expiry = from_instant(change.expiry);
+        if self.run(create, params![token, change.data, expiry, self.now])? == 0 {
+            return Ok(Err(Error::TokenTaken));
+        }
+        // An expired session under the token may have had another.
+        self.set_subject(token, change.new_subject())?;
+        Ok(Ok(1))
+    }
+
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> SqliteResult<Changed> {
         let rotation = change.rotation.as_ref().filter(|rotation| rotation.new_token != token);
-        if rotation.is_none() && change.absorbed.is_empty() {
+        if rotation.is_none() && !change.has_conditions() {
             return self.update_in_place(token, current, change).map(Ok);
         }
 
         // All checks come before the first write.
         let Some(row) = self.matching_row(token, current)? else { return Ok(Ok(0)) };
-        for other in &change.absorbed {
-            if other.token == token || self.matching_row(&other.token, &other.data)?.is_none() {
-                return Ok(Ok(0));
-            }
+        if !self.conditions_hold(token, change)? {
+            return Ok(Ok(0));
         }
         if let Some(rotation) = rotation
             && self.is_live(&rotation.new_token)?
@@ -180,6 +191,28 @@ impl Writer<'_> {
             return Ok(Err(Error::TokenTaken));
         }
 
+        self.absorb(token, change)?;
+        match rotation {
+            Some(rotation) => self.rotate(row, token, change, rotation).map(Ok),
+            None => self.update_in_place(token, current, change).map(Ok),
+        }
+    }
+
+    /// Returns whether a change's conditions on sessions other than its own hold.
+    fn conditions_hold(&self, token: &str, change: &Change<'_>) -> SqliteResult<bool> {
+        for other in &change.absorbed {
+            if other.token == token || self.matching_row(&other.token, &other.data)?.is_none() {
+                return Ok(false);
+            }
+        }
+        let Some(expected) = &change.expected_sessions else { return Ok(true) };
+        let Some(subjects) = &self.tables.subjects else { return Ok(false) };
+        let found = subjects.find(self.connection, &expected.subject, self.now)?;
+        Ok(expected.are(found.iter().map(|record| &*record.token)))
+    }
+
+    /// Ends the sessions that a change absorbs, and leads their tokens to its own.
+    fn absorb(&self, token: &str, change: &Change<'_>) -> SqliteResult<()> {
         for other in &change.absorbed {
             self.remove(&other.token)?;
             if let Some(rotations) = &self.tables.rotations {
@@ -187,10 +220,7 @@ impl Writer<'_> {
                 rotations.record(self.connection, &other.token, &absorption, self.now)?;
             }
         }
-        match rotation {
-            Some(rotation) => self.rotate(row, token, change, rotation).map(Ok),
-            None => self.update_in_place(token, current, change).map(Ok),
-        }
+        Ok(())
     }
 
     /// Updates a session that keeps its token. The statement checks what it overwrites, so that a

@@ -79,14 +79,8 @@ impl<S: Store, H: Hook> Store for HookedStore<S, H> {
         self.call(Call::Commit, |store| store.commit(token, data, expiry))
     }
 
-    fn create(
-        &self,
-        token: &str,
-        data: &[u8],
-        expiry: DateTime<Utc>,
-        subject: Option<&str>,
-    ) -> Result<(), Error> {
-        self.call(Call::Create, |store| store.create(token, data, expiry, subject))
+    fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
+        self.call(Call::Create, |store| store.create_with(token, change))
     }
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {

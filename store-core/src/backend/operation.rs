@@ -30,16 +30,12 @@ pub enum Operation<'a> {
         /// When it expires.
         expiry: DateTime<Utc>,
     },
-    /// [`Store::create`](crate::Store::create)
+    /// [`Store::create_with`](crate::Store::create_with)
     Create {
         /// The session's token.
         token: Cow<'a, str>,
-        /// The data that it has afterwards.
-        data: Cow<'a, [u8]>,
-        /// When it expires.
-        expiry: DateTime<Utc>,
-        /// Its subject.
-        subject: Option<Cow<'a, str>>,
+        /// What it is, and what happens with it.
+        change: Cow<'a, Change<'a>>,
     },
     /// [`Store::update`](crate::Store::update)
     Update {
@@ -87,7 +83,8 @@ impl Operation<'_> {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Commit { data, .. } | Self::Create { data, .. } => data.len(),
+            Self::Commit { data, .. } => data.len(),
+            Self::Create { change, .. } => change.data.len(),
             // The old data is read to be compared.
             Self::Update { current, change, .. } => current.len() + change.data.len(),
             Self::Touch { .. } | Self::Delete { .. } | Self::DeleteBySubject { .. } => 0,
@@ -112,12 +109,9 @@ impl Operation<'_> {
             Self::Commit { token, data, expiry } => {
                 Operation::Commit { token: text(token), data: bytes(data), expiry: *expiry }
             }
-            Self::Create { token, data, expiry, subject } => Operation::Create {
-                token: text(token),
-                data: bytes(data),
-                expiry: *expiry,
-                subject: subject.as_deref().map(text),
-            },
+            Self::Create { token, change } => {
+                Operation::Create { token: text(token), change: Cow::Owned(change.to_static()) }
+            }
             Self::Update { token, current, change } => Operation::Update {
                 token: text(token),
                 current: bytes(current),
@@ -155,9 +149,10 @@ mod tests {
     #[test]
     fn bytes_are_those_of_the_data_that_are_read_and_written() {
         let (token, expiry) = (Cow::Borrowed("token"), DateTime::UNIX_EPOCH);
-        let change = Cow::Owned(Change::new(b"new", expiry));
+        let change: Cow<'_, Change<'_>> = Cow::Owned(Change::new(b"new", expiry));
         for (operation, bytes) in [
             (Operation::Commit { token: token.clone(), data: (&b"data"[..]).into(), expiry }, 4),
+            (Operation::Create { token: token.clone(), change: change.clone() }, 3),
             (Operation::Update { token: token.clone(), current: (&b"data"[..]).into(), change }, 7),
             (Operation::Touch { token, expiry }, 0),
         ] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::Rotation;
+use crate::{Absorbed, Change, Rotation};
 
 /// A row keeps its id for life, also when it is rotated, so that a walk in the order of ids sees
 /// each session once. Invariant: the tables name the same rows.
@@ -168,6 +168,41 @@ impl Tables {
             }
             !is_past
         });
+    }
+
+    /// The ids of the sessions that a change absorbs, if its conditions on sessions other than its
+    /// own hold.
+    pub(super) fn absorbed(
+        &self,
+        change: &Change<'_>,
+        own: Option<u64>,
+        now: DateTime<Utc>,
+    ) -> Option<Vec<u64>> {
+        if let Some(expected) = &change.expected_sessions {
+            let found = self.of_subject(&expected.subject, now);
+            if !expected.are(found.iter().map(|id| &*self.rows[id].token)) {
+                return None;
+            }
+        }
+        let matching = |other: &Absorbed<'_>| self.matching(&other.token, &other.data, now);
+        let absorbed = change.absorbed.iter();
+        absorbed.map(|other| matching(other).filter(|id| Some(*id) != own)).collect()
+    }
+
+    /// Ends the sessions that a change absorbs, and leads their tokens to the one with this token.
+    pub(super) fn absorb(
+        &mut self,
+        change: &Change<'_>,
+        absorbed: &[u64],
+        token: &str,
+        now: DateTime<Utc>,
+    ) {
+        for other in absorbed {
+            self.remove(*other);
+        }
+        for other in &change.absorbed {
+            self.lead(&(&*other.token).into(), &change.absorption(token), now);
+        }
     }
 
     /// The ids of the subject's live sessions.

@@ -58,11 +58,10 @@ impl Write<'_> {
             Self::Operation(Operation::Update { change, .. }) => {
                 change.rotation.is_some() || change.subject.is_some() || !change.absorbed.is_empty()
             }
+            Self::Operation(Operation::Create { change, .. }) => !change.absorbed.is_empty(),
             Self::Operation(Operation::Delete { .. } | Operation::DeleteBySubject { .. })
             | Self::Flush => true,
-            Self::Operation(
-                Operation::Commit { .. } | Operation::Create { .. } | Operation::Touch { .. },
-            )
+            Self::Operation(Operation::Commit { .. } | Operation::Touch { .. })
             | Self::RemoveExpired { .. } => false,
         }
     }
@@ -95,16 +94,8 @@ impl OpenTables<'_> {
                 self.put(token.as_bytes(), to_instant(*expiry), data, now)?;
                 1
             }
-            Operation::Create { token, data, expiry, subject } => {
-                let token = token.as_bytes();
-                if self.is_live(token, now)? {
-                    return Ok(Err(Error::TokenTaken));
-                }
-                self.put(token, to_instant(*expiry), data, now)?;
-                if let Some(subject) = subject {
-                    self.link(token, subject.as_bytes())?;
-                }
-                1
+            Operation::Create { token, change } => {
+                return self.create(token.as_bytes(), change, now);
             }
             Operation::Update { token, current, change } => {
                 return self.update(token.as_bytes(), current, change, now);
@@ -132,6 +123,29 @@ impl OpenTables<'_> {
         Ok(Ok(changed))
     }
 
+    /// Makes a session by all of a change, or by none of it, and returns how many sessions were
+    /// made.
+    fn create(
+        &mut self,
+        token: &[u8],
+        change: &Change<'_>,
+        now: Instant,
+    ) -> Result<Result<u64, Error>, RedbError> {
+        // As for an update, nothing is written before all of it is known to be possible.
+        if !self.conditions_hold(token, change, now)? {
+            return Ok(Ok(0));
+        }
+        if self.is_live(token, now)? {
+            return Ok(Err(Error::TokenTaken));
+        }
+        self.absorb(token, change, now)?;
+        self.put(token, to_instant(change.expiry), &change.data, now)?;
+        if let Some(subject) = change.new_subject() {
+            self.link(token, subject.as_bytes())?;
+        }
+        Ok(Ok(1))
+    }
+
     /// Makes all of a change, or none of it, and returns how many sessions were changed.
     fn update(
         &mut self,
@@ -145,11 +159,8 @@ impl OpenTables<'_> {
         if !self.has_data(token, current, now)? {
             return Ok(Ok(0));
         }
-        for absorbed in &change.absorbed {
-            let other = absorbed.token.as_bytes();
-            if other == token || !self.has_data(other, &absorbed.data, now)? {
-                return Ok(Ok(0));
-            }
+        if !self.conditions_hold(token, change, now)? {
+            return Ok(Ok(0));
         }
         let rotation = change.rotation.as_ref();
         let rotation = rotation.filter(|rotation| rotation.new_token.as_bytes() != token);
@@ -161,14 +172,7 @@ impl OpenTables<'_> {
 
         // From here on nothing but a failure of redb stops the change, and that ends the
         // transaction.
-        if !change.absorbed.is_empty() {
-            let text = to_text(token)?;
-            for absorbed in &change.absorbed {
-                let absorbed = absorbed.token.as_bytes();
-                self.delete(absorbed)?;
-                self.record(absorbed, &change.absorption(text), now)?;
-            }
-        }
+        self.absorb(token, change, now)?;
         let mut newest = token;
         if let Some(rotation) = rotation {
             newest = rotation.new_token.as_bytes();
@@ -180,6 +184,41 @@ impl OpenTables<'_> {
             self.set_subject(newest, subject.as_deref())?;
         }
         Ok(Ok(1))
+    }
+
+    /// Returns whether a change's conditions on sessions other than its own hold.
+    fn conditions_hold(
+        &self,
+        token: &[u8],
+        change: &Change<'_>,
+        now: Instant,
+    ) -> Result<bool, RedbError> {
+        for absorbed in &change.absorbed {
+            let other = absorbed.token.as_bytes();
+            if other == token || !self.has_data(other, &absorbed.data, now)? {
+                return Ok(false);
+            }
+        }
+        let Some(expected) = &change.expected_sessions else { return Ok(true) };
+        let tokens = tokens_of(&self.by_subject, expected.subject.as_bytes())?;
+        let mut live = Vec::new();
+        for token in &tokens {
+            if self.is_live(token, now)? {
+                live.push(to_text(token)?);
+            }
+        }
+        Ok(expected.are(live))
+    }
+
+    /// Ends the sessions that a change absorbs, and leads their tokens to its own.
+    fn absorb(&mut self, token: &[u8], change: &Change<'_>, now: Instant) -> Result<(), RedbError> {
+        for absorbed in &change.absorbed {
+            let absorption = change.absorption(to_text(token)?);
+            let absorbed = absorbed.token.as_bytes();
+            self.delete(absorbed)?;
+            self.record(absorbed, &absorption, now)?;
+        }
+        Ok(())
     }
 
     /// Returns the token of the live session that this token names, or named until a moment ago.

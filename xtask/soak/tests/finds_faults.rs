@@ -89,14 +89,8 @@ impl Store for Faulty {
         self.inner.commit(token, data, expiry)
     }
 
-    fn create(
-        &self,
-        token: &str,
-        data: &[u8],
-        expiry: DateTime<Utc>,
-        subject: Option<&str>,
-    ) -> Result<(), Error> {
-        self.inner.create(token, data, expiry, subject)
+    fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
+        self.inner.create_with(token, change)
     }
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {

@@ -191,11 +191,11 @@ fn apply(line: &str, memory: &MemoryStore) -> Result<(), Error> {
     let mut fields = Fields(line.split(' '));
     match fields.next() {
         "commit" => memory.commit(&fields.text(), &fields.bytes(), fields.expiry()),
-        "create" => {
-            let (token, data, expiry) = (fields.text(), fields.bytes(), fields.expiry());
-            memory.create(&token, &data, expiry, fields.optional_text().as_deref())
+        "create" => memory.create_with(&fields.text(), &read_change(&mut fields)).map(drop),
+        "update" => {
+            let (token, current) = (fields.text(), fields.bytes());
+            memory.update(&token, &current, &read_change(&mut fields)).map(drop)
         }
-        "update" => apply_update(&mut fields, memory),
         "touch" => memory.touch(&fields.text(), fields.expiry()).map(drop),
         "delete" => memory.delete(&fields.text()),
         "delete-by-subject" => {
@@ -207,12 +207,13 @@ fn apply(line: &str, memory: &MemoryStore) -> Result<(), Error> {
     }
 }
 
-fn apply_update(fields: &mut Fields<'_>, memory: &MemoryStore) -> Result<(), Error> {
-    let (token, current, data) = (fields.text(), fields.bytes(), fields.bytes());
-    let expiry = fields.expiry();
+fn read_change(fields: &mut Fields<'_>) -> Change<'static> {
+    let (data, expiry) = (fields.bytes(), fields.expiry());
     let (new_token, grace, opens) = (fields.optional_text(), fields.number(), fields.number());
     let (sets_subject, subject) = (fields.number(), fields.optional_text());
     let absorbed: Vec<_> = (0..fields.number()).map(|_| (fields.text(), fields.bytes())).collect();
+    let expecting = fields.optional_text();
+    let expected: Vec<_> = (0..fields.number()).map(|_| fields.text()).collect();
     let mut change = Change::new(&data, expiry);
     if let Some(new_token) = &new_token {
         let rotation = Rotation::new(new_token).with_grace(Duration::from_nanos(grace));
@@ -225,36 +226,35 @@ fn apply_update(fields: &mut Fields<'_>, memory: &MemoryStore) -> Result<(), Err
     for (token, data) in &absorbed {
         change = change.absorbing(token, data);
     }
-    memory.update(&token, &current, &change).map(drop)
+    if let Some(subject) = &expecting {
+        change = change.expecting_sessions_of(subject, expected.iter().map(String::as_str));
+    }
+    change.to_static()
 }
 
-fn update_fields<'a>(
-    token: &'a str,
-    current: &'a [u8],
-    change: &'a Change<'_>,
-    writing: Writing,
-) -> Vec<Field<'a>> {
+fn change_fields<'a>(change: &'a Change<'_>, writing: Writing) -> Vec<Field<'a>> {
     let rotation = change.rotation.as_ref();
     let grace = rotation.map_or(Duration::ZERO, |rotation| rotation.grace.min(Rotation::MAX_GRACE));
     let grace = if writing == Writing::WithoutGrace { Duration::ZERO } else { grace };
-    let subject = change.subject.as_ref().and_then(Option::as_deref);
     let mut fields = vec![
-        Field::Name("update"),
-        Field::Bytes(token.as_bytes()),
-        Field::Bytes(current),
         Field::Bytes(&change.data),
         Field::Expiry(change.expiry),
         Field::Optional(rotation.map(|rotation| rotation.new_token.as_bytes())),
         Field::Number(u64::try_from(grace.as_nanos()).expect("a day at most")),
         Field::Number(u64::from(rotation.is_some_and(|rotation| rotation.old_token_opens))),
         Field::Number(u64::from(change.subject.is_some())),
-        Field::Optional(subject.map(str::as_bytes)),
+        Field::Optional(change.new_subject().map(str::as_bytes)),
         Field::Number(change.absorbed.len() as u64),
     ];
     for absorbed in &change.absorbed {
         fields.push(Field::Bytes(absorbed.token.as_bytes()));
         fields.push(Field::Bytes(&absorbed.data));
     }
+    let expected = change.expected_sessions.as_ref();
+    fields.push(Field::Optional(expected.map(|expected| expected.subject.as_bytes())));
+    let tokens = expected.map_or(&[][..], |expected| &expected.tokens);
+    fields.push(Field::Number(tokens.len() as u64));
+    fields.extend(tokens.iter().map(|token| Field::Bytes(token.as_bytes())));
     fields
 }
 
@@ -274,25 +274,16 @@ impl Store for Journaled {
         self.write(&fields, |memory| memory.commit(token, data, expiry))
     }
 
-    fn create(
-        &self,
-        token: &str,
-        data: &[u8],
-        expiry: DateTime<Utc>,
-        subject: Option<&str>,
-    ) -> Result<(), Error> {
-        let fields = [
-            Field::Name("create"),
-            Field::Bytes(token.as_bytes()),
-            Field::Bytes(data),
-            Field::Expiry(expiry),
-            Field::Optional(subject.map(str::as_bytes)),
-        ];
-        self.write(&fields, |memory| memory.create(token, data, expiry, subject))
+    fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
+        let mut fields = vec![Field::Name("create"), Field::Bytes(token.as_bytes())];
+        fields.extend(change_fields(change, self.writing));
+        self.write(&fields, |memory| memory.create_with(token, change))
     }
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {
-        let fields = update_fields(token, current, change, self.writing);
+        let token_field = Field::Bytes(token.as_bytes());
+        let mut fields = vec![Field::Name("update"), token_field, Field::Bytes(current)];
+        fields.extend(change_fields(change, self.writing));
         self.write(&fields, |memory| memory.update(token, current, change))
     }
 

@@ -343,6 +343,30 @@ impl Broken {
         }
     }
 
+    /// What the store makes of a change.
+    fn change(&self, change: &Change<'_>) -> Change<'static> {
+        let mut change = change.to_static();
+        change.data = self.data(&change.data).into_owned().into();
+        change.expiry = self.expiry(change.expiry);
+        if let Some(rotation) = &mut change.rotation {
+            rotation.new_token = self.token(&rotation.new_token).into_owned().into();
+        }
+        if let Some(Some(subject)) = &mut change.subject {
+            *subject = self.subject(subject).into_owned().into();
+        }
+        for absorbed in &mut change.absorbed {
+            absorbed.token = self.token(&absorbed.token).into_owned().into();
+            absorbed.data = self.data(&absorbed.data).into_owned().into();
+        }
+        if let Some(expected) = &mut change.expected_sessions {
+            expected.subject = self.subject(&expected.subject).into_owned().into();
+            for token in &mut expected.tokens {
+                *token = self.token(token).into_owned().into();
+            }
+        }
+        change
+    }
+
     /// The data and expiry of a session, also of an expired one.
     pub(crate) fn row(&self, token: &str) -> Result<Option<Row>, Error> {
         let mut row = None;
@@ -585,35 +609,14 @@ impl Store for Broken {
         self.inner.update(token, data, &change).map(drop)
     }
 
-    fn create(
-        &self,
-        token: &str,
-        data: &[u8],
-        expiry: DateTime<Utc>,
-        subject: Option<&str>,
-    ) -> Result<(), Error> {
+    fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
         self.begin()?;
-        let subject = subject.map(|subject| self.subject(subject));
-        let (token, data) = (&*self.token(token), &*self.data(data));
-        self.create_wrongly(token, data, self.expiry(expiry), subject.as_deref())
+        self.create_wrongly(&self.token(token), self.change(change))
     }
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> Result<bool, Error> {
         self.begin()?;
-        let mut change = change.to_static();
-        change.data = self.data(&change.data).into_owned().into();
-        change.expiry = self.expiry(change.expiry);
-        if let Some(rotation) = &mut change.rotation {
-            rotation.new_token = self.token(&rotation.new_token).into_owned().into();
-        }
-        if let Some(Some(subject)) = &mut change.subject {
-            *subject = self.subject(subject).into_owned().into();
-        }
-        for absorbed in &mut change.absorbed {
-            absorbed.token = self.token(&absorbed.token).into_owned().into();
-            absorbed.data = self.data(&absorbed.data).into_owned().into();
-        }
-        self.update_wrongly(&self.token(token), &self.data(current), change)
+        self.update_wrongly(&self.token(token), &self.data(current), self.change(change))
     }
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {

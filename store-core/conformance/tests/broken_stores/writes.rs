@@ -34,17 +34,13 @@ impl Broken {
     pub(crate) fn create_wrongly(
         &self,
         token: &str,
-        data: &[u8],
-        mut expiry: DateTime<Utc>,
-        subject: Option<&str>,
-    ) -> Result<(), Error> {
-        let create = |subject| self.inner.create(token, data, expiry, subject);
-        let kept;
-        let mut subject = subject;
+        mut change: Change<'static>,
+    ) -> Result<bool, Error> {
+        let create = |change: &Change<'_>| self.inner.create_with(token, change);
         match self.fault {
             Fault::CreateOverwrites if self.inner.find(token)?.is_some() => {
-                self.inner.commit(token, data, expiry)?;
-                return self.set_subject(token, subject).map(drop);
+                self.inner.commit(token, &change.data, change.expiry)?;
+                return self.set_subject(token, change.new_subject()).map(|_| true);
             }
             Fault::CreateRefusesExpiredTokens if self.row(token)?.is_some() => {
                 return Err(Error::TokenTaken);
@@ -54,27 +50,30 @@ impl Broken {
                     return Err(Error::TokenTaken);
                 }
                 pause();
-                self.inner.commit(token, data, expiry)?;
-                return self.set_subject(token, subject).map(drop);
+                self.inner.commit(token, &change.data, change.expiry)?;
+                return self.set_subject(token, change.new_subject()).map(|_| true);
             }
             Fault::CreateSetsTheSubjectLater => {
-                create(None)?;
+                let subject = change.subject.take().flatten();
+                if !create(&change)? {
+                    return Ok(false);
+                }
                 self.pause();
-                return self.set_subject(token, subject).map(drop);
+                return self.set_subject(token, subject.as_deref()).map(|_| true);
             }
-            Fault::CreateForgetsTheSubject => subject = None,
+            Fault::CreateForgetsTheSubject => change.subject = None,
             Fault::CreateKeepsTheExpiredSubject
-                if subject.is_none()
+                if change.new_subject().is_none()
                     && self.inner.find(token)?.is_none()
                     && self.row(token)?.is_some() =>
             {
-                kept = lock(&self.notes).subjects.get(token).cloned();
-                subject = kept.as_deref();
+                let kept = lock(&self.notes).subjects.get(token).cloned();
+                change.subject = Some(kept.map(Into::into));
             }
             Fault::RefusedCreateSetsTheSubject => {
-                let created = create(subject);
+                let created = create(&change);
                 if matches!(created, Err(Error::TokenTaken)) {
-                    self.set_subject(token, subject)?;
+                    self.set_subject(token, change.new_subject())?;
                 }
                 return created;
             }
@@ -83,22 +82,26 @@ impl Broken {
             {
                 return Err(Error::TokenTaken);
             }
-            Fault::CreateRoundsUp => expiry = round_up_to_the_second(expiry),
-            Fault::CreateWrapsFarExpiries if is_far(expiry) => expiry = DateTime::<Utc>::MIN_UTC,
-            Fault::OutOfRangeIsReportedTooLate if is_far(expiry) => return Err(too_far(expiry)),
+            Fault::CreateRoundsUp => change.expiry = round_up_to_the_second(change.expiry),
+            Fault::CreateWrapsFarExpiries if is_far(change.expiry) => {
+                change.expiry = DateTime::<Utc>::MIN_UTC;
+            }
+            Fault::OutOfRangeIsReportedTooLate if is_far(change.expiry) => {
+                return Err(too_far(change.expiry));
+            }
             Fault::ErrorsNameTheToken => {
-                return create(subject)
+                return create(&change)
                     .map_err(|error| Error::backend(format!("{token}: {error}")));
             }
             Fault::CreateLogsTheToken => log::trace!("creating {token}"),
             _ => {}
         }
         self.forget_cached(token);
-        self.inner.create(token, data, expiry, subject)?;
-        if let Some(subject) = subject {
+        let is_created = self.inner.create_with(token, &change)?;
+        if let Some(subject) = change.new_subject() {
             lock(&self.notes).subjects.insert(token.to_owned(), subject.to_owned());
         }
-        Ok(())
+        Ok(is_created)
     }
 
     pub(crate) fn update_wrongly(
