@@ -127,8 +127,28 @@ impl<'a> Change<'a> {
     /// let merge = Change::new(b"both", DateTime::UNIX_EPOCH).absorbing("other", b"data");
     /// assert_eq!(merge.absorbed[0].token, "other");
     /// ```
-    pub fn absorbing(mut self, token: &'a str, data: &'a [u8]) -> Self {
-        self.absorbed.push(Absorbed { token: Cow::Borrowed(token), data: Cow::Borrowed(data) });
+    pub fn absorbing(self, token: &'a str, data: &'a [u8]) -> Self {
+        self.end(token, data, true)
+    }
+
+    /// Also ends another session, which must be live and have exactly this data, and has nothing to
+    /// do with this one: its token is like one of a session that was deleted.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::Change;
+    ///
+    /// let login = Change::new(b"data", DateTime::UNIX_EPOCH).ending("oldest", b"other data");
+    /// assert!(!login.absorbed[0].leads_on);
+    /// ```
+    pub fn ending(self, token: &'a str, data: &'a [u8]) -> Self {
+        self.end(token, data, false)
+    }
+
+    fn end(mut self, token: &'a str, data: &'a [u8], leads_on: bool) -> Self {
+        let (token, data) = (Cow::Borrowed(token), Cow::Borrowed(data));
+        self.absorbed.push(Absorbed { token, data, leads_on });
         self
     }
 
@@ -138,7 +158,7 @@ impl<'a> Change<'a> {
     /// change.
     ///
     /// By this a login keeps a limit to the number of a user's sessions. It finds them, decides
-    /// which of them it absorbs, if any, and expects the ones that it has found. Of several that do
+    /// which of them it ends, if any, and expects the ones that it has found. Of several that do
     /// so at the same time, in any number of processes, one gets `true`; the others find the
     /// sessions again. A session that gets the subject by a write without an expectation isn't
     /// noticed if that write happens at the same time; so all of a user's logins have to expect.
@@ -157,7 +177,7 @@ impl<'a> Change<'a> {
     /// let found = store.find_by_subject("user 7")?;
     /// let login = Change::new(b"new", expiry)
     ///     .with_subject(Some("user 7"))
-    ///     .absorbing(&found[0].token, &found[0].data)
+    ///     .ending(&found[0].token, &found[0].data)
     ///     .expecting_sessions_of("user 7", found.iter().map(|record| &*record.token));
     /// assert!(store.create_with("tablet", &login)?);
     /// assert_eq!(store.find_by_subject("user 7")?.len(), 2);
@@ -364,6 +384,8 @@ pub struct Absorbed<'a> {
     pub token: Cow<'a, str>,
     /// The data that it has, or else nothing is changed.
     pub data: Cow<'a, [u8]>,
+    /// Whether its token leads to the changed session for the grace.
+    pub leads_on: bool,
 }
 
 impl Absorbed<'_> {
@@ -371,13 +393,17 @@ impl Absorbed<'_> {
         Absorbed {
             token: Cow::Owned(self.token.as_ref().to_owned()),
             data: Cow::Owned(self.data.to_vec()),
+            leads_on: self.leads_on,
         }
     }
 }
 
 impl fmt::Debug for Absorbed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Absorbed").field("data_len", &self.data.len()).finish_non_exhaustive()
+        f.debug_struct("Absorbed")
+            .field("data_len", &self.data.len())
+            .field("leads_on", &self.leads_on)
+            .finish_non_exhaustive()
     }
 }
 

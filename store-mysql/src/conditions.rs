@@ -84,7 +84,7 @@ impl Shared {
         })
     }
 
-    /// Ends the sessions that a change absorbs, and records where their tokens lead. Returns
+    /// Ends the sessions that a change absorbs, and records where their tokens lead, if they do. Returns
     /// whether all were live and matched.
     pub(crate) fn absorb(
         &self,
@@ -102,7 +102,7 @@ impl Shared {
         }
         // After all rows are locked, because the first plain read fixes the transaction's snapshot.
         if let Some(rotations) = &self.rotations {
-            for other in absorbed {
+            for other in absorbed.iter().filter(|other| other.leads_on) {
                 rotations.record(connection, &other.token, absorption)?;
             }
         }

@@ -211,11 +211,11 @@ impl Writer<'_> {
         Ok(expected.are(found.iter().map(|record| &*record.token)))
     }
 
-    /// Ends the sessions that a change absorbs, and leads their tokens to its own.
+    /// Ends the sessions that a change absorbs, and leads their tokens to its own if they are to.
     fn absorb(&self, token: &str, change: &Change<'_>) -> SqliteResult<()> {
         for other in &change.absorbed {
             self.remove(&other.token)?;
-            if let Some(rotations) = &self.tables.rotations {
+            if let Some(rotations) = self.tables.rotations.as_ref().filter(|_| other.leads_on) {
                 let absorption = change.absorption(token);
                 rotations.record(self.connection, &other.token, &absorption, self.now)?;
             }

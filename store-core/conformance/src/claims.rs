@@ -120,6 +120,7 @@ macro_rules! __claims {
                 grace_ends: 12;
                 cleanup_leaves_rotations_that_last: 12;
                 absorbed_tokens_lead_to_the_absorbing_session: 12;
+                tokens_of_an_ended_session_lead_nowhere: 12;
                 old_tokens_end_with_the_session: 12;
                 old_tokens_are_compared_byte_for_byte: 12;
                 delete_follows_rotations: 13;

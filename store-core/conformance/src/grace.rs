@@ -230,6 +230,27 @@ pub fn absorbed_tokens_lead_to_the_absorbing_session<H: Harness>(harness: &H) {
     assert_eq!(walk(&store).len(), 1);
 }
 
+/// Clauses 12 and 13: the tokens of a session that ends with a change lead nowhere, unlike those of
+/// an absorbed one: a logout of the one doesn't end the other.
+pub fn tokens_of_an_ended_session_lead_nowhere<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    create(&store, "old", Some("one"));
+    create(&store, "mine", Some("one"));
+    rotate(&store, "old", lasting("other").old_token_opens());
+    let change = Change::new(b"kept", in_an_hour())
+        .with_rotation(lasting("new").old_token_opens())
+        .ending("other", b"old");
+    assert!(!update(&store, "mine", b"mine", &change.clone().ending("missing", b"data")));
+    assert_eq!(tokens_of(&store, "one"), ["mine", "other"]);
+    assert!(update(&store, "mine", b"mine", &change));
+    for ended in ["old", "other"] {
+        assert_eq!(loaded(&store, ended), Loaded::Missing);
+        store.delete(ended).expect("delete succeeds");
+    }
+    assert_eq!(found(&store, "new").as_deref(), Some(&b"kept"[..]));
+    assert_eq!(tokens_of(&store, "one"), ["new"]);
+}
+
 /// Clause 12: an old token leads nowhere once its session has ended, however it ended.
 pub fn old_tokens_end_with_the_session<H: Harness>(harness: &H) {
     let store = unswept(harness);

@@ -189,7 +189,8 @@ impl Tables {
         absorbed.map(|other| matching(other).filter(|id| Some(*id) != own)).collect()
     }
 
-    /// Ends the sessions that a change absorbs, and leads their tokens to the one with this token.
+    /// Ends the sessions that a change absorbs, and leads their tokens to the one with this token
+    /// if they are to.
     pub(super) fn absorb(
         &mut self,
         change: &Change<'_>,
@@ -200,7 +201,7 @@ impl Tables {
         for other in absorbed {
             self.remove(*other);
         }
-        for other in &change.absorbed {
+        for other in change.absorbed.iter().filter(|other| other.leads_on) {
             self.lead(&(&*other.token).into(), &change.absorption(token), now);
         }
     }

@@ -210,13 +210,14 @@ impl OpenTables<'_> {
         Ok(expected.are(live))
     }
 
-    /// Ends the sessions that a change absorbs, and leads their tokens to its own.
+    /// Ends the sessions that a change absorbs, and leads their tokens to its own if they are to.
     fn absorb(&mut self, token: &[u8], change: &Change<'_>, now: Instant) -> Result<(), RedbError> {
         for absorbed in &change.absorbed {
-            let absorption = change.absorption(to_text(token)?);
-            let absorbed = absorbed.token.as_bytes();
-            self.delete(absorbed)?;
-            self.record(absorbed, &absorption, now)?;
+            let other = absorbed.token.as_bytes();
+            self.delete(other)?;
+            if absorbed.leads_on {
+                self.record(other, &change.absorption(to_text(token)?), now)?;
+            }
         }
         Ok(())
     }

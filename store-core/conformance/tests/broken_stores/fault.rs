@@ -93,6 +93,7 @@ pub(crate) enum Fault {
     AbsorbsTheMissing,
     AbsorbsItself,
     AbsorbsOneByOne,
+    EndedLeadOn,
     AbsorptionIsTwoSteps,
     AbsorptionComesFirst,
     AbsorptionComesLast,

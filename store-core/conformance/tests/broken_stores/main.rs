@@ -275,6 +275,7 @@ claims_catch_faults! {
     cleanup_leaves_rotations_that_last: CleanupForgetsRotations CleanupCountsRotations;
     absorbed_tokens_lead_to_the_absorbing_session:
         AbsorptionIsTwoSteps AbsorbsNothing LaterRotationsForbidNothing;
+    tokens_of_an_ended_session_lead_nowhere: EndedLeadOn AbsorbsNothing;
     old_tokens_end_with_the_session: RotationsOutliveTheSession;
     delete_follows_rotations:
         DeleteFollowsNoRotation DeleteFollowsOneRotation RotationsAreForgotten;

@@ -295,6 +295,9 @@ impl Broken {
         };
         match self.fault {
             Fault::AbsorbsNothing => change.absorbed.clear(),
+            Fault::EndedLeadOn => {
+                change.absorbed.iter_mut().for_each(|other| other.leads_on = true);
+            }
             Fault::AbsorbsWithoutComparing => {
                 for other in &mut change.absorbed {
                     if let Some(data) = self.inner.find(&other.token)? {
