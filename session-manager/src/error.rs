@@ -64,6 +64,12 @@ pub enum Error {
     Superseded,
     /// The session has no subject.
     SubjectMissing,
+    /// The user has as many sessions as there may be, and the login was to be refused then:
+    /// [`SessionLimit::Refuse`](crate::SessionLimit::Refuse).
+    TooManySessions {
+        /// How many there may be.
+        max: usize,
+    },
 }
 
 impl Error {
@@ -125,6 +131,9 @@ impl fmt::Display for Error {
                  so the changes of this one were not written",
             ),
             Self::SubjectMissing => f.write_str("the session has no subject"),
+            Self::TooManySessions { max } => {
+                write!(f, "the user has {max} sessions already, and may not have more")
+            }
         }
     }
 }

@@ -102,6 +102,9 @@ pub enum EndCause {
     /// [`SessionManager::destroy`](crate::SessionManager::destroy),
     /// [`SessionManager::destroy_one_of`](crate::SessionManager::destroy_one_of).
     Revoked,
+    /// Its user has logged in elsewhere, and may not have more sessions:
+    /// [`SessionManager::with_session_limit`](crate::SessionManager::with_session_limit).
+    Limit,
     /// Its deadline has passed although the store still had it.
     Deadline,
     /// Another session has [taken it over](crate::Session::merge).
@@ -117,6 +120,7 @@ impl fmt::Display for EndCause {
             Self::Logout => "logout",
             Self::LogoutEverywhere => "logout everywhere",
             Self::Revoked => "revoked",
+            Self::Limit => "limit",
             Self::Deadline => "deadline",
             Self::Merged => "merged",
             Self::TakenOver => "taken over",

@@ -79,6 +79,8 @@ mod session_key;
 
 mod session_id;
 
+mod session_limit;
+
 mod device;
 
 mod cookie_policy;
@@ -111,5 +113,6 @@ pub use session::headers::Header;
 pub use session::{Session, Status};
 pub use session_id::{ParseSessionIdError, SessionId};
 pub use session_key::SessionKey;
+pub use session_limit::SessionLimit;
 pub use store_core::BoxError;
 pub use stored_session::StoredSession;

@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use store_core::{Clock, MAX_SUBJECT_LEN, Store};
+use store_core::{Clock, MAX_SUBJECT_LEN, OwnedRecord, Store};
 
 #[cfg(any(feature = "rouille", feature = "http"))]
 use crate::adapter::error_response::{ErrorResponder, ErrorResponse};
@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::event::{Event, EventKind};
 use crate::lifetimes::Lifetimes;
 use crate::session_key::SessionKey;
+use crate::session_limit::SessionLimit;
 use crate::token::{NewToken, Token, TokensAtRest, digest};
 
 /// Longer names of cookies are replaced by their hash in front of a subject in the store.
@@ -68,6 +69,7 @@ pub struct SessionManager<C = Json> {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) kept_values: Arc<[String]>,
     pub(crate) conflict_locks: StripedLocks,
+    pub(crate) session_limit: Option<SessionLimit>,
     /// None for that of the store.
     clock: Option<Arc<dyn Clock>>,
     tokens_at_rest: TokensAtRest,
@@ -103,6 +105,7 @@ impl SessionManager {
             lifetimes: Lifetimes::DEFAULT,
             kept_values: Arc::new([]),
             conflict_locks: StripedLocks::default(),
+            session_limit: None,
             clock: None,
             tokens_at_rest: TokensAtRest::Hashed,
             event_hook: None,
@@ -233,6 +236,13 @@ impl<C: Codec> SessionManager<C> {
         }
     }
 
+    /// Returns when the user of a stored session logged in, as far as that is known. What can't be
+    /// told is the oldest.
+    pub(crate) fn login_time(&self, record: &OwnedRecord) -> Option<DateTime<Utc>> {
+        let content = Content::from_decoded(self.codec.decode(&record.data).ok()?);
+        content.metadata(&self.codec, &record.data).login()
+    }
+
     /// Encodes the time of something that happens to a session, in seconds since 1970.
     pub(crate) fn encode_time(&self, key: &str, time: DateTime<Utc>) -> Result<Arc<[u8]>, Error> {
         let encoded = self.codec.encode_value(&time.timestamp());
@@ -247,6 +257,7 @@ impl<C: fmt::Debug> fmt::Debug for SessionManager<C> {
             .field("cookie", &self.cookie)
             .field("lifetime", &self.lifetimes.lifetime)
             .field("idle_timeout", &self.lifetimes.idle_timeout)
+            .field("session_limit", &self.session_limit)
             .field("tokens_at_rest", &self.tokens_at_rest)
             .finish_non_exhaustive()
     }

@@ -1,5 +1,7 @@
 //! The session of one request.
 
+mod room;
+
 pub(crate) mod origin;
 
 mod typed_values;

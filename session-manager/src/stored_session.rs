@@ -51,6 +51,10 @@ impl<'m, C: Codec> StoredSession<'m, C> {
         &self.session
     }
 
+    pub(crate) fn login(&self) -> Option<DateTime<Utc>> {
+        self.metadata().login()
+    }
+
     fn metadata(&self) -> Metadata<'_, C> {
         let LiveSession { content, data, .. } = &self.session;
         content.metadata(&self.manager.codec, data)

@@ -41,6 +41,11 @@ impl<C: Codec> Metadata<'_, C> {
         self.value(AUTHENTICATED).and_then(|seconds| DateTime::from_timestamp(seconds, 0))
     }
 
+    /// Returns when the session's user logged in, or, if nobody has, when it began.
+    pub(crate) fn login(&self) -> Option<DateTime<Utc>> {
+        self.authenticated().or_else(|| self.created())
+    }
+
     pub(crate) fn device(&self) -> Option<Device> {
         self.value::<DeviceFields>(DEVICE).map(Device::from)
     }

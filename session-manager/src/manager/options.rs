@@ -21,6 +21,7 @@ use crate::lifetimes;
 use crate::manager::SessionManager;
 #[cfg(doc)]
 use crate::session::Session;
+use crate::session_limit::SessionLimit;
 use crate::token::TokensAtRest;
 
 impl<C: Codec> SessionManager<C> {
@@ -130,6 +131,41 @@ impl<C: Codec> SessionManager<C> {
         Ok(self)
     }
 
+    /// Limits how many sessions of one user there are at the same time. Default: no limit.
+    ///
+    /// It is kept in the same atomic step as the login, in any number of processes that have it. A
+    /// login reads the user's sessions before it writes. A limit that is lowered, or new, holds for
+    /// a user from the next login on; sessions that a Go program begins have no user here, and
+    /// aren't counted.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for a limit of zero.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::{Error, SessionLimit, SessionManager};
+    /// use store_core::MemoryStore;
+    ///
+    /// let sessions =
+    ///     SessionManager::new(MemoryStore::new()?).with_session_limit(SessionLimit::Refuse(1))?;
+    /// let mut phone = sessions.load([])?;
+    /// phone.set_subject("7")?;
+    /// phone.finish()?;
+    /// let mut laptop = sessions.load([])?;
+    /// assert!(matches!(laptop.set_subject("7"), Err(Error::TooManySessions { max: 1 })));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[doc(alias = "maximum_sessions")]
+    #[doc(alias = "concurrent")]
+    pub fn with_session_limit(mut self, limit: SessionLimit) -> Result<Self, Error> {
+        if limit.max() == 0 {
+            let problem = "nobody could log in".to_owned();
+            return Err(Error::InvalidOption { option: "session limit", problem });
+        }
+        self.session_limit = Some(limit);
+        Ok(self)
+    }
+
     /// Names the values that stay when a session passes from one user to another
     /// ([`Session::set_subject`]) or its login is cleared ([`Session::clear_subject`]): those that
     /// belong to the browser and not to the user. Default: none.
@@ -229,6 +265,7 @@ impl<C: Codec> SessionManager<C> {
             lifetimes: self.lifetimes,
             kept_values: self.kept_values,
             conflict_locks: self.conflict_locks,
+            session_limit: self.session_limit,
             clock: self.clock,
             tokens_at_rest: self.tokens_at_rest,
             event_hook: self.event_hook,

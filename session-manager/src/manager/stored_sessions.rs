@@ -41,10 +41,7 @@ impl<C: Codec> SessionManager<C> {
             .filter_map(|record| self.stored_session(&record.token, record.data, record.expiry));
         let mut sessions: Vec<_> = sessions.collect();
         // What a Go program has written has no time, and comes last.
-        sessions.sort_by_cached_key(|session| {
-            let login = session.authenticated().or_else(|| session.created());
-            Reverse((login, session.id()))
-        });
+        sessions.sort_by_cached_key(|session| Reverse((session.login(), session.id())));
         Ok(sessions)
     }
 

@@ -79,6 +79,7 @@ impl<C: Codec> Session<'_, C> {
     /// - [`Error::WrongType`] if another request has put a value of another type where this one's
     ///   [`update`](Self::update) looks;
     /// - [`Error::Unencodable`] from a codec;
+    /// - [`Error::TooManySessions`] if a login is refused;
     /// - [`Error::Randomness`].
     ///
     /// Answer with an error, and with the headers of [`removal_headers`](Self::removal_headers).

@@ -16,6 +16,7 @@ use crate::manager::resolve::Resolved;
 use crate::session::Session;
 use crate::session::origin::Origin;
 use crate::session_key::SessionKey;
+use crate::session_limit::SessionLimit;
 use crate::token::Token;
 
 impl<C: Codec> Session<'_, C> {
@@ -31,7 +32,11 @@ impl<C: Codec> Session<'_, C> {
     /// response it took. If the other one renewed it later, [`finish`](Self::finish) returns
     /// [`Error::Superseded`].
     ///
+    /// If the number of a user's sessions is [limited](SessionManager::with_session_limit), the
+    /// login ends others, or is refused.
+    ///
     /// # Errors
+    /// [`Error::TooManySessions`], also from [`finish`](Self::finish) if another login was quicker;
     /// [`Error::Store`] for a subject that is empty or longer than
     /// [`MAX_SUBJECT_LEN`](store_core::MAX_SUBJECT_LEN) minus the name of the cookie and one, in
     /// bytes; [`Error::Unencodable`], from a codec that can't represent a string;
@@ -60,6 +65,10 @@ impl<C: Codec> Session<'_, C> {
         }
         if self.subject().as_deref() == Some(subject) {
             return Ok(());
+        }
+        if let Some(SessionLimit::Refuse(_)) = self.manager.session_limit {
+            // The write finds out again; here the handler can still answer.
+            self.room(&self.manager.subject_in_store(subject)?)?;
         }
         let encoded = self.manager.codec.encode_value(subject);
         let encoded = encoded.map_err(|_| Error::unencodable::<str>(SUBJECT))?;

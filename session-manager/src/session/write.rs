@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use store_core::{Change, Rotation};
 
 use crate::codec::{Codec, CodecError};
+use crate::conflicts::Conflicts;
 use crate::content::Content;
 use crate::content::edit::Edit;
 use crate::content::reserved::{CREATED, ID, MANAGER, ROTATED};
@@ -43,9 +44,34 @@ impl<C: Codec> Session<'_, C> {
         let data = self.encode()?;
         let subject = manager.subject_of(&self.content, &[]);
         let NewToken { token, key, .. } = manager.new_token()?;
-        manager.store.create(key.as_str(), &data, expiry, subject.as_deref())?;
+        self.store_new(&key, &data, expiry, subject.as_deref())?;
         manager.report_session(EventKind::Created, &key, &self.metadata());
         Ok(Some(Written { key, token: Some(token), expiry }))
+    }
+
+    /// Stores a new session, if need be in the room of others.
+    fn store_new(
+        &self,
+        key: &SessionKey,
+        data: &[u8],
+        expiry: DateTime<Utc>,
+        subject: Option<&str>,
+    ) -> Result<(), Error> {
+        let store = &self.manager.store;
+        let mut conflicts = Conflicts::new(&self.manager.conflict_locks);
+        loop {
+            let room = subject.map(|subject| self.room(subject)).transpose()?.flatten();
+            let (Some(room), Some(subject)) = (room, subject) else {
+                return Ok(store.create(key.as_str(), data, expiry, subject)?);
+            };
+            let change = Change::new(data, expiry).with_subject(Some(subject));
+            if store.create_with(key.as_str(), &room.make(subject, change))? {
+                room.report(self.manager);
+                return Ok(());
+            }
+            // The sessions of the subject are others by now.
+            conflicts.wait(None)?;
+        }
     }
 
     /// Tries one conditional write of everything: data, expiry, token, subject and merged sessions.
@@ -81,12 +107,22 @@ impl<C: Codec> Session<'_, C> {
         if is_changed || subject.is_some() {
             change = change.with_subject(subject.as_deref());
         }
+        let room = match &subject {
+            Some(subject) if is_changed => self.room(subject)?,
+            _ => None,
+        };
+        if let (Some(room), Some(subject)) = (&room, &subject) {
+            change = room.make(subject, change);
+        }
         let ((key, current), absorbed) = self.written_over();
         for (key, data) in absorbed {
             change = change.absorbing(key.as_str(), data);
         }
         if !manager.store.update(key.as_str(), current, &change)? {
             return Ok(Attempt::Refused);
+        }
+        if let Some(room) = room {
+            room.report(manager);
         }
         let (key, token) = match new_token {
             Some(NewToken { token, key, .. }) => (key, Some(token)),

@@ -48,6 +48,8 @@ mod races;
 
 mod subjects;
 
+mod limits;
+
 use std::sync::Arc;
 
 use counting_store::token;

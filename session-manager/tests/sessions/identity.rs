@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use session_manager::{Device, EndCause, Error, Event, EventKind, SessionId, SessionManager};
-use store_core::Clock as _;
+use session_manager::{
+    Device, EndCause, Error, Event, EventKind, SessionId, SessionLimit, SessionManager,
+    StoredSession,
+};
+use store_core::{Clock as _, MemoryStore};
 
 use crate::TestResult;
 use crate::counting_store::token;
@@ -228,5 +231,68 @@ fn proof_from_the_future_is_as_old_as_it_is_far() -> TestResult {
     fixture.clock.advance(-TimeDelta::hours(1));
     let session = fixture.sessions.load([&*cookie])?;
     assert!(!session.authenticated_within(Duration::from_secs(10 * 60)));
+    Ok(())
+}
+
+#[test]
+fn login_beyond_the_limit_ends_the_oldest_logins_and_no_other_users() -> TestResult {
+    let (fixture, events) = with_events();
+    let fixture = fixture.with(|sessions| sessions.with_session_limit(SessionLimit::EndOldest(2)));
+    let sessions = &fixture.sessions;
+    logged_in(sessions, "grace")?;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(logged_in(sessions, "ada")?.1);
+        fixture.clock.advance(TimeDelta::minutes(1));
+    }
+    let ended: Vec<_> = events()
+        .into_iter()
+        .filter(|event| event.kind == EventKind::Ended(EndCause::Limit))
+        .map(|event| (event.session, event.subject))
+        .collect();
+    assert_eq!(ended, [ids[0], ids[1]].map(|id| (id, Some("ada".to_owned()))));
+    let left: Vec<_> = sessions.sessions_of("ada")?.iter().map(StoredSession::id).collect();
+    assert_eq!(left, [ids[3], ids[2]]);
+    assert_eq!(sessions.sessions_of("grace")?.len(), 1);
+
+    // A limit that was lowered holds from the next login on, which may be that of a session that
+    // takes over one of the others.
+    let fixture = fixture.with(|sessions| sessions.with_session_limit(SessionLimit::EndOldest(1)));
+    let sessions = &fixture.sessions;
+    let (cookie, _) = logged_in(sessions, "ada")?;
+    assert_eq!(sessions.sessions_of("ada")?.len(), 1);
+    let mut session = sessions.load([])?;
+    session.merge(&cookie)?;
+    session.set_subject("ada")?;
+    let id = session.finish()?.id;
+    assert_eq!(sessions.sessions_of("ada")?.first().map(StoredSession::id), id);
+    assert_eq!(sessions.sessions_of("ada")?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn login_that_is_refused_leaves_everything_as_it_was() -> TestResult {
+    let fixture = Fixture::new().with(|sessions| {
+        assert!(matches!(
+            SessionManager::new(MemoryStore::new()?).with_session_limit(SessionLimit::Refuse(0)),
+            Err(Error::InvalidOption { .. })
+        ));
+        sessions.with_session_limit(SessionLimit::Refuse(1))
+    });
+    let sessions = &fixture.sessions;
+    let mut session = sessions.load([])?;
+    session.insert("cart", "tea")?;
+    let cookie = token(&session.finish()?).expect("it is new");
+    let mut quicker = sessions.load([&*cookie])?;
+    quicker.set_subject("ada")?;
+    logged_in(sessions, "ada")?;
+    // The one hears of it at once, and the other one when it is written.
+    let mut late = sessions.load([&*cookie])?;
+    assert!(matches!(late.set_subject("ada"), Err(Error::TooManySessions { max: 1 })));
+    assert_eq!(late.finish()?.subject, None);
+    assert!(matches!(quicker.finish(), Err(Error::TooManySessions { max: 1 })));
+    let session = sessions.load([&*cookie])?;
+    assert_eq!(session.subject(), None);
+    assert_eq!(session.get::<String>("cart")?.as_deref(), Some("tea"));
     Ok(())
 }
