@@ -1,7 +1,10 @@
 //! How many sessions a user may have.
 
 /// How many sessions of one user there may be at the same time, and what a login does that would
-/// make one more: [`SessionManager::with_session_limit`](crate::SessionManager::with_session_limit).
+/// make one more.
+///
+/// It is an option of the manager:
+/// [`SessionManager::with_session_limit`](crate::SessionManager::with_session_limit).
 ///
 /// # Examples
 /// ```

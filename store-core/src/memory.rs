@@ -375,6 +375,10 @@ impl Store for MemoryStore {
         Ok(removed)
     }
 
+    fn delete_all(&self) -> Result<u64, Error> {
+        Ok(self.sessions.write()?.clear())
+    }
+
     fn delete_expired(&self) -> Result<u64, Error> {
         delete_in_batches(|| self.sessions.remove_batch())
     }

@@ -341,6 +341,31 @@ pub trait Store: Send + Sync {
     /// ```
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error>;
 
+    /// Ends all sessions, whoever's they are, also those that the caller can't read, and returns
+    /// how many rows that were, expired ones included: for an operator after a break-in.
+    ///
+    /// It takes about as long as writing the whole table. Sessions that begin meanwhile may be
+    /// ended or not.
+    ///
+    /// # Errors
+    /// Those of the [error type](Error) that concern the system. On a server, some sessions may
+    /// have ended then.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// store.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    /// assert_eq!(store.delete_all()?, 1);
+    /// assert_eq!(store.count()?, 0);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
+    #[doc(alias = "clear")]
+    #[doc(alias = "truncate")]
+    fn delete_all(&self) -> Result<u64, Error>;
+
     /// Removes every session that has expired, and what belongs to it, in bounded batches that give
     /// way to other callers; returns how many sessions it removed. It never removes a live one.
     ///
@@ -540,6 +565,10 @@ macro_rules! forward_store {
 
             fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
                 (**self).delete_by_subject(subject, except)
+            }
+
+            fn delete_all(&self) -> Result<u64, Error> {
+                (**self).delete_all()
             }
 
             fn delete_expired(&self) -> Result<u64, Error> {

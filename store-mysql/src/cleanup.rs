@@ -14,10 +14,14 @@ use crate::retry::{AttemptError, Retry, RetrySafety};
 use crate::rotations::Rotations;
 use crate::rows::bytes;
 use crate::shared::Shared;
+use crate::sql::ListSql;
 use crate::subjects::SubjectIndex;
 
 /// After how many rows that can't be removed a run gives up.
 const MAX_STUCK: usize = 10_000;
+
+/// How many pages that aren't full are removed of a table into which others write.
+const MAX_LAST_PAGES: usize = 5;
 
 /// How long the removal of one row is tried again, if it is made alone: less than the wait for a
 /// lock, which others have waited for already.
@@ -52,6 +56,27 @@ impl Shared {
             *run = current;
         }
         Ok(batch)
+    }
+
+    /// Removes all sessions, batch by batch.
+    pub(crate) fn delete_all(&self) -> Result<u64, Error> {
+        let (mut removed, mut last_pages) = (0, 0);
+        loop {
+            let page = self.run(RetrySafety::ReadOnly, |connection| {
+                connection.query(&self.statements.first, vec![self.batch_size.into()])
+            })?;
+            let tokens = page.into_iter().filter_map(|mut row| bytes(&mut row, 0));
+            let tokens: Vec<_> = tokens.collect();
+            // Others go on: what has moved to another token is on the next page, and so is what
+            // begins meanwhile.
+            last_pages += usize::from(tokens.len() < self.batch_size);
+            if tokens.is_empty() || last_pages > MAX_LAST_PAGES {
+                return Ok(removed);
+            }
+            let delete = &self.statements.delete_listed;
+            let deleted = self.remove_listed(&mut self.retry(), delete, &tokens);
+            removed += deleted.map_err(|error| self.explain(error))?;
+        }
     }
 
     fn remove_next(&self, run: &mut CleanupRun) -> Result<Batch, Error> {
@@ -100,8 +125,17 @@ impl Shared {
         mut retry: Retry<'_>,
         tokens: &[Vec<u8>],
     ) -> Result<u64, AttemptError> {
+        self.remove_listed(&mut retry, &self.statements.delete_expired, tokens)
+    }
+
+    fn remove_listed(
+        &self,
+        retry: &mut Retry<'_>,
+        delete: &ListSql,
+        tokens: &[Vec<u8>],
+    ) -> Result<u64, AttemptError> {
         retry.run(RetrySafety::Idempotent, |connection| {
-            let (sql, params) = self.statements.delete_expired.on(tokens);
+            let (sql, params) = delete.on(tokens);
             let Some(subjects) = &self.subjects else {
                 return Ok(connection.execute(sql, params)?.rows);
             };

@@ -84,8 +84,8 @@ impl Shared {
         })
     }
 
-    /// Ends the sessions that a change absorbs, and records where their tokens lead, if they do. Returns
-    /// whether all were live and matched.
+    /// Ends the sessions that a change absorbs, and records where their tokens lead, if they do.
+    /// Returns whether all were live and matched.
     pub(crate) fn absorb(
         &self,
         connection: &mut Connection,

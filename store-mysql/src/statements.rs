@@ -71,6 +71,11 @@ const DELETE_EXPIRED: &str = "DELETE session FROM {table} AS session \
     FORCE INDEX (`{token_index}`) \
     WHERE session.token IN ({tokens}) AND session.expiry <= UTC_TIMESTAMP(6)";
 
+const FIRST: &str = "SELECT token FROM {table} WHERE token IS NOT NULL ORDER BY token LIMIT ?";
+
+const DELETE_LISTED: &str = "DELETE session FROM {table} AS session \
+    FORCE INDEX (`{token_index}`) WHERE session.token IN ({tokens})";
+
 const PAGE: &str = "SELECT token, data, expiry FROM {table} FORCE INDEX (`{token_index}`) \
     WHERE token > ? AND expiry > ? ORDER BY token LIMIT 500";
 
@@ -90,6 +95,8 @@ pub(crate) struct Statements {
     pub(crate) delete_row: Sql,
     pub(crate) expired: Sql,
     pub(crate) delete_expired: ListSql,
+    pub(crate) first: Sql,
+    pub(crate) delete_listed: ListSql,
     pub(crate) page: Sql,
     pub(crate) count: Sql,
 }
@@ -120,6 +127,8 @@ impl Statements {
             delete_row: on_table(DELETE_ROW),
             expired: on_table(EXPIRED),
             delete_expired: ListSql::new(&text(DELETE_EXPIRED), batch_size),
+            first: on_table(FIRST),
+            delete_listed: ListSql::new(&text(DELETE_LISTED), batch_size),
             page: on_table(PAGE),
             count: on_table(COUNT),
         }

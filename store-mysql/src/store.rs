@@ -298,6 +298,12 @@ impl Store for MysqlStore {
         self.shared.delete_by_subject(subject, except)
     }
 
+    /// It goes from batch to batch, so that no transaction is as large as the table. If it fails,
+    /// call it again.
+    fn delete_all(&self) -> Result<u64, Error> {
+        self.shared.delete_all()
+    }
+
     fn delete_expired(&self) -> Result<u64, Error> {
         let mut run = CleanupRun::default();
         delete_in_batches(|| self.shared.remove_batch(&mut run))

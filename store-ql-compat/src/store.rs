@@ -220,6 +220,10 @@ impl Store for QlStore {
         self.shared.execute(Operation::DeleteBySubject { subject: subject.into(), except })
     }
 
+    fn delete_all(&self) -> Result<u64, Error> {
+        self.shared.execute(Operation::DeleteAll)
+    }
+
     fn delete_expired(&self) -> Result<u64, Error> {
         delete_in_batches(|| self.shared.remove_batch())
     }

@@ -40,6 +40,9 @@ const TOUCH: &str = "UPDATE {table} SET expiry = ?2 \
 
 const DELETE: &str = "DELETE FROM {table} WHERE token = ?1 COLLATE BINARY";
 
+// Without a condition the pages are freed as a whole.
+const DELETE_ALL: &str = "DELETE FROM {table}";
+
 // Three ranges of the index rather than one OR, for which SQLite would read the whole index.
 // Rows that couldn't be removed are passed over: they come first, because the index has an order.
 pub(crate) const EXPIRED: &str = "SELECT rowid FROM {table} WHERE expiry <= ?1 \
@@ -67,6 +70,7 @@ pub(crate) struct Statements {
     pub(crate) rotate: String,
     pub(crate) touch: String,
     pub(crate) delete: String,
+    pub(crate) delete_all: String,
     pub(crate) expired: String,
     pub(crate) delete_expired: String,
     pub(crate) page: String,
@@ -88,6 +92,7 @@ impl Statements {
             rotate: on_table(ROTATE),
             touch: on_table(TOUCH),
             delete: on_table(DELETE),
+            delete_all: on_table(DELETE_ALL),
             expired: on_table(EXPIRED),
             delete_expired: on_table(DELETE_EXPIRED),
             page: on_table(PAGE),

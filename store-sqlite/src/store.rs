@@ -173,6 +173,10 @@ impl Store for SqliteStore {
         self.shared.write(Operation::DeleteBySubject { subject, except })
     }
 
+    fn delete_all(&self) -> Result<u64, Error> {
+        self.shared.write(Operation::DeleteAll)
+    }
+
     fn delete_expired(&self) -> Result<u64, Error> {
         let mut run = CleanupRun::default();
         delete_in_batches(|| self.shared.remove_batch(&mut run))

@@ -25,6 +25,8 @@ const FIND: &str = "SELECT session.token, session.data, session.expiry FROM {sub
     JOIN {table} AS session ON session.token = link.token COLLATE BINARY \
     WHERE link.subject = ?1 AND +session.expiry > ?2 AND +session.expiry < 5373484.5";
 
+const DELETE_ALL: &str = "DELETE FROM {subjects}";
+
 const DELETE_SESSIONS: &str = "DELETE FROM {table} \
     WHERE token IN (SELECT token FROM {subjects} WHERE subject = ?1 AND token IS NOT ?2) \
     AND +expiry > ?3 AND +expiry < 5373484.5";
@@ -52,6 +54,7 @@ pub(crate) struct SubjectIndex {
     unlink_unless_live: String,
     find: String,
     delete_sessions: String,
+    delete_all: String,
     unlink_deleted: String,
     rename: String,
     delete_expired: String,
@@ -78,6 +81,7 @@ impl SubjectIndex {
             unlink_unless_live: on_tables(UNLINK_UNLESS_LIVE),
             find: on_tables(FIND),
             delete_sessions: on_tables(DELETE_SESSIONS),
+            delete_all: on_tables(DELETE_ALL),
             unlink_deleted: on_tables(UNLINK_DELETED),
             rename: on_tables(RENAME),
             delete_expired: on_tables(DELETE_EXPIRED),
@@ -171,6 +175,10 @@ impl SubjectIndex {
     ) -> SqliteResult<()> {
         self.delete(connection, new_token)?;
         connection.prepare_cached(&self.rename)?.execute([token, new_token]).map(drop)
+    }
+
+    pub(crate) fn delete_all(&self, connection: &Connection) -> SqliteResult<()> {
+        connection.prepare_cached(&self.delete_all)?.execute([]).map(drop)
     }
 
     /// Removes the link of a session, in the transaction that deletes the session.

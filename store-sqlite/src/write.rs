@@ -149,6 +149,13 @@ impl Writer<'_> {
             Operation::DeleteBySubject { subject, except } => {
                 self.delete_by_subject(subject, except.as_deref())?
             }
+            Operation::DeleteAll => {
+                // Records of rotations lead to sessions that are gone, and are swept.
+                if let Some(subjects) = &self.tables.subjects {
+                    subjects.delete_all(self.connection)?;
+                }
+                self.run(&self.tables.sessions.delete_all, [])?
+            }
         };
         Ok(Ok(changed))
     }

@@ -239,6 +239,29 @@ impl<C: Codec> SessionManager<C> {
         Ok(())
     }
 
+    /// Destroys all sessions in the store, also those that can't be decoded and those of other
+    /// managers, and returns how many rows that were: after a break-in. They aren't reported one by
+    /// one.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; on a server, some sessions may have ended then: call it again.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// let mut session = sessions.load([])?;
+    /// session.set_subject("7")?;
+    /// session.finish()?;
+    ///
+    /// assert_eq!(sessions.destroy_all()?, 1);
+    /// assert!(sessions.sessions_of("7")?.is_empty());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[doc(alias = "clear_all")]
+    pub fn destroy_all(&self) -> Result<u64, Error> {
+        Ok(self.store.delete_all()?)
+    }
+
     /// Visits all live sessions of this manager, in no particular order, until the visitor breaks
     /// off. Undecodable ones are reported and left out.
     ///

@@ -21,6 +21,7 @@ pub(crate) enum Call {
     Delete,
     FindBySubject,
     DeleteBySubject,
+    DeleteAll,
     DeleteExpired,
     Walk,
     Count,
@@ -106,6 +107,10 @@ impl<S: Store, H: Hook> Store for HookedStore<S, H> {
 
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         self.call(Call::DeleteBySubject, |store| store.delete_by_subject(subject, except))
+    }
+
+    fn delete_all(&self) -> Result<u64, Error> {
+        self.call(Call::DeleteAll, Store::delete_all)
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {

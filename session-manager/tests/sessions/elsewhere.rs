@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use session_manager::{Error, SessionManager};
+use store_core::{Clock as _, Store as _};
 
 use crate::TestResult;
 use crate::counting_store::token;
@@ -158,5 +159,17 @@ fn one_that_can_not_be_changed_keeps_none_of_the_others_from_it() -> TestResult 
     let roles: Result<Vec<_>, _> = roles.collect();
     let readers = roles?.into_iter().flatten().filter(|role| role == "reader").count();
     assert_eq!(readers, 2);
+    Ok(())
+}
+
+#[test]
+fn all_sessions_end_also_those_that_can_not_be_decoded() -> TestResult {
+    let fixture = Fixture::new();
+    let cookie = editor(&fixture.sessions)?;
+    let later = fixture.clock.now() + TimeDelta::hours(1);
+    fixture.store.commit("of a newer version", b"\xff", later)?;
+    assert_eq!(fixture.sessions.destroy_all()?, 2);
+    assert_eq!(fixture.rows(), 0);
+    assert_eq!(fixture.sessions.load([&*cookie])?.subject(), None);
     Ok(())
 }

@@ -101,6 +101,7 @@ macro_rules! __claims {
         $crate::$callback! { $arguments
             subjects {
                 deleting_by_subject_removes_all_but_one: 13;
+                delete_all_ends_every_session: 13;
                 subject_finds_its_live_sessions: 14;
                 writes_leave_the_subject_alone: 14;
                 created_session_has_its_own_subject: 14;

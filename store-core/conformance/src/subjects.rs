@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::Harness;
 use crate::calls::{
-    an_hour_ago, assert_stored, commit, found, in_an_hour, rotation, unswept, update, walk,
+    an_hour_ago, assert_stored, commit, found, in_an_hour, loaded, rotation, unswept, update, walk,
 };
-use store_core::{Change, Error, MAX_SUBJECT_LEN, Store};
+use store_core::{Change, Error, Loaded, MAX_SUBJECT_LEN, Store};
 
 /// Creates a session whose data is its token.
 pub(super) fn create(store: &dyn Store, token: &str, subject: Option<&str>) {
@@ -379,4 +379,32 @@ pub fn racing_logins_and_logouts_leave_a_true_index<H: Harness>(harness: &H) {
     assert_eq!(tokens_of(&store, "one"), live, "every live session has the subject");
     assert_eq!(delete_by_subject(&store, "one", None), live.len() as u64);
     assert!(walk(&store).is_empty() && tokens_of(&store, "one").is_empty());
+}
+
+/// Clause 13, for all sessions at once: after `delete_all` nothing is found under any token, nor
+/// left of what was there, expired sessions included.
+pub fn delete_all_ends_every_session<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    assert_eq!(store.delete_all().expect("delete_all succeeds"), 0);
+    for n in 0..20 {
+        create(&store, &format!("{n}"), Some(if n % 2 == 0 { "even" } else { "odd" }));
+    }
+    create(&store, "nobody's", None);
+    assert!(update(&store, "7", b"7", &rotation("new", b"7").with_subject(Some("new"))));
+    store.commit("expired", b"data", Utc::now() - TimeDelta::hours(1)).expect("it is stored");
+    assert_eq!(store.delete_all().expect("delete_all succeeds"), 22);
+    assert_eq!(store.count().expect("count answers"), 0);
+    assert_eq!(store.all().expect("the walk succeeds").len(), 0);
+    for token in ["0", "7", "new", "nobody's", "expired"] {
+        assert_eq!(loaded(&store, token), Loaded::Missing);
+        assert!(!update(&store, token, token.as_bytes(), &subject_of(b"data", None)));
+    }
+    for token in ["0", "new"] {
+        store.commit(token, b"data", in_an_hour()).expect("commit succeeds");
+    }
+    for subject in ["even", "odd", "new"] {
+        assert!(tokens_of(&store, subject).is_empty(), "a new session isn't the old one's user's");
+    }
+    assert_eq!(store.delete_expired().expect("the sweep succeeds"), 0);
+    assert_eq!(store.count().expect("count answers"), 2);
 }

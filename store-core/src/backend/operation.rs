@@ -65,6 +65,8 @@ pub enum Operation<'a> {
         /// The token of the session that is left.
         except: Option<Cow<'a, str>>,
     },
+    /// [`Store::delete_all`](crate::Store::delete_all)
+    DeleteAll,
 }
 
 impl Operation<'_> {
@@ -87,7 +89,10 @@ impl Operation<'_> {
             Self::Create { change, .. } => change.data.len(),
             // The old data is read to be compared.
             Self::Update { current, change, .. } => current.len() + change.data.len(),
-            Self::Touch { .. } | Self::Delete { .. } | Self::DeleteBySubject { .. } => 0,
+            Self::Touch { .. }
+            | Self::Delete { .. }
+            | Self::DeleteBySubject { .. }
+            | Self::DeleteAll => 0,
         }
     }
 
@@ -125,6 +130,7 @@ impl Operation<'_> {
                 subject: text(subject),
                 except: except.as_deref().map(text),
             },
+            Self::DeleteAll => Operation::DeleteAll,
         }
     }
 }
@@ -138,6 +144,7 @@ impl fmt::Debug for Operation<'_> {
             Self::Touch { .. } => "Touch",
             Self::Delete { .. } => "Delete",
             Self::DeleteBySubject { .. } => "DeleteBySubject",
+            Self::DeleteAll => "DeleteAll",
         })
     }
 }

@@ -96,6 +96,13 @@ impl Tables {
         }
     }
 
+    /// Removes everything, and returns how many rows that were.
+    pub(super) fn clear(&mut self) -> u64 {
+        // Walks that are under way go on after the ids that they have seen.
+        let cleared = Self { next_id: self.next_id, ..Self::default() };
+        std::mem::replace(self, cleared).rows.len() as u64
+    }
+
     /// Removes what is under a token, live or not.
     pub(super) fn remove_token(&mut self, token: &str) {
         if let Some(&id) = self.ids.get(token) {

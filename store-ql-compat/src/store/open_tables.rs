@@ -2,7 +2,7 @@
 //!
 //! Each step leaves the tables consistent with each other.
 
-use redb::{Error as RedbError, ReadableTable, Table, WriteTransaction};
+use redb::{Error as RedbError, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
 use super::format::{Instant, join, split, subject_prefix};
 use super::rotations::Rotations;
@@ -99,6 +99,17 @@ impl<'t> OpenTables<'t> {
         }
         self.expiries.insert(&*join(expiry, token), ())?;
         Ok(())
+    }
+
+    /// Removes all sessions, live or not, and returns how many. Records of rotations lead to
+    /// sessions that are gone, and are swept.
+    pub(super) fn delete_all(&mut self) -> Result<u64, RedbError> {
+        let removed = self.sessions.len()?;
+        self.sessions.retain(|_, _| false)?;
+        self.expiries.retain(|_, _| false)?;
+        self.subjects.retain(|_, _| false)?;
+        self.by_subject.retain(|_, _| false)?;
+        Ok(removed)
     }
 
     /// Removes a session, live or not, and says whether there was one.

@@ -59,7 +59,9 @@ impl Write<'_> {
                 change.rotation.is_some() || change.subject.is_some() || !change.absorbed.is_empty()
             }
             Self::Operation(Operation::Create { change, .. }) => !change.absorbed.is_empty(),
-            Self::Operation(Operation::Delete { .. } | Operation::DeleteBySubject { .. })
+            Self::Operation(
+                Operation::Delete { .. } | Operation::DeleteBySubject { .. } | Operation::DeleteAll,
+            )
             | Self::Flush => true,
             Self::Operation(Operation::Commit { .. } | Operation::Touch { .. })
             | Self::RemoveExpired { .. } => false,
@@ -119,6 +121,7 @@ impl OpenTables<'_> {
                 };
                 self.delete_by_subject(subject.as_bytes(), except.as_deref(), now)?
             }
+            Operation::DeleteAll => self.delete_all()?,
         };
         Ok(Ok(changed))
     }

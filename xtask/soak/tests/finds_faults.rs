@@ -132,6 +132,10 @@ impl Store for Faulty {
         }
     }
 
+    fn delete_all(&self) -> Result<u64, Error> {
+        self.inner.delete_all()
+    }
+
     fn delete_expired(&self) -> Result<u64, Error> {
         self.inner.delete_expired()
     }

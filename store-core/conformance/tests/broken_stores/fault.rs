@@ -221,6 +221,8 @@ pub(crate) enum Fault {
     DeleteBySubjectOnlyClears,
     DeleteBySubjectIsManySteps,
     DeleteBySubjectReadsFirst,
+    DeleteAllLeavesTheExpired,
+    DeleteAllLeavesTheSubjects,
     ExceptionFollowsNoRotation,
     ExceptionIsReadFirst,
     OverlongSubjectsAreCut,

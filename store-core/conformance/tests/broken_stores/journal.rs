@@ -202,6 +202,7 @@ fn apply(line: &str, memory: &MemoryStore) -> Result<(), Error> {
             let (subject, except) = (fields.text(), fields.optional_text());
             memory.delete_by_subject(&subject, except.as_deref()).map(drop)
         }
+        "delete_all" => memory.delete_all().map(drop),
         "cleanup" => memory.delete_expired().map(drop),
         name => unreachable!("no write is called {name}"),
     }
@@ -308,6 +309,10 @@ impl Store for Journaled {
             Field::Optional(except.map(str::as_bytes)),
         ];
         self.write(&fields, |memory| memory.delete_by_subject(subject, except))
+    }
+
+    fn delete_all(&self) -> Result<u64, Error> {
+        self.write(&[Field::Name("delete_all")], MemoryStore::delete_all)
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {

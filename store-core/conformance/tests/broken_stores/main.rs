@@ -306,6 +306,7 @@ claims_catch_faults! {
     find_by_subject_sees_changes_as_one_step:
         SubjectComesLast AbsorptionComesFirst AbsorptionComesLast FindBySubjectIsTwoReads;
     delete_by_subject_is_seen_as_one_step: DeleteBySubjectIsManySteps;
+    delete_all_ends_every_session: DeleteAllLeavesTheExpired DeleteAllLeavesTheSubjects;
     racing_creates_leave_one_subject: CreateIsTwoSteps RefusedCreateSetsTheSubject;
 }
 

@@ -706,6 +706,26 @@ impl Store for Broken {
         self.inner.delete(token)
     }
 
+    fn delete_all(&self) -> Result<u64, Error> {
+        self.begin()?;
+        match self.fault {
+            Fault::DeleteAllLeavesTheExpired => {
+                let tokens: Vec<_> = self.inner.all()?.into_keys().collect();
+                tokens.iter().try_for_each(|token| self.inner.delete(token))?;
+                Ok(tokens.len() as u64)
+            }
+            Fault::DeleteAllLeavesTheSubjects => {
+                let (mut removed, expired) = (0, Utc::now() - TimeDelta::hours(1));
+                for token in self.inner.all()?.into_keys() {
+                    self.inner.touch(&token, expired)?;
+                    removed += 1;
+                }
+                Ok(removed)
+            }
+            _ => self.inner.delete_all(),
+        }
+    }
+
     fn delete_expired(&self) -> Result<u64, Error> {
         self.begin()?;
         match self.fault {

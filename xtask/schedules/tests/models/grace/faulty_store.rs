@@ -74,6 +74,10 @@ impl Store for FaultyStore {
         self.inner.delete_by_subject(subject, except)
     }
 
+    fn delete_all(&self) -> Result<u64, Error> {
+        self.inner.delete_all()
+    }
+
     fn delete_expired(&self) -> Result<u64, Error> {
         self.inner.delete_expired()
     }
