@@ -22,7 +22,7 @@ fn main() -> Result<(), BoxError> {
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?;
 
     let server = Server::new(move |request| {
-        sessions.http(request.headers(), |session| {
+        sessions.http(request, |_, session| {
             // Browsers send several requests at once; `update` counts all of them.
             let visits = session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
             Ok(Response::new(Body::from(format!("visit {visits}"))))

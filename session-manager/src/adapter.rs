@@ -1,15 +1,16 @@
 //! What the adapters for web frameworks share.
 
 #[cfg(feature = "rouille")]
-mod rouille;
+pub(crate) mod rouille;
 
 #[cfg(feature = "http")]
 mod http;
 
-pub(crate) mod error_response;
+pub(crate) mod handler_result;
 
 use store_core::BoxError;
 
+use crate::adapter::handler_result::HandlerResult;
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::session::Session;
@@ -17,15 +18,15 @@ use crate::session::headers::Header;
 
 /// The handler's response with the headers to add to it, or why the handler or the session failed
 /// with the headers for the response to that.
-pub(crate) type HandlerResult<R> = Result<(R, Vec<Header>), (BoxError, Vec<Header>)>;
+pub(crate) type Answer<R> = Result<(R, Vec<Header>), (BoxError, Vec<Header>)>;
 
 /// Calls the handler and writes the session.
-pub(crate) fn run<'m, C: Codec, R>(
+pub(crate) fn run<'m, C: Codec, R, H: HandlerResult<R>>(
     session: Result<Session<'m, C>, Error>,
-    handler: impl FnOnce(&mut Session<'m, C>) -> Result<R, BoxError>,
-) -> HandlerResult<R> {
+    handler: impl FnOnce(&mut Session<'m, C>) -> H,
+) -> Answer<R> {
     let mut session = session.map_err(|error| (error.into(), Vec::new()))?;
-    let answer = handler(&mut session);
+    let answer = handler(&mut session).into_result();
     // A logout is carried out by now, so the cookie is removed, whatever fails.
     let mut removal = session.removal_headers();
     // Responses to failures have that header already.

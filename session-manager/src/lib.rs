@@ -91,6 +91,10 @@ mod event;
 
 mod error;
 
+mod request_head;
+
+mod error_response;
+
 #[cfg(any(feature = "rouille", feature = "http"))]
 mod adapter;
 
@@ -98,7 +102,7 @@ mod adapter;
 pub mod guide;
 
 #[cfg(any(feature = "rouille", feature = "http"))]
-pub use adapter::error_response::ErrorResponse;
+pub use adapter::handler_result::HandlerResult;
 pub use codec::json::Json;
 #[cfg(feature = "messagepack")]
 pub use codec::messagepack::MessagePack;
@@ -106,8 +110,10 @@ pub use codec::{Codec, CodecError, Decoded};
 pub use cookie_policy::{CookiePolicy, SameSite};
 pub use device::Device;
 pub use error::Error;
+pub use error_response::ErrorResponse;
 pub use event::{EndCause, Event, EventKind};
 pub use manager::SessionManager;
+pub use request_head::RequestHead;
 pub use session::finish::Finished;
 pub use session::headers::Header;
 pub use session::{Session, Status};

@@ -8,6 +8,7 @@ pub(crate) mod resolve;
 
 mod stored_sessions;
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,8 +16,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use store_core::{Clock, MAX_SUBJECT_LEN, OwnedRecord, Store};
 
-#[cfg(any(feature = "rouille", feature = "http"))]
-use crate::adapter::error_response::{ErrorResponder, ErrorResponse};
 use crate::codec::json::Json;
 use crate::codec::{Codec, CodecError};
 use crate::conflicts::StripedLocks;
@@ -26,8 +25,10 @@ use crate::content::reserved::MANAGER;
 use crate::content::values::Values;
 use crate::cookie_policy::CookiePolicy;
 use crate::error::Error;
+use crate::error_response::{ErrorResponder, ErrorResponse};
 use crate::event::{Event, EventKind};
 use crate::lifetimes::Lifetimes;
+use crate::request_head::RequestHead;
 use crate::session_key::SessionKey;
 use crate::session_limit::SessionLimit;
 use crate::token::{NewToken, Token, TokensAtRest, digest};
@@ -74,8 +75,7 @@ pub struct SessionManager<C = Json> {
     clock: Option<Arc<dyn Clock>>,
     tokens_at_rest: TokensAtRest,
     event_hook: Option<EventHook>,
-    #[cfg(any(feature = "rouille", feature = "http"))]
-    pub(crate) error_responder: ErrorResponder,
+    error_responder: ErrorResponder,
 }
 
 impl SessionManager {
@@ -109,8 +109,7 @@ impl SessionManager {
             clock: None,
             tokens_at_rest: TokensAtRest::Hashed,
             event_hook: None,
-            #[cfg(any(feature = "rouille", feature = "http"))]
-            error_responder: Arc::new(ErrorResponse::default_for),
+            error_responder: Arc::new(|error, _| ErrorResponse::default_for(error)),
         }
     }
 }
@@ -127,6 +126,29 @@ impl<C> SessionManager<C> {
     #[must_use]
     pub fn cookie_name(&self) -> &str {
         self.cookie.name()
+    }
+
+    /// Returns the response to a request that failed: the [error
+    /// responder's](Self::with_error_responder). The adapters send it by themselves.
+    ///
+    /// # Examples
+    /// ```
+    /// # use session_manager::RequestHead;
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// let request = RequestHead::new("GET", "/cart", |_| None);
+    /// if let Err(error) = sessions.load([]) {
+    ///     let response = sessions.error_response(&error, &request);
+    ///     println!("{} {:?} {}", response.status, response.headers(), response.body);
+    /// }
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn error_response(
+        &self,
+        error: &(dyn StdError + 'static),
+        request: &RequestHead<'_>,
+    ) -> ErrorResponse {
+        (self.error_responder)(error, request)
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

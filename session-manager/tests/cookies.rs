@@ -8,7 +8,7 @@ use adapter::{
     ADAPTERS, Adapter, NAME, Page, Switched, TestResult, cookie, from_http, from_rouille, manager,
     memory, value_of,
 };
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use session_manager::{Event, EventKind, Header, SessionManager};
 
 type Events = Arc<Mutex<Vec<EventKind>>>;
@@ -253,14 +253,13 @@ fn bytes_that_are_not_utf_8_hide_no_session() -> TestResult {
     let sessions = manager();
     let token = cookie(&Adapter::Http.stored(&sessions));
     let is_found = |headers: &[Vec<u8>]| -> TestResult<bool> {
-        let mut map = HeaderMap::new();
+        let mut request = http::Request::new(());
         for header in headers {
-            map.append("Cookie", HeaderValue::from_bytes(header)?);
+            request.headers_mut().append("Cookie", HeaderValue::from_bytes(header)?);
         }
-        let reply =
-            from_http(sessions.http(&map, |session| {
-                Ok(http::Response::new(session.contains("visits").to_string()))
-            }));
+        let reply = from_http(sessions.http(&mut request, |_, session| {
+            Ok(http::Response::new(session.contains("visits").to_string()))
+        }));
         let directly = sessions.load_from_headers(headers.iter().map(Vec::as_slice))?;
         assert_eq!(directly.contains("visits").to_string(), reply.body);
         Ok(directly.contains("visits"))

@@ -51,7 +51,7 @@ fn serve() -> Result<(), BoxError> {
         .apply(SessionManager::new(store))?
         // The demo is served on plain HTTP; an application on HTTPS leaves this line out.
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?
-        .with_error_responder(|error| {
+        .with_error_responder(|error, _| {
             log(error);
             ErrorResponse::default_for(error)
         });

@@ -1,48 +1,52 @@
 //! Sessions for servers on the types of the `http` crate.
 
-use std::error::Error as StdError;
-
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use store_core::BoxError;
+use http::header::COOKIE;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use crate::adapter;
+use crate::adapter::handler_result::HandlerResult;
 use crate::codec::Codec;
+use crate::error_response::ErrorResponse;
 use crate::manager::SessionManager;
+use crate::request_head::RequestHead;
 use crate::session::Session;
 
 impl<C: Codec> SessionManager<C> {
-    /// Loads the session of a request with these headers, calls the handler, writes the session,
-    /// and adds the session's headers to the response.
+    /// Loads the request's session, calls the handler, writes the session, and adds the session's
+    /// headers to the response.
     ///
-    /// If the handler or the session fails, none of the session's changes is written, though a
-    /// session that the handler has destroyed stays destroyed, and the response is the [error
+    /// The handler returns a response or a result; see [`HandlerResult`]. If it or the session
+    /// fails, none of the session's changes is written, though a session that the handler has
+    /// destroyed stays destroyed, and the response is the [error
     /// responder's](Self::with_error_responder). A handler that panics writes nothing either.
     ///
     /// # Examples
     /// ```
-    /// use http::{HeaderMap, Response};
+    /// use http::{Request, Response};
     /// use session_manager::SessionManager;
     /// use store_core::MemoryStore;
     ///
     /// let sessions = SessionManager::new(MemoryStore::new()?);
-    /// let response: Response<String> = sessions.http(&HeaderMap::new(), |session| {
-    ///     session.insert("name", "Ada")?;
+    /// let mut request = Request::post("/name").body("Ada".to_owned()).expect("it is one");
+    /// let response: Response<String> = sessions.http(&mut request, |request, session| {
+    ///     session.insert("name", std::mem::take(request.body_mut()))?;
     ///     Ok(Response::new("Hello".to_owned()))
     /// });
     /// assert!(response.headers().contains_key("set-cookie"));
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     #[expect(clippy::missing_panics_doc, reason = "what could panic was checked before")]
-    pub fn http<B: From<String>>(
+    pub fn http<Q, B: From<String>, H: HandlerResult<Response<B>>>(
         &self,
-        headers: &HeaderMap,
-        handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response<B>, BoxError>,
+        request: &mut Request<Q>,
+        handler: impl FnOnce(&mut Request<Q>, &mut Session<'_, C>) -> H,
     ) -> Response<B> {
-        let cookies = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
+        let cookies = request.headers().get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
         let session = self.load_from_headers(cookies);
-        let (mut response, headers) = adapter::run(session, handler)
-            .unwrap_or_else(|(error, headers)| (self.failed_as(&*error), headers));
+        let answer = adapter::run(session, |session| handler(request, session));
+        let (mut response, headers) = answer.unwrap_or_else(|(error, headers)| {
+            (from_error_response(self.error_response(&*error, &head(request))), headers)
+        });
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("it is the name of a header");
             let value = HeaderValue::try_from(value)
@@ -52,20 +56,24 @@ impl<C: Codec> SessionManager<C> {
         }
         response
     }
+}
 
-    fn failed_as<B: From<String>>(&self, error: &(dyn StdError + 'static)) -> Response<B> {
-        let answer = (self.error_responder)(error);
-        let mut response = Response::new(answer.body.into());
-        *response.status_mut() =
-            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        if let Ok(content_type) = HeaderValue::try_from(answer.content_type) {
-            headers.insert(CONTENT_TYPE, content_type);
+fn head<Q>(request: &Request<Q>) -> RequestHead<'_> {
+    RequestHead::new(request.method().as_str(), request.uri().path(), |name| {
+        request.headers().get(name).and_then(|value| value.to_str().ok())
+    })
+}
+
+fn from_error_response<B: From<String>>(answer: ErrorResponse) -> Response<B> {
+    let headers = answer.headers();
+    let mut response = Response::new(answer.body.into());
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
+        // The application's content type may be anything.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
         }
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = answer.retry_after {
-            headers.insert(RETRY_AFTER, seconds.into());
-        }
-        response
     }
+    response
 }

@@ -2,20 +2,26 @@
 
 use std::error::Error as StdError;
 
-use rouille::{Request, Response};
-use store_core::BoxError;
+use rouille::input::json::JsonError;
+use rouille::input::multipart::MultipartError;
+use rouille::input::post::PostError;
+use rouille::{Request, Response, ResponseBody};
 
 use crate::adapter;
+use crate::adapter::handler_result::HandlerResult;
 use crate::codec::Codec;
+use crate::error_response::ErrorResponse;
 use crate::manager::SessionManager;
+use crate::request_head::RequestHead;
 use crate::session::Session;
 
 impl<C: Codec> SessionManager<C> {
     /// Loads the request's session, calls the handler, writes the session, and adds the headers to
     /// the response.
     ///
-    /// If the handler or the session fails, none of the session's changes is written, though a
-    /// session that the handler has destroyed stays destroyed, and the response is the [error
+    /// The handler returns a response or a result; see [`HandlerResult`]. If it or the session
+    /// fails, none of the session's changes is written, though a session that the handler has
+    /// destroyed stays destroyed, and the response is the [error
     /// responder's](Self::with_error_responder). A handler that panics writes nothing either;
     /// rouille answers with status 500.
     ///
@@ -35,29 +41,45 @@ impl<C: Codec> SessionManager<C> {
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     #[doc(alias = "LoadAndSave")]
-    pub fn rouille(
+    pub fn rouille<H: HandlerResult<Response>>(
         &self,
         request: &Request,
-        handler: impl FnOnce(&mut Session<'_, C>) -> Result<Response, BoxError>,
+        handler: impl FnOnce(&mut Session<'_, C>) -> H,
     ) -> Response {
         let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
         let session = self.load_from_headers(headers.map(|(_, value)| value.as_bytes()));
-        let (response, headers) = adapter::run(session, handler)
-            .unwrap_or_else(|(error, headers)| (self.failed(&*error), headers));
+        let (response, headers) =
+            adapter::run(session, handler).unwrap_or_else(|(error, headers)| {
+                (from_error_response(self.error_response(&*error, &head(request))), headers)
+            });
         // Added, not replaced: the application may set other cookies.
         headers
             .into_iter()
             .fold(response, |response, (name, value)| response.with_additional_header(name, value))
     }
+}
 
-    fn failed(&self, error: &(dyn StdError + 'static)) -> Response {
-        let answer = (self.error_responder)(error);
-        let response = Response::from_data(answer.content_type, answer.body)
-            .with_status_code(answer.status)
-            .with_unique_header("Cache-Control", "no-store");
-        match answer.retry_after {
-            Some(seconds) => response.with_unique_header("Retry-After", seconds.to_string()),
-            None => response,
-        }
+fn head(request: &Request) -> RequestHead<'_> {
+    RequestHead::new(request.method(), request.raw_url(), |name| request.header(name))
+}
+
+fn from_error_response(response: ErrorResponse) -> Response {
+    let headers = response.headers().into_iter();
+    Response {
+        status_code: response.status,
+        headers: headers.map(|(name, value)| (name.into(), value.into())).collect(),
+        data: ResponseBody::from_data(response.body),
+        upgrade: None,
     }
+}
+
+/// Returns whether the error is one of rouille's that says that the request's body isn't what it
+/// should be. A body that is asked for twice is the application's fault.
+pub(crate) fn is_bad_input(error: &(dyn StdError + 'static)) -> bool {
+    let post = error.downcast_ref::<PostError>();
+    let json = error.downcast_ref::<JsonError>();
+    let multipart = error.downcast_ref::<MultipartError>();
+    post.is_some_and(|error| !matches!(error, PostError::BodyAlreadyExtracted))
+        || json.is_some_and(|error| !matches!(error, JsonError::BodyAlreadyExtracted))
+        || matches!(multipart, Some(MultipartError::WrongContentType))
 }

@@ -1,6 +1,5 @@
 //! The manager's options.
 
-#[cfg(any(feature = "rouille", feature = "http"))]
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +8,16 @@ use store_core::Clock;
 #[cfg(doc)]
 use store_core::SystemClock;
 
-#[cfg(any(feature = "rouille", feature = "http"))]
-use crate::adapter::error_response::ErrorResponse;
 use crate::codec::Codec;
 #[cfg(doc)]
 use crate::codec::json::Json;
 use crate::cookie_policy::CookiePolicy;
 use crate::error::Error;
+use crate::error_response::ErrorResponse;
 use crate::event::Event;
 use crate::lifetimes;
 use crate::manager::SessionManager;
+use crate::request_head::RequestHead;
 #[cfg(doc)]
 use crate::session::Session;
 use crate::session_limit::SessionLimit;
@@ -269,7 +268,6 @@ impl<C: Codec> SessionManager<C> {
             clock: self.clock,
             tokens_at_rest: self.tokens_at_rest,
             event_hook: self.event_hook,
-            #[cfg(any(feature = "rouille", feature = "http"))]
             error_responder: self.error_responder,
         }
     }
@@ -330,28 +328,36 @@ impl<C: Codec> SessionManager<C> {
         self
     }
 
-    /// Sets how the adapters answer requests whose handler or session failed. Default:
-    /// [`ErrorResponse::default_for`].
+    /// Sets how the adapters answer requests whose handler or session failed. It gets the error and
+    /// the request. Default: [`ErrorResponse::default_for`].
     ///
     /// # Examples
+    /// JSON for a script, and a page for a person:
     /// ```
     /// use session_manager::{ErrorResponse, SessionManager};
     /// use store_core::MemoryStore;
     ///
-    /// let sessions = SessionManager::new(MemoryStore::new()?).with_error_responder(|error| {
+    /// let sessions = SessionManager::new(MemoryStore::new()?).with_error_responder(|error, request| {
     ///     let mut response = ErrorResponse::default_for(error);
-    ///     response.body = format!("<h1>Sorry</h1><p>Error {}.</p>", response.status);
-    ///     response.content_type = "text/html; charset=utf-8";
+    ///     if request.header("Accept") == Some("application/json") {
+    ///         response.content_type = "application/json";
+    ///         response.body = format!(r#"{{"status":{}}}"#, response.status);
+    ///     } else {
+    ///         response.content_type = "text/html; charset=utf-8";
+    ///         response.body = format!("<h1>Sorry</h1><p>Error {}.</p>", response.status);
+    ///     }
     ///     response
     /// });
     /// # Ok::<(), session_manager::Error>(())
     /// ```
-    #[cfg(any(feature = "rouille", feature = "http"))]
     #[doc(alias = "ErrorFunc")]
     #[must_use]
     pub fn with_error_responder(
         mut self,
-        responder: impl Fn(&(dyn StdError + 'static)) -> ErrorResponse + Send + Sync + 'static,
+        responder: impl Fn(&(dyn StdError + 'static), &RequestHead<'_>) -> ErrorResponse
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         self.error_responder = Arc::new(responder);
         self

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hooked_store::{Call, Hook, HookedStore};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use session_manager::{BoxError, Error, Session, SessionManager};
 use store_core::{CleanupOptions, MemoryOptions, MemoryStore};
 
@@ -102,12 +102,12 @@ impl Adapter {
                 }))
             }
             Self::Http => {
-                let mut headers = HeaderMap::new();
+                let mut request = http::Request::new(());
                 for value in cookie_headers {
                     let value = HeaderValue::from_str(value).expect("the test sends what it can");
-                    headers.append("cookie", value);
+                    request.headers_mut().append("cookie", value);
                 }
-                from_http(sessions.http(&headers, |session| {
+                from_http(sessions.http(&mut request, |_, session| {
                     let page = handler(session)?;
                     let mut response = http::Response::builder().status(page.status.unwrap_or(200));
                     for (name, value) in page.headers {

@@ -171,7 +171,7 @@ fn serve(fault: Fault) -> Result<String, Box<dyn StdError>> {
         sessions = sessions.with_idle_timeout(Duration::from_secs(4))?;
     }
     if fault == Fault::RetryAfter {
-        sessions = sessions.with_error_responder(|error| {
+        sessions = sessions.with_error_responder(|error, _| {
             let mut response = ErrorResponse::default_for(error);
             response.retry_after = None;
             response

@@ -1,7 +1,7 @@
 //! Cookie policies: what is accepted sets the cookie that was asked for, and nothing else.
 
 use cookie::Cookie;
-use http::HeaderMap;
+use http::Request;
 use session_manager::{CookiePolicy, Error, SameSite, SessionManager};
 
 use super::{memory_store, no_seeds, text};
@@ -68,7 +68,7 @@ fn test(input: &[u8]) -> String {
         Err(Error::InvalidOption { option, problem }) => return format!("{option}: {problem}"),
         Err(other) => panic!("{other:?}"),
     };
-    let response = sessions.http(&HeaderMap::new(), |session| {
+    let response = sessions.http(&mut Request::new(()), |_, session| {
         session.insert("written", true)?;
         Ok(http::Response::new(String::new()))
     });

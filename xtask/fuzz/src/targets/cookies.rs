@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use session_manager::{BoxError, Session, SessionManager};
 use store_core::{Change, MemoryStore, Rotation, Store};
 
@@ -135,7 +135,8 @@ fn check(session: &Session<'_>, expected: Opened) {
 
 /// Only headers that the types of `http` can hold.
 fn through_http(site: &Site, headers: &[&[u8]]) {
-    let mut map = HeaderMap::new();
+    let mut request = http::Request::new(());
+    let map = request.headers_mut();
     let values = headers.iter().filter_map(|header| HeaderValue::from_bytes(header).ok());
     for value in values {
         map.append("cookie", value);
@@ -143,7 +144,7 @@ fn through_http(site: &Site, headers: &[&[u8]]) {
     let kept = map.get_all("cookie").into_iter().map(HeaderValue::as_bytes);
     let sent: Vec<&str> = kept.flat_map(tokens).collect();
     let expected = opened(&sent);
-    let response = site.sessions.http(&map, |session| {
+    let response = site.sessions.http(&mut request, |_, session| {
         write(session, expected)?;
         Ok(http::Response::new(String::new()))
     });
