@@ -70,6 +70,15 @@ pub enum Error {
         /// How many there may be.
         max: usize,
     },
+    /// Another site has made the browser send the request, and it may change something:
+    /// [`check_origin`](crate::SessionManager::check_origin). The adapters answer with status 403.
+    #[doc(alias = "csrf")]
+    CrossOrigin {
+        /// The request's header that says so.
+        header: &'static str,
+        /// Its value.
+        value: String,
+    },
 }
 
 impl Error {
@@ -133,6 +142,9 @@ impl fmt::Display for Error {
             Self::SubjectMissing => f.write_str("the session has no subject"),
             Self::TooManySessions { max } => {
                 write!(f, "the user has {max} sessions already, and may not have more")
+            }
+            Self::CrossOrigin { header, value } => {
+                write!(f, "the request comes from another site ({header}: {value:?})")
             }
         }
     }

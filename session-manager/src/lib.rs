@@ -93,6 +93,8 @@ mod error;
 
 mod request_head;
 
+mod cross_origin;
+
 mod error_response;
 
 #[cfg(any(feature = "rouille", feature = "http"))]

@@ -24,6 +24,7 @@ use crate::content::metadata::Metadata;
 use crate::content::reserved::MANAGER;
 use crate::content::values::Values;
 use crate::cookie_policy::CookiePolicy;
+use crate::cross_origin::OriginCheck;
 use crate::error::Error;
 use crate::error_response::{ErrorResponder, ErrorResponse};
 use crate::event::{Event, EventKind};
@@ -75,6 +76,7 @@ pub struct SessionManager<C = Json> {
     clock: Option<Arc<dyn Clock>>,
     tokens_at_rest: TokensAtRest,
     event_hook: Option<EventHook>,
+    pub(crate) origin_check: OriginCheck,
     error_responder: ErrorResponder,
 }
 
@@ -109,6 +111,7 @@ impl SessionManager {
             clock: None,
             tokens_at_rest: TokensAtRest::Hashed,
             event_hook: None,
+            origin_check: OriginCheck::Trusting(Vec::new()),
             error_responder: Arc::new(|error, _| ErrorResponse::default_for(error)),
         }
     }

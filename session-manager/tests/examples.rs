@@ -45,14 +45,16 @@ impl Example {
 
     /// The cookie and the page.
     fn get(&self, cookie: &str) -> TestResult<(Option<String>, String)> {
-        // What doesn't answer for so long hangs.
-        let patience = Some(Duration::from_secs(60));
-        let config = ureq::Agent::config_builder().proxy(None).timeout_global(patience).build();
-        let agent: ureq::Agent = config.into();
-        let mut response = agent.get(&self.url).header("Cookie", cookie).call()?;
+        let mut response = agent().get(&self.url).header("Cookie", cookie).call()?;
         let set_cookie = response.headers().get("set-cookie").map(|value| value.to_str());
         let set_cookie = set_cookie.transpose()?.map(str::to_owned);
         Ok((set_cookie, response.body_mut().read_to_string()?))
+    }
+
+    /// The status.
+    fn post_from_another_site(&self) -> TestResult<u16> {
+        let request = agent().post(&self.url).header("Origin", "https://evil.example");
+        Ok(request.send_empty()?.status().as_u16())
     }
 }
 
@@ -61,6 +63,13 @@ impl Drop for Example {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn agent() -> ureq::Agent {
+    // What doesn't answer for so long hangs.
+    let patience = Some(Duration::from_secs(60));
+    let config = ureq::Agent::config_builder().proxy(None).timeout_global(patience);
+    config.http_status_as_error(false).build().into()
 }
 
 fn assert_visits_are_counted(name: &str) -> TestResult {
@@ -74,6 +83,7 @@ fn assert_visits_are_counted(name: &str) -> TestResult {
         assert_eq!(example.get(cookie)?, (None, format!("visit {visit}")), "{name}");
     }
     assert_eq!(example.get("")?.1, "visit 1", "{name}: another browser, another session");
+    assert_eq!(example.post_from_another_site()?, 403, "{name}");
     Ok(())
 }
 

@@ -1,10 +1,14 @@
 //! The application of the demo, on any store: login and logout, a note, and the list of a user's
 //! sessions.
 
+use std::error::Error;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use rouille::{Request, Response};
-use session_manager::{BoxError, Device, Session, SessionId, SessionManager, StoredSession};
+use session_manager::{
+    BoxError, Device, ErrorResponse, Session, SessionId, SessionManager, StoredSession,
+};
 
 /// In characters; the forms have the same limits.
 const MAX_NAME: usize = 40;
@@ -24,9 +28,6 @@ const MESSAGE: &str = "message";
 
 /// Answers a request, with the session of its cookie.
 pub(crate) fn respond(sessions: &SessionManager, request: &Request) -> Response {
-    if request.method() == "POST" && is_from_elsewhere(request) {
-        return refusal(403, "This form was sent from another site.");
-    }
     let response = sessions.rouille(request, |session| route(sessions, request, session));
     // The browser's back button must show nothing after a logout.
     response
@@ -318,26 +319,24 @@ impl Form {
     }
 }
 
-/// Whether a page of another origin made the browser send this. Such a request comes without the
-/// cookie (SameSite=Lax), but the answer to it would give the browser a new one, in the place of
-/// the visitor's own.
-fn is_from_elsewhere(request: &Request) -> bool {
-    match (request.header("Sec-Fetch-Site"), request.header("Origin")) {
-        (Some(site), _) => !matches!(site, "same-origin" | "none"),
-        // Browsers that don't send the one send the other.
-        (None, Some(origin)) => {
-            origin.split_once("://").map(|(_, host)| host) != request.header("Host")
-        }
-        (None, None) => false,
-    }
+/// The page for a request that failed.
+pub(crate) fn error_page(error: &(dyn Error + 'static)) -> ErrorResponse {
+    let mut response = ErrorResponse::default_for(error);
+    response.body = message_page(response.body.trim_end());
+    response.content_type = "text/html; charset=utf-8";
+    response
 }
 
 fn refusal(status: u16, text: &str) -> Response {
+    Response::html(message_page(text)).with_status_code(status)
+}
+
+fn message_page(text: &str) -> String {
     let content = html! {
         header { h1 { (text) } }
         section.row { a href="/" { "Back to the start" } }
     };
-    Response::html(page(text, &content)).with_status_code(status)
+    page(text, &content)
 }
 
 fn time(time: DateTime<Utc>) -> Markup {

@@ -24,7 +24,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::{env, io};
 
-use session_manager::{BoxError, CookiePolicy, ErrorResponse, SessionManager};
+use session_manager::{BoxError, CookiePolicy, SessionManager};
 use store_core::ErrorChain;
 
 use crate::settings::Settings;
@@ -53,7 +53,7 @@ fn serve() -> Result<(), BoxError> {
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?
         .with_error_responder(|error, _| {
             log(error);
-            ErrorResponse::default_for(error)
+            app::error_page(error)
         });
     let server = rouille::Server::new(&address, move |request| app::respond(&sessions, request))
         .map_err(|error| format!("can't listen on {address} (another one: --addr): {error}"))?;

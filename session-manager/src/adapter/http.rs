@@ -1,6 +1,7 @@
 //! Sessions for servers on the types of the `http` crate.
 
 use http::header::COOKIE;
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use crate::adapter;
@@ -12,8 +13,8 @@ use crate::request_head::RequestHead;
 use crate::session::Session;
 
 impl<C: Codec> SessionManager<C> {
-    /// Loads the request's session, calls the handler, writes the session, and adds the session's
-    /// headers to the response.
+    /// [Checks](Self::check_origin) where the request comes from, loads its session, calls the
+    /// handler, writes the session, and adds the session's headers to the response.
     ///
     /// The handler returns a response or a result; see [`HandlerResult`]. If it or the session
     /// fails, none of the session's changes is written, though a session that the handler has
@@ -42,7 +43,8 @@ impl<C: Codec> SessionManager<C> {
         handler: impl FnOnce(&mut Request<Q>, &mut Session<'_, C>) -> H,
     ) -> Response<B> {
         let cookies = request.headers().get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
-        let session = self.load_from_headers(cookies);
+        let session =
+            self.check_origin(&head(request)).and_then(|()| self.load_from_headers(cookies));
         let answer = adapter::run(session, |session| handler(request, session));
         let (mut response, headers) = answer.unwrap_or_else(|(error, headers)| {
             (from_error_response(self.error_response(&*error, &head(request))), headers)
@@ -60,7 +62,10 @@ impl<C: Codec> SessionManager<C> {
 
 fn head<Q>(request: &Request<Q>) -> RequestHead<'_> {
     RequestHead::new(request.method().as_str(), request.uri().path(), |name| {
-        request.headers().get(name).and_then(|value| value.to_str().ok())
+        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+        // HTTP/2 has the host in the target.
+        let authority = || request.uri().authority().filter(|_| name.eq_ignore_ascii_case("Host"));
+        value.or_else(|| authority().map(Authority::as_str))
     })
 }
 

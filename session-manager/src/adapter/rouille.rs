@@ -16,8 +16,8 @@ use crate::request_head::RequestHead;
 use crate::session::Session;
 
 impl<C: Codec> SessionManager<C> {
-    /// Loads the request's session, calls the handler, writes the session, and adds the headers to
-    /// the response.
+    /// [Checks](Self::check_origin) where the request comes from, loads its session, calls the
+    /// handler, writes the session, and adds the headers to the response.
     ///
     /// The handler returns a response or a result; see [`HandlerResult`]. If it or the session
     /// fails, none of the session's changes is written, though a session that the handler has
@@ -46,11 +46,13 @@ impl<C: Codec> SessionManager<C> {
         request: &Request,
         handler: impl FnOnce(&mut Session<'_, C>) -> H,
     ) -> Response {
+        let head = head(request);
         let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
-        let session = self.load_from_headers(headers.map(|(_, value)| value.as_bytes()));
+        let headers = headers.map(|(_, value)| value.as_bytes());
+        let session = self.check_origin(&head).and_then(|()| self.load_from_headers(headers));
         let (response, headers) =
             adapter::run(session, handler).unwrap_or_else(|(error, headers)| {
-                (from_error_response(self.error_response(&*error, &head(request))), headers)
+                (from_error_response(self.error_response(&*error, &head)), headers)
             });
         // Added, not replaced: the application may set other cookies.
         headers

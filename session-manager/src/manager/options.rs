@@ -268,6 +268,7 @@ impl<C: Codec> SessionManager<C> {
             clock: self.clock,
             tokens_at_rest: self.tokens_at_rest,
             event_hook: self.event_hook,
+            origin_check: self.origin_check,
             error_responder: self.error_responder,
         }
     }
