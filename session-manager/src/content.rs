@@ -16,8 +16,8 @@ use crate::codec::{Codec, Decoded};
 use crate::content::edit::{Edit, SubjectEdit};
 use crate::content::metadata::Metadata;
 use crate::content::reserved::{
-    AUTHENTICATED, DEVICE, FLASH, IDLE_TIMEOUT, MANAGER, OWNER, REMEMBER_ME, SUBJECT,
-    is_session_key,
+    AUTHENTICATED, DEVICE, FLASH, FORM, FORM_BEFORE, IDLE_TIMEOUT, MANAGER, OWNER, REMEMBER_ME,
+    SUBJECT, is_session_key,
 };
 use crate::content::values::Values;
 use crate::error::Error;
@@ -71,6 +71,13 @@ impl Content {
             }
             Edit::Merge(index, kept) => self.merge(&merged[*index], kept, data),
             Edit::Subject(edit) => self.change_subject(edit, data),
+            Edit::Form(secret) => match self.values.get(FORM, data) {
+                None => self.values.set(FORM, Arc::clone(secret)),
+                Some(stored) if *stored == **secret => {}
+                // The session has another token by now, and the page's forms would be refused.
+                Some(_) => return Err(Error::Superseded),
+            },
+            Edit::RenewForm(secret, now) => self.renew_form(secret, *now, codec, data)?,
         }
         Ok(())
     }
@@ -104,11 +111,35 @@ impl Content {
         self.values.get(SUBJECT, data).or_else(|| self.values.get(OWNER, data))
     }
 
+    /// Returns to whom the values belong, even if nobody is logged in.
+    pub(crate) fn owner_text<C: Codec>(&self, codec: &C, data: &[u8]) -> Option<String> {
+        codec.decode_value(self.owner(data)?).ok()
+    }
+
+    fn renew_form<C: Codec>(
+        &mut self,
+        secret: &Arc<[u8]>,
+        now: i64,
+        codec: &C,
+        data: &[u8],
+    ) -> Result<(), Error> {
+        let Some(old) = self.values.get(FORM, data) else { return Ok(()) };
+        // What isn't a string wasn't written by this crate, and no form has it.
+        let old: String = codec.decode_value(old).unwrap_or_default();
+        let before: FormBefore = (old, now, self.owner_text(codec, data));
+        let before = codec.encode_value(&before);
+        let before = before.map_err(|_| Error::unencodable::<FormBefore>(FORM_BEFORE))?;
+        self.values.set(FORM_BEFORE, before.into());
+        self.values.set(FORM, Arc::clone(secret));
+        Ok(())
+    }
+
     /// Values don't pass from one subject to another, nor does the rest of the lifetime.
     fn change_subject(&mut self, edit: &SubjectEdit, data: &[u8]) {
         let old = self.owner(data);
         if old.is_some() && old != edit.subject.as_deref() {
-            self.values.retain(|key| key == MANAGER || is_kept(key, &edit.kept));
+            let is_form = |key: &str| [FORM, FORM_BEFORE].contains(&key);
+            self.values.retain(|key| key == MANAGER || is_form(key) || is_kept(key, &edit.kept));
             self.deadline = edit.deadline;
             self.is_another = true;
         }
@@ -128,6 +159,10 @@ impl Content {
 fn is_preference(key: &str) -> bool {
     [REMEMBER_ME, IDLE_TIMEOUT, DEVICE].contains(&key)
 }
+
+/// The value under [`FORM_BEFORE`]: the secret, when it was replaced, in milliseconds since 1970,
+/// and whose the session was until then.
+pub(crate) type FormBefore = (String, i64, Option<String>);
 
 /// Returns whether a value passes from one subject to another.
 fn is_kept(key: &str, kept: &[String]) -> bool {

@@ -79,6 +79,10 @@ pub enum Error {
         /// Its value.
         value: String,
     },
+    /// The form that made the request has no token of this session, or an outdated one:
+    /// [`check_form_token`](crate::Session::check_form_token). The adapters answer with status 403.
+    #[doc(alias = "csrf")]
+    FormToken,
 }
 
 impl Error {
@@ -145,6 +149,9 @@ impl fmt::Display for Error {
             }
             Self::CrossOrigin { header, value } => {
                 write!(f, "the request comes from another site ({header}: {value:?})")
+            }
+            Self::FormToken => {
+                f.write_str("the form's token is missing, outdated or of another session")
             }
         }
     }

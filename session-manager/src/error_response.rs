@@ -54,6 +54,7 @@ impl ErrorResponse {
     /// |---|---|
     /// | [`Error::Superseded`]: the session has ended or was renewed in the meantime | 409 |
     /// | [`Error::CrossOrigin`]: the request comes from another site | 403 |
+    /// | [`Error::FormToken`]: the form has no token of this session | 403 |
     /// | one after which a later request may succeed ([`Error::is_retryable`], and the store's) | 503, with Retry-After: 5 |
     /// | with the feature `rouille`: a form or JSON that the request should have and hasn't | 400 |
     /// | any other | 500 |
@@ -74,7 +75,9 @@ impl ErrorResponse {
         let mut causes = iter::successors(Some(error), |&error| error.source());
         let cause = causes.find_map(Cause::of).unwrap_or(Cause::Unknown);
         let level = match cause {
-            Cause::Superseded | Cause::Forbidden | Cause::BadInput => log::Level::Info,
+            Cause::Superseded | Cause::OtherSite | Cause::OldForm | Cause::BadInput => {
+                log::Level::Info
+            }
             Cause::Temporary | Cause::Unknown => log::Level::Error,
         };
         log::log!(level, "a request failed: {}", ErrorChain(error));
@@ -84,7 +87,10 @@ impl ErrorResponse {
                 "Your session has ended or changed in the meantime. \
                  Please reload the page and try again.\n",
             ),
-            Cause::Forbidden => (403, "This request came from another site.\n"),
+            Cause::OtherSite => (403, "This request came from another site.\n"),
+            Cause::OldForm => {
+                (403, "This form is outdated. Please reload its page and try again.\n")
+            }
             Cause::BadInput => (400, "That isn't what this page expects.\n"),
             Cause::Temporary => {
                 (503, "The service is busy or down for a moment. Please try again.\n")
@@ -123,8 +129,9 @@ impl ErrorResponse {
 enum Cause {
     /// Another request of the same session.
     Superseded,
-    /// Another site.
-    Forbidden,
+    OtherSite,
+    /// A form without a good token.
+    OldForm,
     /// The request.
     BadInput,
     /// Something that may pass by itself.
@@ -140,7 +147,8 @@ impl Cause {
         }
         let is_retryable = match error.downcast_ref() {
             Some(Error::Superseded) => return Some(Self::Superseded),
-            Some(Error::CrossOrigin { .. }) => return Some(Self::Forbidden),
+            Some(Error::CrossOrigin { .. }) => return Some(Self::OtherSite),
+            Some(Error::FormToken) => return Some(Self::OldForm),
             Some(error) => error.is_retryable(),
             None => error.downcast_ref().is_some_and(store_core::Error::is_retryable),
         };

@@ -75,6 +75,8 @@ mod sync;
 
 mod token;
 
+mod form_secret;
+
 mod session_key;
 
 mod session_id;

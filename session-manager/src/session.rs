@@ -12,6 +12,8 @@ mod device;
 
 mod login;
 
+mod form;
+
 mod merge;
 
 pub(crate) mod finish;

@@ -134,6 +134,7 @@ fn cause_of_an_error_of_the_application_decides_on_the_answer() {
             (Failed::by(Error::from(busy())), 503, Some("5")),
             (Failed::by(Error::Conflict { attempts: 64 }), 503, Some("5")),
             (Failed::by(Error::Superseded), 409, None),
+            (Failed::by(Error::FormToken), 403, None),
             (Failed::by(Error::from(store_core::Error::TokenTaken)), 500, None),
         ] {
             let what = format!("{adapter:?}: {error:?}");

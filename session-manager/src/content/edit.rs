@@ -19,6 +19,11 @@ pub(crate) enum Edit<C> {
     /// only the values with these keys.
     Merge(usize, Arc<[String]>),
     Subject(SubjectEdit),
+    /// Gives forms this secret, unless they have it already.
+    Form(Arc<[u8]>),
+    /// Gives forms this secret, if they have one, and keeps the old one with the time, in
+    /// milliseconds since 1970.
+    RenewForm(Arc<[u8]>, i64),
 }
 
 /// From the encoded old value, if there is one, to the encoded new one.

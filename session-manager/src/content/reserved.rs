@@ -32,8 +32,14 @@ pub(crate) const DEVICE: &str = "__device";
 /// The idle timeout of a session that has its own, in milliseconds; zero is none.
 pub(crate) const IDLE_TIMEOUT: &str = "__idleTimeout";
 
+/// The secret of the session's forms, once one was shown.
+pub(crate) const FORM: &str = "__form";
+
+/// The secret of forms from before the session was renewed.
+pub(crate) const FORM_BEFORE: &str = "__formBefore";
+
 /// All keys but those of flash values.
-const SESSION_KEYS: [&str; 10] = [
+const SESSION_KEYS: [&str; 12] = [
     REMEMBER_ME,
     SUBJECT,
     OWNER,
@@ -44,6 +50,8 @@ const SESSION_KEYS: [&str; 10] = [
     AUTHENTICATED,
     DEVICE,
     IDLE_TIMEOUT,
+    FORM,
+    FORM_BEFORE,
 ];
 
 /// The prefix of the keys of flash values.

@@ -213,7 +213,7 @@ impl<C: Codec> Session<'_, C> {
     /// again: it fails with [`Error::Superseded`] when it finishes.
     ///
     /// # Errors
-    /// [`Error::Randomness`].
+    /// [`Error::Randomness`]; [`Error::Unencodable`], from a codec that can't represent a string.
     ///
     /// # Examples
     /// ```
@@ -244,10 +244,11 @@ impl<C: Codec> Session<'_, C> {
             return Ok(());
         }
         match &mut self.new_token {
+            Some(new_token) if !new_token.old_token_opens => return Ok(()),
             Some(new_token) => new_token.old_token_opens = false,
             None => self.new_token = Some(self.manager.new_token()?),
         }
-        Ok(())
+        self.renew_form_secret()
     }
 
     /// Returns the token that the browser has or is going to get: a secret of 43 characters. `None`
@@ -429,7 +430,7 @@ impl<C: Codec> Session<'_, C> {
     }
 
     /// Refuses what can't be answered without the session that the request looked for.
-    fn check_superseded(&self) -> Result<(), Error> {
+    pub(super) fn check_superseded(&self) -> Result<(), Error> {
         self.was_read.set(true);
         match self.origin {
             Origin::Superseded => Err(Error::Superseded),

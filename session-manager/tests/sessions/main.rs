@@ -25,6 +25,8 @@ mod identity;
 
 mod elsewhere;
 
+mod forms;
+
 use session_manager::Error;
 
 type TestResult = Result<(), Error>;
