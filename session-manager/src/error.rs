@@ -83,6 +83,10 @@ pub enum Error {
     /// [`check_form_token`](crate::Session::check_form_token). The adapters answer with status 403.
     #[doc(alias = "csrf")]
     FormToken,
+    /// The handler of an adapter has called another one for the same cookie, which has given the
+    /// browser a session of its own. Pass the outer one's session on instead, or give the inner
+    /// manager a cookie of [another name](crate::CookiePolicy::with_name).
+    CookieSetTwice,
 }
 
 impl Error {
@@ -152,6 +156,9 @@ impl fmt::Display for Error {
             }
             Self::FormToken => {
                 f.write_str("the form's token is missing, outdated or of another session")
+            }
+            Self::CookieSetTwice => {
+                f.write_str("the response sets the session's cookie already: an adapter in another")
             }
         }
     }

@@ -99,6 +99,10 @@ mod cross_origin;
 
 mod error_response;
 
+mod set_cookies;
+
+pub mod testing;
+
 #[cfg(any(feature = "rouille", feature = "http"))]
 mod adapter;
 
@@ -107,6 +111,7 @@ pub mod guide;
 
 #[cfg(any(feature = "rouille", feature = "http"))]
 pub use adapter::handler_result::HandlerResult;
+pub use chrono;
 pub use codec::json::Json;
 #[cfg(feature = "messagepack")]
 pub use codec::messagepack::MessagePack;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use adapter::{ADAPTERS, Act, NAME, Page, TestResult, cookie, from_rouille, manager, memory};
 use session_manager::{CookiePolicy, SessionManager};
+use store_core::Store as _;
 
 #[test]
 fn three_lines_are_a_session() {
@@ -205,6 +206,53 @@ fn development_cookie_works_on_plain_http_and_is_another_cookie() -> TestResult 
         let secure = adapter.stored(&production);
         let secure = format!("{NAME}={secure}");
         assert_eq!(adapter.visit(&development, &[&secure]).body, "visit 1", "{adapter:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn adapter_within_another_one_of_the_same_cookie_never_makes_two_sessions() -> TestResult {
+    let store = Arc::new(memory());
+    let (outer, inner) =
+        (SessionManager::new(Arc::clone(&store)), SessionManager::new(Arc::clone(&store)));
+    for adapter in ADAPTERS {
+        for is_outer_writing in [true, false] {
+            let nested = |cookies: &[&str]| {
+                adapter.serve(&outer, cookies, |session| {
+                    if is_outer_writing {
+                        session.insert("outer", true)?;
+                    }
+                    let reply = adapter.visit(&inner, cookies);
+                    // A page's headers are constants.
+                    let leak = |value: &str| &*value.to_owned().leak();
+                    let set_cookies = reply.all("Set-Cookie").into_iter();
+                    let headers = set_cookies.map(|value| ("Set-Cookie", leak(value))).collect();
+                    Ok(Page { headers, body: reply.body, status: None })
+                })
+            };
+            let sessions = store.count()?;
+            let reply = nested(&[]);
+            assert_eq!((reply.status, reply.token()), (500, None), "{adapter:?}: {reply:?}");
+            assert_eq!(store.count()?, sessions + 1, "{adapter:?}: nothing of the outer one");
+
+            // A session that both have loaded is one, and both win.
+            let token = cookie(&adapter.stored(&inner));
+            let reply = nested(&[&token]);
+            assert_eq!((reply.status, &*reply.body), (200, "visit 2"), "{adapter:?}: {reply:?}");
+            let session = inner.load_from_headers([token.as_bytes()])?;
+            assert_eq!(
+                (session.get("visits")?, session.contains("outer")),
+                (Some(2), is_outer_writing)
+            );
+        }
+
+        // An application that has moved its cookie takes the old one away.
+        let reply = adapter.serve(&outer, &[], |session| {
+            session.insert("outer", true)?;
+            let old = "__Host-session=; Domain=example.org; Max-Age=0";
+            Ok(Page { headers: vec![("Set-Cookie", old)], ..Page::default() })
+        });
+        assert_eq!((reply.status, reply.all("Set-Cookie").len()), (200, 2), "{adapter:?}");
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ impl<C: Codec> SessionManager<C> {
         let cookies = request.headers().get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
         let session =
             self.check_origin(&head(request)).and_then(|()| self.load_from_headers(cookies));
-        let answer = adapter::run(session, |session| handler(request, session));
+        let answer = adapter::run(self.cookie_name(), session, |session| handler(request, session));
         let (mut response, headers) = answer.unwrap_or_else(|(error, headers)| {
             (from_error_response(self.error_response(&*error, &head(request))), headers)
         });

@@ -50,8 +50,8 @@ impl<C: Codec> SessionManager<C> {
         let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
         let headers = headers.map(|(_, value)| value.as_bytes());
         let session = self.check_origin(&head).and_then(|()| self.load_from_headers(headers));
-        let (response, headers) =
-            adapter::run(session, handler).unwrap_or_else(|(error, headers)| {
+        let (response, headers) = adapter::run(self.cookie_name(), session, handler)
+            .unwrap_or_else(|(error, headers)| {
                 (from_error_response(self.error_response(&*error, &head)), headers)
             });
         // Added, not replaced: the application may set other cookies.
