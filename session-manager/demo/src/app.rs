@@ -6,9 +6,7 @@ use std::error::Error;
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use rouille::{Request, Response};
-use session_manager::{
-    BoxError, Device, ErrorResponse, Session, SessionId, SessionManager, StoredSession,
-};
+use session_manager::{BoxError, Device, ErrorResponse, Session, SessionManager, StoredSession};
 
 /// In characters; the forms have the same limits.
 const MAX_NAME: usize = 40;
@@ -25,6 +23,10 @@ const KEPT_LOGGED_IN: TimeDelta = TimeDelta::days(30);
 const VISITS: &str = "visits";
 const NOTE: &str = "note";
 const MESSAGE: &str = "message";
+
+/// The field of the forms that end sessions. All forms are checked by where they come from; these
+/// are also told from forged ones by browsers that don't say it.
+const FORM_TOKEN: &str = "csrf_token";
 
 /// Answers a request, with the session of its cookie.
 pub(crate) fn respond(sessions: &SessionManager, request: &Request) -> Response {
@@ -54,13 +56,7 @@ fn route(
         }
         ("POST", "/note") => keep_note(request, session),
         ("POST", "/sessions/end") => end_session(sessions, request, session),
-        ("POST", "/sessions/end-others") => {
-            if session.subject().is_some() {
-                session.destroy_others()?;
-                session.flash(MESSAGE, "Logged out everywhere else.")?;
-            }
-            Ok(Response::redirect_303("/"))
-        }
+        ("POST", "/sessions/end-others") => end_other_sessions(request, session),
         _ => Ok(refusal(404, "There is no such page.")),
     }
 }
@@ -116,11 +112,25 @@ fn end_session(
         Err(refusal) => return Ok(refusal),
     };
     let Some(user) = session.subject() else { return Ok(Response::redirect_303("/")) };
+    session.check_form_token(form.get(FORM_TOKEN))?;
     let Ok(id) = form.text("session", MAX_NAME).unwrap_or_default().parse() else {
         return Ok(refusal(400, "That is no session."));
     };
     sessions.destroy_one_of(&user, id)?;
     session.flash(MESSAGE, "That session has ended.")?;
+    Ok(Response::redirect_303("/"))
+}
+
+fn end_other_sessions(request: &Request, session: &mut Session<'_>) -> Result<Response, BoxError> {
+    let form = match Form::of(request) {
+        Ok(form) => form,
+        Err(refusal) => return Ok(refusal),
+    };
+    if session.subject().is_some() {
+        session.check_form_token(form.get(FORM_TOKEN))?;
+        session.destroy_others()?;
+        session.flash(MESSAGE, "Logged out everywhere else.")?;
+    }
     Ok(Response::redirect_303("/"))
 }
 
@@ -137,6 +147,10 @@ fn start_page(sessions: &SessionManager, session: &mut Session<'_>) -> Result<Re
             all
         }
         None => Vec::new(),
+    };
+    let account = match &user {
+        Some(_) => Some(account(&devices, session)?),
+        None => None,
     };
     Ok(Response::html(page(
         "Sessions",
@@ -161,7 +175,7 @@ fn start_page(sessions: &SessionManager, session: &mut Session<'_>) -> Result<Re
                     button { "Save" }
                 }
             }
-            @if user.is_some() { (account(&devices, session.id())) } @else { (log_in_form()) }
+            @if let Some(account) = account { (account) } @else { (log_in_form()) }
         },
     )))
 }
@@ -185,8 +199,11 @@ fn log_in_form() -> Markup {
 }
 
 /// Where the user is logged in.
-fn account(devices: &[StoredSession<'_>], this: Option<SessionId>) -> Markup {
-    html! {
+fn account(devices: &[StoredSession<'_>], session: &mut Session<'_>) -> Result<Markup, BoxError> {
+    let this = session.id();
+    let token = session.form_token()?;
+    let token = html! { input type="hidden" name=(FORM_TOKEN) value=(token); };
+    Ok(html! {
         section aria-labelledby="sessions-heading" {
             h2 #sessions-heading { "Your sessions" }
             ul #sessions {
@@ -201,6 +218,7 @@ fn account(devices: &[StoredSession<'_>], this: Option<SessionId>) -> Markup {
                         }
                         @if this != Some(device.id()) {
                             form method="post" action="/sessions/end" {
+                                (token)
                                 input type="hidden" name="session" value=(device.id());
                                 button.quiet aria-label={ "End the session of " (name_of(device)) } { "End" }
                             }
@@ -210,6 +228,7 @@ fn account(devices: &[StoredSession<'_>], this: Option<SessionId>) -> Markup {
             }
             @if devices.len() > 1 {
                 form #end-others method="post" action="/sessions/end-others" {
+                    (token)
                     button.quiet { "Log out everywhere else" }
                 }
             }
@@ -218,7 +237,7 @@ fn account(devices: &[StoredSession<'_>], this: Option<SessionId>) -> Markup {
             a #private href="/private" { "Your private page" }
             form #logout method="post" action="/logout" { button { "Log out" } }
         }
-    }
+    })
 }
 
 fn private_page(session: &Session<'_>) -> Result<Response, BoxError> {
@@ -312,6 +331,11 @@ impl Form {
             return Err(refusal(400, "Letters, digits and the like, please."));
         }
         Ok(text)
+    }
+
+    /// Returns the text of a field, which is empty if there is none.
+    fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, text)| text)
     }
 
     fn has(&self, name: &str) -> bool {

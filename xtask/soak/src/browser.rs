@@ -24,6 +24,8 @@ pub(crate) struct Browser {
     mark: String,
     idle_timeout: Duration,
     pub(crate) cookie: String,
+    /// The token of the form that ends the other sessions, if the last page had that form.
+    pub(crate) form_token: Option<String>,
     /// The states in which the session can be, unless it has expired.
     possible: Vec<State>,
     /// Before this the session can't have expired.
@@ -43,6 +45,7 @@ impl Browser {
             mark: mark.to_owned(),
             idle_timeout,
             cookie: String::new(),
+            form_token: None,
             possible: vec![State::Gone],
             lives_until: now,
             gone_from: now,
@@ -256,6 +259,7 @@ impl Browser {
             self.add(outcome.after);
         }
         self.keep_cookie(answer, site);
+        self.form_token = answer.form_token();
         Ok(())
     }
 

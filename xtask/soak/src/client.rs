@@ -51,7 +51,7 @@ impl Client {
             Request::Note(note) => post("/note", &[("note", note)]),
             Request::LogIn(user) => post("/login", &[("user", user)]),
             Request::LogOut => post("/logout", &[]),
-            Request::EndOthers => post("/sessions/end-others", &[]),
+            Request::EndOthers(token) => post("/sessions/end-others", &[("csrf_token", token)]),
         }?;
         let cookie = response.headers().get("Set-Cookie").map(|header| {
             let text = String::from_utf8_lossy(header.as_bytes());
@@ -98,6 +98,11 @@ impl Answer {
     /// How often “Your sessions” has the one of this browser.
     pub(crate) fn own_sessions(&self) -> usize {
         self.page.matches("class=\"this\"").count()
+    }
+
+    /// The token of the form that logs out everywhere else, if there is such a form.
+    pub(crate) fn form_token(&self) -> Option<String> {
+        self.between("name=\"csrf_token\" value=\"", "\"")
     }
 
     fn user(&self) -> Option<String> {

@@ -37,7 +37,8 @@ pub(crate) enum Request {
     Note(String),
     LogIn(String),
     LogOut,
-    EndOthers,
+    /// With the token of the page that has the form.
+    EndOthers(String),
 }
 
 /// What an answer shows.
@@ -148,7 +149,7 @@ impl Request {
                 let message = Some(LOGGED_OUT.to_owned());
                 written(Shown::Redirect, Session { message, ..Session::default() }, true)
             }
-            Self::EndOthers => match &session.user {
+            Self::EndOthers(_) => match &session.user {
                 Some(_) => written(Shown::Redirect, with_message(LOGGED_OUT_ELSEWHERE), false),
                 None => unchanged(Shown::Redirect),
             },

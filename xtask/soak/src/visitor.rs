@@ -120,8 +120,14 @@ impl Visitor<'_> {
     fn end_others(&mut self, browser: usize) -> Result<Option<()>> {
         let [first, second] = &mut self.browsers;
         let (here, other) = if browser == 0 { (first, second) } else { (second, first) };
+        // The page that has the form for it, if there are others.
+        let Some(is_shown) = here.send(self.site, &mut self.random, &Request::Visit)? else {
+            return Ok(None);
+        };
+        let Some(token) = here.form_token.take().filter(|_| is_shown) else { return Ok(Some(())) };
         let user = here.session().and_then(|session| session.user.clone());
-        let Some(answered) = here.send(self.site, &mut self.random, &Request::EndOthers)? else {
+        let request = Request::EndOthers(token);
+        let Some(answered) = here.send(self.site, &mut self.random, &request)? else {
             return Ok(None);
         };
         if !answered {

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use session_manager::{CookiePolicy, ErrorResponse, SessionManager};
+use session_manager::{CookiePolicy, SessionManager};
 use store_core::{
     Change, CleanupStatistics, Error, Loaded, MemoryStore, OwnedRecord, Record, Store,
 };
@@ -170,13 +170,11 @@ fn serve(fault: Fault) -> Result<String, Box<dyn StdError>> {
         // As the visitors expect it.
         sessions = sessions.with_idle_timeout(Duration::from_secs(4))?;
     }
-    if fault == Fault::RetryAfter {
-        sessions = sessions.with_error_responder(|error, _| {
-            let mut response = ErrorResponse::default_for(error);
-            response.retry_after = None;
-            response
-        });
-    }
+    sessions = sessions.with_error_responder(move |error, _| {
+        let mut response = app::error_page(error);
+        response.retry_after = response.retry_after.filter(|_| fault != Fault::RetryAfter);
+        response
+    });
     let server =
         rouille::Server::new("127.0.0.1:0", move |request| app::respond(&sessions, request));
     let server = server.map_err(|error| error.to_string())?;

@@ -104,7 +104,9 @@ fn other_sites_are_kept_out(visitor: &Visitor, demo: &Demo, attacker: &Attacker)
     let before = cookie_value(visitor)?;
     post("localhost", "post-to-demo", &demo_page)?;
     expect("the answer to it leaves the visitor's cookie alone", before == cookie_value(visitor)?)?;
-    expect("and it changes neither note nor login", is_kept()?)
+    expect("and it changes neither note nor login", is_kept()?)?;
+    post("127.0.0.1", "post-to-demo", &demo_page)?;
+    expect("nor does one from another port, though it has the cookie", is_kept()?)
 }
 
 fn log_out_leaves_nothing(visitor: &Visitor, demo: &Demo) -> Result {

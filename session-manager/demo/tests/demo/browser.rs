@@ -115,6 +115,11 @@ impl Answer {
         self.between("<p class=\"flash\" role=\"status\">", "</p>")
     }
 
+    /// The token of the page's forms.
+    pub(crate) fn form_token(&self) -> &str {
+        self.between("name=\"csrf_token\" value=\"", "\"").expect("the page has such a form")
+    }
+
     /// The lines of “Your sessions”.
     pub(crate) fn sessions(&self) -> Vec<&str> {
         let list = self.between("<ul id=\"sessions\">", "</ul>").unwrap_or_default();

@@ -132,16 +132,32 @@ fn other_sessions_of_a_user_can_be_listed_and_ended() -> TestResult {
     assert!(sessions[0].contains("Firefox on Linux") && sessions[0].contains("this one"));
     assert!(!sessions[0].contains("<form"), "this one is ended by logging out");
     let of_phone = sessions.iter().find(|line| line.contains("Safari on iPhone"));
-    let id = of_phone.and_then(|line| line.split("value=\"").nth(1)?.split('"').next());
+    let id =
+        of_phone.and_then(|line| line.split("name=\"session\" value=\"").nth(1)?.split('"').next());
     let id = id.expect("it can be ended");
 
-    stranger.post(&demo, "/sessions/end", &[("session", id)])?;
+    let token = ("csrf_token", page.form_token());
+
+    Browser::new().log_in(&demo, "Grace")?;
+    let strangers = stranger.get(&demo, "/")?;
+    let strangers = ("csrf_token", strangers.form_token());
+    assert_eq!(stranger.post(&demo, "/sessions/end", &[("session", id), token])?.status, 403);
+    assert_eq!(stranger.post(&demo, "/sessions/end", &[("session", id), strangers])?.status, 303);
     assert_eq!(phone.get(&demo, "/")?.user(), Some("Ada"), "not by somebody else");
-    assert_eq!(here.post(&demo, "/sessions/end", &[("session", id)])?.status, 303);
+    for (path, fields) in [
+        ("/sessions/end", &[("session", id)][..]),
+        ("/sessions/end", &[("session", id), strangers]),
+        ("/sessions/end-others", &[]),
+        ("/sessions/end-others", &[strangers]),
+    ] {
+        assert_eq!(here.post(&demo, path, fields)?.status, 403, "{path}: a forged form");
+    }
+    assert_eq!(phone.get(&demo, "/")?.user(), Some("Ada"), "not by a forged form");
+    assert_eq!(here.post(&demo, "/sessions/end", &[("session", id), token])?.status, 303);
     assert_eq!(phone.get(&demo, "/")?.user(), None);
     assert_eq!(tablet.get(&demo, "/")?.user(), Some("Ada"));
 
-    here.post(&demo, "/sessions/end-others", &[])?;
+    here.post(&demo, "/sessions/end-others", &[token])?;
     assert_eq!(tablet.get(&demo, "/")?.user(), None);
     assert_eq!(stranger.get(&demo, "/")?.user(), Some("Grace"));
     let page = here.get(&demo, "/")?;
