@@ -76,14 +76,15 @@ impl<C> SessionManager<C> {
     ///
     /// - `GET`, `HEAD` and `OPTIONS` pass. So a `GET` must change nothing.
     /// - Browsers say in Sec-Fetch-Site where a request comes from (all of them since 2023, over
-    ///   HTTPS and on localhost): `same-origin` and `none` (a bookmark) pass, and others only if the
-    ///   Origin is [trusted](Self::with_trusted_origin). Other hosts of the same site are refused.
+    ///   HTTPS and on localhost): `same-origin` and `none` (a bookmark) pass, and others only if
+    ///   the Origin is [trusted](Self::with_trusted_origin). Other hosts of the same site are
+    ///   refused.
     /// - Without that header, the host in Origin must be the one in Host. A page of the same host
     ///   over plain HTTP isn't told apart, against which Strict-Transport-Security helps.
     /// - Without both headers the request passes: it doesn't come from a browser.
     ///
-    /// This is the check of Go's `net/http.CrossOriginProtection`. For a second line of defence, see
-    /// [`Session::form_token`](crate::Session::form_token).
+    /// This is the check of Go's `net/http.CrossOriginProtection`. For a second line of defence,
+    /// see [`Session::form_token`](crate::Session::form_token).
     ///
     /// # Errors
     /// [`Error::CrossOrigin`], which the adapters answer with status 403.

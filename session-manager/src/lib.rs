@@ -16,8 +16,9 @@
 //! With rouille (feature `rouille`) a session takes three lines: see
 //! [`SessionManager::rouille`](SessionManager#method.rouille). Servers on the types of the `http`
 //! crate, such as oxhttp, use [`SessionManager::http`](SessionManager#method.http) (feature
-//! `http`). For everything else: call [`SessionManager::load_from_headers`] with the request's
-//! Cookie headers, and add what [`Session::finish`] returns to the response.
+//! `http`). For everything else: call [`SessionManager::check_origin`] with what the request says
+//! of itself, [`SessionManager::load_from_headers`] with its Cookie headers, and add the headers
+//! that [`Session::finish`] returns to the response.
 //!
 //! ```
 //! use session_manager::{Error, Header, SessionManager};
@@ -44,6 +45,14 @@
 //! [`Session::set_subject`] at a login, [`Session::destroy`] at a logout; with a subject, the
 //! sessions of a user can be listed ([`SessionManager::sessions_of`]) and ended
 //! ([`Session::destroy_others`], [`SessionManager::destroy_all_of`]).
+//!
+//! # Forms
+//! The adapters refuse requests that another site has made the browser send
+//! ([`SessionManager::check_origin`]). The forms of what is dangerous can have a token as well:
+//! [`Session::form_token`], [`Session::check_form_token`].
+//!
+//! # Tests
+//! [`testing::Browser`] makes requests with a session, and reads the session of a response.
 //!
 //! # Guides
 //! - [`guide::security`]: the defaults, what the application has to do, and how OWASP, ASVS and RFC
@@ -111,6 +120,7 @@ pub mod guide;
 
 #[cfg(any(feature = "rouille", feature = "http"))]
 pub use adapter::handler_result::HandlerResult;
+/// The crate of the API's instants, so that an application needs no version of its own.
 pub use chrono;
 pub use codec::json::Json;
 #[cfg(feature = "messagepack")]

@@ -47,6 +47,7 @@ type EventHook = Arc<dyn Fn(&Event) + Send + Sync>;
 ///
 /// # Examples
 /// ```
+/// use session_manager::testing::Browser;
 /// use session_manager::{Error, SessionManager};
 /// use store_core::MemoryStore;
 ///
@@ -55,12 +56,10 @@ type EventHook = Arc<dyn Fn(&Event) + Send + Sync>;
 /// // A request without a cookie gets a fresh session.
 /// let mut session = sessions.load([])?;
 /// session.insert("visits", 1)?;
-/// let headers = session.finish()?.headers;
+/// let finished = session.finish()?; // its headers go into the response
 ///
 /// // The next one brings the cookie back.
-/// let cookie = headers.iter().find(|(name, _)| *name == "Set-Cookie").expect("it is new");
-/// let token = cookie.1.split(['=', ';']).nth(1).expect("a value");
-/// let session = sessions.load([token])?;
+/// let session = Browser::new(&sessions).receive(&finished).session()?;
 /// assert_eq!(session.get("visits")?, Some(1));
 /// # Ok::<(), Error>(())
 /// ```

@@ -109,8 +109,8 @@ impl<'m, C: Codec> Browser<'m, C> {
         self.sessions.load([&*self.token])
     }
 
-    /// Returns the Cookie header of the browser's next request, which is empty if the browser has no
-    /// cookie.
+    /// Returns the Cookie header of the browser's next request, which is empty if the browser has
+    /// no cookie.
     ///
     /// # Examples
     /// ```

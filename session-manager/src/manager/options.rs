@@ -338,7 +338,8 @@ impl<C: Codec> SessionManager<C> {
     /// use session_manager::{ErrorResponse, SessionManager};
     /// use store_core::MemoryStore;
     ///
-    /// let sessions = SessionManager::new(MemoryStore::new()?).with_error_responder(|error, request| {
+    /// let sessions = SessionManager::new(MemoryStore::new()?);
+    /// let sessions = sessions.with_error_responder(|error, request| {
     ///     let mut response = ErrorResponse::default_for(error);
     ///     if request.header("Accept") == Some("application/json") {
     ///         response.content_type = "application/json";

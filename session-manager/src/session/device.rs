@@ -17,10 +17,8 @@ impl<C: Codec> Session<'_, C> {
     /// A list of somebody's sessions marks the present one:
     /// ```
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
-    /// # let mut session = sessions.load([])?;
-    /// # session.set_subject("7")?;
-    /// # let headers = session.finish()?.headers;
-    /// # let session = sessions.load(headers[0].1.split(['=', ';']).nth(1))?;
+    /// # let browser = session_manager::testing::Browser::new(&sessions);
+    /// # let session = browser.with(|session| session.set_subject("7"))?.session()?;
     /// for other in sessions.sessions_of("7")? {
     ///     let is_this_one = session.id() == Some(other.id());
     /// #   assert!(is_this_one);
@@ -41,10 +39,8 @@ impl<C: Codec> Session<'_, C> {
     /// # Examples
     /// ```
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
-    /// # let mut session = sessions.load([])?;
-    /// # session.insert("visits", 1)?;
-    /// # let headers = session.finish()?.headers;
-    /// let session = sessions.load(headers[0].1.split(['=', ';']).nth(1))?;
+    /// # let browser = session_manager::testing::Browser::new(&sessions);
+    /// let session = browser.with(|session| session.insert("visits", 1))?.session()?;
     /// assert!(session.created() <= Some(chrono::Utc::now()));
     /// assert!(session.created().is_some());
     /// # Ok::<(), session_manager::Error>(())

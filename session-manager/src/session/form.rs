@@ -52,8 +52,9 @@ impl<C: Codec> Session<'_, C> {
     ///     session.form_token()?,
     /// );
     /// # let token = field.split('"').nth(5).expect("the value");
-    /// # let headers = session.finish()?.headers;
-    /// # let session = sessions.load(headers[0].1.split(['=', ';']).nth(1))?;
+    /// # let finished = session.finish()?;
+    /// # let mut browser = session_manager::testing::Browser::new(&sessions);
+    /// # let session = browser.receive(&finished).session()?;
     ///
     /// // The request that the form makes:
     /// session.check_form_token(token)?;

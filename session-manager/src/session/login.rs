@@ -287,10 +287,9 @@ impl<C: Codec> Session<'_, C> {
     /// # Examples
     /// ```
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
-    /// # let mut session = sessions.load([])?;
-    /// # session.set_subject("7")?;
-    /// # let headers = session.finish()?.headers;
-    /// let session = sessions.load(headers[0].1.split(['=', ';']).nth(1))?;
+    /// # let browser = session_manager::testing::Browser::new(&sessions);
+    /// # let browser = browser.with(|session| session.set_subject("7"))?;
+    /// let session = browser.session()?;
     /// let key = session.key().expect("it is stored").clone();
     /// sessions.destroy(&key)?;
     /// # assert!(sessions.sessions_of("7")?.is_empty());
@@ -316,10 +315,8 @@ impl<C: Codec> Session<'_, C> {
     /// # Examples
     /// ```
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
-    /// # let mut session = sessions.load([])?;
-    /// # session.set_subject("7")?;
-    /// # let headers = session.finish()?.headers;
-    /// # let mut session = sessions.load(headers[0].1.split(['=', ';']).nth(1))?;
+    /// # let browser = session_manager::testing::Browser::new(&sessions);
+    /// # let mut session = browser.with(|session| session.set_subject("7"))?.session()?;
     /// session.destroy()?;
     /// session.flash("notice", "You are logged out.")?;
     /// # session.finish()?;
