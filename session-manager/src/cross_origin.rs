@@ -1,5 +1,7 @@
 //! Refusing requests that another site has made the browser send.
 
+use std::net::Ipv6Addr;
+
 use crate::error::Error;
 use crate::manager::SessionManager;
 use crate::request_head::RequestHead;
@@ -147,10 +149,14 @@ fn is_origin(origin: &str) -> bool {
         let is_canonical = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
         is_canonical && port.parse::<u16>().is_ok_and(|port| Some(port) != default_port)
     };
-    !scheme.is_empty()
+    let is_name = |host: &str| host.bytes().all(|byte| is_lower(byte) || b"-._".contains(&byte));
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok() && address == address.to_lowercase(),
+        None => !host.is_empty() && is_name(host),
+    };
+    scheme.starts_with(|first: char| first.is_ascii_lowercase())
         && scheme.bytes().all(|byte| is_lower(byte) || b"+-.".contains(&byte))
-        && !host.is_empty()
-        && host.bytes().all(|byte| is_lower(byte) || b"-._[]:".contains(&byte))
+        && is_host
         && port.is_none_or(is_port)
 }
 
@@ -195,6 +201,11 @@ mod tests {
             "https://example.org:08443",
             "https://example.org:65536",
             "https://example.org:port",
+            "https://[::1][::1]",
+            "https://[::1",
+            "https://::1",
+            "https://[2001:DB8::1]",
+            "1ttps://example.org",
             "https://example.org ",
             "https://example.org\n",
             "https://example.org, https://example.com",

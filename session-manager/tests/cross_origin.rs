@@ -6,7 +6,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use adapter::{NAME, Reply, Switched, TestResult, from_http, from_rouille, manager};
-use session_manager::{BoxError, Error, ErrorResponse, MessagePack, Session, SessionManager};
+use proptest::prelude::*;
+use session_manager::{
+    BoxError, Error, ErrorResponse, MessagePack, RequestHead, Session, SessionManager,
+};
 
 const HOST: &str = "shop.example:8443";
 
@@ -179,4 +182,86 @@ fn another_codec_leaves_the_check_as_it_was() {
     };
     assert_eq!(status(manager().with_codec(MessagePack)), 403);
     assert_eq!(status(manager().without_origin_check().with_codec(MessagePack)), 200);
+}
+
+/// Parts of what browsers and attackers send.
+const PARTS: [&str; 22] = [
+    "",
+    "same-origin",
+    "none",
+    "same-site",
+    "cross-site",
+    "null",
+    "GET",
+    "POST",
+    "https://",
+    "http://",
+    "shop.example",
+    ":8443",
+    "evil.example",
+    "/",
+    "://",
+    "https://shop.example",
+    "https://app.example",
+    "[::1]",
+    "-",
+    ".",
+    "@",
+    ", ",
+];
+
+/// One of them, or any text.
+fn part() -> impl Strategy<Value = String> {
+    prop_oneof![3 => prop::sample::select(&PARTS[..]).prop_map(str::to_owned), 1 => ".{0,8}"]
+}
+
+fn header() -> impl Strategy<Value = Option<String>> {
+    let parts = prop::collection::vec(part(), 1..4).prop_map(|parts| parts.concat());
+    prop::option::of(parts)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The rules said in another way: what passes is a safe method, says itself that it is the
+    /// site's own, is from the host that was asked or from a trusted origin, or is no browser's.
+    #[test]
+    fn any_headers_at_all_pass_by_one_of_the_rules_or_are_refused(
+        method in part(),
+        site in header(),
+        origin in header(),
+        host in header(),
+        trusted in header(),
+    ) {
+        let mut sessions = manager();
+        let trusted = trusted.filter(|trusted| {
+            manager().with_trusted_origin(trusted).is_ok_and(|trusting| {
+                sessions = trusting;
+                true
+            })
+        });
+        let request = RequestHead::new(&method, "/", |name| match name {
+            "Sec-Fetch-Site" => site.as_deref(),
+            "Origin" => origin.as_deref(),
+            "Host" => host.as_deref(),
+            _ => None,
+        });
+        let is_own = match (&site, &origin) {
+            (Some(site), _) => ["same-origin", "none"].contains(&&**site),
+            (None, None) => true,
+            (None, Some(origin)) => host.as_ref().is_some_and(|host| {
+                let scheme = origin.strip_suffix(&**host).and_then(|rest| rest.strip_suffix("://"));
+                scheme.is_some_and(|scheme| !format!("{scheme}:/").contains("://"))
+            }),
+        };
+        let is_trusted = origin.is_some() && origin == trusted;
+        let is_safe = ["GET", "HEAD", "OPTIONS"].contains(&&*method);
+        prop_assert_eq!(sessions.check_origin(&request).is_ok(), is_safe || is_own || is_trusted);
+        if let Some(trusted) = trusted {
+            let uri: http::Uri = trusted.parse().expect("a trusted origin is a URI");
+            let parts = (uri.scheme_str(), uri.authority().map(http::uri::Authority::as_str));
+            let (Some(scheme), Some(authority)) = parts else { panic!("{trusted}: no host") };
+            prop_assert_eq!(format!("{scheme}://{authority}").to_lowercase(), trusted);
+        }
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
+use proptest::prelude::*;
 use session_manager::{Error, SessionManager};
 
 use crate::TestResult;
@@ -330,4 +333,27 @@ fn merged_session_brings_no_forms() -> TestResult {
     assert!(!is_good(&sessions, &cookie, &form)?);
     assert!(is_good(&sessions, &cookie, &own_form)?);
     Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_at_all_is_no_form_of_the_session(
+        text in ".*",
+        digits in "[A-Za-z0-9_-]{80,90}",
+        bytes in any::<[u8; 64]>(),
+        at in 0..86_usize,
+        digit in "[A-Za-z0-9_-]",
+    ) {
+        let sessions = manager().expect("it is in memory");
+        let mut session = sessions.load([]).expect("it is in memory");
+        let form = session.form_token().expect("there are random numbers");
+        let mut changed = form.clone();
+        changed.replace_range(at..=at, &digit);
+        for bad in [text, digits, BASE64_URL_SAFE_NO_PAD.encode(bytes), changed] {
+            let refused = matches!(session.check_form_token(&bad), Err(Error::FormToken));
+            prop_assert_eq!(refused, bad != form, "{}", bad);
+        }
+    }
 }
