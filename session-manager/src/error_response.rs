@@ -53,6 +53,7 @@ impl ErrorResponse {
     /// | error | status |
     /// |---|---|
     /// | [`Error::Superseded`]: the session has ended or was renewed in the meantime | 409 |
+    /// | [`Error::TooManySessions`]: a login is refused | 409 |
     /// | [`Error::CrossOrigin`]: the request comes from another site | 403 |
     /// | [`Error::FormToken`]: the form has no token of this session | 403 |
     /// | one after which a later request may succeed ([`Error::is_retryable`], and the store's) | 503, with Retry-After: 5 |
@@ -75,9 +76,11 @@ impl ErrorResponse {
         let mut causes = iter::successors(Some(error), |&error| error.source());
         let cause = causes.find_map(Cause::of).unwrap_or(Cause::Unknown);
         let level = match cause {
-            Cause::Superseded | Cause::OtherSite | Cause::OldForm | Cause::BadInput => {
-                log::Level::Info
-            }
+            Cause::Superseded
+            | Cause::OtherSite
+            | Cause::OldForm
+            | Cause::TooManySessions
+            | Cause::BadInput => log::Level::Info,
             Cause::Temporary | Cause::Unknown => log::Level::Error,
         };
         log::log!(level, "a request failed: {}", ErrorChain(error));
@@ -91,6 +94,11 @@ impl ErrorResponse {
             Cause::OldForm => {
                 (403, "This form is outdated. Please reload its page and try again.\n")
             }
+            Cause::TooManySessions => (
+                409,
+                "You are logged in on as many devices as you may be. \
+                 Please log out on one of them and try again.\n",
+            ),
             Cause::BadInput => (400, "That isn't what this page expects.\n"),
             Cause::Temporary => {
                 (503, "The service is busy or down for a moment. Please try again.\n")
@@ -132,6 +140,7 @@ enum Cause {
     OtherSite,
     /// A form without a good token.
     OldForm,
+    TooManySessions,
     /// The request.
     BadInput,
     /// Something that may pass by itself.
@@ -149,6 +158,7 @@ impl Cause {
             Some(Error::Superseded) => return Some(Self::Superseded),
             Some(Error::CrossOrigin { .. }) => return Some(Self::OtherSite),
             Some(Error::FormToken) => return Some(Self::OldForm),
+            Some(Error::TooManySessions { .. }) => return Some(Self::TooManySessions),
             Some(error) => error.is_retryable(),
             None => error.downcast_ref().is_some_and(store_core::Error::is_retryable),
         };
