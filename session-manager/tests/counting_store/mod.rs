@@ -39,6 +39,7 @@ impl Calls {
 pub(crate) enum Failing {
     Nothing,
     Find,
+    Touch,
     Create,
     Update,
     /// The update is done, but its answer gets lost.
@@ -55,6 +56,7 @@ impl Failing {
     fn of(call: Call) -> (Option<Self>, Option<Self>) {
         match call {
             Call::Load => (Some(Self::Find), None),
+            Call::Touch => (Some(Self::Touch), None),
             Call::Create => (Some(Self::Create), None),
             Call::Update => (Some(Self::Update), Some(Self::UpdateUnheard)),
             Call::Delete => (Some(Self::Delete), Some(Self::AfterDelete)),
