@@ -12,3 +12,7 @@ pub mod states {}
 
 #[doc = include_str!("../docs/from-scs.md")]
 pub mod from_scs {}
+
+#[doc = "[from-scs]: crate::guide::from_scs"]
+#[doc = include_str!("../docs/peers.md")]
+pub mod peers {}

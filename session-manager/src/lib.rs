@@ -60,6 +60,8 @@
 //! - [`guide::states`]: what requests of the same session can do to each other.
 //! - [`guide::from_scs`]: for Go programmers who know SCS, and for sharing sessions with a Go
 //!   program.
+//! - [`guide::peers`]: what the tests of SCS, tower-sessions, Django and express-session check, and
+//!   what happens here.
 //!
 //! # Features
 //! | feature | what it adds |

@@ -182,7 +182,7 @@ fn check_crates(shell: &Shell, problems: &mut Vec<String>) -> Result {
     Ok(())
 }
 
-/// The tests that `session-manager/docs/security.md` names are there.
+/// The tests that the guides of the session manager name are there.
 fn check_named_tests(root: &Path, problems: &mut Vec<String>) -> Result {
     let mut sources = String::new();
     for member in ["store-core", "store-sqlite", "session-manager", "xtask"] {
@@ -190,20 +190,34 @@ fn check_named_tests(root: &Path, problems: &mut Vec<String>) -> Result {
             sources += &fs::read_to_string(path)?;
         }
     }
-    let page = fs::read_to_string(root.join("session-manager/docs/security.md"))?;
-    for name in page.split('`').skip(1).step_by(2) {
-        // Names of tests are sentences; those of methods are shorter.
-        let is_test = name.matches('_').count() >= 3
+    let is_there = |name: &str| {
+        sources.contains(&format!("fn {name}(")) || sources.contains(&format!("fn {name}<"))
+    };
+    let security = "session-manager/docs/security.md";
+    let page = fs::read_to_string(root.join(security))?;
+    // Names of tests are sentences; those of methods are shorter.
+    let sentences = in_backticks(&page).filter(|name| {
+        name.matches('_').count() >= 3
             && name
                 .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        let is_there =
-            || sources.contains(&format!("fn {name}(")) || sources.contains(&format!("fn {name}<"));
-        if is_test && !is_there() {
-            problems.push(format!("session-manager/docs/security.md: there is no test {name}"));
-        }
-    }
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    });
+    let of_security = sentences.map(|name| (security, name));
+
+    let peers = "session-manager/docs/peers.md";
+    let peers_page = fs::read_to_string(root.join(peers))?;
+    // The columns before the last one have the names of other libraries' tests.
+    let rows = peers_page.lines().filter_map(|row| row.strip_suffix(" |")?.rsplit_once("| "));
+    let of_peers = rows.flat_map(|(_, own)| in_backticks(own)).map(|name| (peers, name));
+
+    let missing = of_security.chain(of_peers).filter(|(_, name)| !is_there(name));
+    problems.extend(missing.map(|(page, name)| format!("{page}: there is no test {name}")));
     Ok(())
+}
+
+/// What a text has in backticks.
+fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
 }
 
 /// All files with this extension below a directory.
