@@ -105,7 +105,7 @@ pub enum EndCause {
     /// Its user has logged in elsewhere, and may not have more sessions:
     /// [`SessionManager::with_session_limit`](crate::SessionManager::with_session_limit).
     Limit,
-    /// Its deadline has passed although the store still had it.
+    /// Its deadline was moved into the past, or has passed although the store still had it.
     Deadline,
     /// Another session has [taken it over](crate::Session::merge).
     Merged,

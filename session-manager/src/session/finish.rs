@@ -130,10 +130,14 @@ impl<C: Codec> Session<'_, C> {
         // Everything is in the store, or there was nothing to write. If the response gets lost from
         // here on, the browser keeps its old cookie: after a rotation that opens the session for
         // the grace, and after a renewal it opens nothing, which is safe.
-        let key = written.as_ref().map(|written| &written.key);
-        let key = key.or_else(|| self.origin.snapshot().map(|snapshot| &snapshot.key));
+        let key = match &written {
+            // The deadline has been moved into the past.
+            Some(written) if written.expiry <= now => None,
+            Some(written) => Some(&written.key),
+            None => self.origin.snapshot().map(|snapshot| &snapshot.key),
+        };
         let id = key.map(|key| self.metadata().id(key));
-        let subject = self.metadata().subject();
+        let subject = self.metadata().subject().filter(|_| id.is_some());
         let set_cookie = written.and_then(|written| self.cookie_after(&written, now));
         // A new token replaces the cookie of a destroyed session; a response never sets it twice.
         Ok(Finished { headers: self.headers(set_cookie.or_else(|| self.removal())), id, subject })
@@ -160,7 +164,7 @@ impl<C: Codec> Session<'_, C> {
                 // State: data, expiry, token, subject and merged sessions are written, all of them.
                 // Requests with older data will be refused, so nobody can undo this.
                 Attempt::Written(written) => {
-                    self.report_written(&written);
+                    self.report_written(&written, now);
                     // The merged sessions are gone, so this ends the remaining others. If it fails,
                     // the session is written anyway, which the documentation of `finish`
                     // says.
@@ -191,21 +195,31 @@ impl<C: Codec> Session<'_, C> {
         }
     }
 
-    fn report_written(&self, written: &Written) {
+    fn report_written(&self, written: &Written, now: DateTime<Utc>) {
         let (manager, key) = (self.manager, &written.key);
         for Merged { key, data, content } in &self.merged {
             let merged = content.metadata(&manager.codec, data);
             manager.report_session(EventKind::Ended(EndCause::Merged), key, &merged);
         }
+        // The deadline has been moved into the past.
+        let is_over = written.expiry <= now;
         match self.origin.snapshot() {
+            None if is_over => {}
             None => manager.report_session(EventKind::Created, key, &self.metadata()),
             Some(snapshot) if self.content.is_another => {
                 let ended = EventKind::Ended(EndCause::TakenOver);
                 let ended = manager.event_of_stored(ended, &snapshot.key, &snapshot.data);
                 manager.report_event(&ended);
+                if is_over {
+                    return;
+                }
                 let event = Event::new(EventKind::Created, self.metadata().id(key));
                 let event = event.with_subject(self.metadata().subject());
                 manager.report_event(&event.with_previous(ended.session));
+            }
+            Some(snapshot) if is_over => {
+                let ended = EventKind::Ended(EndCause::Deadline);
+                manager.report_session(ended, &snapshot.key, &self.metadata());
             }
             Some(snapshot) if snapshot.key != *key => {
                 manager.report_session(EventKind::Renewed, key, &self.metadata());

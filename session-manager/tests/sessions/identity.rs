@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use session_manager::{
-    Device, EndCause, Error, Event, EventKind, SessionId, SessionLimit, SessionManager,
+    Device, EndCause, Error, Event, EventKind, Session, SessionId, SessionLimit, SessionManager,
     StoredSession,
 };
 use store_core::{Clock as _, MemoryStore};
@@ -188,6 +188,55 @@ fn every_end_is_reported_with_its_cause_and_user() -> TestResult {
     let [merge, created] = &told()[..] else { panic!("one has ended, and one has begun") };
     assert_eq!(*merge, ended(EndCause::Merged, id));
     assert_eq!((&created.0, Some(created.1)), (&EventKind::Created, finished.id));
+    Ok(())
+}
+
+#[test]
+fn session_whose_deadline_is_moved_into_the_past_ends_and_nobody_has_logged_in() -> TestResult {
+    let (fixture, events) = with_events();
+    let sessions = &fixture.sessions;
+    let past = fixture.clock.now() - TimeDelta::seconds(1);
+    let ended = |cause, id| (EventKind::Ended(cause), id, Some("ada".to_owned()));
+    let told = || {
+        let events = events().into_iter();
+        events.map(|event| (event.kind, event.session, event.subject)).collect::<Vec<_>>()
+    };
+    for is_renewed in [false, true] {
+        let (cookie, id) = logged_in(sessions, "ada")?;
+        told();
+        let mut session = sessions.load([&*cookie])?;
+        if is_renewed {
+            session.renew()?;
+        }
+        session.set_deadline(past);
+        let finished = session.finish()?;
+        assert_eq!((finished.id, finished.subject), (None, None));
+        assert_eq!(told(), [ended(EndCause::Deadline, id)]);
+    }
+
+    let (_, id) = logged_in(sessions, "ada")?;
+    told();
+    let end = |session: &mut Session<'_>| {
+        session.set_deadline(past);
+        Ok(())
+    };
+    assert_eq!(sessions.update_all_of("ada", end)?, 1);
+    assert_eq!(told(), [ended(EndCause::Deadline, id)]);
+
+    // Another user's session that was never there, in the place of one that has ended.
+    let (cookie, id) = logged_in(sessions, "ada")?;
+    for (cookie, expected) in
+        [(Some(&*cookie), vec![ended(EndCause::TakenOver, id)]), (None, Vec::new())]
+    {
+        told();
+        let mut session = sessions.load(cookie)?;
+        session.set_subject("grace")?;
+        session.set_deadline(past);
+        let finished = session.finish()?;
+        assert_eq!((finished.id, finished.subject), (None, None));
+        assert_eq!(told(), expected);
+    }
+    assert_eq!(fixture.rows(), 0);
     Ok(())
 }
 
