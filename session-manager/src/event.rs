@@ -100,7 +100,9 @@ pub enum EndCause {
     LogoutEverywhere,
     /// From elsewhere, by the user or by an administrator:
     /// [`SessionManager::destroy`](crate::SessionManager::destroy),
-    /// [`SessionManager::destroy_one_of`](crate::SessionManager::destroy_one_of).
+    /// [`SessionManager::destroy_one_of`](crate::SessionManager::destroy_one_of), or
+    /// [`Session::destroy`](crate::Session::destroy) in
+    /// [`SessionManager::update`](crate::SessionManager::update).
     Revoked,
     /// Its user has logged in elsewhere, and may not have more sessions:
     /// [`SessionManager::with_session_limit`](crate::SessionManager::with_session_limit).

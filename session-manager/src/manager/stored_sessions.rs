@@ -126,7 +126,8 @@ impl<C: Codec> SessionManager<C> {
     /// What the closure changes is written as a request's changes are: in one atomic step, and
     /// again, by themselves, on newer data, if a request of the session was quicker. A session that
     /// was renewed after it was listed is changed under its new token; one that has passed to
-    /// another user is another session.
+    /// another user is another session. What is put into one after it was
+    /// [destroyed](Session::destroy) is dropped.
     ///
     /// # Errors
     /// [`Error::Superseded`] if the closure asks for a new token ([`Session::renew`],

@@ -119,6 +119,8 @@ impl<C: Codec> Session<'_, C> {
             // made to an empty session and must not be written to the real one.
             Origin::Superseded if self.has_changes() => return Err(Error::Superseded),
             Origin::Superseded => None,
+            // What follows the end of another browser's session has no browser that gets its token.
+            Origin::Fresh if self.is_elsewhere.is_some() => None,
             // The store has nothing under a new random key that a `create` could meet, so there is
             // nothing to retry.
             Origin::Fresh if self.merged.is_empty() => self.create(now)?,

@@ -396,7 +396,9 @@ impl<C: Codec> Session<'_, C> {
 
     /// Reports the sessions with these keys, of which this request may know no more.
     fn report_destroyed(&self, keys: &[SessionKey]) {
-        let (manager, ended) = (self.manager, EventKind::Ended(EndCause::Logout));
+        let is_own = self.is_elsewhere.is_none();
+        let cause = if is_own { EndCause::Logout } else { EndCause::Revoked };
+        let (manager, ended) = (self.manager, EventKind::Ended(cause));
         let own = self.origin.snapshot().map(|snapshot| (&snapshot.key, &snapshot.data));
         let merged = self.merged.iter().map(|merged| (&merged.key, &merged.data));
         let known: Vec<_> = own.into_iter().chain(merged).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use session_manager::{Error, SessionManager};
+use session_manager::{EndCause, Error, EventKind, SessionManager};
 use store_core::{Clock as _, Store as _};
 
 use crate::TestResult;
@@ -171,5 +171,23 @@ fn all_sessions_end_also_those_that_can_not_be_decoded() -> TestResult {
     assert_eq!(fixture.sessions.destroy_all()?, 2);
     assert_eq!(fixture.rows(), 0);
     assert_eq!(fixture.sessions.load([&*cookie])?.subject(), None);
+    Ok(())
+}
+
+#[test]
+fn one_that_is_ended_from_elsewhere_is_revoked_and_nothing_follows_it() -> TestResult {
+    let fixture = Fixture::new();
+    let sessions = &fixture.sessions;
+    let (_, cookie) = (editor(sessions)?, editor(sessions)?);
+    fixture.events();
+    let changed = sessions.update_all_of("ada", |session| {
+        session.destroy()?;
+        session.flash("notice", "You were logged out.")
+    })?;
+    assert_eq!(changed, 2);
+    let revoked = EventKind::Ended(EndCause::Revoked);
+    assert_eq!(fixture.events(), [revoked.clone(), revoked]);
+    assert_eq!(fixture.rows(), 0, "no browser would have what follows");
+    assert_eq!(role(sessions, &cookie)?, None);
     Ok(())
 }
