@@ -38,6 +38,9 @@ macro_rules! __claims {
                 rotation_to_a_taken_token_changes_nothing: 11;
                 rotation_of_a_missing_session_is_false: 11;
             }
+            expected_sessions {
+                create_absorbs_other_sessions: 9, 10;
+            }
             concurrency {
                 one_of_many_racing_updates_wins: 9;
                 one_of_many_racing_absorptions_wins: 9;
@@ -127,6 +130,11 @@ macro_rules! __claims {
                 delete_follows_rotations: 13;
                 exception_of_delete_by_subject_follows_rotations: 13;
             }
+            expected_sessions {
+                update_needs_the_expected_sessions: 9, 10;
+                create_needs_the_expected_sessions: 9, 10;
+                racing_logins_keep_a_limit: 9, 18;
+            }
             index_races {
                 find_by_subject_sees_changes_as_one_step: 10;
                 load_never_loses_a_rotated_session: 12;
@@ -154,6 +162,9 @@ macro_rules! __claims {
         $crate::$callback! { $arguments
             index_processes {
                 process_ends_a_session_that_another_rotates: 13;
+            }
+            expected_sessions {
+                processes_keep_a_limit: 9, 18;
             }
         }
     };

@@ -87,6 +87,17 @@ pub(crate) enum Fault {
     UpdateComesInParts,
     RefusedUpdateMovesTheExpiry,
 
+    // Expecting sessions.
+    ExpectsNothing,
+    ExpectsAtLeast,
+    ExpectsAtMost,
+    ExpectsTheNumber,
+    ExpectsTheOrder,
+    ExpectsTheExpired,
+    ExpectationIsReadFirst,
+    UnmetExpectationAbsorbs,
+    UnmetExpectationIsAnError,
+
     // Absorbing.
     AbsorbsNothing,
     AbsorbsWithoutComparing,

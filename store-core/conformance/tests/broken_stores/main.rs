@@ -173,6 +173,8 @@ claims_catch_faults! {
         OutOfRangeIsReportedTooLate;
     create_makes_new_sessions_only:
         CreateOverwrites CreateRefusesExpiredTokens CreateRoundsUp;
+    create_absorbs_other_sessions:
+        AbsorbsNothing AbsorbsWithoutComparing AbsorbsTheMissing AbsorbsItself AbsorptionComesFirst;
     update_needs_the_current_data:
         UpdateIgnoresCurrent UpdateFoldsCase UpdateDeniesTheSameBytes UpdateKeepsTheOldExpiry
         UpdateNeverMatches RotationComesBeforeTheComparison;
@@ -264,6 +266,15 @@ claims_catch_faults! {
         DeleteBySubjectTakesAll DeleteBySubjectOnlyClears DeleteBySubjectCountsTheExpired;
     subjects_are_compared_byte_for_byte: SubjectsFoldCase OverlongSubjectsAreCut;
     racing_logins_and_logouts_leave_a_true_index: RotationLosesTheSubject UpdateForgetsTheSubject;
+    update_needs_the_expected_sessions:
+        ExpectsNothing ExpectsAtLeast ExpectsAtMost ExpectsTheNumber ExpectsTheOrder
+        ExpectsTheExpired UnmetExpectationAbsorbs UnmetExpectationIsAnError UpdateIgnoresCurrent
+        AbsorbsNothing;
+    create_needs_the_expected_sessions:
+        ExpectsNothing ExpectsAtLeast ExpectsAtMost ExpectsTheNumber ExpectsTheOrder
+        ExpectsTheExpired UnmetExpectationAbsorbs UnmetExpectationIsAnError AbsorbsNothing
+        CreateForgetsTheSubject;
+    racing_logins_keep_a_limit: ExpectsNothing ExpectationIsReadFirst;
     old_tokens_lead_to_the_newest:
         RotationsAreForgotten LoadFollowsOneRotation LoadNamesTheNextToken EveryOldTokenOpens
         NoOldTokenOpens LaterRotationsForbidNothing LastRotationDecides;
@@ -323,6 +334,7 @@ process_claims_catch_faults! {
         GraceIsCountedPerProcess DeleteFollowsNoRotation DeleteFollowsOneRotation;
     process_ends_a_session_that_another_rotates:
         GraceIsCountedPerProcess DeleteFollowsNoRotation DeleteFollowsInTwoSteps;
+    processes_keep_a_limit: ExpectationIsReadFirst;
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What a store at fault does when it creates, updates and rotates.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use store_core::{Change, Error, Loaded, Rotation, Store};
+use store_core::{Change, Error, Limits, Loaded, Rotation, Store};
 
 use crate::fault::Fault;
 use crate::store::{
@@ -36,8 +37,18 @@ impl Broken {
         token: &str,
         mut change: Change<'static>,
     ) -> Result<bool, Error> {
+        if !self.expect_wrongly(&mut change)? {
+            return Ok(false);
+        }
         let create = |change: &Change<'_>| self.inner.create_with(token, change);
         match self.fault {
+            Fault::AbsorbsNothing
+            | Fault::AbsorbsWithoutComparing
+            | Fault::AbsorbsTheMissing
+            | Fault::AbsorbsItself
+            | Fault::AbsorptionComesFirst => {
+                self.absorb_wrongly(token, b"", &mut change)?;
+            }
             Fault::CreateOverwrites if self.inner.find(token)?.is_some() => {
                 self.inner.commit(token, &change.data, change.expiry)?;
                 return self.set_subject(token, change.new_subject()).map(|_| true);
@@ -110,6 +121,9 @@ impl Broken {
         current: &[u8],
         mut change: Change<'static>,
     ) -> Result<bool, Error> {
+        if !self.expect_wrongly(&mut change)? {
+            return Ok(false);
+        }
         let parts = match self.update_at_once(token, current, &mut change)? {
             Some(answer) => Some(answer),
             None => self.absorb_wrongly(token, current, &mut change)?,
@@ -281,6 +295,47 @@ impl Broken {
             _ => {}
         }
         Ok(None)
+    }
+
+    /// Faults that have to do with the sessions that a subject is expected to have. Returns whether
+    /// the write goes on.
+    fn expect_wrongly(&self, change: &mut Change<'static>) -> Result<bool, Error> {
+        let Some(expected) = change.expected_sessions.clone() else { return Ok(true) };
+        if Limits::check_subject(&expected.subject).is_err() {
+            return Ok(true);
+        }
+        let find = || self.inner.find_by_subject(&expected.subject);
+        let found = match self.fault {
+            Fault::ExpectsTheExpired => forgetting_expiries(find)?,
+            _ => find()?,
+        };
+        let found: Vec<_> = found.into_iter().map(|record| record.token).collect();
+        let is_found = |token: &Cow<'_, str>| found.iter().any(|found| found == token);
+        let is_met = expected.are(found.iter().map(String::as_str));
+        let is_met = match self.fault {
+            Fault::ExpectsNothing => true,
+            Fault::ExpectsAtLeast => expected.tokens.iter().all(is_found),
+            Fault::ExpectsAtMost => {
+                found.iter().all(|found| expected.tokens.iter().any(|token| token == found))
+            }
+            Fault::ExpectsTheNumber => expected.tokens.len() == found.len(),
+            Fault::ExpectsTheOrder => expected.tokens.iter().eq(found.iter()),
+            Fault::ExpectsTheExpired => is_met,
+            Fault::ExpectationIsReadFirst => {
+                self.pause();
+                is_met
+            }
+            Fault::UnmetExpectationAbsorbs if !is_met => {
+                for other in &change.absorbed {
+                    self.inner.delete(&other.token)?;
+                }
+                false
+            }
+            Fault::UnmetExpectationIsAnError if !is_met => return Err(Error::TokenTaken),
+            _ => return Ok(true),
+        };
+        change.expected_sessions = None;
+        Ok(is_met)
     }
 
     /// Faults that have to do with the sessions that an update absorbs.
