@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use store_core::{CleanupOptions, Error, Store};
+use store_core::{Change, CleanupOptions, Error, Store};
 use store_mysql::{MysqlOptions, MysqlStore};
 use test_servers::GaleraCluster;
 
@@ -179,6 +179,51 @@ fn logout_through_one_node_follows_rotations_through_another() -> Result<(), Err
     let cluster = start();
     let connect = |node: usize| options().connect(&list(&cluster, &[node, (node + 1) % 3]));
     logouts_are_final(&connect(0)?, &connect(1)?, ROUNDS)
+}
+
+/// Nodes know nothing of each other's locks, so what keeps a limit is that each login changes the
+/// row that stands for its user.
+#[test]
+#[ignore = "cargo xtask test-galera runs it"]
+fn logins_through_all_nodes_keep_a_limit() -> Result<(), Error> {
+    const LIMIT: usize = 2;
+    const LOGINS: usize = 40;
+    let cluster = start();
+    let stores: Vec<_> = (0..3)
+        .map(|node| options().connect(&list(&cluster, &[node, (node + 1) % 3])))
+        .collect::<Result<_, _>>()?;
+    let log_in = |store: &MysqlStore, token: &str| {
+        loop {
+            let found = store.find_by_subject("user").expect("no error");
+            assert!(found.len() <= LIMIT, "{} sessions at once", found.len());
+            let tokens = found.iter().map(|session| session.token.as_str());
+            let mut login = Change::new(token.as_bytes(), in_an_hour())
+                .with_subject(Some("user"))
+                .expecting_sessions_of("user", tokens);
+            for ended in found.iter().skip(LIMIT - 1) {
+                login = login.absorbing(&ended.token, &ended.data);
+            }
+            // Others log in concurrently, so this isn't done each time.
+            if store.create_with(token, &login).expect("no error") {
+                return;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for (node, store) in stores.iter().enumerate() {
+            let log_in = &log_in;
+            scope.spawn(move || {
+                for n in 0..LOGINS {
+                    log_in(store, &format!("{node}-{n}"));
+                }
+            });
+        }
+    });
+    for store in &stores {
+        assert_eq!(tokens_of(store, "user")?.len(), LIMIT);
+        assert_eq!(store.count()?, LIMIT as u64, "the others have ended");
+    }
+    Ok(())
 }
 
 /// A node that isn't in the majority any more takes no statements, which is named, and over when

@@ -20,6 +20,8 @@ mod networks;
 
 mod rotations;
 
+mod expected_sessions;
+
 mod settings;
 
 mod faults;

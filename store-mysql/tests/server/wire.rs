@@ -115,7 +115,7 @@ fn transactions_take_few_round_trips() -> Result<(), Error> {
     if !is_server_there() {
         return Ok(());
     }
-    let operations: [Operation; 17] = [
+    let operations: [Operation; 21] = [
         ("load of what isn't there", 2, |store| Ok(store.load("missing")? == Loaded::Missing)),
         ("delete of what isn't there", 2, |store| store.delete("missing").map(|()| true)),
         ("create with a subject", 4, |store| {
@@ -167,6 +167,20 @@ fn transactions_take_few_round_trips() -> Result<(), Error> {
             Ok(store.delete_by_subject("user", Some("four"))? == 0)
         }),
         ("delete_by_subject", 1, |store| Ok(store.delete_by_subject("user", None)? == 1)),
+        ("create that expects no sessions", 7, |store| {
+            let login = Change::new(b"7", in_an_hour()).with_subject(Some("user"));
+            store.create_with("seven", &login.expecting_sessions_of("user", []))
+        }),
+        ("update that expects sessions", 6, |store| {
+            let change = Change::new(b"8", in_an_hour());
+            store.update("seven", b"7", &change.expecting_sessions_of("user", ["seven"]))
+        }),
+        ("update that expects others", 5, |store| {
+            let change = Change::new(b"9", in_an_hour());
+            let is_done = store.update("seven", b"8", &change.expecting_sessions_of("user", []));
+            is_done.map(|is_done| !is_done)
+        }),
+        ("delete of that session", 1, |store| store.delete("seven").map(|()| true)),
     ];
     let database = Database::new();
     let proxy = Proxy::to_database(&database);
