@@ -44,14 +44,16 @@ impl<'a> Conditions<'a> {
     }
 }
 
-/// Each session once; `None` if one is asked for with different data.
+/// Each session once, and leading on if it is to once; `None` if one is asked for with different
+/// data.
 fn distinct<'a>(absorbed: &'a [Absorbed<'a>]) -> Option<Vec<&'a Absorbed<'a>>> {
     let mut distinct: Vec<&Absorbed<'_>> = Vec::new();
     for other in absorbed {
-        match distinct.iter().find(|known| known.token == other.token) {
+        match distinct.iter_mut().find(|known| known.token == other.token) {
             None => distinct.push(other),
-            Some(known) if known.data == other.data => {}
-            Some(_) => return None,
+            Some(known) if known.data != other.data => return None,
+            Some(known) if other.leads_on => *known = other,
+            Some(_) => {}
         }
     }
     Some(distinct)
@@ -100,7 +102,8 @@ impl Shared {
                 return Ok(false);
             }
         }
-        // After all rows are locked, because the first plain read fixes the transaction's snapshot.
+        // After all rows are locked, because the first plain read can fix the transaction's
+        // snapshot.
         if let Some(rotations) = &self.rotations {
             for other in absorbed.iter().filter(|other| other.leads_on) {
                 rotations.record(connection, &other.token, absorption)?;

@@ -59,6 +59,7 @@ const COMMIT_ATTEMPTS: usize = 100;
 /// | `update` with a rotation | 6; 7 if the session was rotated before within the grace |
 /// | `update` that sets or clears a subject | 4; with a rotation 7 or 6 |
 /// | `update` that absorbs | 3, or as above, and 3 for each absorbed session |
+/// | a change that expects sessions | 3 more than without, and 6 at least |
 /// | `delete` with a rotated token | 7 |
 /// | `delete_by_subject` | 1; 4 with an exception, 5 if that was rotated |
 ///

@@ -140,11 +140,19 @@ pub fn create_needs_the_expected_sessions<H: Harness>(harness: &H) {
     assert!(!created("new", &expecting(login().absorbing("a", b"stale"))));
     assert_eq!(state(&store), before);
 
-    assert!(created("expired", &expecting(login())));
+    // One that is named twice ends once, and leads on if it is to once.
+    let twice = Change::new(b"new", in_an_hour()).with_subject(Some("one"));
+    let twice = twice.ending("b", b"b").absorbing("b", b"b");
+    assert!(created("expired", &expecting(twice)));
     assert_eq!(found(&store, "expired").as_deref(), Some(&b"new"[..]));
     assert_eq!(tokens_of(&store, "one"), ["a", "expired"]);
     let leads = Loaded::Rotated { token: "expired".to_owned(), opens: false };
     assert_eq!(loaded(&store, "b"), leads);
+    let ending = || login_of("one", &["expired", "a"]).ending("a", b"a");
+    assert!(!created("newest", &ending().ending("expired", b"stale")));
+    assert!(created("newest", &ending()));
+    assert_eq!(tokens_of(&store, "one"), ["expired", "newest"]);
+    assert_eq!(loaded(&store, "a"), Loaded::Missing, "its token leads nowhere");
     let first = login_of("nobody", &[]);
     assert!(created("first", &first));
     assert!(!created("second", &first));
@@ -228,7 +236,7 @@ fn log_in(store: &dyn Store, user: &str, token: &str, policy: Policy, rotates: b
             .with_subject(Some(user))
             .expecting_sessions_of(user, tokens);
         for (token, data, _) in sessions.iter().skip(LIMIT - 1) {
-            login = login.absorbing(token, data);
+            login = login.ending(token, data);
         }
         let is_done = if rotates {
             let login = login.with_rotation(lasting(token));

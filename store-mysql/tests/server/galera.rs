@@ -201,7 +201,7 @@ fn logins_through_all_nodes_keep_a_limit() -> Result<(), Error> {
                 .with_subject(Some("user"))
                 .expecting_sessions_of("user", tokens);
             for ended in found.iter().skip(LIMIT - 1) {
-                login = login.absorbing(&ended.token, &ended.data);
+                login = login.ending(&ended.token, &ended.data);
             }
             // Others log in concurrently, so this isn't done each time.
             if store.create_with(token, &login).expect("no error") {

@@ -212,7 +212,9 @@ fn read_change(fields: &mut Fields<'_>) -> Change<'static> {
     let (data, expiry) = (fields.bytes(), fields.expiry());
     let (new_token, grace, opens) = (fields.optional_text(), fields.number(), fields.number());
     let (sets_subject, subject) = (fields.number(), fields.optional_text());
-    let absorbed: Vec<_> = (0..fields.number()).map(|_| (fields.text(), fields.bytes())).collect();
+    let absorbed: Vec<_> = (0..fields.number())
+        .map(|_| (fields.text(), fields.bytes(), fields.number() == 1))
+        .collect();
     let expecting = fields.optional_text();
     let expected: Vec<_> = (0..fields.number()).map(|_| fields.text()).collect();
     let mut change = Change::new(&data, expiry);
@@ -224,8 +226,8 @@ fn read_change(fields: &mut Fields<'_>) -> Change<'static> {
     if sets_subject == 1 {
         change = change.with_subject(subject.as_deref());
     }
-    for (token, data) in &absorbed {
-        change = change.absorbing(token, data);
+    for (token, data, leads_on) in &absorbed {
+        change = if *leads_on { change.absorbing(token, data) } else { change.ending(token, data) };
     }
     if let Some(subject) = &expecting {
         change = change.expecting_sessions_of(subject, expected.iter().map(String::as_str));
@@ -250,6 +252,7 @@ fn change_fields<'a>(change: &'a Change<'_>, writing: Writing) -> Vec<Field<'a>>
     for absorbed in &change.absorbed {
         fields.push(Field::Bytes(absorbed.token.as_bytes()));
         fields.push(Field::Bytes(&absorbed.data));
+        fields.push(Field::Number(u64::from(absorbed.leads_on)));
     }
     let expected = change.expected_sessions.as_ref();
     fields.push(Field::Optional(expected.map(|expected| expected.subject.as_bytes())));
