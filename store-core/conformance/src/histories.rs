@@ -57,6 +57,7 @@ fn follow_the_model<H: Harness>(harness: &H, programs: &BoxedStrategy<Vec<Op>>) 
         let mut seen = Seen::default();
         for (n, op) in ops.into_iter().enumerate() {
             let call = seen.next_call(op, &numbers);
+            let call = Call { expected: state.expected(call.op), ..call };
             let outcome = run(&store, group, call);
             seen.remember(call, outcome);
             let expected = model(&mut state, call);
@@ -159,7 +160,9 @@ impl Seen {
     /// The same operation on tokens for which it can be done.
     fn aim(&self, op: Op) -> Op {
         match op {
-            Op::Create(i, expiry, subject) => Op::Create(self.pick(i, false), expiry, subject),
+            Op::Create(i, expiry, subject, expected) => {
+                Op::Create(self.pick(i, false), expiry, subject, expected)
+            }
             Op::Update(i, expiry, mut parts) => {
                 if let Some(rotation) = &mut parts.rotation {
                     rotation.to = self.pick(rotation.to, false);
@@ -179,7 +182,8 @@ impl Seen {
             }
             _ => (0, 0),
         };
-        Call { op, current, absorbed, data: numbers.fetch_add(1, Ordering::Relaxed) }
+        let data = numbers.fetch_add(1, Ordering::Relaxed);
+        Call { op, current, absorbed, data, expected: [false; GROUP] }
     }
 
     fn set(&mut self, i: usize, data: u64) {
@@ -193,11 +197,12 @@ impl Seen {
             (Op::Find(i) | Op::Load(i) | Op::Delete(i) | Op::Touch(i, Expiry::Past), _) => {
                 self.live[i] = false;
             }
-            (Op::Commit(i, expiry) | Op::Create(i, expiry, _), Outcome::Done) => {
+            (Op::Commit(i, expiry), Outcome::Done)
+            | (Op::Create(i, expiry, ..), Outcome::Answer(true)) => {
                 self.set(i, call.data);
                 self.live[i] = matches!(expiry, Expiry::Live);
             }
-            (Op::Create(i, ..), _) => self.live[i] = true,
+            (Op::Create(i, ..), Outcome::Taken) => self.live[i] = true,
             (Op::Update(i, expiry, parts), Outcome::Answer(true)) => {
                 self.live[i] = false;
                 if let Some(other) = parts.absorbed {

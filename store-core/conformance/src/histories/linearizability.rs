@@ -79,11 +79,17 @@ impl fmt::Display for Listing<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Expiry, Op, Parts};
+    use super::super::model::{Expiry, GROUP, Op, Parts};
     use super::*;
 
     fn event(began: u64, ended: u64, op: Op, data: u64, outcome: Outcome) -> Event {
-        Event { group: 0, call: Call { op, current: 0, absorbed: 0, data }, outcome, began, ended }
+        Event {
+            group: 0,
+            call: Call { op, current: 0, absorbed: 0, data, expected: [false; GROUP] },
+            outcome,
+            began,
+            ended,
+        }
     }
 
     #[test]
@@ -109,7 +115,7 @@ mod tests {
         let first = event(0, 1, Op::Commit(0, Expiry::Live), 1, Outcome::Done);
         let op = Op::Update(0, Expiry::Live, Parts::default());
         let update = |began, data| Event {
-            call: Call { op, current: 1, absorbed: 0, data },
+            call: Call { op, current: 1, absorbed: 0, data, expected: [false; GROUP] },
             ..event(began, began + 3, Op::Find(0), 0, Outcome::Answer(true))
         };
         assert!(!is_linearizable(&[first, update(2, 2), update(3, 3)]));

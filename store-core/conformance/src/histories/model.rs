@@ -55,6 +55,26 @@ impl State {
         self.sessions[i].is_some_and(|session| session.data == data)
     }
 
+    /// The tokens that an operation expects, if it is to be done to this state.
+    pub(super) fn expected(&self, op: Op) -> [bool; GROUP] {
+        let (Op::Create(.., Some(expected))
+        | Op::Update(_, _, Parts { expected: Some(expected), .. })) = op
+        else {
+            return [false; GROUP];
+        };
+        let mut tokens = self.of_subject(expected.subject).map(|data| data.is_some());
+        if let Some(but) = expected.but {
+            tokens[but] = !tokens[but];
+        }
+        tokens
+    }
+
+    fn meets(&self, expected: Option<Expected>, tokens: [bool; GROUP]) -> bool {
+        expected.is_none_or(|Expected { subject, .. }| {
+            self.of_subject(subject).map(|data| data.is_some()) == tokens
+        })
+    }
+
     pub(super) fn of_subject(&self, subject: usize) -> [Option<u64>; GROUP] {
         self.sessions.map(|session| {
             session.filter(|session| session.subject == Some(subject)).map(|session| session.data)
@@ -68,7 +88,7 @@ pub(super) enum Op {
     Find(usize),
     Load(usize),
     Commit(usize, Expiry),
-    Create(usize, Expiry, Option<usize>),
+    Create(usize, Expiry, Option<usize>, Option<Expected>),
     /// Updates what this thread saw last under the token.
     Update(usize, Expiry, Parts),
     Touch(usize, Expiry),
@@ -85,6 +105,15 @@ pub(super) struct Parts {
     /// Absorbs what this thread saw last under the token. There is a rotation then, if only to the
     /// same token, which says how long the grace is.
     pub(super) absorbed: Option<usize>,
+    pub(super) expected: Option<Expected>,
+}
+
+/// The sessions that a subject is expected to have: those that it has, but for one token if it is
+/// to have others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    pub(super) subject: usize,
+    pub(super) but: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,6 +177,8 @@ pub(super) struct Call {
     pub(super) current: u64,
     pub(super) absorbed: u64,
     pub(super) data: u64,
+    /// The tokens that the subject is expected to have.
+    pub(super) expected: [bool; GROUP],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,10 +206,11 @@ pub(super) fn model(state: &mut State, call: Call) -> Outcome {
             state.sessions[i] = expiry.keeps(Session { data, subject });
             Outcome::Done
         }
+        Op::Create(.., expected) if !state.meets(expected, call.expected) => Outcome::Answer(false),
         Op::Create(i, ..) if state.sessions[i].is_some() => Outcome::Taken,
-        Op::Create(i, expiry, subject) => {
+        Op::Create(i, expiry, subject, _) => {
             state.sessions[i] = expiry.keeps(Session { data, subject });
-            Outcome::Done
+            Outcome::Answer(true)
         }
         Op::Update(i, expiry, parts) => model_update(state, call, i, expiry, parts),
         Op::Touch(i, expiry) => {
@@ -209,7 +241,7 @@ pub(super) fn model(state: &mut State, call: Call) -> Outcome {
 
 pub(super) fn model_update(
     state: &mut State,
-    Call { current, absorbed, data, .. }: Call,
+    Call { current, absorbed, data, expected, .. }: Call,
     i: usize,
     expiry: Expiry,
     parts: Parts,
@@ -217,7 +249,9 @@ pub(super) fn model_update(
     let Some(session) = state.sessions[i].filter(|session| session.data == current) else {
         return Outcome::Answer(false);
     };
-    if parts.absorbed.is_some_and(|other| other == i || !state.has(other, absorbed)) {
+    if parts.absorbed.is_some_and(|other| other == i || !state.has(other, absorbed))
+        || !state.meets(parts.expected, expected)
+    {
         return Outcome::Answer(false);
     }
     let rotation = parts.rotation.filter(|rotation| rotation.to != i);
@@ -253,8 +287,14 @@ mod tests {
             rotation: Some(Target { to, opens, grace: Grace::Hour }),
             ..Parts::default()
         };
-        let mut done = |op| model(&mut state, Call { op, current: 1, absorbed: 0, data: 1 });
-        assert_eq!(done(Op::Create(0, Expiry::Live, Some(1))), Outcome::Done);
+        let mut done = |op| {
+            let expected = state.expected(op);
+            model(&mut state, Call { op, current: 1, absorbed: 0, data: 1, expected })
+        };
+        let create = |expected| Op::Create(0, Expiry::Live, Some(1), expected);
+        let others = Expected { subject: 1, but: Some(0) };
+        assert_eq!(done(create(Some(others))), Outcome::Answer(false));
+        assert_eq!(done(create(Some(Expected { but: None, ..others }))), Outcome::Answer(true));
         for (from, opens) in [(0, true), (1, true), (2, false)] {
             let update = Op::Update(from, Expiry::Live, rotate(from + 1, opens));
             assert_eq!(done(update), Outcome::Answer(true));

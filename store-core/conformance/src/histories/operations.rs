@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::calls::{HOUR, commit, found, loaded};
 use store_core::{Change, Error, Loaded, Rotation, Store};
 
-use super::model::{Call, Expiry, GROUP, Grace, NewSubject, Op, Outcome, Parts, Target};
+use super::model::{Call, Expected, Expiry, GROUP, Grace, NewSubject, Op, Outcome, Parts, Target};
 
 /// The names of a group of tokens in a store. Each case has tokens of its own, because what a store
 /// knows of rotations doesn't end with their sessions.
@@ -44,10 +44,12 @@ pub(super) fn run(store: &dyn Store, group: Group, call: Call) -> Outcome {
             commit(store, &token(i), &encode(data), expiry.instant());
             Outcome::Done
         }
-        Op::Create(i, expiry, subject) => {
+        Op::Create(i, expiry, subject, expected) => {
             let subject = subject.map(|subject| group.subject(subject));
-            match store.create(&token(i), &encode(data), expiry.instant(), subject.as_deref()) {
-                Ok(()) => Outcome::Done,
+            let data = encode(data);
+            let change = Change::new(&data, expiry.instant()).with_subject(subject.as_deref());
+            match store.create_with(&token(i), &expecting(&change, group, call, expected)) {
+                Ok(answer) => Outcome::Answer(answer),
                 Err(Error::TokenTaken) => Outcome::Taken,
                 Err(error) => panic!("{op:?} failed: {error:?}"),
             }
@@ -79,11 +81,12 @@ pub(super) fn run(store: &dyn Store, group: Group, call: Call) -> Outcome {
 pub(super) fn run_update(
     store: &dyn Store,
     group: Group,
-    Call { current, absorbed, data, .. }: Call,
+    call: Call,
     i: usize,
     expiry: Expiry,
     parts: Parts,
 ) -> Outcome {
+    let Call { current, absorbed, data, .. } = call;
     let (data, absorbed) = (encode(data), encode(absorbed));
     let new_token = parts.rotation.map(|rotation| group.token(rotation.to)).unwrap_or_default();
     let other = parts.absorbed.map(|other| group.token(other)).unwrap_or_default();
@@ -100,11 +103,27 @@ pub(super) fn run_update(
     if parts.absorbed.is_some() {
         change = change.absorbing(&other, &absorbed);
     }
+    let change = expecting(&change, group, call, parts.expected);
     match store.update(&group.token(i), &encode(current), &change) {
         Ok(answer) => Outcome::Answer(answer),
         Err(Error::TokenTaken) => Outcome::Taken,
         Err(error) => panic!("an update failed: {error:?}"),
     }
+}
+
+/// The same change with what it expects.
+fn expecting(
+    change: &Change<'_>,
+    group: Group,
+    call: Call,
+    expected: Option<Expected>,
+) -> Change<'static> {
+    let Some(Expected { subject, .. }) = expected else { return change.to_static() };
+    let subject = group.subject(subject);
+    let tokens = (0..GROUP).filter(|&i| call.expected[i]).map(|i| group.token(i));
+    let tokens: Vec<_> = tokens.collect();
+    let tokens = tokens.iter().map(String::as_str);
+    change.to_static().expecting_sessions_of(&subject, tokens).to_static()
 }
 
 /// Data that shows which write it is from, and whether it is whole. Never the same for two numbers.

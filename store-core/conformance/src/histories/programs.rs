@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-use super::model::{Expiry, GROUP, Grace, NewSubject, Op, Parts, SUBJECTS, Target};
+use super::model::{Expected, Expiry, GROUP, Grace, NewSubject, Op, Parts, SUBJECTS, Target};
 
 /// Set this to the number that a failure prints to try the same operations again.
 const SEED_VARIABLE: &str = "STORE_CONFORMANCE_SEED";
@@ -28,7 +28,8 @@ pub(super) enum Kind {
     IndexesWithExpiries,
 }
 
-pub(super) fn ops(kind: Kind) -> BoxedStrategy<Op> {
+/// `expects` is whether some writes expect which sessions a subject has.
+fn ops(kind: Kind, expects: bool) -> BoxedStrategy<Op> {
     let token = || 0..GROUP;
     let past = u32::from(kind != Kind::IndexesWithCommits);
     let expiry = move || prop_oneof![4 => Just(Expiry::Live), past => Just(Expiry::Past)];
@@ -42,11 +43,13 @@ pub(super) fn ops(kind: Kind) -> BoxedStrategy<Op> {
     let of_sessions = prop_oneof![
         3 => token().prop_map(Op::Find),
         loads => token().prop_map(Op::Load),
-        3 => (token(), expiry(), subjects(kind))
-            .prop_map(|(i, expiry, subject)| Op::Create(i, expiry, subject.after(None))),
+        3 => (token(), expiry(), subjects(kind), expected(expects)).prop_map(
+            |(i, expiry, subject, expected)| Op::Create(i, expiry, subject.after(None), expected),
+        ),
         2 => (token(), expiry()).prop_map(|(i, expiry)| Op::Update(i, expiry, Parts::default())),
-        changes => (token(), expiry(), parts(kind))
-            .prop_map(|(i, expiry, parts)| Op::Update(i, expiry, parts)),
+        changes => (token(), expiry(), parts(kind), expected(expects)).prop_map(
+            |(i, expiry, parts, expected)| Op::Update(i, expiry, Parts { expected, ..parts }),
+        ),
         2 => (token(), expiry()).prop_map(|(i, expiry)| Op::Touch(i, expiry)),
         1 => token().prop_map(Op::Delete),
         // Last, because a failure is narrowed down to what stands before it.
@@ -77,6 +80,16 @@ pub(super) fn subjects(kind: Kind) -> BoxedStrategy<NewSubject> {
     }
 }
 
+/// What a write expects of a subject's sessions.
+fn expected(expects: bool) -> BoxedStrategy<Option<Expected>> {
+    if !expects {
+        return Just(None).boxed();
+    }
+    let but = option::weighted(0.3, 0..GROUP);
+    let expected = (0..SUBJECTS, but).prop_map(|(subject, but)| Expected { subject, but });
+    option::weighted(0.3, expected).boxed()
+}
+
 pub(super) fn parts(kind: Kind) -> impl Strategy<Value = Parts> {
     let hours = if kind == Kind::Sessions { 0 } else { 4 };
     let grace = prop_oneof![1 => Just(Grace::None), hours => Just(Grace::Hour)];
@@ -87,6 +100,7 @@ pub(super) fn parts(kind: Kind) -> impl Strategy<Value = Parts> {
             rotation,
             subject,
             absorbed: absorbed.filter(|_| rotation.is_some()),
+            expected: None,
         },
     )
 }
@@ -100,14 +114,16 @@ pub(super) fn indexed<S: Strategy + 'static>(of_kind: fn(Kind) -> S) -> BoxedStr
 pub(super) fn program(kind: Kind) -> BoxedStrategy<Vec<Op>> {
     // More of them where a failure takes more steps.
     let longest = if kind == Kind::Sessions { 60 } else { 120 };
-    vec(ops(kind), 1..longest).boxed()
+    vec(ops(kind, kind != Kind::Sessions), 1..longest).boxed()
 }
 
 /// The operations of each thread, and their groups.
 pub(super) fn programs(kind: Kind) -> BoxedStrategy<Vec<Vec<(usize, Op)>>> {
     // Half of the operations meet in one group, the rest spread over all.
     let group = prop_oneof![Just(0), 0..GROUPS];
-    vec(vec((group, ops(kind)), 80), THREADS).boxed()
+    // No write expects a subject's sessions: what others do to them at the same time without an
+    // expectation, a store needn't notice.
+    vec(vec((group, ops(kind, false)), 80), THREADS).boxed()
 }
 
 /// Runs a property over random values, and names the seed when it fails.
