@@ -106,9 +106,9 @@ impl<'t> OpenTables<'t> {
     pub(super) fn delete_all(&mut self) -> Result<u64, RedbError> {
         let removed = self.sessions.len()?;
         self.sessions.retain(|_, _| false)?;
-        self.expiries.retain(|_, _| false)?;
+        self.expiries.retain(|_, ()| false)?;
         self.subjects.retain(|_, _| false)?;
-        self.by_subject.retain(|_, _| false)?;
+        self.by_subject.retain(|_, ()| false)?;
         Ok(removed)
     }
 
