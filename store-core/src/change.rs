@@ -158,10 +158,13 @@ impl<'a> Change<'a> {
     /// change.
     ///
     /// By this a login keeps a limit to the number of a user's sessions. It finds them, decides
-    /// which of them it ends, if any, and expects the ones that it has found. Of several that do
-    /// so at the same time, in any number of processes, one gets `true`; the others find the
-    /// sessions again. A session that gets the subject by a write without an expectation isn't
-    /// noticed if that write happens at the same time; so all of a user's logins have to expect.
+    /// which of them it ends, if any, and expects the ones that it has found. Of several that do so
+    /// at the same time, in any number of processes, one gets `true`; the others find the sessions
+    /// again.
+    ///
+    /// Writes without an expectation needn't be noticed if they happen at the same time. A session
+    /// that ends or is rotated then does no harm to a limit; one that gets the subject goes beyond
+    /// it. So all of a user's logins have to expect, those of other programs as well.
     ///
     /// # Examples
     /// At most two sessions of a user; the login on a third device ends one of them.

@@ -218,8 +218,8 @@ enum Policy {
     Refuse,
 }
 
-/// Logs a user in, with a limit, and returns whether that was possible. A number is of a login that
-/// rotates a session; the others create theirs.
+/// Logs a user in, with a limit, and returns whether that was possible. The login rotates a session
+/// that the visitor has, or creates one.
 fn log_in(store: &dyn Store, user: &str, token: &str, policy: Policy, rotates: bool) -> bool {
     let anonymous = format!("anonymous-{token}");
     if rotates {
@@ -268,8 +268,13 @@ pub fn racing_logins_keep_a_limit<H: Harness>(harness: &H) {
     for round in 0..ROUNDS.div_ceil(5) {
         let policy = if round % 2 == 0 { Policy::EndAnother } else { Policy::Refuse };
         let user = format!("user-{round}");
-        let done =
-            race(|i| log_in(&store, &user, &format!("token-{round}-{i}"), policy, i % 2 == 0));
+        let done = race(|i| {
+            let token = format!("token-{round}-{i}");
+            let is_done = log_in(&store, &user, &token, policy, i % 2 == 0);
+            // What a store keeps to tell logins apart may be swept at any moment.
+            store.delete_expired().expect("delete_expired succeeds");
+            is_done
+        });
         let done = done.into_iter().filter(|done| *done).count();
         assert_limit(&store, &user, policy, done, THREADS);
     }
