@@ -100,8 +100,8 @@ impl CookiePolicy {
         self
     }
 
-    /// Sends the cookie to all hosts of this domain. Default: only to the host that set it. The
-    /// name can't have the prefix `__Host-` then.
+    /// Sends the cookie to all hosts of this domain: the name of a host with a dot in it. Default:
+    /// only to the host that set it. The name of the cookie can't have the prefix `__Host-` then.
     ///
     /// # Examples
     /// ```
@@ -115,7 +115,8 @@ impl CookiePolicy {
     }
 
     /// Sends the cookie to this path and those below it. Default: `/`. With another path the name
-    /// can't have the prefix `__Host-`. A path keeps nothing secret from other paths of the host.
+    /// can't have the prefix `__Host-`. A quote or a backslash is refused, because Go's HTTP client
+    /// ignores a path with one. A path keeps nothing secret from other paths of the host.
     ///
     /// # Examples
     /// ```
