@@ -9,6 +9,9 @@ mod finite;
 #[cfg(feature = "messagepack")]
 pub(crate) mod messagepack;
 
+#[cfg(feature = "messagepack")]
+mod nesting;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Range;

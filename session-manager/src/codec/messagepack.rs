@@ -3,15 +3,17 @@
 use std::ops::Range;
 
 use chrono::{DateTime, Utc};
-use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
+use serde::de::{Deserialize, DeserializeOwned};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::codec::envelope::{Envelope, VERSION, range_in};
+use crate::codec::nesting::nests_at_most;
 use crate::codec::{Codec, CodecError, Decoded};
 
 /// MessagePack: smaller than [`Json`](crate::Json), and exact for bytes and for numbers that JSON
-/// can't represent. Values nest at most 128 levels deep.
+/// can't represent. Values nest at most 127 levels deep, as in JSON: what is deeper is refused when
+/// it is put into the session.
 ///
 /// A session is a map of `v` (the version, 1), `deadline` (microseconds since the Unix epoch) and
 /// `values`, a map from keys to the encoded values, each as a byte string.
@@ -61,22 +63,25 @@ impl Codec for MessagePack {
 
     fn encode_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
         let encoded = rmp_serde::to_vec_named(value).map_err(|_| CodecError)?;
-        // Each level is a byte at least. What nests deeper could never be read again.
-        if encoded.len() > MAX_DEPTH {
-            read::<IgnoredAny>(&encoded)?;
-        }
+        check_depth(&encoded)?;
         Ok(encoded)
     }
 }
 
-/// How deep values may nest, as in JSON. The limit of `rmp_serde` is 1,024, at which a recursive
-/// type overflows the 2 MiB that the stacks of threads have.
-const MAX_DEPTH: usize = 128;
+/// How deep values may nest, as in JSON.
+const MAX_DEPTH: usize = 127;
 
 fn read<'d, T: Deserialize<'d>>(data: &'d [u8]) -> Result<T, CodecError> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(data);
-    deserializer.set_max_depth(MAX_DEPTH);
-    T::deserialize(&mut deserializer).map_err(|_| CodecError)
+    check_depth(data)?;
+    T::deserialize(&mut rmp_serde::Deserializer::from_read_ref(data)).map_err(|_| CodecError)
+}
+
+/// Refuses what nests so deep that reading it could overflow the stack. `rmp_serde` has a limit of
+/// its own, but doesn't count the levels of recursive enums (msgpack-rust issue 381), and at its
+/// 1,024 a recursive type takes more than the 2 MiB that the stacks of threads have.
+fn check_depth(data: &[u8]) -> Result<(), CodecError> {
+    // Each level is a byte at least.
+    if data.len() <= MAX_DEPTH || nests_at_most(MAX_DEPTH, data) { Ok(()) } else { Err(CodecError) }
 }
 
 /// A map whose values are byte strings.
@@ -102,6 +107,12 @@ impl Serialize for Bytes<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection;
+    use proptest::prelude::{Just, Strategy as _, any, prop_oneof, proptest};
+    use proptest::sample::{Index, select};
+    use proptest::test_runner::Config;
+    use serde::de::IgnoredAny;
+
     use super::*;
 
     #[test]
@@ -125,15 +136,90 @@ mod tests {
         Ok(())
     }
 
+    /// A recursive type, with each way in which MessagePack has what is inside it.
+    #[derive(Debug, PartialEq, serde::Deserialize, Serialize)]
+    enum Tree {
+        Leaf,
+        Node(Box<Tree>),
+        List(Vec<Tree>),
+        Pair(u8, Box<Tree>),
+        Named { child: Option<Box<Tree>> },
+        Wrapped(Box<Wrapper>),
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize, Serialize)]
+    struct Wrapper(Tree);
+
     /// On a thread, whose stack is smaller than that of the program.
     #[test]
     fn nesting_is_limited_for_reading_and_writing() {
-        let nested = |levels| (0..levels).fold(serde_json::Value::Null, |value, _| [value].into());
-        let fits = nested(100);
-        let encoded = MessagePack.encode_value(&fits).expect("it isn't too deep");
-        assert_eq!(MessagePack.decode_value(&encoded), Ok(fits));
-        assert_eq!(MessagePack.encode_value(&nested(500)), Err(CodecError));
-        let too_deep = [&[0x91; 1_020][..], &[0xC0]].concat();
-        assert_eq!(MessagePack.decode_value::<serde_json::Value>(&too_deep), Err(CodecError));
+        type Around = fn(Box<Tree>) -> Tree;
+        let kinds: [(Around, usize); 5] = [
+            (Tree::Node, 1),
+            (|tree| Tree::List(vec![*tree]), 2),
+            (|tree| Tree::Pair(0, tree), 2),
+            (|tree| Tree::Named { child: Some(tree) }, 2),
+            (|tree| Tree::Wrapped(Box::new(Wrapper(*tree))), 1),
+        ];
+        for (around, levels) in kinds {
+            let nested = |n| (0..n).fold(Tree::Leaf, |tree, _| around(Box::new(tree)));
+            let fits = nested(MAX_DEPTH / levels);
+            let encoded = MessagePack.encode_value(&fits).expect("it isn't too deep");
+            assert_eq!(MessagePack.decode_value(&encoded), Ok(fits));
+            let too_deep = nested(MAX_DEPTH / levels + 1);
+            assert_eq!(MessagePack.encode_value(&too_deep), Err(CodecError));
+            let encoded = rmp_serde::to_vec_named(&too_deep).expect("it can be written");
+            assert_eq!(MessagePack.decode_value::<Tree>(&encoded), Err(CodecError), "and not read");
+        }
+        // It isn't the number of levels, but how many are open.
+        assert!(MessagePack.encode_value(&vec![[[0; 0]; 1]; 2 * MAX_DEPTH]).is_ok());
+        assert!(MessagePack.encode_value(&"\u{1}".repeat(3 * MAX_DEPTH)).is_ok());
+    }
+
+    /// What begins a level, in all its forms.
+    const OPENINGS: [&[u8]; 12] = [
+        b"\x81\xA4Node",
+        b"\x81\xA4List\x91",
+        b"\x81\xA4Pair\x92\x00",
+        b"\x81\xA5Named\x81\xA5child",
+        b"\x81\xA7Wrapped",
+        b"\xDE\x00\x01\xA4Node",
+        b"\xDF\x00\x00\x00\x01\xD9\x04Node",
+        b"\x91",
+        b"\x81\xA1k",
+        b"\x92\xC7\x02\x01\x91\x91",
+        b"\xDC\x00\x01",
+        b"\xDD\x00\x00\x00\x01",
+    ];
+
+    #[test]
+    fn no_bytes_overflow_the_stack() {
+        let opening = prop_oneof![Just(0..5_usize), Just(5..7), Just(0..12)];
+        let cases = if cfg!(miri) { 4 } else { 256 };
+        proptest!(Config { cases, failure_persistence: None, ..Config::default() }, |(
+            pattern in opening.prop_flat_map(|kinds| collection::vec(kinds, 1..6)),
+            levels in prop_oneof![0..300_usize, 10_000..20_000_usize],
+            leaf in select(vec![&b"\xA4Leaf"[..], b"\xC0", b"\xC1", b""]),
+            mutated in proptest::option::of((any::<Index>(), any::<u8>())),
+        )| {
+            let openings = pattern.iter().cycle().take(levels).map(|n| OPENINGS[*n]);
+            let mut bytes = openings.collect::<Vec<_>>().concat();
+            bytes.extend_from_slice(leaf);
+            if let Some((at, byte)) = mutated && !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let _ = MessagePack.decode(&bytes);
+            let _ = MessagePack.decode_value::<IgnoredAny>(&bytes);
+            let _ = MessagePack.decode_value::<Option<Vec<Wrapper>>>(&bytes);
+            if let Ok(value) = MessagePack.decode_value::<serde_json::Value>(&bytes) {
+                let encoded = MessagePack.encode_value(&value).expect("it was read");
+                assert_eq!(MessagePack.decode_value(&encoded), Ok(value));
+            }
+            if let Ok(tree) = MessagePack.decode_value::<Tree>(&bytes) {
+                let encoded = MessagePack.encode_value(&tree).expect("it was read");
+                assert_eq!(MessagePack.decode_value(&encoded), Ok(tree));
+            }
+        });
     }
 }
