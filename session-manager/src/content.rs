@@ -8,6 +8,8 @@ pub(crate) mod edit;
 
 pub(crate) mod metadata;
 
+pub(crate) mod typed;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -19,7 +21,8 @@ use crate::content::reserved::{
     AUTHENTICATED, DEVICE, FLASH, FORM, FORM_BEFORE, IDLE_TIMEOUT, MANAGER, OWNER, REMEMBER_ME,
     SUBJECT, is_session_key,
 };
-use crate::content::values::Values;
+use crate::content::typed::TypedReader;
+use crate::content::values::{MAX_VALUES, Values};
 use crate::error::Error;
 use crate::lifetimes::clamp_deadline;
 use crate::session_key::SessionKey;
@@ -52,11 +55,19 @@ impl Content {
         Metadata { codec, content: self, data }
     }
 
+    /// Refuses values beyond the bound, unless there were as many before.
+    pub(crate) fn check_len(&self, before: usize) -> Result<(), Error> {
+        if self.values.len() > MAX_VALUES.max(before) {
+            return Err(Error::TooManyValues { max: MAX_VALUES });
+        }
+        Ok(())
+    }
+
     /// Applies one edit. `data` is what the values were decoded from.
     pub(crate) fn apply<C: Codec>(
         &mut self,
         edit: &mut Edit<C>,
-        codec: &C,
+        reader: &TypedReader<'_, C>,
         data: &[u8],
         merged: &[Merged],
     ) -> Result<(), Error> {
@@ -66,7 +77,7 @@ impl Content {
             Edit::Clear => self.values.retain(is_session_key),
             Edit::Deadline(deadline) => self.deadline = *deadline,
             Edit::Update(key, update) => {
-                let new = update(codec, self.values.get(key, data))?;
+                let new = update(reader, self.values.get(key, data))?;
                 self.values.set(key, new);
             }
             Edit::Merge(index, kept) => self.merge(&merged[*index], kept, data),
@@ -77,7 +88,9 @@ impl Content {
                 // The session has another token by now, and the page's forms would be refused.
                 Some(_) => return Err(Error::Superseded),
             },
-            Edit::RenewForm(secret, now) => self.renew_form(secret, *now, codec, data)?,
+            Edit::RenewForm(secret, now) => {
+                self.renew_form(secret, *now, &reader.manager.codec, data)?;
+            }
         }
         Ok(())
     }
@@ -88,16 +101,11 @@ impl Content {
         let is_another = own.is_some() && other.is_some() && own != other;
         // This doesn't log the visitor in, but nobody else may log in over these values.
         let owner: Option<Arc<[u8]>> = if own.is_none() { other.map(Arc::from) } else { None };
-        for (key, value) in merged.content.values.iter(&merged.data) {
-            let is_taken = if is_another {
-                is_kept(key, kept)
-            } else {
-                is_preference(key) || !is_session_key(key)
-            };
-            if is_taken {
-                self.values.set(key, value.into());
-            }
-        }
+        let is_taken = |key: &str| {
+            if is_another { is_kept(key, kept) } else { is_preference(key) || !is_session_key(key) }
+        };
+        let taken = merged.content.values.iter(&merged.data).filter(|(key, _)| is_taken(key));
+        self.values.set_all(taken.map(|(key, value)| (key, value.into())));
         if let Some(owner) = owner {
             self.values.set(OWNER, owner);
         }

@@ -12,7 +12,7 @@ use std::{any, fmt};
 /// use session_manager::{Error, SessionManager};
 /// use store_core::MemoryStore;
 ///
-/// let sessions = SessionManager::new(MemoryStore::new()?);
+/// let sessions = SessionManager::new(MemoryStore::new()?).with_strict_types();
 /// let mut session = sessions.load([])?;
 /// session.insert("name", "Ada")?;
 /// let error = session.get::<u32>("name").unwrap_err();
@@ -24,7 +24,8 @@ use std::{any, fmt};
 pub enum Error {
     /// The store failed.
     Store(store_core::Error),
-    /// There is a value, but not of the type that was asked for.
+    /// There is a value, but not of the type that was asked for, and the manager has
+    /// [strict types](crate::SessionManager::with_strict_types).
     WrongType {
         /// The value's key.
         key: String,
@@ -37,6 +38,11 @@ pub enum Error {
         key: String,
         /// The value's type.
         of: &'static str,
+    },
+    /// The session would have more values than [`MAX_VALUES`](crate::MAX_VALUES).
+    TooManyValues {
+        /// The most that it can have.
+        max: usize,
     },
     /// The key is one of those that the session keeps for itself.
     ReservedKey {
@@ -129,6 +135,9 @@ impl fmt::Display for Error {
             }
             Self::Unencodable { key, of } => {
                 write!(f, "the session's codec can't represent {key:?} of type {of}")
+            }
+            Self::TooManyValues { max } => {
+                write!(f, "the session would have more than {max} values")
             }
             Self::ReservedKey { key } => {
                 write!(f, "the key {key:?} is reserved for the session itself")

@@ -31,7 +31,8 @@ pub struct Event {
     /// What happened.
     pub kind: EventKind,
     /// To which session. If nothing of the session is known but a token that opens nothing, it is a
-    /// name of that token, the same for the same token.
+    /// name of that token, the same for the same token. Of one that isn't stored yet, all digits
+    /// are 0.
     pub session: SessionId,
     /// The session whose place in the browser this one has taken, because it has passed to another
     /// user.
@@ -70,6 +71,9 @@ pub enum EventKind {
     Ended(EndCause),
     /// A request came with a token of the right form that names no live session of this manager:
     /// one that has expired or was destroyed, or was invented. It was not adopted.
+    ///
+    /// A browser keeps the cookie of a session that has ended, so the same token is reported once,
+    /// as long as the process remembers it among the last 1,024. Many of these are many tokens.
     UnknownToken,
     /// Another request changed the session while this one ran; this one's changes were applied to
     /// the newer data.
@@ -79,6 +83,15 @@ pub enum EventKind {
     Lost,
     /// Its data can't be decoded, or is of a newer version. The request got a fresh session.
     Undecodable,
+    /// It has a value of another type than the application asked for, such as one that an older
+    /// version has put there. The application was told that there is none, unless its manager has
+    /// [strict types](crate::SessionManager::with_strict_types).
+    WrongType {
+        /// The value's key.
+        key: String,
+        /// The type that was asked for.
+        expected: &'static str,
+    },
 }
 
 /// Why a session has ended.

@@ -82,6 +82,8 @@ mod lifetimes;
 
 mod conflicts;
 
+mod reported_tokens;
+
 mod sync;
 
 mod token;
@@ -128,6 +130,7 @@ pub use codec::json::Json;
 #[cfg(feature = "messagepack")]
 pub use codec::messagepack::MessagePack;
 pub use codec::{Codec, CodecError, Decoded};
+pub use content::values::MAX_VALUES;
 pub use cookie_policy::{CookiePolicy, SameSite};
 pub use device::Device;
 pub use error::Error;

@@ -72,9 +72,13 @@ impl Lifetimes {
     }
 }
 
-/// Limits a deadline to instants that every codec and store can represent.
+/// Limits a deadline to instants that every codec and store can represent. Of a leap second, which
+/// Go doesn't read and MessagePack doesn't have, that is the end of the second before.
 pub(crate) fn clamp_deadline(deadline: DateTime<Utc>) -> DateTime<Utc> {
-    deadline.clamp(EARLIEST, LATEST)
+    let deadline = deadline.clamp(EARLIEST, LATEST);
+    // In a leap second chrono counts on past the last nanosecond.
+    let nanoseconds = deadline.timestamp_subsec_nanos().min(999_999_999);
+    DateTime::from_timestamp(deadline.timestamp(), nanoseconds).unwrap_or(deadline)
 }
 
 /// Converts the value of an option.

@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::error_response::{ErrorResponder, ErrorResponse};
 use crate::event::{Event, EventKind};
 use crate::lifetimes::Lifetimes;
+use crate::reported_tokens::ReportedTokens;
 use crate::request_head::RequestHead;
 use crate::session_key::SessionKey;
 use crate::session_limit::SessionLimit;
@@ -71,9 +72,13 @@ pub struct SessionManager<C = Json> {
     pub(crate) kept_values: Arc<[String]>,
     pub(crate) conflict_locks: StripedLocks,
     pub(crate) session_limit: Option<SessionLimit>,
+    pub(crate) reported_tokens: ReportedTokens,
     /// None for that of the store.
     clock: Option<Arc<dyn Clock>>,
     tokens_at_rest: TokensAtRest,
+    /// Tokens are hashed, and sessions that are still under their plain ones are found, too.
+    pub(crate) takes_plain_tokens: bool,
+    pub(crate) has_strict_types: bool,
     event_hook: Option<EventHook>,
     pub(crate) origin_check: OriginCheck,
     error_responder: ErrorResponder,
@@ -107,8 +112,11 @@ impl SessionManager {
             kept_values: Arc::new([]),
             conflict_locks: StripedLocks::default(),
             session_limit: None,
+            reported_tokens: ReportedTokens::default(),
             clock: None,
             tokens_at_rest: TokensAtRest::Hashed,
+            takes_plain_tokens: false,
+            has_strict_types: false,
             event_hook: None,
             origin_check: OriginCheck::Trusting(Vec::new()),
             error_responder: Arc::new(|error, _| ErrorResponse::default_for(error)),
@@ -169,6 +177,11 @@ impl<C> SessionManager<C> {
         self.tokens_at_rest.key(self.cookie.name(), token)
     }
 
+    /// Returns the key of a session that is still under its plain token, if such sessions are taken.
+    pub(crate) fn plain_key(&self, token: &Token) -> Option<SessionKey> {
+        self.takes_plain_tokens.then(|| TokensAtRest::Plain.key(self.cookie.name(), token))
+    }
+
     /// Returns a new token, after which the old one opens nothing.
     pub(crate) fn new_token(&self) -> Result<NewToken, Error> {
         let token = Token::generate()?;
@@ -178,7 +191,11 @@ impl<C> SessionManager<C> {
 
     /// Returns what sessions are marked with, so that managers that share a table can tell theirs.
     pub(crate) fn mark(&self) -> String {
-        format!("{}:{}", self.tokens_at_rest.name(), self.cookie.name())
+        self.mark_of(self.tokens_at_rest)
+    }
+
+    fn mark_of(&self, tokens_at_rest: TokensAtRest) -> String {
+        format!("{}:{}", tokens_at_rest.name(), self.cookie.name())
     }
 
     /// Returns a subject as the store's index has it: managers with different cookies have
@@ -213,10 +230,18 @@ impl<C> SessionManager<C> {
                     log::error!("the event hook panicked");
                 }
             }
-            None if event.kind == EventKind::Undecodable => {
-                log::warn!("session {}: its data can't be decoded", event.session);
-            }
-            None => log::debug!("session {}: {:?}", event.session, event.kind),
+            None => match &event.kind {
+                EventKind::Undecodable => {
+                    log::warn!("session {}: its data can't be decoded", event.session);
+                }
+                EventKind::WrongType { key, expected } => {
+                    log::warn!(
+                        "session {}: its value {key:?} is not of type {expected}",
+                        event.session
+                    );
+                }
+                kind => log::debug!("session {}: {kind:?}", event.session),
+            },
         }
     }
 }
@@ -225,11 +250,22 @@ impl<C: Codec> SessionManager<C> {
     /// Returns whether a session is this manager's. One without a mark was written by a Go program,
     /// with which only managers without hashes of their own share tables.
     pub(crate) fn owns(&self, content: &Content, data: &[u8]) -> bool {
+        let is_taken = self.takes_plain_tokens && self.is_plain(content, data);
+        is_taken || self.is_marked(content, data, self.tokens_at_rest)
+    }
+
+    /// Returns whether a session is of the kind whose key is the token itself.
+    pub(crate) fn is_plain(&self, content: &Content, data: &[u8]) -> bool {
+        self.is_marked(content, data, TokensAtRest::Plain)
+    }
+
+    fn is_marked(&self, content: &Content, data: &[u8], tokens_at_rest: TokensAtRest) -> bool {
         match content.values.get(MANAGER, data) {
-            Some(mark) => {
-                self.codec.decode_value::<String>(mark).is_ok_and(|mark| mark == self.mark())
-            }
-            None => self.tokens_at_rest != TokensAtRest::Hashed,
+            Some(mark) => self
+                .codec
+                .decode_value::<String>(mark)
+                .is_ok_and(|mark| mark == self.mark_of(tokens_at_rest)),
+            None => tokens_at_rest != TokensAtRest::Hashed,
         }
     }
 

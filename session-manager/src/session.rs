@@ -31,6 +31,7 @@ use crate::codec::Codec;
 use crate::codec::json::Json;
 use crate::content::edit::Edit;
 use crate::content::metadata::Metadata;
+use crate::content::typed::TypedReader;
 use crate::content::{Content, Merged};
 use crate::error::Error;
 use crate::manager::SessionManager;
@@ -184,6 +185,12 @@ impl<'m, C: Codec> Session<'m, C> {
         self.new_token.is_some()
     }
 
+    /// Returns whether the session is to be moved from its token to the hash of it.
+    fn is_moved(&self) -> bool {
+        let token = self.origin.snapshot().and_then(|snapshot| snapshot.token.as_ref());
+        token.is_some() && token == self.new_token.as_ref().map(|new| &new.token)
+    }
+
     /// Returns the content with this request's edits.
     fn content(&self) -> &Content {
         self.was_read.set(true);
@@ -200,11 +207,18 @@ impl<'m, C: Codec> Session<'m, C> {
         self.origin.data()
     }
 
+    /// Returns what reads this session's values.
+    fn reader(&self) -> TypedReader<'_, C> {
+        let session = self.origin.snapshot().map(|own| (&own.key, &*own.data));
+        TypedReader { manager: self.manager, session }
+    }
+
     /// Applies an edit to the content, and keeps it for the case that another request writes first.
     fn edit(&mut self, mut edit: Edit<C>) -> Result<(), Error> {
         self.was_read.set(true);
-        let (codec, data) = (&self.manager.codec, self.origin.data());
-        self.content.apply(&mut edit, codec, data, &self.merged)?;
+        let session = self.origin.snapshot().map(|own| (&own.key, &*own.data));
+        let reader = TypedReader { manager: self.manager, session };
+        self.content.apply(&mut edit, &reader, self.origin.data(), &self.merged)?;
         self.edits.push(edit);
         Ok(())
     }

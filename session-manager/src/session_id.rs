@@ -40,8 +40,15 @@ pub struct SessionId(u64);
 const DIGITS: usize = 16;
 
 impl SessionId {
+    /// That of a session that isn't stored yet.
+    pub(crate) const NONE: Self = Self(0);
+
     pub(crate) fn from_bits(bits: u64) -> Self {
         Self(bits)
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
     }
 
     /// Returns a number below `len`, the same for the same session.

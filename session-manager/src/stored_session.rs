@@ -9,6 +9,7 @@ use crate::codec::Codec;
 use crate::codec::json::Json;
 use crate::content::metadata::Metadata;
 use crate::content::reserved::is_reserved;
+use crate::content::typed::TypedReader;
 use crate::device::Device;
 use crate::error::Error;
 use crate::manager::SessionManager;
@@ -218,10 +219,11 @@ impl<'m, C: Codec> StoredSession<'m, C> {
         self.session.content.deadline
     }
 
-    /// Returns the value under a key.
+    /// Returns the value under a key, as [`Session::get`](crate::Session::get) does.
     ///
     /// # Errors
-    /// [`Error::WrongType`] if there is one of another type.
+    /// [`Error::WrongType`] if there is one of another type and types are
+    /// [strict](SessionManager::with_strict_types).
     ///
     /// # Examples
     /// ```
@@ -236,9 +238,9 @@ impl<'m, C: Codec> StoredSession<'m, C> {
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let LiveSession { content, data, .. } = &self.session;
-        let Some(value) = content.values.get(key, data) else { return Ok(None) };
-        self.manager.codec.decode_value(value).map(Some).map_err(|_| Error::wrong_type::<T>(key))
+        let LiveSession { content, data, key: own, .. } = &self.session;
+        let reader = TypedReader { manager: self.manager, session: Some((own, data)) };
+        reader.read(key, content.values.get(key, data))
     }
 
     /// Returns the keys of the application's values.

@@ -207,7 +207,8 @@ fn store_that_goes_down_before_the_session_is_written_gives_503() {
 fn error_responder_of_the_application_is_asked_instead() {
     for adapter in ADAPTERS {
         let store = Switched::on();
-        let sessions = SessionManager::new(Arc::clone(&store)).with_error_responder(|error, _| {
+        let sessions = SessionManager::new(Arc::clone(&store)).with_strict_types();
+        let sessions = sessions.with_error_responder(|error, _| {
             let mut response = ErrorResponse::default_for(error);
             if error.is::<Overdrawn>() {
                 response.status = 402;

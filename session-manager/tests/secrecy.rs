@@ -112,7 +112,12 @@ fn debug_output_errors_and_logs_show_neither_tokens_nor_values() -> TestResult {
     keep_log_lines();
     for (is_plain, has_hook) in [(false, false), (false, true), (true, false), (true, true)] {
         let store = Arc::new(memory());
-        let mut sessions = SessionManager::new(Arc::clone(&store));
+        let lenient = SessionManager::new(Arc::clone(&store));
+        let mut session = lenient.load([])?;
+        session.insert("password", SECRETS[0])?;
+        assert_eq!(session.get::<u32>("password")?, None);
+
+        let mut sessions = SessionManager::new(Arc::clone(&store)).with_strict_types();
         if is_plain {
             sessions = sessions.with_plain_tokens_in_store();
         }
@@ -139,6 +144,8 @@ fn debug_output_errors_and_logs_show_neither_tokens_nor_values() -> TestResult {
         let lines = LINES.lock().expect("nobody panics with it").clone();
         assert!(outputs.len() > 12);
         assert!(lines.iter().any(|line| line.contains("UnknownToken")), "events are logged");
+        let is_of_type = |line: &String| line.contains("\"password\" is not of type u32");
+        assert!(lines.iter().any(is_of_type), "as a warning");
         assert!(
             lines.iter().any(|line| line.contains("a request failed: ")),
             "failures are logged"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::content::typed::TypedReader;
 use crate::error::Error;
 
 /// One thing that a request did to its session. If another request was quicker to write, it is done
@@ -27,7 +28,8 @@ pub(crate) enum Edit<C> {
 }
 
 /// From the encoded old value, if there is one, to the encoded new one.
-pub(crate) type Update<C> = Box<dyn FnMut(&C, Option<&[u8]>) -> Result<Arc<[u8]>, Error> + Send>;
+pub(crate) type Update<C> =
+    Box<dyn FnMut(&TypedReader<'_, C>, Option<&[u8]>) -> Result<Arc<[u8]>, Error> + Send>;
 
 /// Another subject, or none.
 pub(crate) struct SubjectEdit {

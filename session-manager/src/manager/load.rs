@@ -61,13 +61,21 @@ impl<C: Codec> SessionManager<C> {
         let mut known = Vec::new();
         while let Some(token) = tokens.next() {
             let key = self.key(&token);
-            match self.resolve(key.clone())? {
+            match self.resolve_token(&token)? {
                 Resolved::Live(LiveSession { key: newest, data, content, expiry }) => {
                     known.push(token.clone());
-                    let token = (newest == key).then_some(token);
-                    // If another response brings the newest token, the next request rotates it.
-                    let is_due = token.is_some() && self.is_rotation_due(&content, &data);
-                    let rotation = if is_due { Some(self.rotation()?) } else { None };
+                    let is_plain = self.plain_key(&token).is_some_and(|plain| newest == plain);
+                    let token = (newest == key || is_plain).then_some(token);
+                    let rotation = match &token {
+                        // Under its hash, which nothing else leads to; the next request rotates it
+                        // if that is due.
+                        Some(token) if is_plain => {
+                            Some(NewToken { token: token.clone(), key, old_token_opens: true })
+                        }
+                        Some(_) if self.is_rotation_due(&content, &data) => Some(self.rotation()?),
+                        // If another response brings the newest token, the next request rotates it.
+                        _ => None,
+                    };
                     let snapshot = Snapshot { token, key: newest, data, expiry };
                     let sent = SentTokens { known, untried: tokens.collect() };
                     let origin = Origin::Store(snapshot);
@@ -78,7 +86,11 @@ impl<C: Codec> SessionManager<C> {
                     known.push(token);
                 }
                 Resolved::Unusable => known.push(token),
-                Resolved::Missing => self.report(EventKind::UnknownToken, &key),
+                Resolved::Missing => {
+                    if self.reported_tokens.is_new(key.first_id()) {
+                        self.report(EventKind::UnknownToken, &key);
+                    }
+                }
             }
         }
         let origin = if is_superseded { Origin::Superseded } else { Origin::Fresh };

@@ -15,6 +15,8 @@ use crate::cookie_policy::CookiePolicy;
 use crate::error::Error;
 use crate::error_response::ErrorResponse;
 use crate::event::Event;
+#[cfg(doc)]
+use crate::event::EventKind;
 use crate::lifetimes;
 use crate::manager::SessionManager;
 use crate::request_head::RequestHead;
@@ -191,6 +193,35 @@ impl<C: Codec> SessionManager<C> {
         self
     }
 
+    /// Makes a value of another type than the application asks for an error,
+    /// [`Error::WrongType`]. Default: it is reported as [`EventKind::WrongType`], and counts as
+    /// absent.
+    ///
+    /// When a new version of the application changes the type of a value, sessions still have the
+    /// old one. With strict types each request that reads it fails until the session ends.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::{Error, SessionManager};
+    /// use store_core::MemoryStore;
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?);
+    /// let mut session = sessions.load([])?;
+    /// session.insert("theme", "dark")?;
+    /// assert_eq!(session.get::<u32>("theme")?, None);
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?).with_strict_types();
+    /// let mut session = sessions.load([])?;
+    /// session.insert("theme", "dark")?;
+    /// assert!(matches!(session.get::<u32>("theme"), Err(Error::WrongType { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_strict_types(mut self) -> Self {
+        self.has_strict_types = true;
+        self
+    }
+
     /// Keeps the tokens themselves in the store instead of their hashes: for a table that is shared
     /// with a Go program that doesn't hash them. Anyone who can read the table, or a copy of it,
     /// can then take over every session. Default: hashed, together with the name of the cookie.
@@ -220,6 +251,7 @@ impl<C: Codec> SessionManager<C> {
     #[must_use]
     pub fn with_plain_tokens_in_store(mut self) -> Self {
         self.tokens_at_rest = TokensAtRest::Plain;
+        self.takes_plain_tokens = false;
         self
     }
 
@@ -240,6 +272,47 @@ impl<C: Codec> SessionManager<C> {
     #[must_use]
     pub fn with_scs_hashed_tokens_in_store(mut self) -> Self {
         self.tokens_at_rest = TokensAtRest::ScsHashed;
+        self.takes_plain_tokens = false;
+        self
+    }
+
+    /// Keeps hashes of the tokens in the store, as by default, and goes on with sessions that are
+    /// there under the tokens themselves: for a table of a Go program that doesn't hash them, or of
+    /// a manager [`with_plain_tokens_in_store`](Self::with_plain_tokens_in_store). Nobody is logged
+    /// out.
+    ///
+    /// A token that the store doesn't have under its hash is looked up as it is, by one more read.
+    /// The first request with it, even one that only reads, moves the session under the hash; the
+    /// browser keeps its cookie. Once a lifetime has passed, the option has nothing left to do.
+    ///
+    /// Programs that know only plain tokens don't find a session that was moved: switch all
+    /// processes over together. The key of a hashed session opens nothing as a cookie, because
+    /// sessions say by which kind of manager they were written. Those that Go writes don't: so this
+    /// isn't for a table in which a Go program keeps hashes (`HashTokenInStore`).
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::SessionManager;
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = std::sync::Arc::new(MemoryStore::new()?);
+    /// let before = SessionManager::new(store.clone()).with_plain_tokens_in_store();
+    /// let mut session = before.load([])?;
+    /// session.insert("visits", 1)?;
+    /// let finished = session.finish()?;
+    /// let token = finished.headers[0].1.split(['=', ';']).nth(1).expect("a value");
+    ///
+    /// let after = SessionManager::new(store.clone()).with_hashed_tokens_and_plain_fallback();
+    /// let session = after.load([token])?;
+    /// assert_eq!(session.get("visits")?, Some(1));
+    /// session.finish()?;
+    /// assert_eq!(store.find(token)?, None, "the store has the hash alone by now");
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_hashed_tokens_and_plain_fallback(mut self) -> Self {
+        self.tokens_at_rest = TokensAtRest::Hashed;
+        self.takes_plain_tokens = true;
         self
     }
 
@@ -265,8 +338,11 @@ impl<C: Codec> SessionManager<C> {
             kept_values: self.kept_values,
             conflict_locks: self.conflict_locks,
             session_limit: self.session_limit,
+            reported_tokens: self.reported_tokens,
             clock: self.clock,
             tokens_at_rest: self.tokens_at_rest,
+            takes_plain_tokens: self.takes_plain_tokens,
+            has_strict_types: self.has_strict_types,
             event_hook: self.event_hook,
             origin_check: self.origin_check,
             error_responder: self.error_responder,
@@ -274,8 +350,8 @@ impl<C: Codec> SessionManager<C> {
     }
 
     /// Calls `hook` for each [`Event`], on the thread of the request. A hook that panics harms
-    /// nothing. Default: events go to the `log` crate, undecodable data as a warning, the others as
-    /// debug lines.
+    /// nothing. Default: events go to the `log` crate, undecodable data and values of another type as
+    /// warnings, the others as debug lines.
     ///
     /// # Examples
     /// ```

@@ -10,6 +10,7 @@ use crate::event::{EndCause, EventKind};
 use crate::manager::SessionManager;
 use crate::session_id::SessionId;
 use crate::session_key::SessionKey;
+use crate::token::Token;
 
 /// What a key names.
 pub(crate) enum Resolved {
@@ -34,6 +35,33 @@ pub(crate) struct LiveSession {
 }
 
 impl<C: Codec> SessionManager<C> {
+    /// Loads the session that a browser's token names, as [`resolve`](Self::resolve) does: under
+    /// the token's key or, if there is none and such sessions are taken, under the token itself.
+    pub(crate) fn resolve_token(&self, token: &Token) -> Result<Resolved, Error> {
+        let key = self.key(token);
+        let resolved = self.resolve(key.clone())?;
+        let (Resolved::Missing, Some(plain)) = (&resolved, self.plain_key(token)) else {
+            return Ok(resolved);
+        };
+        Ok(match self.resolve(plain.clone())? {
+            // The other request that moved it since the first read came with the same token.
+            Resolved::Live(found) if found.key == key => Resolved::Live(found),
+            Resolved::Live(found) if self.is_plain(&found.content, &found.data) => {
+                Resolved::Live(found)
+            }
+            // The “token” is the key of a hashed session, and somebody has read the table.
+            Resolved::Live(found) if found.key == plain => Resolved::Missing,
+            Resolved::Live(_) => match self.resolve(key)? {
+                // The same, or a token from before a manager with plain tokens rotated the session
+                // and another request moved it: it opens nothing, and the browser's cookie stays.
+                Resolved::Missing => Resolved::Superseded,
+                // Since the first read it was moved, and rotated after that.
+                resolved => resolved,
+            },
+            other => other,
+        })
+    }
+
     /// Loads the session that a key names, under its newest key if the key may still open it.
     /// Everything but [`Resolved::Live`] and [`Resolved::Missing`] is reported.
     pub(crate) fn resolve(&self, mut key: SessionKey) -> Result<Resolved, Error> {

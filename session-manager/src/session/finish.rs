@@ -76,8 +76,10 @@ impl<C: Codec> Session<'_, C> {
     ///   renewed the session in the meantime;
     /// - [`Error::Store`];
     /// - [`Error::Conflict`] if other requests changed the session at each of 64 attempts;
-    /// - [`Error::WrongType`] if another request has put a value of another type where this one's
-    ///   [`update`](Self::update) looks;
+    /// - [`Error::WrongType`], if types are [strict](crate::SessionManager::with_strict_types), and
+    ///   another request has put a value of another type where this one's [`update`](Self::update)
+    ///   looks;
+    /// - [`Error::TooManyValues`] if they are too many together with those of other requests;
     /// - [`Error::Unencodable`] from a codec;
     /// - [`Error::TooManySessions`] if a login is refused;
     /// - [`Error::Randomness`].
@@ -223,7 +225,7 @@ impl<C: Codec> Session<'_, C> {
                 let ended = EventKind::Ended(EndCause::Deadline);
                 manager.report_session(ended, &snapshot.key, &self.metadata());
             }
-            Some(snapshot) if snapshot.key != *key => {
+            Some(snapshot) if snapshot.key != *key && snapshot.token != written.token => {
                 manager.report_session(EventKind::Renewed, key, &self.metadata());
             }
             Some(_) => {}

@@ -97,7 +97,7 @@ impl<C: Codec> Session<'_, C> {
 
     fn needs_cookie(&self, written: &Written) -> bool {
         let Some(snapshot) = self.origin.snapshot() else { return true };
-        let is_rotated = snapshot.key != written.key;
+        let is_rotated = snapshot.token != written.token;
         let changes_remembering = self.edits.iter().any(|edit| {
             matches!(edit, Edit::Set(key, _) if key == REMEMBER_ME)
                 || matches!(edit, Edit::Merge(..))

@@ -85,7 +85,7 @@ impl<C: Codec> Session<'_, C> {
     }
 
     /// Moves the end of the session, either way. Instants before the year 2000 and after the year
-    /// 9999 count as the ends of that range.
+    /// 9999 count as the ends of that range, and a leap second as the end of the second before it.
     ///
     /// A store that can't represent the deadline refuses the session when it is written: a
     /// `TIMESTAMP` of MySQL ends in 2038. If another request has just
@@ -173,7 +173,7 @@ impl<C: Codec> Session<'_, C> {
     /// the [`CookiePolicy`].
     ///
     /// # Errors
-    /// [`Error::Unencodable`], from a codec that can't represent a bool.
+    /// [`Error::Unencodable`], from a codec that can't represent a bool; [`Error::TooManyValues`].
     ///
     /// # Examples
     /// ```

@@ -243,6 +243,10 @@ impl<C: Codec> Session<'_, C> {
         if matches!(self.origin, Origin::Fresh) {
             return Ok(());
         }
+        if self.is_moved() {
+            // Under the token that others may know.
+            self.new_token = None;
+        }
         match &mut self.new_token {
             Some(new_token) if !new_token.old_token_opens => return Ok(()),
             Some(new_token) => new_token.old_token_opens = false,
@@ -330,25 +334,35 @@ impl<C: Codec> Session<'_, C> {
     pub fn destroy(&mut self) -> Result<(), Error> {
         self.was_read.set(true);
         let manager = self.manager;
-        let known = &self.sent_tokens.known;
-        let mut keys: Vec<_> = known.iter().map(|token| manager.key(token)).collect();
+        let mut tokens: Vec<_> = self.sent_tokens.known.iter().collect();
         for token in &self.sent_tokens.untried {
-            let key = manager.key(token);
             // Another manager's session isn't this one's to end.
-            if !matches!(manager.resolve(key.clone())?, Resolved::Missing) {
-                keys.push(key);
+            if !matches!(manager.resolve_token(token)?, Resolved::Missing) {
+                tokens.push(token);
             }
         }
-        if let Origin::Store(snapshot) = &self.origin
-            && !keys.contains(&snapshot.key)
+        let own = self.origin.snapshot().map(|snapshot| &snapshot.key);
+        let (mut keys, mut unnamed) = (Vec::new(), Vec::new());
+        for token in tokens {
+            let (key, plain) = (manager.key(token), manager.plain_key(token));
+            // One of the two names no session.
+            let is_plain = plain.is_some() && plain.as_ref() == own;
+            unnamed.extend(if is_plain { Some(key.clone()) } else { plain.clone() });
+            keys.push(key);
+            // After the hash, so that a session which is moved meanwhile ends, too.
+            keys.extend(plain);
+        }
+        if let Some(own) = own
+            && !keys.contains(own)
         {
             // A newer key than the cookie's, whose grace may be over by now.
-            keys.push(snapshot.key.clone());
+            keys.push(own.clone());
         }
         keys.extend(self.merged.iter().map(|merged| merged.key.clone()));
         for key in &keys {
             manager.store.delete(key.as_str())?;
         }
+        keys.retain(|key| !unnamed.contains(key));
         self.report_destroyed(&keys);
         self.origin = Origin::Fresh;
         self.content = manager.fresh_content();

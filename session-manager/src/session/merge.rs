@@ -33,7 +33,8 @@ impl<C: Codec> Session<'_, C> {
     /// # Errors
     /// [`Error::Superseded`] if the other session has got a newer token
     /// [automatically](SessionManager::with_rotation), which another response brings to the
-    /// browser; [`Error::Store`].
+    /// browser; [`Error::TooManyValues`] if both together have too many, and then nothing is taken
+    /// over; [`Error::Store`].
     ///
     /// # Examples
     /// ```
@@ -55,20 +56,27 @@ impl<C: Codec> Session<'_, C> {
     pub fn merge(&mut self, token: &str) -> Result<bool, Error> {
         let Some(token) = Token::parse(token) else { return Ok(false) };
         let key = self.manager.key(&token);
-        let Resolved::Live(found) = self.manager.resolve(key.clone())? else {
+        let Resolved::Live(found) = self.manager.resolve_token(&token)? else {
             return Ok(false);
         };
         let is_own = self.origin.snapshot().is_some_and(|snapshot| snapshot.key == found.key);
         if is_own || self.merged.iter().any(|merged| merged.key == found.key) {
             return Ok(true);
         }
-        if found.key != key {
+        if found.key != key && Some(&found.key) != self.manager.plain_key(&token).as_ref() {
             return Err(Error::Superseded);
         }
         let LiveSession { key, data, content, .. } = found;
         self.merged.push(Merged { key, data, content });
         let kept = Arc::clone(&self.manager.kept_values);
+        let before = self.content.clone();
         self.edit_infallible(Edit::Merge(self.merged.len() - 1, kept));
+        if let Err(error) = self.content.check_len(before.values.len()) {
+            self.content = before;
+            self.edits.pop();
+            self.merged.pop();
+            return Err(error);
+        }
         Ok(true)
     }
 }

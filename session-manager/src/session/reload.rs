@@ -1,11 +1,13 @@
 //! Loading a session again, after another request has changed it.
 
 use crate::codec::Codec;
+use crate::content::typed::TypedReader;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::manager::resolve::Resolved;
 use crate::session::Session;
 use crate::session::origin::{Origin, Snapshot};
+use crate::token::Token;
 
 /// What a request finds if the store has refused its write.
 pub(super) enum Reloaded {
@@ -40,8 +42,14 @@ impl<C: Codec> Session<'_, C> {
                 // request's to decide on.
                 return Ok(Reloaded::Gone);
             }
-            // A rotation by another request leaves this one without a token to give to the browser.
-            let token = if found.key == snapshot.key { snapshot.token.take() } else { None };
+            // A rotation by another request leaves this one without a token to give to the browser,
+            // unless that has only moved the session under the token's hash.
+            let is_own =
+                |token: &Token| found.key == snapshot.key || found.key == manager.key(token);
+            let token = snapshot.token.take().filter(is_own);
+            if self.new_token.as_ref().is_some_and(|new| new.key == found.key) {
+                self.new_token = None;
+            }
             let (key, data, expiry) = (found.key, found.data, found.expiry);
             let newest = found.content.metadata(&manager.codec, &data);
             manager.report_session(EventKind::Conflict, &key, &newest);
@@ -60,9 +68,13 @@ impl<C: Codec> Session<'_, C> {
             }
         }
         // A panic of an application's closure drops the session with nothing written.
+        let session = self.origin.snapshot().map(|own| (&own.key, &*own.data));
+        let reader = TypedReader { manager, session };
+        let before = self.content.values.len();
         for edit in &mut self.edits {
-            self.content.apply(edit, &manager.codec, self.origin.data(), &self.merged)?;
+            self.content.apply(edit, &reader, self.origin.data(), &self.merged)?;
         }
+        self.content.check_len(before)?;
         Ok(Reloaded::Newer)
     }
 }

@@ -8,14 +8,23 @@ use serde::de::DeserializeOwned;
 use crate::codec::Codec;
 use crate::content::edit::Edit;
 use crate::content::reserved::{FLASH, is_reserved};
+use crate::content::typed::TypedReader;
+use crate::content::values::MAX_VALUES;
 use crate::error::Error;
 use crate::session::Session;
+#[cfg(doc)]
+use crate::{EventKind, SessionManager};
 
 impl<C: Codec> Session<'_, C> {
     /// Returns the value under a key.
     ///
+    /// A value of another type, such as one that an older version of the application has put there,
+    /// counts as absent, and is reported as [`EventKind::WrongType`]. A `None` is also the absence
+    /// of what its `Some` would hold.
+    ///
     /// # Errors
-    /// [`Error::WrongType`] if there is one of another type.
+    /// [`Error::WrongType`] if there is one of another type and types are
+    /// [strict](SessionManager::with_strict_types).
     ///
     /// # Examples
     /// ```
@@ -24,27 +33,26 @@ impl<C: Codec> Session<'_, C> {
     /// session.insert("user_id", 7)?;
     /// assert_eq!(session.get("user_id")?, Some(7));
     /// assert_eq!(session.get::<String>("theme")?, None);
-    /// assert!(session.get::<String>("user_id").is_err());
+    /// assert_eq!(session.get::<String>("user_id")?, None);
+    ///
+    /// session.insert("theme", None::<String>)?;
+    /// assert_eq!(session.get::<String>("theme")?, None);
+    /// assert_eq!(session.get::<Option<String>>("theme")?, Some(None));
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     #[doc(alias = "Get")]
     #[doc(alias = "GetString")]
     #[doc(alias = "GetInt")]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        match self.content().values.get(key, self.data()) {
-            None => Ok(None),
-            Some(value) => {
-                let value = self.manager.codec.decode_value(value);
-                value.map(Some).map_err(|_| Error::wrong_type::<T>(key))
-            }
-        }
+        self.reader().read(key, self.content().values.get(key, self.data()))
     }
 
     /// Puts a value under a key, and replaces the one that is there.
     ///
     /// # Errors
     /// [`Error::Unencodable`] if the codec can't represent it; [`Error::ReservedKey`] for keys that
-    /// begin with `__flash.`, and those that the session keeps for itself.
+    /// begin with `__flash.`, and those that the session keeps for itself;
+    /// [`Error::TooManyValues`].
     ///
     /// # Examples
     /// ```
@@ -64,11 +72,14 @@ impl<C: Codec> Session<'_, C> {
     ///
     /// If another request has changed the session in the meantime, `update` is called again with
     /// the newest value when this one finishes: a counter counts any number of concurrent requests.
-    /// So the closure must depend on its argument alone.
+    /// So the closure must depend on its argument alone. A value of another type is replaced; the
+    /// closure gets `None`, as [`get`](Self::get) would return.
     ///
     /// # Errors
-    /// [`Error::WrongType`] if the value there is of another type; [`Error::Unencodable`];
-    /// [`Error::ReservedKey`].
+    /// [`Error::WrongType`] if the value there is of another type and types are
+    /// [strict](SessionManager::with_strict_types); [`Error::Unencodable`] if the codec can't
+    /// represent the new one, or not read it again; [`Error::ReservedKey`];
+    /// [`Error::TooManyValues`].
     ///
     /// # Examples
     /// ```
@@ -91,17 +102,19 @@ impl<C: Codec> Session<'_, C> {
     {
         check_key(key)?;
         let own_key = key.to_owned();
-        let encoded_update = move |codec: &C, old: Option<&[u8]>| {
-            let old = old.map(|old| codec.decode_value(old)).transpose();
-            let old = old.map_err(|_| Error::wrong_type::<T>(&own_key))?;
-            let new = codec.encode_value(&update(old));
+        let mut encoded_update = move |reader: &TypedReader<'_, C>, old: Option<&[u8]>| {
+            let new = update(reader.read(&own_key, old)?);
+            let new = reader.manager.codec.encode_value(&new);
             new.map(Arc::from).map_err(|_| Error::unencodable::<T>(&own_key))
         };
-        self.edit(Edit::Update(key.to_owned(), Box::new(encoded_update)))?;
-        match self.get(key)? {
-            Some(new) => Ok(new),
-            None => unreachable!("it has just been set"),
-        }
+        let old = self.content().values.get(key, self.data());
+        let encoded = encoded_update(&self.reader(), old)?;
+        let new = self.manager.codec.decode_value(&encoded);
+        let new = new.map_err(|_| Error::unencodable::<T>(key))?;
+        self.check_room_for(key)?;
+        self.content.values.set(key, encoded);
+        self.edits.push(Edit::Update(key.to_owned(), Box::new(encoded_update)));
+        Ok(new)
     }
 
     /// Removes the value under a key, and returns whether there was one.
@@ -124,10 +137,12 @@ impl<C: Codec> Session<'_, C> {
         exists
     }
 
-    /// Removes the value under a key and returns it.
+    /// Removes the value under a key and returns it, as [`get`](Self::get) would: one of another
+    /// type is removed, too.
     ///
     /// # Errors
-    /// [`Error::WrongType`] if there is one of another type; it stays.
+    /// [`Error::WrongType`] if there is one of another type and types are
+    /// [strict](SessionManager::with_strict_types); it stays.
     ///
     /// # Examples
     /// ```
@@ -146,14 +161,17 @@ impl<C: Codec> Session<'_, C> {
         Ok(value)
     }
 
-    /// Returns whether there is a value under a key.
+    /// Returns whether there is a value under a key, of whatever type. A `None` that was inserted is
+    /// one.
     ///
     /// # Examples
     /// ```
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
     /// session.insert("cart", ["tea"])?;
-    /// assert!(session.contains("cart"));
+    /// session.insert("voucher", None::<String>)?;
+    /// assert!(session.contains("cart") && session.contains("voucher"));
+    /// assert!(!session.contains("theme"));
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     #[doc(alias = "Exists")]
@@ -216,7 +234,7 @@ impl<C: Codec> Session<'_, C> {
     /// “Saved.”
     ///
     /// # Errors
-    /// [`Error::Unencodable`] if the codec can't represent it.
+    /// [`Error::Unencodable`] if the codec can't represent it; [`Error::TooManyValues`].
     ///
     /// # Examples
     /// ```
@@ -231,10 +249,13 @@ impl<C: Codec> Session<'_, C> {
         self.set(&format!("{FLASH}{key}"), &value)
     }
 
-    /// Takes a flash value.
+    /// Takes a flash value: removes it and returns it. One of another type is removed, too, and
+    /// reported as [`EventKind::WrongType`].
     ///
     /// # Errors
-    /// [`Error::WrongType`] if there is one of another type; it stays.
+    /// [`Error::WrongType`] if there is one of another type and types are
+    /// [strict](SessionManager::with_strict_types). It stays; taken as
+    /// [`IgnoredAny`](serde::de::IgnoredAny), it goes whatever its type is.
     ///
     /// # Examples
     /// ```
@@ -249,7 +270,7 @@ impl<C: Codec> Session<'_, C> {
     pub fn take_flash<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, Error> {
         let key = format!("{FLASH}{key}");
         let value = self.get(&key)?;
-        if value.is_some() {
+        if self.contains(&key) {
             self.edit_infallible(Edit::Remove(key));
         }
         Ok(value)
@@ -259,7 +280,17 @@ impl<C: Codec> Session<'_, C> {
     pub(super) fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         let value = self.manager.codec.encode_value(value);
         let value = value.map_err(|_| Error::unencodable::<T>(key))?;
+        self.check_room_for(key)?;
         self.edit_infallible(Edit::Set(key.to_owned(), value.into()));
+        Ok(())
+    }
+
+    /// Refuses a further value beyond the bound.
+    fn check_room_for(&self, key: &str) -> Result<(), Error> {
+        let values = &self.content.values;
+        if values.len() >= MAX_VALUES && !values.contains(key) {
+            return Err(Error::TooManyValues { max: MAX_VALUES });
+        }
         Ok(())
     }
 }

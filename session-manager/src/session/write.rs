@@ -81,6 +81,7 @@ impl<C: Codec> Session<'_, C> {
         if new_token.is_none() && self.edits.is_empty() {
             return Ok(Attempt::NotNeeded);
         }
+        let unmarked = self.rotates_by_itself().then(|| self.content.clone());
         if new_token.is_some() {
             self.mark_as_new(now)?;
         }
@@ -118,8 +119,17 @@ impl<C: Codec> Session<'_, C> {
         for (key, data) in absorbed {
             change = change.absorbing(key.as_str(), data);
         }
-        if !manager.store.update(key.as_str(), current, &change)? {
-            return Ok(Attempt::Refused);
+        match (manager.store.update(key.as_str(), current, &change), unmarked) {
+            (Ok(true), _) => {}
+            (Ok(false), _) => return Ok(Attempt::Refused),
+            // Nobody has asked for the rotation, so what it adds to the data must not be too much
+            // for the session.
+            (Err(store_core::Error::DataTooLarge { .. }), Some(unmarked)) => {
+                self.content = unmarked;
+                self.new_token = None;
+                return self.try_write(now);
+            }
+            (Err(error), _) => return Err(error.into()),
         }
         if let Some(room) = room {
             room.report(manager);
@@ -186,6 +196,11 @@ impl<C: Codec> Session<'_, C> {
         }
     }
 
+    /// Returns whether the session gets a new token only because the old one is old.
+    fn rotates_by_itself(&self) -> bool {
+        self.new_token.as_ref().is_some_and(|new| new.old_token_opens)
+    }
+
     /// Notes in a session that gets a token which manager it belongs to, when it began and got the
     /// token, and its name if that isn't the token's.
     fn mark_as_new(&mut self, now: DateTime<Utc>) -> Result<(), Error> {
@@ -204,7 +219,8 @@ impl<C: Codec> Session<'_, C> {
         let mark = codec.encode_value(&self.manager.mark());
         let mark = mark.map_err(|_| Error::unencodable::<str>(MANAGER))?;
         self.content.values.set(MANAGER, mark.into());
-        if self.manager.lifetimes.rotation.is_some() {
+        // A token that is only moved is as old as before.
+        if self.manager.lifetimes.rotation.is_some() && !self.is_moved() {
             let rotated = self.manager.encode_time(ROTATED, now)?;
             self.content.values.set(ROTATED, rotated);
         }

@@ -42,6 +42,8 @@ macro_rules! on_every_store {
     };
 }
 
+mod deadlines;
+
 mod overlaps;
 
 mod races;

@@ -139,17 +139,28 @@ fn update_is_run_again_on_the_newest_value(store: &Arc<dyn Store>) -> TestResult
     assert_eq!(runs.load(Ordering::Relaxed), 2);
     assert_eq!(sessions.load([&*token])?.get("count")?, Some(11));
 
-    // If another request has left a value of another type, nothing of this one is written.
-    let mut first = sessions.load([&*token])?;
-    first.update("count", |count: Option<u32>| count.unwrap_or(0) + 1)?;
-    first.insert("more", 1)?;
-    let mut other = sessions.load([&*token])?;
-    other.insert("count", "many")?;
-    other.finish()?;
-    assert!(matches!(first.finish(), Err(Error::WrongType { .. })));
-    let session = sessions.load([&*token])?;
-    assert_eq!(session.get::<String>("count")?.as_deref(), Some("many"));
-    assert!(!session.contains("more"));
+    // If another request has left a value of another type, it is replaced, or nothing of this
+    // request is written.
+    let strict = SessionManager::new(Arc::clone(store)).with_strict_types();
+    for (sessions, is_strict) in [(strict, true), (sessions, false)] {
+        let mut first = sessions.load([&*token])?;
+        first.insert("count", 7)?;
+        first.update("count", |count: Option<u32>| count.unwrap_or(0) + 1)?;
+        first.update("more", |more: Option<u32>| more.unwrap_or(0) + 1)?;
+        let mut other = sessions.load([&*token])?;
+        other.insert("more", if is_strict { "many" } else { "few" })?;
+        other.finish()?;
+        if is_strict {
+            assert!(matches!(first.finish(), Err(Error::WrongType { .. })));
+            let session = sessions.load([&*token])?;
+            assert_eq!(session.get::<String>("more")?.as_deref(), Some("many"));
+            assert_eq!(session.get("count")?, Some(11));
+        } else {
+            first.finish()?;
+            let session = sessions.load([&*token])?;
+            assert_eq!((session.get("more")?, session.get("count")?), (Some(1), Some(8)));
+        }
+    }
     Ok(())
 }
 

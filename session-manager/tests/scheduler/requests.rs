@@ -117,6 +117,8 @@ pub(crate) enum Start {
 /// What there is before the requests come.
 pub(crate) struct World {
     pub(crate) start: Start,
+    /// The sessions are under their plain tokens, and the requests go over to hashed ones.
+    pub(crate) is_plain: bool,
     pub(crate) now: DateTime<Utc>,
     pub(crate) rows: Vec<(OwnedRecord, Option<&'static str>)>,
     /// The browser's cookie.
@@ -153,12 +155,18 @@ pub(crate) enum Answer {
 }
 
 impl World {
-    /// The worlds, which live forever so that threads can share them.
-    pub(crate) fn all() -> [&'static Self; 2] {
-        [Start::Nobody, Start::Ada].map(|start| &*Box::leak(Box::new(Self::new(start))))
+    /// How many worlds are tried with faults and in triples: a move has more calls of the store,
+    /// and takes ten times as long.
+    pub(crate) const HASHED: usize = 2;
+
+    /// The worlds, which live forever so that threads can share them. The first
+    /// [`HASHED`](Self::HASHED) have no plain tokens.
+    pub(crate) fn all() -> [&'static Self; 3] {
+        [(Start::Nobody, false), (Start::Ada, false), (Start::Ada, true)]
+            .map(|(start, is_plain)| &*Box::leak(Box::new(Self::new(start, is_plain))))
     }
 
-    fn new(start: Start) -> Self {
+    fn new(start: Start, is_plain: bool) -> Self {
         // The present, because stores on a database have clocks of their own.
         let clock = Arc::new(ManualClock::new(Utc::now().trunc_subsecs(0)));
         let store = store(&clock);
@@ -166,6 +174,7 @@ impl World {
             .with_clock(clock.clone())
             .with_idle_timeout(Duration::from_secs(60 * 60))
             .expect("an hour");
+        let sessions = if is_plain { sessions.with_plain_tokens_in_store() } else { sessions };
         let make = |name: &str, subject: Option<&str>| {
             let mut session = sessions.load([]).expect("memory doesn't fail");
             session.insert("from", name).expect("a string");
@@ -193,7 +202,7 @@ impl World {
         }
         // So that an idle timeout of an hour has to be moved.
         clock.advance(TimeDelta::minutes(30));
-        Self { start, now: clock.now(), rows, cookie, other, device }
+        Self { start, is_plain, now: clock.now(), rows, cookie, other, device }
     }
 
     fn clock(&self) -> Arc<ManualClock> {
@@ -215,7 +224,9 @@ impl World {
 
     /// A manager as a process has it.
     pub(crate) fn manager(&self, store: impl Store + 'static) -> SessionManager {
-        SessionManager::new(store).with_clock(self.clock()).with_kept_values(["from"])
+        let sessions =
+            SessionManager::new(store).with_clock(self.clock()).with_kept_values(["from"]);
+        if self.is_plain { sessions.with_hashed_tokens_and_plain_fallback() } else { sessions }
     }
 
     /// Runs requests in one order.

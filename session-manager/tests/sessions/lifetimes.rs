@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use session_manager::{CookiePolicy, EndCause, Error, EventKind, SessionManager};
-use store_core::{Clock as _, ManualClock, MemoryOptions, Store as _};
+use store_core::{Clock as _, Limits, ManualClock, MemoryOptions, Store as _};
 
 use crate::TestResult;
 use crate::counting_store;
@@ -134,6 +134,13 @@ fn deadline_has_a_form_in_every_codec() -> TestResult {
     let session = fixture.sessions.load([&*token])?;
     assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
     assert_eq!(session.deadline().to_rfc3339(), "9999-12-31T23:59:59+00:00");
+
+    // Go's RFC 3339 has no leap second.
+    let mut session = fixture.sessions.load([&*token])?;
+    session.set_deadline("2076-12-31T23:59:60.25Z".parse().expect("a leap second"));
+    session.finish()?;
+    let session = fixture.sessions.load([&*token])?;
+    assert_eq!(session.deadline().to_rfc3339(), "2076-12-31T23:59:59.999999+00:00");
 
     let mut session = fixture.sessions.load([&*token])?;
     session.set_deadline(DateTime::<Utc>::MIN_UTC);
@@ -345,5 +352,43 @@ fn request_that_is_no_use_leaves_the_idle_timeout_alone() -> TestResult {
     session.set_deadline(fixture.clock.now() + TimeDelta::days(30));
     session.finish()?;
     assert_eq!(fixture.row().2, fixture.clock.now() + TimeDelta::days(30));
+    Ok(())
+}
+
+#[test]
+fn session_that_only_just_fits_is_read_though_its_token_is_too_old() -> TestResult {
+    let fixture = Fixture::new();
+    // The bytes of a session without its value's.
+    let mut session = fixture.sessions.load([])?;
+    session.insert("text", "")?;
+    session.finish()?;
+    let rest = fixture.row().1.len();
+    fixture.store.delete(&fixture.row().0)?;
+    let text = "x".repeat(Limits::DEFAULT.max_data_len - rest);
+    let mut session = fixture.sessions.load([])?;
+    session.insert("text", &text)?;
+    let old = token(&session.finish()?).expect("it is new");
+
+    // The application begins to rotate tokens, and no session says how old its token is.
+    let fixture = fixture.with(|sessions| sessions.with_rotation(Duration::from_secs(600)));
+    assert_eq!(counting_store::token(&fixture.sessions.load([&*old])?.finish()?), None);
+    let mut session = fixture.sessions.load([&*old])?;
+    session.insert("text", text.replacen('x', "y", 1))?;
+    assert_eq!(counting_store::token(&session.finish()?), None, "what was asked for is written");
+    let mut session = fixture.sessions.load([&*old])?;
+    assert_eq!(session.get::<String>("text")?.map(|text| text.starts_with('y')), Some(true));
+
+    // A renewal that was asked for is no detail.
+    session.renew()?;
+    session.insert("more", 1)?;
+    let refused = session.finish();
+    assert!(
+        matches!(refused, Err(Error::Store(store_core::Error::DataTooLarge { .. }))),
+        "{refused:?}"
+    );
+    let mut session = fixture.sessions.load([&*old])?;
+    session.insert("text", "short")?;
+    let new = counting_store::token(&session.finish()?).expect("now it is rotated");
+    assert!(fixture.sessions.load([&*new])?.contains("text"));
     Ok(())
 }

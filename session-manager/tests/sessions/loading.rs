@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use session_manager::{EventKind, SessionManager};
 use store_core::{MemoryStore, Store};
 
@@ -19,6 +20,50 @@ fn unknown_token_is_never_adopted_and_is_reported() -> TestResult {
     let given = token(&session.finish()?).expect("it is new");
     assert_ne!(given, invented);
     assert!(fixture.sessions.load([&*invented])?.is_empty());
+    Ok(())
+}
+
+/// A browser whose session has ended raises no alarm with each request, and somebody who guesses
+/// does.
+#[test]
+fn unknown_token_is_reported_once_and_each_guess_is_another() -> TestResult {
+    let fixture = Fixture::new();
+    let ended = fixture.stored()?;
+    fixture.clock.advance(TimeDelta::hours(24));
+    for _ in 0..10 {
+        fixture.sessions.load([&*ended])?.finish()?;
+    }
+    assert_eq!(fixture.events(), [EventKind::UnknownToken]);
+    for guess in 10..60 {
+        fixture.sessions.load([&*format!("{}{guess}A", "A".repeat(40))])?.finish()?;
+    }
+    assert_eq!(fixture.events(), vec![EventKind::UnknownToken; 50]);
+    Ok(())
+}
+
+/// Another response may bring the browser a newer cookie at the same time, and a removal that comes
+/// after it would take that one away. So a request that doesn't log out removes no cookie.
+#[test]
+fn dead_cookie_and_empty_session_stay_because_a_newer_cookie_may_be_under_way() -> TestResult {
+    let fixture = Fixture::new();
+    let dead = fixture.stored()?;
+    fixture.sessions.load([&*dead])?.destroy()?;
+    // Two requests with the dead cookie: the one that is answered last must not undo the other.
+    let slow = fixture.sessions.load([&*dead])?;
+    let mut login = fixture.sessions.load([&*dead])?;
+    login.set_subject("7")?;
+    assert!(token(&login.finish()?).is_some_and(|token| !token.is_empty()));
+    assert_eq!(token(&slow.finish()?), None);
+
+    // Nor must one that takes the last value out of a session lose what another one puts in.
+    let own = fixture.stored()?;
+    let (mut emptying, mut filling) =
+        (fixture.sessions.load([&*own])?, fixture.sessions.load([&*own])?);
+    filling.insert("cart", 3)?;
+    emptying.remove("name");
+    assert_eq!(token(&emptying.finish()?), None);
+    filling.finish()?;
+    assert_eq!(fixture.sessions.load([&*own])?.get("cart")?, Some(3));
     Ok(())
 }
 

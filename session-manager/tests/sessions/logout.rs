@@ -171,7 +171,8 @@ fn walk_shows_all_sessions_and_can_end_them() -> TestResult {
     failure.map_or(Ok(()), |failure: Error| Err(failure))?;
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2, 3, 4]);
-    assert_eq!(fixture.events().iter().filter(|kind| **kind == EventKind::Undecodable).count(), 1);
+    let undecodable = |kind: &&EventKind| **kind == EventKind::Undecodable;
+    assert_eq!(fixture.events().iter().filter(undecodable).count(), 1);
     for (n, token) in tokens.iter().enumerate() {
         assert_eq!(fixture.sessions.load([&**token])?.is_empty(), n % 2 == 0, "session {n}");
     }

@@ -21,6 +21,8 @@ mod merging;
 
 mod separation;
 
+mod going_over;
+
 mod identity;
 
 mod elsewhere;

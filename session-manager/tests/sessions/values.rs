@@ -1,12 +1,15 @@
 //! Values: their types, their keys, and the codecs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
-use session_manager::{Codec, CodecError, Decoded, Error, Json, SessionManager, Status};
+use session_manager::{
+    Codec, CodecError, Decoded, Error, Event, EventKind, Json, MAX_VALUES, SessionManager, Status,
+};
+use store_core::{Clock as _, Store as _};
 
 use crate::TestResult;
 use crate::counting_store::token;
@@ -89,8 +92,143 @@ fn values_can_be_removed_popped_and_cleared() -> TestResult {
 }
 
 #[test]
-fn values_of_another_type_are_named_and_stay() -> TestResult {
+fn value_of_another_type_counts_as_absent_and_is_reported() -> TestResult {
     let fixture = Fixture::new();
+    let token = fixture.stored()?;
+    let of_type = |key: &str, expected| EventKind::WrongType { key: key.to_owned(), expected };
+
+    let mut session = fixture.sessions.load([&*token])?;
+    assert_eq!(session.get::<u32>("name")?, None);
+    assert_eq!(fixture.events(), [of_type("name", "u32")]);
+    assert!(session.contains("name"), "a version of the application that knows its type may come");
+    assert_eq!(session.status(), Status::Unmodified);
+    assert_eq!(session.update("name", |old: Option<u32>| old.map_or(1, |_| 2))?, 1);
+    assert_eq!((session.get("name")?, session.get::<bool>("name")?), (Some(1), None));
+    assert_eq!(fixture.events(), [of_type("name", "u32"), of_type("name", "bool")]);
+    session.finish()?;
+
+    let mut session = fixture.sessions.load([&*token])?;
+    assert_eq!(session.pop::<String>("name")?, None);
+    session.flash("notice", 7)?;
+    assert_eq!(session.take_flash::<String>("notice")?, None);
+    let of_string = ["name", "__flash.notice"].map(|key| of_type(key, "alloc::string::String"));
+    assert_eq!(fixture.events(), of_string);
+    assert_eq!(session.pop::<u32>("name")?, None, "it was removed");
+    assert_eq!(session.take_flash::<u32>("notice")?, None, "it was taken");
+    assert_eq!(fixture.events(), []);
+    Ok(())
+}
+
+#[test]
+fn value_of_another_type_is_reported_of_the_session_that_has_it() -> TestResult {
+    let seen = Arc::<Mutex<Vec<Event>>>::default();
+    let sessions = Fixture::new().sessions.with_event_hook({
+        let seen = Arc::clone(&seen);
+        move |event| seen.lock().expect("nobody panics with it").push(event.clone())
+    });
+    let last = || seen.lock().expect("nobody panics with it").last().cloned().expect("an event");
+    let mut session = sessions.load([])?;
+    session.insert("name", "Ada")?;
+    session.set_subject("7")?;
+    assert_eq!(session.get::<u32>("name")?, None);
+    assert_eq!(last().session.to_string(), "0".repeat(16), "it isn't stored yet");
+    let token = token(&session.finish()?).expect("it is new");
+
+    let listed = sessions.sessions_of("7")?;
+    let expected = Some(listed[0].id());
+    assert_eq!(listed[0].get::<u32>("name")?, None);
+    assert_eq!(Some(last().session), expected);
+    assert_eq!(sessions.load([&*token])?.get::<u32>("name")?, None);
+    assert_eq!(Some(last().session), expected);
+    assert!(matches!(last().kind, EventKind::WrongType { key, expected: "u32" } if key == "name"));
+
+    // Also if the value comes only when the session is written.
+    let mut session = sessions.load([&*token])?;
+    session.update("n", |n: Option<u32>| n.unwrap_or(0))?;
+    let mut other = sessions.load([&*token])?;
+    other.insert("n", "none")?;
+    other.finish()?;
+    session.finish()?;
+    assert_eq!(Some(last().session), expected);
+    assert!(matches!(last().kind, EventKind::WrongType { key, .. } if key == "n"));
+    Ok(())
+}
+
+#[test]
+fn none_is_the_absence_of_a_value_and_is_one() -> TestResult {
+    fn check<C: Codec>(sessions: &SessionManager<C>, fixture: &Fixture) -> TestResult {
+        let mut session = sessions.load([])?;
+        session.insert("k", None::<u32>)?;
+        session.insert("unit", ())?;
+        for is_new in [true, false] {
+            assert_eq!(session.get::<u32>("k")?, None);
+            assert_eq!(session.get::<Option<u32>>("k")?, Some(None));
+            assert_eq!(session.get::<BTreeMap<String, u32>>("k")?, None);
+            assert_eq!(session.get::<()>("unit")?, Some(()));
+            assert!(session.contains("k") && !session.is_empty());
+            assert_eq!(session.keys().collect::<Vec<_>>(), ["k", "unit"]);
+            if is_new {
+                let token = token(&session.finish()?).expect("it is new");
+                session = sessions.load([&*token])?;
+            }
+        }
+        assert_eq!(session.update("k", |k: Option<Option<u32>>| k.flatten())?, None);
+        assert_eq!(session.update("k", |k: Option<u32>| k.map_or(1, |_| 2))?, 1);
+        assert_eq!(session.update("k", |k: Option<Option<u32>>| k.flatten().map(|_| 3))?, Some(3));
+        session.insert("k", None::<u32>)?;
+        assert_eq!(session.pop::<u32>("k")?, None);
+        assert!(!session.contains("k"));
+        session.flash("f", None::<u32>)?;
+        assert_eq!(session.take_flash::<u32>("f")?, None);
+        assert_eq!(session.take_flash::<Option<u32>>("f")?, None);
+        let wrong = |event: &EventKind| matches!(event, EventKind::WrongType { .. });
+        assert!(!fixture.events().iter().any(wrong));
+        Ok(())
+    }
+    for is_strict in [false, true] {
+        let fixture = Fixture::new()
+            .with(|sessions| Ok(if is_strict { sessions.with_strict_types() } else { sessions }));
+        check(&fixture.sessions, &fixture)?;
+        #[cfg(feature = "messagepack")]
+        {
+            let Fixture { sessions, .. } = Fixture::new();
+            check(&sessions.with_codec(session_manager::MessagePack), &fixture)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is written as one type and read as another.
+#[derive(Debug)]
+struct Lopsided;
+
+impl Serialize for Lopsided {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("text")
+    }
+}
+
+impl<'de> Deserialize<'de> for Lopsided {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u32::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+#[test]
+fn update_refuses_what_it_could_not_read_again() -> TestResult {
+    let fixture = Fixture::new();
+    let token = fixture.stored()?;
+    let mut session = fixture.sessions.load([&*token])?;
+    let refused = session.update("name", |_: Option<Lopsided>| Lopsided);
+    assert!(matches!(refused, Err(Error::Unencodable { .. })), "{refused:?}");
+    assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
+    assert_eq!(session.status(), Status::Unmodified);
+    Ok(())
+}
+
+#[test]
+fn strict_types_name_values_of_another_type_and_leave_them() -> TestResult {
+    let fixture = Fixture::new().with(|sessions| Ok(sessions.with_strict_types()));
     let token = fixture.stored()?;
     let mut session = fixture.sessions.load([&*token])?;
     for error in [
@@ -134,9 +272,15 @@ fn flash_values_are_taken_once_and_keep_apart_from_others() -> TestResult {
     let mut session = fixture.sessions.load([&*token])?;
     session.flash("name", 7)?;
     assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
+    assert_eq!(session.take_flash("name")?, Some(7));
+    assert_eq!(session.take_flash::<u8>("name")?, None);
+
+    let fixture = Fixture::new().with(|sessions| Ok(sessions.with_strict_types()));
+    let mut session = fixture.sessions.load([])?;
+    session.flash("name", 7)?;
     let wrong = session.take_flash::<String>("name");
     assert!(matches!(wrong, Err(Error::WrongType { .. })), "{wrong:?}");
-    assert_eq!(session.take_flash("name")?, Some(7));
+    assert!(session.take_flash::<IgnoredAny>("name")?.is_some());
     assert_eq!(session.take_flash::<u8>("name")?, None);
     Ok(())
 }
@@ -252,5 +396,77 @@ fn values_that_could_not_be_read_again_are_refused() -> TestResult {
     let session = fixture.sessions.load([&*token])?;
     assert_eq!(session.get::<Mean>("mean")?.map(|mean| mean.value), Some(0.5));
     assert_eq!(session.get("nested")?, Some(nested(127)));
+    Ok(())
+}
+
+#[test]
+fn number_of_values_is_bounded() -> TestResult {
+    let fixture = Fixture::new();
+    let refused = |outcome: Result<(), Error>| {
+        let is_refused = matches!(outcome, Err(Error::TooManyValues { max: MAX_VALUES }));
+        assert!(is_refused, "{outcome:?}");
+    };
+    let filled = |prefix: &str, count: usize| -> Result<String, Error> {
+        let mut session = fixture.sessions.load([])?;
+        for n in 0..count {
+            session.insert(&format!("{prefix}{n}"), n)?;
+        }
+        Ok(token(&session.finish()?).expect("it is new"))
+    };
+
+    // The session has two of its own: its manager and its beginning.
+    let token = filled("a", MAX_VALUES - 3)?;
+    let (mut first, mut second) =
+        (fixture.sessions.load([&*token])?, fixture.sessions.load([&*token])?);
+    first.insert("last", 1)?;
+    refused(first.insert("more", 1));
+    refused(first.update("more", |_: Option<u8>| 1).map(drop));
+    refused(first.flash("more", 1));
+    refused(first.remember_me(true));
+    first.insert("a0", "another")?;
+    first.update("a1", |_: Option<u8>| 1)?;
+    // Each of two requests has room, and both together haven't.
+    second.insert("also", 1)?;
+    first.finish()?;
+    refused(second.finish().map(drop));
+    let mut session = fixture.sessions.load([&*token])?;
+    assert_eq!(session.get::<String>("a0")?.as_deref(), Some("another"));
+    assert!(session.contains("last") && !session.contains("also"));
+
+    // A merge takes over all or nothing.
+    let (half, other) = (filled("b", MAX_VALUES / 2)?, filled("c", MAX_VALUES / 2 + 1)?);
+    let mut merging = fixture.sessions.load([&*half])?;
+    refused(merging.merge(&other).map(drop));
+    assert_eq!((merging.keys().count(), merging.status()), (MAX_VALUES / 2, Status::Unmodified));
+    merging.insert("d", 1)?;
+    merging.finish()?;
+    assert!(fixture.sessions.load([&*other])?.contains("c0"), "it has not ended");
+    let other = filled("c", MAX_VALUES / 2 - 3)?;
+    let mut merging = fixture.sessions.load([&*half])?;
+    assert!(merging.merge(&other)?);
+    merging.finish()?;
+    assert_eq!(fixture.sessions.load([&*half])?.keys().count(), MAX_VALUES - 2);
+
+    // One that has more already, from another program, can still be used, and reduced.
+    let key = session.key().expect("it is stored").clone();
+    let values: Vec<_> = (0..MAX_VALUES + 3).map(|n| format!("\"k{n}\":{n}")).collect();
+    let data = format!(
+        r#"{{"v":1,"deadline":"2026-06-02T00:00:00Z","values":{{"__manager":"hashed:__Host-session",{}}}}}"#,
+        values.join(",")
+    );
+    fixture.store.commit(
+        key.as_str(),
+        data.as_bytes(),
+        fixture.clock.now() + TimeDelta::hours(1),
+    )?;
+    session = fixture.sessions.load([&*token])?;
+    session.insert("k0", "another")?;
+    refused(session.insert("more", 1));
+    session.remove("k1");
+    refused(session.insert("more", 1));
+    session.finish()?;
+    let session = fixture.sessions.load([&*token])?;
+    assert_eq!(session.keys().count(), MAX_VALUES + 2);
+    assert_eq!(session.get::<String>("k0")?.as_deref(), Some("another"));
     Ok(())
 }

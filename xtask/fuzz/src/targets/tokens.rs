@@ -48,10 +48,10 @@ fn test(input: &[u8]) -> String {
     let session = sessions.load(values.iter().copied()).expect("the store is in memory");
     assert!(session.is_empty() && session.token().is_none(), "a token was adopted");
 
-    // The store was asked for these, and each has a fingerprint of its own.
+    // The store was asked for these, and each has a name of its own, reported once or more often.
     let tokens: Vec<_> = values.iter().filter(|value| is_token(value)).take(MAX_COOKIES).collect();
     let asked = unknown.lock().unwrap_or_else(PoisonError::into_inner);
-    assert_eq!(asked.len(), tokens.len(), "{values:?}");
+    assert!(asked.len() <= tokens.len(), "{values:?}");
     let different: BTreeSet<_> = asked.iter().map(ToString::to_string).collect();
     assert_eq!(different.len(), tokens.iter().collect::<BTreeSet<_>>().len(), "{values:?}");
     format!("{} tokens, {} different", tokens.len(), different.len())
