@@ -13,7 +13,7 @@ use store_mysql::{MysqlOptions, MysqlStore, mysql};
 use test_servers::{CLASSIC, Database, is_server_there};
 
 use crate::proxy::Proxy;
-use crate::writes::{expiry_of, leads_to, rotate, set, tokens_of};
+use crate::writes::{commands_of_a_write, expiry_of, leads_to, rotate, set, tokens_of};
 use crate::{in_an_hour, options};
 
 /// A store behind a proxy, with the side tables or without.
@@ -159,8 +159,11 @@ fn what_another_wrote_is_not_taken_for_ones_own() -> Result<(), Error> {
     Ok(())
 }
 
-/// What [`whole_change`] sends, from START TRANSACTION to COMMIT.
-const STATEMENTS: u64 = 10;
+/// How many statements [`whole_change`] is, from START TRANSACTION to COMMIT. `TiDB` locks what is
+/// absorbed before that is deleted.
+fn statements_of_whole_change(database: &Database) -> u64 {
+    if database.is_tidb() { 11 } else { 10 }
+}
 
 /// What a session and those that it absorbs look like before and after a change.
 fn is_before(store: &MysqlStore) -> Result<bool, Error> {
@@ -203,6 +206,7 @@ fn change_whose_connection_is_lost_at_any_statement_is_whole() -> Result<(), Err
         return Ok(());
     }
     let database = Database::new();
+    let statements = statements_of_whole_change(&database);
     let (proxy, store) = store_of_one_connection(&database, options())?;
     let direct = options().connect(&database.url())?;
     for is_delivered in [true, false] {
@@ -218,7 +222,7 @@ fn change_whose_connection_is_lost_at_any_statement_is_whole() -> Result<(), Err
             let was_cut = proxy.takes_cut_back();
             let name = format!("statement {statement}, delivered: {is_delivered}: {outcome:?}");
             // There are no other writers, so only a write that was done can be unknown.
-            if was_cut && is_delivered && statement == STATEMENTS - 1 {
+            if was_cut && is_delivered && statement == statements - 1 {
                 assert!(matches!(outcome, Err(Error::Unreachable { .. })), "{name}");
             } else {
                 assert!(matches!(outcome, Ok(true)), "{name}");
@@ -226,12 +230,12 @@ fn change_whose_connection_is_lost_at_any_statement_is_whole() -> Result<(), Err
             assert!(is_after(&direct)?, "{name}");
             if !was_cut {
                 let commands = proxy.traffic.commands.load(Ordering::Acquire) - before;
-                assert_eq!(commands, STATEMENTS, "the transaction has as many");
+                assert_eq!(commands, statements, "the transaction has as many");
                 break;
             }
             statement += 1;
         }
-        assert_eq!(statement, STATEMENTS, "each was lost");
+        assert_eq!(statement, statements, "each was lost");
     }
     Ok(())
 }
@@ -243,12 +247,13 @@ fn change_whose_outcome_is_unknown_is_whole_and_not_denied() -> Result<(), Error
         return Ok(());
     }
     let database = Database::new();
+    let statements = statements_of_whole_change(&database);
     let (proxy, store) =
         store_of_one_connection(&database, options().with_operation_timeout(Duration::ZERO))?;
     let direct = options().connect(&database.url())?;
     let mut is_known = 0;
     for is_delivered in [true, false] {
-        for statement in 0..STATEMENTS {
+        for statement in 0..statements {
             begin(&direct)?;
             // A connection that was given up before fails the first attempt.
             while whole_change(&store).is_err() {}
@@ -269,7 +274,7 @@ fn change_whose_outcome_is_unknown_is_whole_and_not_denied() -> Result<(), Error
                 }
                 Err(error) => assert!(error.is_retryable(), "{name}"),
             }
-            let is_commit = statement == STATEMENTS - 1 && is_delivered;
+            let is_commit = statement == statements - 1 && is_delivered;
             assert_eq!(is_after, is_commit, "{name}");
         }
     }
@@ -300,7 +305,7 @@ fn creation_of_another_is_not_taken_for_ones_own() -> Result<(), Error> {
         );
         direct.delete("token")?;
         // Each statement loses its reply once.
-        let statements = if subject.is_some() { 4 } else { 1 };
+        let statements = if subject.is_some() { 4 } else { commands_of_a_write(&database) };
         for statement in 0..statements {
             store.create("warm-up", b"data", in_an_hour(), subject)?;
             store.delete("warm-up")?;
@@ -332,7 +337,8 @@ fn deletion_with_a_rotated_token_is_final_whatever_is_lost() -> Result<(), Error
         assert!(rotate(&direct, "old", "new", b"data", in_an_hour())?);
         Ok(())
     };
-    for statement in 0..7 {
+    let statements = if database.is_tidb() { 11 } else { 7 };
+    for statement in 0..statements {
         begin()?;
         store.delete("old")?;
         begin()?;

@@ -27,8 +27,6 @@ pub(crate) struct Traffic {
     pub(crate) hold_for: AtomicU64,
     /// Replies that were held back.
     pub(crate) held: AtomicU64,
-    /// Whether connections are cut after the next command has reached the server, before its reply.
-    pub(crate) cut_next_reply: AtomicBool,
     /// Of how many commands from now on the last one is cut off; zero for none.
     cut_in: AtomicU64,
     /// Whether that one reaches the server, so that only its reply is lost.
@@ -254,9 +252,6 @@ fn pass_commands(
                 // Error 1317.
                 client.write_all(&self::packet(1, b"\xff\x25\x05#70100interrupted"))?;
                 continue;
-            }
-            if traffic.cut_next_reply.swap(false, Ordering::AcqRel) {
-                cut.store(true, Ordering::Release);
             }
             if traffic.is_cut_here() {
                 if !traffic.cut_delivers.load(Ordering::Acquire) {

@@ -2,6 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use store_core::{Change, Error, Loaded, Rotation, Store};
+use test_servers::Database;
+
+/// How many commands a write is that is one statement: `TiDB` gets it in a transaction.
+pub(crate) fn commands_of_a_write(database: &Database) -> u64 {
+    if database.is_tidb() { 3 } else { 1 }
+}
 
 /// Sets data and expiry of a session that has this data.
 pub(crate) fn set(

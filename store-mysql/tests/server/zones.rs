@@ -132,7 +132,7 @@ fn zone_and_mode_that_an_application_sets_are_overruled() -> Result<(), Error> {
     database.run(CLASSIC);
     let opts = OptsBuilder::from_opts(Opts::from_url(&database.url()).expect("a URL")).init(vec![
         "SET time_zone = '-08:00', sql_mode = '', autocommit = 0",
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED",
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     ]);
     let manager = MysqlConnectionManager::from_opts([opts])?;
     let pool = Pool::builder().max_size(2).build(manager).map_err(Error::backend)?;

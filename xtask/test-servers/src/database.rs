@@ -1,5 +1,6 @@
 //! Databases on a server, one for each test.
 
+use std::io::{self, Write as _};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -14,6 +15,15 @@ use crate::shared_server;
 pub const CLASSIC: &str = "CREATE TABLE sessions (
     token CHAR(43) PRIMARY KEY, data BLOB NOT NULL, expiry TIMESTAMP(6) NOT NULL,
     INDEX sessions_expiry_idx (expiry))";
+
+/// What tests are about that not every engine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// `CREATE TRIGGER`.
+    Triggers,
+    /// Tables without transactions.
+    MyIsam,
+}
 
 /// A database that is removed with this value, unless the test has failed.
 #[derive(Debug)]
@@ -97,6 +107,20 @@ impl Database {
     /// Runs a statement in the database.
     pub fn run(&self, sql: &str) {
         run(&self.url(), sql);
+    }
+
+    /// Whether the server has what a test is about. If it hasn't, reports on standard error that the
+    /// test doesn't apply, even if the tests' output is captured.
+    pub fn has(&self, feature: Feature) -> bool {
+        let is_there = match feature {
+            Feature::Triggers | Feature::MyIsam => !self.is_tidb(),
+        };
+        if !is_there {
+            let test = thread::current().name().unwrap_or("a test").to_owned();
+            // Not `eprintln!`, whose output tests capture.
+            let _ = writeln!(io::stderr(), "!!! NOT APPLICABLE: {feature:?} in {test}");
+        }
+        is_there
     }
 
     /// Whether the server is a TiDB.

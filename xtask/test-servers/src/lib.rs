@@ -48,7 +48,7 @@ mod tidb;
 use std::error::Error;
 
 #[cfg(feature = "database")]
-pub use database::{CLASSIC, Database};
+pub use database::{CLASSIC, Database, Feature};
 pub use galera::GaleraCluster;
 pub use installation::Installation;
 pub use release::{Product, Release};
