@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::health::{Health, Orphan};
 use crate::outage::Outage;
 use crate::settings::{ConnectionTimes, SessionVariables};
-use crate::{address, error, galera, settings};
+use crate::{address, error, galera, settings, tidb};
 
 /// The servers, in order of preference.
 pub(crate) struct Servers {
@@ -185,8 +185,11 @@ impl Server {
             }
         }
         let host = host(&mut driver)?;
-        for orphan in self.health.take_orphans() {
-            end_orphan(&mut driver, &orphan)?;
+        let orphans = self.health.take_orphans();
+        if !orphans.is_empty() && kill_frees_locks(&mut driver, engine)? {
+            for orphan in &orphans {
+                end_orphan(&mut driver, orphan)?;
+            }
         }
         Ok(NewConnection {
             driver,
@@ -209,6 +212,14 @@ fn host(driver: &mut Conn) -> mysql::Result<Option<String>> {
         Err(mysql::Error::MySqlError(_)) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the locks of a transaction are free sooner if its connection is killed.
+///
+/// `TiDB` keeps them for up to 20 s then, because the signal also stops the rollback. It keeps none of
+/// a transaction that it ends because its client is silent.
+fn kill_frees_locks(driver: &mut Conn, engine: Engine) -> mysql::Result<bool> {
+    Ok(engine != Engine::TiDb || !tidb::ends_silent_transactions(driver)?)
 }
 
 /// Ends a connection that this side has given up, with the locks of its transaction. An account may

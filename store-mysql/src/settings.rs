@@ -130,7 +130,8 @@ impl SessionVariables {
         driver.query_drop(set)?;
         driver.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
         if engine == Engine::TiDb {
-            tidb::set_variables(driver, silent_transaction)?;
+            // Before those who wait for its locks give up: a KILL doesn't free them.
+            tidb::set_variables(driver, lock_wait)?;
         }
         Ok(())
     }

@@ -27,11 +27,19 @@ const DEFAULT_ENTRY: usize = 6 * 1024 * 1024;
 const REST: usize = 4 * 1024;
 
 /// Sets the variables of a new connection.
+///
+/// The server ends a transaction whose client is silent for `silent_transaction` seconds.
 pub(crate) fn set_variables(driver: &mut Conn, silent_transaction: u32) -> DriverResult<()> {
     for (variable, value) in VARIABLES {
         set(driver, variable, value)?;
     }
     set(driver, IDLE_TRANSACTION_TIMEOUT, &silent_transaction.to_string())
+}
+
+/// Whether the server itself ends transactions whose clients are silent, as from 7.6 on.
+pub(crate) fn ends_silent_transactions(driver: &mut Conn) -> DriverResult<bool> {
+    let sql = format!("SELECT @@{IDLE_TRANSACTION_TIMEOUT}");
+    Ok(known(driver.query_first::<u64, _>(sql))?.is_some())
 }
 
 /// Sets a variable, if this version has it.
