@@ -53,6 +53,7 @@ pub(crate) fn classify(error: &DriverError) -> ErrorClass {
             // commit, and reads that took longer than old versions are kept. If it doesn't know
             // whether a transaction was committed it ends the connection.
             | 8002 | 8005 | 8022 | 8028 | 9004 | 9006 | 9007 => ErrorClass::Contention,
+            _ if tidb::is_lock_wait_timeout(error) => ErrorClass::Contention,
             // Killed, network errors of the server, statements that it has closed, disconnected for
             // being idle.
             1927 | 1158..=1161 | 1243 | 1615 | 4031
@@ -273,6 +274,7 @@ mod tests {
             (1047, ErrorClass::ServerUnavailable),
             (1927, ErrorClass::Transient),
             (9007, ErrorClass::Contention),
+            (1105, ErrorClass::Permanent),
             (9002, ErrorClass::Transient),
             (8027, ErrorClass::ServerUnavailable),
             (8025, ErrorClass::Permanent),
@@ -280,6 +282,8 @@ mod tests {
         ] {
             assert_eq!(classify(&server_error(code, "")), expected, "{code}");
         }
+        let without_code = server_error(1105, "lock wait timeout");
+        assert_eq!(classify(&without_code), ErrorClass::Contention);
         let io = |kind: io::ErrorKind| classify(&DriverError::IoError(kind.into()));
         assert_eq!(io(io::ErrorKind::WouldBlock), ErrorClass::TimedOut);
         assert_eq!(io(io::ErrorKind::ConnectionReset), ErrorClass::ConnectionLost);

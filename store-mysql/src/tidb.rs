@@ -1,7 +1,7 @@
 //! What TiDB needs.
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, Result as DriverResult};
+use mysql::{Conn, MySqlError, Result as DriverResult};
 
 /// How long the server keeps a transaction whose client is silent, in seconds; zero is forever.
 pub(crate) const IDLE_TRANSACTION_TIMEOUT: &str = "tidb_idle_transaction_timeout";
@@ -61,6 +61,13 @@ pub(crate) fn entry_sizes(message: &str) -> Option<(usize, usize)> {
         .split(|c: char| !c.is_ascii_digit())
         .filter_map(|number| number.parse::<usize>().ok());
     Some((numbers.next()?, numbers.next()?))
+}
+
+/// Whether a statement has waited too long for locks, and this is told without error 1205: as when
+/// others have changed the row again and again while it waited.
+pub(crate) fn is_lock_wait_timeout(error: &MySqlError) -> bool {
+    const UNKNOWN_ERROR: u16 = 1105;
+    error.code == UNKNOWN_ERROR && error.message == "lock wait timeout"
 }
 
 /// Tells an unknown variable from other errors.

@@ -1,7 +1,9 @@
 //! What engines do differently, and the store doesn't.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use mysql::prelude::Queryable;
 use store_core::{Error, Store};
@@ -75,5 +77,33 @@ fn rotation_leads_on_what_was_recorded_while_it_waited() -> Result<(), Error> {
     })?;
     assert!(is_rotated);
     assert!(leads_to(&store, "old", "new")?, "{:?}", store.load("old")?);
+    Ok(())
+}
+
+/// `TiDB` tells in two ways that a statement has waited for too long. Only one has the code for it.
+#[test]
+fn session_that_a_crowd_writes_is_contended_at_worst() -> Result<(), Error> {
+    const WRITERS: u32 = 32;
+    const COMMITS: usize = 40;
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    database.run(MysqlStore::CREATE_TABLE);
+    let store = options()
+        .with_max_connections(NonZeroU32::new(WRITERS).expect("not zero"))
+        .with_checkout_timeout(Duration::from_secs(60))
+        // The wait for a lock is half as long.
+        .with_network_timeout(Duration::from_secs(4))
+        .connect(&database.url())?;
+    let commit = || (0..COMMITS).try_for_each(|_| store.commit("token", b"data", in_an_hour()));
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(commit)).collect();
+        for writer in writers {
+            let outcome = writer.join().expect("no panic");
+            assert!(matches!(outcome, Ok(()) | Err(Error::Contended { .. })), "{outcome:?}");
+        }
+    });
+    assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
     Ok(())
 }
