@@ -55,6 +55,8 @@ const ORPHANS: &str = "SELECT link.token FROM {subjects} AS link \
     LEFT JOIN {table} AS session ON session.token = {link_token} \
     WHERE link.token > ? AND link.token <= ? AND session.token IS NULL";
 
+const LOCK_ENTRIES: &str = "SELECT token FROM {subjects} WHERE token IN ({tokens}) FOR UPDATE";
+
 // Through its key, so that no more entries are locked than these.
 const DELETE_ORPHANS: &str = "DELETE link FROM {subjects} AS link FORCE INDEX (PRIMARY) \
     LEFT JOIN {table} AS session ON session.token = {link_token} \
@@ -72,6 +74,7 @@ pub(crate) struct SubjectIndex {
     delete_sessions: Sql,
     page_end: Sql,
     orphans: Sql,
+    lock_entries: ListSql,
     delete_orphans: ListSql,
     batch_size: usize,
     /// How far the search for orphans has come. They are entries of sessions that Go programs have
@@ -100,6 +103,7 @@ impl SubjectIndex {
             delete_sessions: on_tables(DELETE_SESSIONS),
             page_end: on_tables(PAGE_END),
             orphans: on_tables(ORPHANS),
+            lock_entries: ListSql::new(&text(LOCK_ENTRIES), batch_size),
             delete_orphans: ListSql::new(&text(DELETE_ORPHANS), batch_size),
             batch_size,
             searched: Mutex::default(),
@@ -180,7 +184,16 @@ impl SubjectIndex {
         tokens: &[Vec<u8>],
     ) -> DriverResult<()> {
         let (sql, params) = self.delete_orphans.on(tokens);
-        connection.execute(sql, params).map(drop)
+        if connection.engine().joins_after_locking() {
+            return connection.execute(sql, params).map(drop);
+        }
+        connection.join_transaction(|connection| {
+            // Whoever creates a session with the subject of an orphan doesn't change the entry, and
+            // has committed by the time that it is locked.
+            let (lock, tokens) = self.lock_entries.on(tokens);
+            connection.query(lock, tokens)?;
+            connection.execute(sql, params).map(drop)
+        })
     }
 
     /// Returns the live sessions of a subject.

@@ -10,7 +10,7 @@ use store_core::{Error, Store};
 use store_mysql::{MysqlStore, mysql};
 use test_servers::{Database, is_server_there};
 
-use crate::writes::{leads_to, rotate, set};
+use crate::writes::{leads_to, rotate, set, tokens_of};
 use crate::{in_an_hour, options};
 
 /// `TiDB` makes a statement again that has met with another writer, and answers with the number of
@@ -77,6 +77,43 @@ fn rotation_leads_on_what_was_recorded_while_it_waited() -> Result<(), Error> {
     })?;
     assert!(is_rotated);
     assert!(leads_to(&store, "old", "new")?, "{:?}", store.load("old")?);
+    Ok(())
+}
+
+/// A statement of `TiDB` that has waited for an entry doesn't look again for its session, unless the
+/// entry was changed.
+#[test]
+fn subject_of_a_session_that_is_being_created_is_no_orphan() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    let store = {
+        let pool = options().pool(&database.url())?;
+        options().create_table(&pool)?;
+        options().build(pool)?
+    };
+    // What a Go program leaves that deletes a session.
+    store.create("token", b"data", in_an_hour(), Some("user"))?;
+    database.run("DELETE FROM sessions");
+    let mut other = database.connection();
+    // Another process that creates a session of the same user.
+    for statement in [
+        "BEGIN",
+        "INSERT INTO sessions VALUES ('token', 'new', '2900-01-01')",
+        "INSERT INTO sessions_subjects (token, subject) VALUES ('token', 'user') \
+            ON DUPLICATE KEY UPDATE subject = 'user'",
+    ] {
+        other.query_drop(statement).map_err(Error::backend)?;
+    }
+    thread::scope(|scope| {
+        let cleanup = scope.spawn(|| store.delete_expired());
+        database.wait_for_a_lock_wait(|| cleanup.is_finished());
+        assert!(!cleanup.is_finished(), "the entry is locked");
+        other.query_drop("COMMIT").expect("nobody is in the way");
+        cleanup.join().expect("no panic")
+    })?;
+    assert_eq!(tokens_of(&store, "user")?, ["token"]);
     Ok(())
 }
 
