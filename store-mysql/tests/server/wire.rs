@@ -324,7 +324,9 @@ fn lost_replies_are_repeated_or_unknown() -> Result<(), Error> {
     }
     let database = Database::new();
     let proxy = Proxy::to_database(&database);
-    let store = store(&database, &proxy, options(), true);
+    // The proxy counts the commands of all connections, so there is one.
+    let one = NonZeroU32::new(1).expect("not zero");
+    let store = store(&database, &proxy, options().with_max_connections(one), true);
     // Each statement is prepared before, so that what is lost is the reply to its execution or, of
     // transactions, to their beginning (on TiDB to their end, if it is one of a single statement;
     // the others are lost in the tests of `lost`).
