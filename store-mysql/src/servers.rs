@@ -216,8 +216,8 @@ fn host(driver: &mut Conn) -> mysql::Result<Option<String>> {
 
 /// Whether the locks of a transaction are free sooner if its connection is killed.
 ///
-/// `TiDB` keeps them for up to 20 s then, because the signal also stops the rollback. It keeps none of
-/// a transaction that it ends because its client is silent.
+/// `TiDB` keeps them for up to 20 s then, because the signal also stops the rollback. It keeps none
+/// of a transaction that it ends because its client is silent.
 fn kill_frees_locks(driver: &mut Conn, engine: Engine) -> mysql::Result<bool> {
     Ok(engine != Engine::TiDb || !tidb::ends_silent_transactions(driver)?)
 }

@@ -65,10 +65,10 @@ const COMMIT_ATTEMPTS: usize = 100;
 ///
 /// If an expired session has the new token, a few more are needed.
 ///
-/// On TiDB each write is a transaction: `commit`, `touch`, `create`, `update` of data and expiry, and
-/// `delete_by_subject` take three, `delete` of a live session four, of a token that names none five,
-/// with a rotated token 11; each absorbed session takes four more. The others are as above, but for a
-/// rotation, which always takes six.
+/// On TiDB each write is a transaction: `commit`, `touch`, `create`, `update` of data and expiry,
+/// and `delete_by_subject` take three, `delete` of a live session four, of a token that names none
+/// five, with a rotated token 11; each absorbed session takes four more. The others are as above,
+/// but for a rotation, which always takes six.
 ///
 /// # Failures
 /// After a deadlock, a lock wait timeout, a restart of the server, and on a connection that the

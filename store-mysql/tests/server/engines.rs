@@ -80,8 +80,8 @@ fn rotation_leads_on_what_was_recorded_while_it_waited() -> Result<(), Error> {
     Ok(())
 }
 
-/// A statement of `TiDB` that has waited for an entry doesn't look again for its session, unless the
-/// entry was changed.
+/// A statement of `TiDB` that has waited for an entry doesn't look again for its session, unless
+/// the entry was changed.
 #[test]
 fn subject_of_a_session_that_is_being_created_is_no_orphan() -> Result<(), Error> {
     if !is_server_there() {

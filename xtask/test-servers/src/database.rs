@@ -109,8 +109,8 @@ impl Database {
         run(&self.url(), sql);
     }
 
-    /// Whether the server has what a test is about. If it hasn't, reports on standard error that the
-    /// test doesn't apply, even if the tests' output is captured.
+    /// Whether the server has what a test is about. If it hasn't, reports on standard error that
+    /// the test doesn't apply, even if the tests' output is captured.
     pub fn has(&self, feature: Feature) -> bool {
         let is_there = match feature {
             Feature::Triggers | Feature::MyIsam => !self.is_tidb(),
