@@ -6,6 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Result as DriverResult};
 
+use crate::engine::Engine;
+
 /// From which difference on a person wants to know.
 const NOTABLE: TimeDelta = TimeDelta::seconds(1);
 
@@ -56,9 +58,10 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Reads the clock of a server, whose session has the time zone +00:00.
-    pub(crate) fn take(driver: &mut Conn) -> DriverResult<Option<Self>> {
+    pub(crate) fn take(driver: &mut Conn, engine: Engine) -> DriverResult<Option<Self>> {
+        let sql = format!("SELECT UNIX_TIMESTAMP(NOW(6)){}", engine.clock_source());
         let before = Utc::now();
-        let server: Option<String> = driver.query_first("SELECT UNIX_TIMESTAMP(NOW(6))")?;
+        let server: Option<String> = driver.query_first(sql)?;
         let after = Utc::now();
         Ok(server.as_deref().and_then(instant).map(|server| Self { before, server, after }))
     }

@@ -15,7 +15,9 @@ use crate::error::{self, ErrorClass};
 use crate::galera;
 use crate::health::{Health, Orphan};
 use crate::servers::{NewConnection, Servers};
+use crate::settings::SET_ISOLATION_LEVEL;
 use crate::sql::{MATCH_SENTINEL, Sql};
+use crate::vitess;
 
 /// A connection of a pool that stores share. Only stores can use it; see
 /// [`MysqlConnectionManager`](crate::MysqlConnectionManager).
@@ -201,7 +203,12 @@ impl Connection {
         operation: impl FnOnce(&mut Self) -> DriverResult<End<T>>,
     ) -> DriverResult<T> {
         self.driver.query_drop("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
-        self.transact(operation)
+        let outcome = self.transact(operation);
+        let is_kept = |error| error::classify(error).keeps_connection();
+        if !self.engine.resets_isolation_level() && outcome.as_ref().err().is_none_or(is_kept) {
+            self.driver.query_drop(SET_ISOLATION_LEVEL)?;
+        }
+        outcome
     }
 
     /// Runs an operation in the transaction that is under way, or in one of its own.
@@ -257,7 +264,10 @@ impl Connection {
         let statement = if let Some(statement) = self.statements.get(&sql.id()) {
             statement.clone()
         } else {
-            let statement = self.driver.prep(sql.text())?;
+            let statement = match self.engine {
+                Engine::Vitess => self.driver.prep(vitess::statement(sql.text())),
+                Engine::MySql | Engine::MariaDb(..) | Engine::TiDb => self.driver.prep(sql.text()),
+            }?;
             self.statements.insert(sql.id(), statement.clone());
             statement
         };

@@ -7,6 +7,8 @@ pub(crate) enum Engine {
     /// MariaDB, with its version.
     MariaDb(u32, u32),
     TiDb,
+    /// Vitess, over a MySQL.
+    Vitess,
 }
 
 impl Engine {
@@ -14,6 +16,9 @@ impl Engine {
     pub(crate) fn from_version(version: &str) -> Self {
         if version.contains("TiDB") {
             return Self::TiDb;
+        }
+        if version.to_ascii_lowercase().contains("vitess") {
+            return Self::Vitess;
         }
         if !version.contains("MariaDB") {
             return Self::MySql;
@@ -55,6 +60,33 @@ impl Engine {
         self != Self::TiDb
     }
 
+    /// Whether sessions have a timestamp and a limit of their results that the server's
+    /// configuration could have set otherwise. Those of Vitess begin without.
+    pub(crate) fn inherits_timestamp_and_limit(self) -> bool {
+        self != Self::Vitess
+    }
+
+    /// Whether a connection can be found and ended by its number. Vitess has numbers of its own,
+    /// the same ones in each of its gateways, and lists the connections of the MySQL under it.
+    pub(crate) fn finds_connections_by_number(self) -> bool {
+        self != Self::Vitess
+    }
+
+    /// Whether `SET TRANSACTION ISOLATION LEVEL` is for the next transaction alone. In Vitess it is
+    /// for all that follow.
+    pub(crate) fn resets_isolation_level(self) -> bool {
+        self != Self::Vitess
+    }
+
+    /// A FROM without which the engine computes the time elsewhere than the database under it,
+    /// whose clock decides in statements on tables.
+    pub(crate) fn clock_source(self) -> &'static str {
+        match self {
+            Self::Vitess => " FROM information_schema.ENGINES LIMIT 1",
+            Self::MySql | Self::MariaDb(..) | Self::TiDb => "",
+        }
+    }
+
     /// Whether it can be a node of a Galera cluster.
     pub(crate) fn may_be_galera(self) -> bool {
         matches!(self, Self::MariaDb(..))
@@ -74,6 +106,8 @@ mod tests {
             ("11.8.9-MariaDB", Engine::MariaDb(11, 8)),
             ("8.0.11-TiDB-v8.5.6", Engine::TiDb),
             ("5.7.25-TiDB-v7.1.0", Engine::TiDb),
+            ("8.4.6-Vitess", Engine::Vitess),
+            ("8.0.34-vitess-log", Engine::Vitess),
         ] {
             assert_eq!(Engine::from_version(version), engine, "{version}");
         }

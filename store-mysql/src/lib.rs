@@ -94,6 +94,8 @@ mod galera;
 
 mod tidb;
 
+mod vitess;
+
 mod address;
 
 #[cfg(feature = "rustls")]

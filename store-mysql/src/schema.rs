@@ -10,7 +10,7 @@ use crate::ddl::{CREATE_TABLE, ddl_for, table_type};
 use crate::engine::Engine;
 use crate::table::{Table, TableVariant};
 use crate::time::InstantRange;
-use crate::{error, tidb};
+use crate::{error, tidb, vitess};
 
 /// Reads what a table can hold, and refuses it if sessions wouldn't be safe in it.
 ///
@@ -132,6 +132,7 @@ impl Schema {
         let (version, max_allowed_packet) = server.unwrap_or_default();
         let max_row_value = match connection.engine() {
             Engine::TiDb => tidb::largest_value(connection.driver())?,
+            Engine::Vitess => vitess::LARGEST_VALUE,
             Engine::MySql | Engine::MariaDb(..) => usize::MAX,
         };
         Ok(Some(Self {

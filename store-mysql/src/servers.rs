@@ -159,7 +159,7 @@ impl Server {
         let version: Option<String> = driver.query_first("SELECT VERSION()")?;
         let engine = Engine::from_version(&version.unwrap_or_default());
         self.variables.set(&mut driver, engine)?;
-        let clock = Reading::take(&mut driver)?;
+        let clock = Reading::take(&mut driver, engine)?;
         // The variable isn't there in a build without Galera.
         let is_galera = engine.may_be_galera()
             && match driver.query_first::<Option<u8>, _>("SELECT @@wsrep_on") {
@@ -184,7 +184,7 @@ impl Server {
                 return Err(Failure::ReadOnly);
             }
         }
-        let host = host(&mut driver)?;
+        let host = if engine.finds_connections_by_number() { host(&mut driver)? } else { None };
         let orphans = self.health.take_orphans();
         if !orphans.is_empty() && kill_frees_locks(&mut driver, engine)? {
             for orphan in &orphans {

@@ -20,6 +20,10 @@ const IDLE_MARGIN: Duration = Duration::from_secs(60);
 /// Larger than any result of a server. What is written is checked against the server's own limit.
 const MAX_PACKET: usize = 1024 * 1024 * 1024;
 
+/// Of all transactions but those that say otherwise.
+pub(crate) const SET_ISOLATION_LEVEL: &str =
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+
 /// How long connecting and replies may take, and how long connections are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionTimes {
@@ -120,15 +124,17 @@ impl SessionVariables {
              sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, \
              completion_type = 0, sql_safe_updates = 0, sql_big_selects = 1, \
              innodb_lock_wait_timeout = {lock_wait}, lock_wait_timeout = {lock_wait}, \
-             wait_timeout = {silence}, timestamp = DEFAULT, \
-             sql_select_limit = 18446744073709551615"
+             wait_timeout = {silence}"
         );
+        if engine.inherits_timestamp_and_limit() {
+            set.push_str(", timestamp = DEFAULT, sql_select_limit = 18446744073709551615");
+        }
         if engine.has_idle_transaction_timeout() {
             set.push_str(", idle_transaction_timeout = ");
             set.push_str(&silent_transaction.to_string());
         }
         driver.query_drop(set)?;
-        driver.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
+        driver.query_drop(SET_ISOLATION_LEVEL)?;
         if engine == Engine::TiDb {
             // Before those who wait for its locks give up: a KILL doesn't free them.
             tidb::set_variables(driver, lock_wait)?;

@@ -30,7 +30,8 @@ impl Shared {
         }
         connection.driver().query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
         // The snapshot's time, because `UTC_TIMESTAMP` moves on and the snapshot's expiries don't.
-        let now: Option<Value> = connection.driver().query_first("SELECT UTC_TIMESTAMP(6)")?;
+        let now = format!("SELECT UTC_TIMESTAMP(6){}", connection.engine().clock_source());
+        let now: Option<Value> = connection.driver().query_first(now)?;
         let now = now.unwrap_or(Value::NULL);
         let mut last = Vec::new();
         loop {

@@ -34,6 +34,8 @@ mod tidy;
 
 mod torture;
 
+mod vitess;
+
 use std::env;
 use std::error::Error;
 use std::path::Path;
@@ -81,6 +83,9 @@ mod flags {
             /// Runs the tests that need a server on TiDB, which it builds if it is missing. It
             /// needs a Go toolchain.
             cmd test-tidb {}
+            /// Runs the tests that need a server on Vitess over MySQL, which it builds and gets if
+            /// they are missing. It needs a Go toolchain.
+            cmd test-vitess {}
             /// Makes the packages, and checks what an application gets that depends on them.
             cmd test-packages {}
             /// Measures the stores, the drivers under them and their peers, for some minutes.
@@ -204,6 +209,7 @@ fn run() -> Result {
         flags::XtaskCmd::TestMysql(flags) => mysql::run(&shell, &flags),
         flags::XtaskCmd::TestGalera(_) => mysql::run_galera(&shell),
         flags::XtaskCmd::TestTidb(_) => tidb::run(&shell),
+        flags::XtaskCmd::TestVitess(_) => vitess::run(&shell),
         flags::XtaskCmd::TestPackages(_) => packages::run(&shell, &root).map(|unchecked| {
             unchecked.as_deref().map(test_all::skip);
         }),

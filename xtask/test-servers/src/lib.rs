@@ -23,6 +23,8 @@ mod database;
 
 mod galera;
 
+mod go;
+
 mod installation;
 
 mod maven;
@@ -45,6 +47,8 @@ mod template;
 
 mod tidb;
 
+mod vitess;
+
 use std::error::Error;
 
 #[cfg(feature = "database")]
@@ -55,6 +59,7 @@ pub use release::{Product, Release};
 pub use server::{PrivateServer, ServerOptions};
 pub use shared::{SharedServer, is_server_there, private_server, shared_server};
 pub use tidb::TidbServer;
+pub use vitess::VitessServer;
 
 /// What starting or finding a server fails with: a message for a person at a terminal.
 pub type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;

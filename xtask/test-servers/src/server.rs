@@ -152,6 +152,11 @@ impl PrivateServer {
         format!("mysql://root@{}", self.address)
     }
 
+    /// The socket that it listens on.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.process().supervisor.directory().join("socket")
+    }
+
     /// Runs statements as root, with the product's own client, and returns the resulting rows, one
     /// a line, with tabs between columns.
     pub fn execute(&self, sql: &str) -> Result<String> {
