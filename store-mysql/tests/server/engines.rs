@@ -1,7 +1,8 @@
 //! What engines do differently, and the store doesn't.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -143,4 +144,50 @@ fn session_that_a_crowd_writes_is_contended_at_worst() -> Result<(), Error> {
     });
     assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
     Ok(())
+}
+
+/// `Vitess` answers a read with the result of another one that is under way.
+#[test]
+fn read_that_begins_after_a_write_sees_it() -> Result<(), Error> {
+    const READERS: usize = 8;
+    const WRITES: usize = 200;
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    options().create_table(&options().pool(&database.url())?)?;
+    let store = options().connect(&database.url())?;
+    // Large enough for a read to take a while, in which others begin.
+    let data = |number: usize| format!("{number:0>200000}").into_bytes();
+    store.create("token", &data(0), in_an_hour(), None)?;
+    let is_over = AtomicBool::new(false);
+    let read_all_the_time = || -> Result<(), Error> {
+        while !is_over.load(Ordering::Relaxed) {
+            store.find("token")?;
+            // This is a read of another form.
+            store.load("absent")?;
+        }
+        Ok(())
+    };
+    let write_and_read = || -> Result<(), Error> {
+        for number in 1..=WRITES {
+            assert!(set(&store, "token", &data(number - 1), &data(number), in_an_hour())?);
+            assert!(store.find("token")? == Some(data(number)), "write {number} isn't seen");
+        }
+        for number in 0..WRITES {
+            let (old, new) = (format!("old-{number}"), format!("new-{number}"));
+            store.create(&old, b"data", in_an_hour(), None)?;
+            store.load("absent")?;
+            assert!(rotate(&store, &old, &new, b"data", in_an_hour())?);
+            assert!(leads_to(&store, &old, &new)?, "rotation {number} isn't seen");
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read_all_the_time)).collect();
+        let outcome = panic::catch_unwind(AssertUnwindSafe(write_and_read));
+        is_over.store(true, Ordering::Relaxed);
+        readers.into_iter().try_for_each(|reader| reader.join().expect("no panic"))?;
+        outcome.unwrap_or_else(|panic| panic::resume_unwind(panic))
+    })
 }

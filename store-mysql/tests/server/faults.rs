@@ -13,7 +13,8 @@ use store_core::{CleanupOptions, Error, Loaded, Store};
 use store_mysql::r2d2::Pool;
 use store_mysql::{MysqlConnectionManager, MysqlOptions, MysqlStore, mysql};
 use test_servers::{
-    CLASSIC, Database, PrivateServer, Release, ServerOptions, is_server_there, private_server,
+    Ability, CLASSIC, Database, PrivateServer, Release, ServerOptions, is_server_there,
+    private_server,
 };
 
 use crate::writes::{rotate, set, set_subject};
@@ -195,7 +196,7 @@ fn is_done(outcome: &Result<bool, Error>, is_in_the_store: bool) {
 #[test]
 fn connections_that_the_server_kills_fail_no_write_that_was_not_done() {
     const THREADS: u64 = 8;
-    if !is_server_there() {
+    if !Ability::Kill.is_there() {
         return;
     }
     let database = Database::new();

@@ -10,7 +10,7 @@ use mysql::prelude::Queryable;
 
 use store_core::{Change, Error, Loaded, Rotation, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
-use test_servers::{CLASSIC, Database, is_server_there};
+use test_servers::{Ability, CLASSIC, Database, is_server_there};
 
 use crate::proxy::Proxy;
 use crate::writes::{commands_of_a_write, expiry_of, leads_to, rotate, set, tokens_of};
@@ -81,7 +81,7 @@ fn update_that_was_made_is_not_denied() -> Result<(), Error> {
 
 #[test]
 fn rotation_that_was_made_is_not_denied() -> Result<(), Error> {
-    if !is_server_there() {
+    if !Ability::Accounts.is_there() {
         return Ok(());
     }
     for has_side_tables in [true, false] {
@@ -135,7 +135,7 @@ fn update_that_changes_the_expiry_alone_is_not_taken_for_made() -> Result<(), Er
 
 #[test]
 fn what_another_wrote_is_not_taken_for_ones_own() -> Result<(), Error> {
-    if !is_server_there() {
+    if !Ability::Accounts.is_there() {
         return Ok(());
     }
     for has_side_tables in [true, false] {

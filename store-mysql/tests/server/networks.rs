@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use chrono::{TimeDelta, Utc};
 use store_core::{Change, Error, Store};
 use store_mysql::{Credentials, MysqlOptions, MysqlStore};
-use test_servers::{Database, PrivateServer, ServerOptions, is_server_there, private_server};
+use test_servers::{
+    Ability, Database, PrivateServer, ServerOptions, is_server_there, private_server,
+};
 
 use crate::proxy::Proxy;
 use crate::writes::set_subject;
@@ -98,7 +100,7 @@ fn host_that_vanishes_costs_one_timeout_if_there_is_another() -> Result<(), Erro
 
 #[test]
 fn transaction_whose_client_has_lost_it_is_ended_by_the_next_connection() -> Result<(), Error> {
-    if !is_server_there() {
+    if !Ability::Kill.is_there() {
         return Ok(());
     }
     let database = Database::new();

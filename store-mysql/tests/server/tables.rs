@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use mysql::prelude::Queryable;
 use store_core::{Change, CleanupOptions, Error, Limits, Loaded, Store, TokenProblem};
 use store_mysql::{MysqlOptions, MysqlStore, TableVariant, mysql};
-use test_servers::{CLASSIC, Database, Feature, is_server_there};
+use test_servers::{Ability, CLASSIC, CLASSIC_IGNORING_CASE, Database, is_server_there};
 
 use crate::writes::{expiry_of, leads_to, rotate, set, set_subject, tokens_of};
 use crate::{in_an_hour, options};
@@ -182,7 +182,7 @@ fn unsuitable_tables_are_refused_with_the_reason() {
         ),
     ] {
         let database = Database::new();
-        if ddl.contains("MyISAM") && !database.has(Feature::MyIsam) {
+        if ddl.contains("MyISAM") && !Ability::MyIsam.is_there() {
             continue;
         }
         database.run(ddl);
@@ -228,7 +228,7 @@ fn tables_are_made_once_and_left_alone() -> Result<(), Error> {
 
 #[test]
 fn rights_on_the_tables_are_enough() -> Result<(), Error> {
-    if !is_server_there() {
+    if !Ability::Accounts.is_there() {
         return Ok(());
     }
     let database = Database::new();
@@ -279,8 +279,7 @@ fn tokens_that_the_collation_confuses_never_meet() -> Result<(), Error> {
         return Ok(());
     }
     let database = Database::new();
-    database.run("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci");
-    database.run(CLASSIC);
+    database.run(CLASSIC_IGNORING_CASE);
     let pool = MysqlOptions::new().pool(&database.url())?;
     MysqlStore::create_table(&pool)?;
     let store = MysqlStore::with_cleanup_interval(pool, std::time::Duration::ZERO)?;

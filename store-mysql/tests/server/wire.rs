@@ -9,7 +9,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
 use store_core::{Change, Error, Loaded, Rotation, Store};
 use store_mysql::{MysqlOptions, MysqlStore, mysql};
-use test_servers::{CLASSIC, Database, Feature, is_server_there};
+use test_servers::{Ability, CLASSIC, Database, is_server_there};
 
 use crate::proxy::Proxy;
 use crate::writes::{commands_of_a_write, rotate, set, set_subject, tokens_of};
@@ -43,7 +43,7 @@ fn commands_of(proxy: &Proxy, operation: impl FnOnce()) -> u64 {
 #[test]
 fn operations_take_one_round_trip_each() {
     type Operation = (&'static str, u64, fn(&MysqlStore));
-    if !is_server_there() {
+    if !Ability::Accounts.is_there() {
         return;
     }
     for has_side_tables in [true, false] {
@@ -396,13 +396,10 @@ fn lose_replies_after_warming_up(
 
 #[test]
 fn update_whose_outcome_others_have_hidden_is_an_error() -> Result<(), Error> {
-    if !is_server_there() {
+    if !Ability::Triggers.is_there() {
         return Ok(());
     }
     let database = Database::new();
-    if !database.has(Feature::Triggers) {
-        return Ok(());
-    }
     let proxy = Proxy::to_database(&database);
     let one = NonZeroU32::new(1).expect("not zero");
     let store = store(&database, &proxy, options().with_max_connections(one), true);

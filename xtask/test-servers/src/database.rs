@@ -1,14 +1,15 @@
 //! Databases on a server, one for each test.
 
-use std::io::{self, Write as _};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
 
+use crate::ability::version;
 use crate::shared_server;
 
 /// The sessions table as the Go store documents it.
@@ -16,14 +17,10 @@ pub const CLASSIC: &str = "CREATE TABLE sessions (
     token CHAR(43) PRIMARY KEY, data BLOB NOT NULL, expiry TIMESTAMP(6) NOT NULL,
     INDEX sessions_expiry_idx (expiry))";
 
-/// What tests are about that not every engine has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Feature {
-    /// `CREATE TRIGGER`.
-    Triggers,
-    /// Tables without transactions.
-    MyIsam,
-}
+/// [`CLASSIC`] in the collation that databases have since MySQL 5: it ignores case and accents.
+pub const CLASSIC_IGNORING_CASE: &str = "CREATE TABLE sessions (
+    token CHAR(43) PRIMARY KEY, data BLOB NOT NULL, expiry TIMESTAMP(6) NOT NULL,
+    INDEX sessions_expiry_idx (expiry)) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci";
 
 /// A database that is removed with this value, unless the test has failed.
 #[derive(Debug)]
@@ -47,7 +44,7 @@ impl Database {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("store_mysql_test_{}_{number}", process::id());
-        run(server, &format!("CREATE DATABASE `{name}`"));
+        run_alone(server, &format!("CREATE DATABASE `{name}`"));
         Self { server: server.to_owned(), name, is_own: true, has_user: false }
     }
 
@@ -109,25 +106,18 @@ impl Database {
         run(&self.url(), sql);
     }
 
-    /// Whether the server has what a test is about. If it hasn't, reports on standard error that
-    /// the test doesn't apply, even if the tests' output is captured.
-    pub fn has(&self, feature: Feature) -> bool {
-        let is_there = match feature {
-            Feature::Triggers | Feature::MyIsam => !self.is_tidb(),
-        };
-        if !is_there {
-            let test = thread::current().name().unwrap_or("a test").to_owned();
-            // Not `eprintln!`, whose output tests capture.
-            let _ = writeln!(io::stderr(), "!!! NOT APPLICABLE: {feature:?} in {test}");
-        }
-        is_there
-    }
-
     /// Whether the server is a TiDB.
     pub fn is_tidb(&self) -> bool {
-        let version: Option<String> =
-            self.connection().query_first("SELECT VERSION()").expect("every server has one");
-        version.is_some_and(|version| version.contains("TiDB"))
+        self.version().contains("TiDB")
+    }
+
+    /// Whether the server is a Vitess.
+    pub fn is_vitess(&self) -> bool {
+        self.version().contains("Vitess")
+    }
+
+    fn version(&self) -> String {
+        version(&self.url())
     }
 
     /// Waits until a client of this database waits for a lock, or until `is_over`.
@@ -138,11 +128,13 @@ impl Database {
         let in_innodb = "SELECT COUNT(*) FROM information_schema.INNODB_TRX AS waiting \
              JOIN information_schema.PROCESSLIST AS client ON client.ID = waiting.trx_mysql_thread_id \
              WHERE waiting.trx_state = 'LOCK WAIT' AND client.DB = ?";
+        // A keyspace of Vitess is a database for each of its shards in the MySQL under it.
+        let schema =
+            if self.is_vitess() { format!("vt_{}_0", self.name) } else { self.name.clone() };
         let waiting = if self.is_tidb() { in_tidb } else { in_innodb };
         let mut watcher = self.connection();
         let mut is_waiting = || {
-            let count: Option<u32> =
-                watcher.exec_first(waiting, (self.name(),)).expect("root sees it");
+            let count: Option<u32> = watcher.exec_first(waiting, (&schema,)).expect("root sees it");
             count.is_some_and(|count| count > 0)
         };
         while !is_waiting() && !is_over() {
@@ -155,7 +147,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         if self.is_own && !thread::panicking() {
-            run(&self.server, &format!("DROP DATABASE `{}`", self.name));
+            run_alone(&self.server, &format!("DROP DATABASE `{}`", self.name));
             if self.has_user {
                 run(&self.server, &format!("DROP USER '{}'", self.name));
             }
@@ -170,4 +162,11 @@ fn connect(url: &str) -> Conn {
 
 fn run(url: &str, sql: &str) {
     connect(url).query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+/// As [`run`], one after the other: Vitess loses count of databases that come and go at once.
+fn run_alone(url: &str, sql: &str) {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let _lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    run(url, sql);
 }

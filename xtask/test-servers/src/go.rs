@@ -29,9 +29,10 @@ impl GoProgram {
         let directory = make_once(&name, |directory| {
             if program::run(Command::new("go").arg("version")).is_err() {
                 let engine = self.engine;
-                return Err(
-                    format!("{engine} is a Go program: `go` must be in the PATH to build it").into()
-                );
+                return Err(format!(
+                    "{engine} is a Go program: `go` must be in the PATH to build it"
+                )
+                .into());
             }
             let flags = format!("-ldflags=-s -w {}", self.linker_flags);
             let mut build = Command::new("go");

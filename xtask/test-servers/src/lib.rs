@@ -16,6 +16,9 @@
     reason = "tests and tasks are the only callers, and stop at any failure"
 )]
 
+#[cfg(feature = "database")]
+mod ability;
+
 mod apt;
 
 #[cfg(feature = "database")]
@@ -52,7 +55,9 @@ mod vitess;
 use std::error::Error;
 
 #[cfg(feature = "database")]
-pub use database::{CLASSIC, Database, Feature};
+pub use ability::Ability;
+#[cfg(feature = "database")]
+pub use database::{CLASSIC, CLASSIC_IGNORING_CASE, Database};
 pub use galera::GaleraCluster;
 pub use installation::Installation;
 pub use release::{Product, Release};

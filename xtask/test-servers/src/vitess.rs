@@ -24,6 +24,10 @@ const USER: &str = "nobody";
 /// As whom Vitess is a client of its MySQL, for each of its purposes.
 const ROLES: [&str; 7] = ["allprivs", "app", "appdebug", "dba", "erepl", "filtered", "repl"];
 
+/// A cell, and a keyspace, without which clients that ask for variables are disconnected.
+const TOPOLOGY: &str =
+    r#"--json-topo={"cells":["test"],"keyspaces":[{"name":"first","shards":[{"name":"0"}]}]}"#;
+
 /// A Vitess that ends with the process that started it, however that ends.
 ///
 /// A database of it is a keyspace of one shard, which CREATE DATABASE makes.
@@ -43,9 +47,16 @@ impl VitessServer {
 
     /// Starts a MySQL, and the program over it, and waits until that greets clients.
     pub fn start(program: &Path, mysql: &Installation) -> Result<Self> {
-        let binary_log = ["--log-bin=binlog", "--gtid-mode=ON", "--enforce-gtid-consistency=ON"];
-        let options = binary_log.into_iter().fold(ServerOptions::new(), ServerOptions::with_arg);
+        let arguments = [
+            "--log-bin=binlog",
+            "--gtid-mode=ON",
+            "--enforce-gtid-consistency=ON",
+            // Each keyspace has tablets, and each tablet has pools.
+            "--max-connections=5000",
+        ];
+        let options = arguments.into_iter().fold(ServerOptions::new(), ServerOptions::with_arg);
         let mysql = PrivateServer::start(mysql, options)?;
+        mysql.execute("CREATE DATABASE vt_first_0")?;
         let [port, status_port] = ports::free::<2>(Ipv4Addr::LOCALHOST)?;
         let mut supervisor = Supervisor::new(None)?;
         let directory = supervisor.directory().to_owned();
@@ -58,7 +69,7 @@ impl VitessServer {
         }
         command
             .env("VTDATAROOT", &directory)
-            .args(["--json-topo={\"cells\":[\"test\"]}", "--dbddl-plugin=vttest"])
+            .args([TOPOLOGY, "--dbddl-plugin=vttest"])
             // How soon it finds the tablets of a new keyspace.
             .arg("--tablet-refresh-interval=50ms")
             .arg(format!("--db-socket={}", mysql.socket().display()))
