@@ -150,36 +150,36 @@ fn session_that_a_crowd_writes_is_contended_at_worst() -> Result<(), Error> {
 #[test]
 fn read_that_begins_after_a_write_sees_it() -> Result<(), Error> {
     const READERS: usize = 8;
-    const WRITES: usize = 200;
     if !is_server_there() {
         return Ok(());
     }
     let database = Database::new();
     options().create_table(&options().pool(&database.url())?)?;
     let store = options().connect(&database.url())?;
+    // On the others there is nothing to be found by trying often.
+    let writes = if database.is_vitess() { 200 } else { 20 };
     // Large enough for a read to take a while, in which others begin.
-    let data = |number: usize| format!("{number:0>200000}").into_bytes();
+    let data = |number: usize| format!("{number:0>60000}").into_bytes();
     store.create("token", &data(0), in_an_hour(), None)?;
+    store.create("even", &data(0), in_an_hour(), None)?;
     let is_over = AtomicBool::new(false);
     let read_all_the_time = || -> Result<(), Error> {
         while !is_over.load(Ordering::Relaxed) {
             store.find("token")?;
-            // This is a read of another form.
-            store.load("absent")?;
+            store.load("even")?;
+            store.load("odd")?;
         }
         Ok(())
     };
     let write_and_read = || -> Result<(), Error> {
-        for number in 1..=WRITES {
+        for number in 1..=writes {
             assert!(set(&store, "token", &data(number - 1), &data(number), in_an_hour())?);
             assert!(store.find("token")? == Some(data(number)), "write {number} isn't seen");
         }
-        for number in 0..WRITES {
-            let (old, new) = (format!("old-{number}"), format!("new-{number}"));
-            store.create(&old, b"data", in_an_hour(), None)?;
-            store.load("absent")?;
-            assert!(rotate(&store, &old, &new, b"data", in_an_hour())?);
-            assert!(leads_to(&store, &old, &new)?, "rotation {number} isn't seen");
+        for number in 0..writes {
+            let (old, new) = if number % 2 == 0 { ("even", "odd") } else { ("odd", "even") };
+            assert!(rotate(&store, old, new, &data(0), in_an_hour())?);
+            assert!(leads_to(&store, old, new)?, "rotation {number} isn't seen");
         }
         Ok(())
     };

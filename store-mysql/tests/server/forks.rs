@@ -7,7 +7,7 @@ use mysql::prelude::Queryable;
 use store_conformance::in_fork;
 use store_core::{Error, Store};
 use store_mysql::{MysqlStore, mysql};
-use test_servers::{Database, is_server_there};
+use test_servers::{Ability, Database, is_server_there};
 
 use crate::{in_an_hour, options};
 
@@ -30,7 +30,7 @@ fn fill(pool: &store_mysql::r2d2::Pool<store_mysql::MysqlConnectionManager>) {
 
 #[test]
 fn child_of_a_fork_leaves_the_connections_of_store_and_pool_alone() -> Result<(), Error> {
-    if !is_server_there() {
+    if !Ability::ProcessList.is_there() {
         return Ok(());
     }
     let database = Database::new();

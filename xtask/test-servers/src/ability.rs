@@ -12,10 +12,8 @@ use crate::shared_server;
 pub enum Ability {
     /// To keep accounts and their rights, and ask for them.
     Accounts,
-    /// To let clients end connections by their numbers.
-    Kill,
-    /// To let clients lock tables.
-    TableLocks,
+    /// To list the connections of clients by their numbers, and to end them.
+    ProcessList,
     /// To have triggers.
     Triggers,
     /// To have tables without transactions.
@@ -36,7 +34,7 @@ impl Ability {
         let is_tidb = version.contains("TiDB");
         // By their own documentation of what they don't support.
         let is_there = match self {
-            Self::Accounts | Self::Kill | Self::TableLocks => !is_vitess,
+            Self::Accounts | Self::ProcessList => !is_vitess,
             Self::Triggers => !is_vitess && !is_tidb,
             Self::MyIsam => !is_tidb,
         };
