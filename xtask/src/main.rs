@@ -80,6 +80,9 @@ mod flags {
             /// Runs the tests that need a cluster on one of MariaDB, which it gets if it is
             /// missing.
             cmd test-galera {}
+            /// Runs the tests that need a proxy on a cluster of MariaDB behind HAProxy, both of
+            /// which it gets if they are missing.
+            cmd test-proxies {}
             /// Runs the tests that need a server on TiDB, which it builds if it is missing. It
             /// needs a Go toolchain.
             cmd test-tidb {}
@@ -208,6 +211,7 @@ fn run() -> Result {
         flags::XtaskCmd::Interop(_) => interop::run(&shell),
         flags::XtaskCmd::TestMysql(flags) => mysql::run(&shell, &flags),
         flags::XtaskCmd::TestGalera(_) => mysql::run_galera(&shell),
+        flags::XtaskCmd::TestProxies(_) => mysql::run_proxies(&shell),
         flags::XtaskCmd::TestTidb(_) => tidb::run(&shell),
         flags::XtaskCmd::TestVitess(_) => vitess::run(&shell),
         flags::XtaskCmd::TestPackages(_) => packages::run(&shell, &root).map(|unchecked| {

@@ -1,7 +1,7 @@
-//! `cargo xtask test-mysql` and `test-galera`: tests on servers that these tasks get where they are
-//! missing.
+//! `cargo xtask test-mysql`, `test-galera` and `test-proxies`: tests on servers that these tasks
+//! get where they are missing.
 
-use test_servers::{Installation, REQUIRED_VARIABLE, Release, SERVER_VARIABLE};
+use test_servers::{HaProxy, Installation, REQUIRED_VARIABLE, Release, SERVER_VARIABLE};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{Result, flags, say};
@@ -32,6 +32,20 @@ pub(crate) fn run_galera(shell: &Shell) -> Result {
     cmd!(
         shell,
         "cargo test --locked --package sync-session-store-mysql --all-features --test server -- --ignored {one} galera::"
+    )
+    .quiet()
+    .run()?;
+    Ok(())
+}
+
+/// Gets a proxy and what a cluster needs, and runs the tests on a cluster behind the proxy.
+pub(crate) fn run_proxies(shell: &Shell) -> Result {
+    HaProxy::obtain()?;
+    Installation::obtain_with_galera()?;
+    let one = "--test-threads=1";
+    cmd!(
+        shell,
+        "cargo test --locked --package sync-session-store-mysql --all-features --test server -- --ignored {one} haproxy::"
     )
     .quiet()
     .run()?;

@@ -24,7 +24,7 @@ fn list(cluster: &GaleraCluster, nodes: &[usize]) -> String {
     format!("mysql://root@{}/app", addresses.join(","))
 }
 
-fn options() -> MysqlOptions {
+pub(crate) fn options() -> MysqlOptions {
     MysqlOptions::new()
         .with_cleanup(CleanupOptions::disabled())
         .with_network_timeout(PATIENCE)
@@ -33,7 +33,7 @@ fn options() -> MysqlOptions {
         .with_outage_timeout(PATIENCE)
 }
 
-fn start() -> GaleraCluster {
+pub(crate) fn start() -> GaleraCluster {
     let cluster = GaleraCluster::start().expect("a cluster");
     cluster.node(0).execute("CREATE DATABASE app").expect("it is made on every node");
     let pool = options().pool(&list(&cluster, &[0, 1, 2])).expect("the cluster is there");
@@ -41,23 +41,21 @@ fn start() -> GaleraCluster {
     cluster
 }
 
-#[test]
-#[ignore = "cargo xtask test-galera runs it"]
-fn node_that_is_killed_under_load_loses_no_session() -> Result<(), Error> {
+/// Lets many threads work on two stores of one database while something is done to the servers,
+/// which calls what waits until the threads have done some more. Returns the sessions that there
+/// are.
+pub(crate) fn work_while(
+    stores: &[MysqlStore; 2],
+    happen: impl FnOnce(&dyn Fn()),
+) -> HashSet<String> {
     const WRITERS: u64 = 6;
     const BEFORE: u64 = 200;
-    let cluster = start();
-    // Two applications that prefer different nodes; both see what the other does.
-    let stores = [
-        options().connect(&list(&cluster, &[0, 1, 2]))?,
-        options().connect(&list(&cluster, &[2, 1, 0]))?,
-    ];
     let committed = Mutex::new(HashSet::new());
     let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let (stores, committed, count, is_over) = (&stores, &committed, &count, &is_over);
+                let (stores, committed, count, is_over) = (stores, &committed, &count, &is_over);
                 scope.spawn(move || {
                     let mut n = 0_u64;
                     while !is_over.load(Ordering::Acquire) {
@@ -104,22 +102,21 @@ fn node_that_is_killed_under_load_loses_no_session() -> Result<(), Error> {
                 thread::yield_now();
             }
         };
-        go_on();
-        cluster.kill(0).expect("it can be killed");
-        go_on();
-        cluster.restart(0).expect("it comes back");
-        go_on();
-        cluster.kill(2).expect("it can be killed");
-        go_on();
+        happen(&go_on);
         is_over.store(true, Ordering::Release);
     });
-    cluster.restart(2).expect("it comes back");
-    // Each node has all of them by itself.
-    let committed = committed.into_inner().expect("no panic");
+    committed.into_inner().expect("no panic")
+}
+
+/// Each node has all of them by itself.
+pub(crate) fn each_node_has(
+    cluster: &GaleraCluster,
+    committed: &HashSet<String>,
+) -> Result<(), Error> {
     for node in 0..3 {
-        let store = options().connect(&list(&cluster, &[node]))?;
+        let store = options().connect(&list(cluster, &[node]))?;
         let all = store.all()?;
-        for token in &committed {
+        for token in committed {
             assert_eq!(
                 all.get(token).map(Vec::as_slice),
                 Some(&b"two"[..]),
@@ -129,6 +126,28 @@ fn node_that_is_killed_under_load_loses_no_session() -> Result<(), Error> {
         assert_eq!(all.len(), committed.len(), "node {node}");
     }
     Ok(())
+}
+
+#[test]
+#[ignore = "cargo xtask test-galera runs it"]
+fn node_that_is_killed_under_load_loses_no_session() -> Result<(), Error> {
+    let cluster = start();
+    // Two applications that prefer different nodes; both see what the other does.
+    let stores = [
+        options().connect(&list(&cluster, &[0, 1, 2]))?,
+        options().connect(&list(&cluster, &[2, 1, 0]))?,
+    ];
+    let committed = work_while(&stores, |go_on| {
+        go_on();
+        cluster.kill(0).expect("it can be killed");
+        go_on();
+        cluster.restart(0).expect("it comes back");
+        go_on();
+        cluster.kill(2).expect("it can be killed");
+        go_on();
+    });
+    cluster.restart(2).expect("it comes back");
+    each_node_has(&cluster, &committed)
 }
 
 /// Nodes that don't agree on a change refuse it at COMMIT, which is no error to the application.

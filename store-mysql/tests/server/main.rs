@@ -32,6 +32,8 @@ mod cleanup;
 
 mod galera;
 
+mod haproxy;
+
 #[cfg(feature = "rustls")]
 mod encryption;
 

@@ -55,7 +55,9 @@ pub(crate) fn download_into(set: &PackageSet, directory: &Path) -> Result {
         updated.err().map_or(error.to_string(), |first| format!("{first}{error}"))
     })?;
     let archives = apt.join("cache/archives");
-    program::run(apt_get().arg("download").args(set.alone).current_dir(&archives))?;
+    if !set.alone.is_empty() {
+        program::run(apt_get().arg("download").args(set.alone).current_dir(&archives))?;
+    }
     let tree = directory.join("tree");
     fs::create_dir(&tree)?;
     fs::create_dir(&packages)?;

@@ -219,10 +219,7 @@ impl Installation {
         if !tree.is_dir() {
             return Ok(None);
         }
-        let libraries: Vec<_> = ["usr/lib", "lib"]
-            .iter()
-            .flat_map(|directory| entries(&tree.join(directory), |name| name.contains("-linux-")))
-            .collect();
+        let libraries = library_directories(&tree);
         let is_loader = |name: &str| name.starts_with("ld-linux") || name.starts_with("ld64");
         let loader = libraries.iter().find_map(|directory| entries(directory, is_loader).pop());
         let prefix = tree.join("usr");
@@ -267,6 +264,14 @@ impl Installation {
         let mut paths = self.directories.iter().map(|directory| directory.join(name));
         paths.find(|path| path.is_file())
     }
+}
+
+/// The directories of unpacked packages that have libraries.
+pub(crate) fn library_directories(tree: &Path) -> Vec<PathBuf> {
+    ["usr/lib", "lib"]
+        .iter()
+        .flat_map(|directory| entries(&tree.join(directory), |name| name.contains("-linux-")))
+        .collect()
 }
 
 fn is_script(path: &Path) -> bool {

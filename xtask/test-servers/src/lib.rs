@@ -28,6 +28,8 @@ mod galera;
 
 mod go;
 
+mod haproxy;
+
 mod installation;
 
 mod maven;
@@ -59,6 +61,7 @@ pub use ability::Ability;
 #[cfg(feature = "database")]
 pub use database::{CLASSIC, CLASSIC_IGNORING_CASE, Database};
 pub use galera::GaleraCluster;
+pub use haproxy::HaProxy;
 pub use installation::Installation;
 pub use release::{Product, Release};
 pub use server::{PrivateServer, ServerOptions};

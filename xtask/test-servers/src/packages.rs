@@ -13,7 +13,7 @@ use crate::{Release, Result, apt, maven};
 pub(crate) struct PackageSet {
     pub(crate) release: Release,
     /// The directory below `target/servers`.
-    name: &'static str,
+    pub(crate) name: &'static str,
     pub(crate) source: Source,
     /// Debian's packages that are needed with their dependencies.
     pub(crate) with_dependencies: &'static [&'static str],
@@ -54,6 +54,16 @@ impl PackageSet {
             "lsof",
         ],
         alone: &["mariadb-client", "mariadb-server", "tzdata"],
+    };
+
+    /// A proxy in front of servers.
+    pub(crate) const HAPROXY: Self = Self {
+        // Of no meaning here.
+        release: Release::MariaDb,
+        name: "haproxy",
+        source: Source::Machine,
+        with_dependencies: &["haproxy"],
+        alone: &[],
     };
 
     /// The packages of a single server.
