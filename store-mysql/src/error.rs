@@ -7,7 +7,7 @@ use std::io;
 use mysql::Error as DriverError;
 use store_core::{Error, ErrorSource};
 
-use crate::tidb;
+use crate::{tidb, vitess};
 
 /// What an error says about the attempt that failed, which decides whether it may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,11 @@ impl ErrorClass {
 /// [1]: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 pub(crate) fn classify(error: &DriverError) -> ErrorClass {
     match error {
+        DriverError::MySqlError(error)
+            if vitess::is_outcome_unknown(error.code, &error.message) =>
+        {
+            ErrorClass::ConnectionLost
+        }
         DriverError::MySqlError(error) => match error.code {
             // Lock wait timeout, deadlock (or a failed certification in Galera), row or table
             // changed since the snapshot (MariaDB), failed at COMMIT (Galera), KILL QUERY, and the
@@ -264,6 +269,24 @@ mod tests {
             let shown = format!("server error {code} (HY000)");
             assert_eq!(redacted(&server_error(code, message)).to_string(), shown);
         }
+    }
+
+    #[test]
+    fn what_vitess_has_lost_has_an_unknown_outcome() {
+        const LOST: &str = "target: app.0.primary: vttablet: rpc error: code = ";
+        for (code, reason) in [
+            (2013, "Unknown desc = Lost connection to MySQL server during query (errno 2013)"),
+            (1105, "Code(17) desc = operation not allowed in state NOT_SERVING"),
+            (1105, "Unavailable desc = error reading from server: EOF"),
+            (1317, "DeadlineExceeded desc = context deadline exceeded"),
+        ] {
+            let error = server_error(code, &format!("{LOST}{reason}"));
+            assert_eq!(classify(&error), ErrorClass::ConnectionLost, "{reason}");
+        }
+        let syntax = server_error(1105, "syntax error at position 5");
+        assert_eq!(classify(&syntax), ErrorClass::Permanent);
+        let killed = server_error(1317, "Query execution was interrupted");
+        assert_eq!(classify(&killed), ErrorClass::Contention);
     }
 
     #[test]

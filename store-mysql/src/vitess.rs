@@ -37,6 +37,28 @@ fn forced_index(text: &str) -> Option<(&str, &str)> {
     condition.starts_with(" WHERE ").then_some((table, index))
 }
 
+/// Whether an error says that a component has lost another one, or the MySQL, or that it has given
+/// up a statement, so that nobody knows what became of that.
+pub(crate) fn is_outcome_unknown(code: u16, message: &str) -> bool {
+    // 17 is its own code for events of the cluster.
+    const REASONS: [&str; 7] = [
+        "code = Unavailable",
+        "code = Code(17)",
+        "code = DeadlineExceeded",
+        "code = Canceled",
+        "code = Aborted",
+        "no healthy tablet",
+        "primary is not serving",
+    ];
+    match code {
+        // The codes of clients: Vitess is one.
+        2000..=2999 => true,
+        // An unknown error, and an interrupted statement.
+        1105 | 1317 => REASONS.iter().any(|reason| message.contains(reason)),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

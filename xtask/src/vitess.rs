@@ -17,7 +17,11 @@ pub(crate) fn run(shell: &Shell) -> Result {
         shell,
         "cargo test --locked --package sync-session-manager --all-features --test every_store --test scheduler -- mysql"
     );
-    for command in [store, manager] {
+    let killed = cmd!(
+        shell,
+        "cargo test --locked --package sync-session-store-mysql --all-features --test server -- --ignored vitess::"
+    );
+    for command in [store, killed, manager] {
         say(&format!("--- {command}"));
         command.env(URL_VARIABLE, server.url()).quiet().run()?;
     }

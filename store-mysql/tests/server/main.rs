@@ -34,6 +34,8 @@ mod galera;
 
 mod haproxy;
 
+mod vitess;
+
 #[cfg(feature = "rustls")]
 mod encryption;
 
