@@ -177,7 +177,7 @@ impl<C> SessionManager<C> {
         self.tokens_at_rest.key(self.cookie.name(), token)
     }
 
-    /// Returns the key of a session that is still under its plain token, if such sessions are taken.
+    /// Returns the key of a session that is still under its plain token, if those are taken.
     pub(crate) fn plain_key(&self, token: &Token) -> Option<SessionKey> {
         self.takes_plain_tokens.then(|| TokensAtRest::Plain.key(self.cookie.name(), token))
     }

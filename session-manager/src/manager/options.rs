@@ -350,8 +350,8 @@ impl<C: Codec> SessionManager<C> {
     }
 
     /// Calls `hook` for each [`Event`], on the thread of the request. A hook that panics harms
-    /// nothing. Default: events go to the `log` crate, undecodable data and values of another type as
-    /// warnings, the others as debug lines.
+    /// nothing. Default: events go to the `log` crate, undecodable data and values of another type
+    /// as warnings, the others as debug lines.
     ///
     /// # Examples
     /// ```

@@ -47,6 +47,43 @@ impl<C: Codec> Session<'_, C> {
         self.reader().read(key, self.content().values.get(key, self.data()))
     }
 
+    /// Returns the value under a key, or the type's default. An application that keeps all that it
+    /// needs in one struct has it under one key, and changes it by [`update`](Self::update).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// let cart: Vec<String> = session.get_or_default("cart")?;
+    /// assert!(cart.is_empty());
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    pub fn get_or_default<T: DeserializeOwned + Default>(&self, key: &str) -> Result<T, Error> {
+        Ok(self.get(key)?.unwrap_or_default())
+    }
+
+    /// Returns the application's values of a type with their keys, in the order in which they were
+    /// first inserted. Those of another type are left out, and aren't reported.
+    ///
+    /// # Examples
+    /// ```
+    /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
+    /// # let mut session = sessions.load([])?;
+    /// session.insert("tea", 2)?;
+    /// session.insert("milk", 1)?;
+    /// session.insert("theme", "dark")?;
+    /// assert_eq!(session.values::<u32>().collect::<Vec<_>>(), [("tea", 2), ("milk", 1)]);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    pub fn values<T: DeserializeOwned>(&self) -> impl Iterator<Item = (&str, T)> {
+        let (codec, values) = (&self.manager.codec, self.content().values.iter(self.data()));
+        let own = values.filter(|(key, _)| !is_reserved(key));
+        own.filter_map(|(key, value)| Some((key, codec.decode_value(value).ok()?)))
+    }
+
     /// Puts a value under a key, and replaces the one that is there.
     ///
     /// # Errors
@@ -161,8 +198,8 @@ impl<C: Codec> Session<'_, C> {
         Ok(value)
     }
 
-    /// Returns whether there is a value under a key, of whatever type. A `None` that was inserted is
-    /// one.
+    /// Returns whether there is a value under a key, of whatever type. A `None` that was inserted
+    /// is one.
     ///
     /// # Examples
     /// ```

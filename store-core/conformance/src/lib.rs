@@ -34,10 +34,11 @@
 //! [`clauses`] lists the claims with the clauses of the stores' contract that they test.
 //!
 //! Two things go beyond that contract's second version, and are clauses 9 and 10 here. A change can
-//! expect which live sessions a subject has ([`Change::expecting_sessions_of`](store_core::Change::expecting_sessions_of)); if they are others,
-//! nothing happens. And a session can be created by a change with all its conditions
-//! ([`Store::create_with`](store_core::Store::create_with)). Of several logins that expect the same sessions, in threads or
-//! processes, one is done.
+//! expect which live sessions a subject has
+//! ([`Change::expecting_sessions_of`](store_core::Change::expecting_sessions_of)); if they are
+//! others, nothing happens. And a session can be created by a change with all its conditions
+//! ([`Store::create_with`](store_core::Store::create_with)). Of several logins that expect the same
+//! sessions, in threads or processes, one is done.
 //!
 //! What the claims leave to others: 16, that no test sleeps until an expiry, holds for the kit
 //! itself; 25, failed runs of the cleanup, is tested with
