@@ -305,7 +305,8 @@ impl<C: Codec> Session<'_, C> {
         self.origin.snapshot().map(|snapshot| &snapshot.key)
     }
 
-    /// Ends the session, at once: the store forgets it, and the response removes the cookie.
+    /// Ends the session, at once: the store forgets it, and the response removes the cookie, if it
+    /// named a session.
     ///
     /// This is final, no matter what the handler answers afterwards, and no matter which of its
     /// tokens the request came with: no request that loaded the session before can bring it back,
