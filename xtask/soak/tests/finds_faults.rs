@@ -198,6 +198,10 @@ fn nothing_is_wrong_with_a_good_store() -> TestResult {
     Ok(())
 }
 
+/// What is said of a session that should be gone: by its next visit, or by a login that goes on
+/// with it.
+const LIVES_ON: &str = "the session can be [";
+
 /// Visitors see the fault, and one of them says so.
 fn is_seen(fault: Fault, words: &str) -> TestResult {
     // Only ends what finds nothing.
@@ -228,7 +232,7 @@ fn counter_that_goes_back_is_seen() -> TestResult {
 
 #[test]
 fn session_that_outlives_its_logout_is_seen() -> TestResult {
-    is_seen(Fault::Logout, "can be [Gone] only")
+    is_seen(Fault::Logout, LIVES_ON)
 }
 
 #[test]
@@ -238,12 +242,12 @@ fn token_that_outlives_a_login_is_seen() -> TestResult {
 
 #[test]
 fn session_that_outlives_its_logout_from_elsewhere_is_seen() -> TestResult {
-    is_seen(Fault::LogoutElsewhere, "can be [Gone] only")
+    is_seen(Fault::LogoutElsewhere, LIVES_ON)
 }
 
 #[test]
 fn session_that_does_not_expire_is_seen() -> TestResult {
-    is_seen(Fault::Expiry, "can be [Gone] only")
+    is_seen(Fault::Expiry, LIVES_ON)
 }
 
 #[test]

@@ -32,7 +32,8 @@ impl Ability {
         let version = version(server.url());
         let is_vitess = version.to_ascii_lowercase().contains("vitess");
         let is_tidb = version.contains("TiDB");
-        // By their own documentation of what they don't support.
+        // Vitess's parser doesn't know CREATE USER and CREATE TRIGGER, and KILL is off by default.
+        // TiDB has no triggers, and takes MyISAM for InnoDB.
         let is_there = match self {
             Self::Accounts | Self::ProcessList => !is_vitess,
             Self::Triggers => !is_vitess && !is_tidb,

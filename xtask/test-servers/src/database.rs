@@ -17,7 +17,7 @@ pub const CLASSIC: &str = "CREATE TABLE sessions (
     token CHAR(43) PRIMARY KEY, data BLOB NOT NULL, expiry TIMESTAMP(6) NOT NULL,
     INDEX sessions_expiry_idx (expiry))";
 
-/// [`CLASSIC`] in the collation that databases have since MySQL 5: it ignores case and accents.
+/// [`CLASSIC`] in a collation that ignores case and accents.
 pub const CLASSIC_IGNORING_CASE: &str = "CREATE TABLE sessions (
     token CHAR(43) PRIMARY KEY, data BLOB NOT NULL, expiry TIMESTAMP(6) NOT NULL,
     INDEX sessions_expiry_idx (expiry)) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci";
