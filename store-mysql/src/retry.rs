@@ -173,8 +173,8 @@ impl<'a> Retry<'a> {
             self.backoff.next().unwrap_or(MAX_BACKOFF)
         };
         let backoff = match class {
-            // A server rolls back the transaction that has written less, so a deletion loses nearly
-            // every deadlock with a rotation, and makes its next attempt in another way.
+            // A server rolls back the transaction that has written less, so a deletion of many busy
+            // sessions loses nearly every deadlock, and gets through by trying often.
             ErrorClass::Contention => backoff.min(MAX_CONTENTION_BACKOFF),
             _ => backoff,
         };
