@@ -4,7 +4,7 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
@@ -122,6 +122,10 @@ impl Database {
 
     /// Waits until a client of this database waits for a lock, or until `is_over`.
     pub fn wait_for_a_lock_wait(&self, is_over: impl Fn() -> bool) {
+        // The server refreshes the list only if nobody has read it for a tenth of a second, so
+        // tests that wait at the same time take turns.
+        const REFRESH: Duration = Duration::from_millis(150);
+        static LAST_LOOK: Mutex<Option<Instant>> = Mutex::new(None);
         // The server lists transactions that wait for locks. Other tests have some of their own.
         let in_tidb = "SELECT COUNT(*) FROM information_schema.TIDB_TRX \
              WHERE STATE = 'LockWaiting' AND DB = ?";
@@ -137,9 +141,17 @@ impl Database {
             let count: Option<u32> = watcher.exec_first(waiting, (&schema,)).expect("root sees it");
             count.is_some_and(|count| count > 0)
         };
-        while !is_waiting() && !is_over() {
-            // The server refreshes the list only if nobody has read it for a tenth of a second.
-            thread::sleep(Duration::from_millis(150));
+        loop {
+            let mut last_look = LAST_LOOK.lock().unwrap_or_else(PoisonError::into_inner);
+            if last_look.is_none_or(|last| last.elapsed() > REFRESH) {
+                let is_found = is_waiting();
+                *last_look = Some(Instant::now());
+                if is_found || is_over() {
+                    return;
+                }
+            }
+            drop(last_look);
+            thread::sleep(REFRESH / 10);
         }
     }
 }
