@@ -142,6 +142,9 @@ fn go_reads_a_session_of_ours_and_leaves_its_values_alone(place: Place) -> TestR
         assert_eq!(take("__subject"), Some("user 7".into()));
         let mark = if site.is_hashed { "scs:__Host-session" } else { "plain:__Host-session" };
         assert_eq!(take("__manager"), Some(mark.into()));
+        for time in ["__created", "__authenticated"] {
+            assert!(take(time).is_some_and(|time| time.is_i64()), "{time}: seconds");
+        }
         assert_eq!(seen["Values"], values());
         assert!(site.set_cookie.contains("Max-Age="), "Go's RememberMe");
 
