@@ -42,7 +42,7 @@ pub(crate) fn run<'m, C: Codec, R: SetCookies, H: HandlerResult<R>>(
         if cookies_of_name(&response, cookie).any(is_session) {
             return Err(Error::CookieSetTwice.into());
         }
-        Ok((response, session.finish()?.headers))
+        Ok((response, session.write_back()?.0))
     });
     written.map_err(|failure| (failure, removal))
 }

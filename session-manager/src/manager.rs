@@ -282,16 +282,13 @@ impl<C: Codec> SessionManager<C> {
         key: &SessionKey,
         session: &Metadata<'_, C>,
     ) {
-        self.report_event(&Event::new(kind, session.id(key)).with_subject(session.subject()));
+        self.report_event(&session.event(kind, key));
     }
 
     /// Returns what can be told of a session that the store has with this data.
     pub(crate) fn event_of_stored(&self, kind: EventKind, key: &SessionKey, data: &[u8]) -> Event {
         match self.codec.decode(data).map(Content::from_decoded) {
-            Ok(content) => {
-                let session = content.metadata(&self.codec, data);
-                Event::new(kind, session.id(key)).with_subject(session.subject())
-            }
+            Ok(content) => content.metadata(&self.codec, data).event(kind, key),
             Err(CodecError) => Event::new(kind, key.first_id()),
         }
     }

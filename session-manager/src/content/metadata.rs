@@ -9,6 +9,7 @@ use crate::content::reserved::{
     AUTHENTICATED, CREATED, DEVICE, ID, IDLE_TIMEOUT, REMEMBER_ME, SUBJECT,
 };
 use crate::device::{Device, DeviceFields};
+use crate::event::{Event, EventKind};
 use crate::session_id::SessionId;
 use crate::session_key::SessionKey;
 
@@ -27,6 +28,11 @@ impl<C: Codec> Metadata<'_, C> {
     pub(crate) fn id(&self, key: &SessionKey) -> SessionId {
         let stored = self.value::<String>(ID).and_then(|id| id.parse().ok());
         stored.unwrap_or_else(|| key.first_id())
+    }
+
+    /// Returns what can be told of something that has happened to the session.
+    pub(crate) fn event(&self, kind: EventKind, key: &SessionKey) -> Event {
+        Event::new(kind, self.id(key)).with_subject(self.subject())
     }
 
     pub(crate) fn subject(&self) -> Option<String> {

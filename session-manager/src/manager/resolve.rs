@@ -64,42 +64,40 @@ impl<C: Codec> SessionManager<C> {
 
     /// Loads the session that a key names, under its newest key if the key may still open it.
     /// Everything but [`Resolved::Live`] and [`Resolved::Missing`] is reported.
-    pub(crate) fn resolve(&self, mut key: SessionKey) -> Result<Resolved, Error> {
-        loop {
-            match self.store.load(key.as_str())? {
-                Loaded::Live { data, expiry } => return Ok(self.read(key, data, expiry)),
-                // Each round means that another request has rotated the session since the last
-                // round.
-                Loaded::Rotated { token, opens: true } => key = SessionKey::from_store(&token),
-                Loaded::Rotated { opens: false, .. } => {
-                    self.report(EventKind::Lost, &key);
-                    return Ok(Resolved::Superseded);
-                }
-                Loaded::Missing => return Ok(Resolved::Missing),
-            }
-        }
+    pub(crate) fn resolve(&self, key: SessionKey) -> Result<Resolved, Error> {
+        self.follow(key, false)
     }
 
     /// As [`resolve`](Self::resolve), also for a session that was renewed, unless it has become
     /// another one: for what is done to a session whoever has its token.
     pub(crate) fn resolve_renewed(
         &self,
-        mut key: SessionKey,
+        key: SessionKey,
         id: SessionId,
     ) -> Result<Resolved, Error> {
+        Ok(match self.follow(key, true)? {
+            Resolved::Live(LiveSession { key, data, content, .. })
+                if content.metadata(&self.codec, &data).id(&key) != id =>
+            {
+                Resolved::Missing
+            }
+            resolved => resolved,
+        })
+    }
+
+    fn follow(&self, mut key: SessionKey, through_renewals: bool) -> Result<Resolved, Error> {
         loop {
             match self.store.load(key.as_str())? {
-                Loaded::Live { data, expiry } => {
-                    return Ok(match self.read(key, data, expiry) {
-                        Resolved::Live(LiveSession { key, data, content, .. })
-                            if content.metadata(&self.codec, &data).id(&key) != id =>
-                        {
-                            Resolved::Missing
-                        }
-                        read => read,
-                    });
+                Loaded::Live { data, expiry } => return Ok(self.read(key, data, expiry)),
+                // Each round means that another request has rotated the session since the last
+                // round.
+                Loaded::Rotated { token, opens } if opens || through_renewals => {
+                    key = SessionKey::from_store(&token);
                 }
-                Loaded::Rotated { token, .. } => key = SessionKey::from_store(&token),
+                Loaded::Rotated { .. } => {
+                    self.report(EventKind::Lost, &key);
+                    return Ok(Resolved::Superseded);
+                }
                 Loaded::Missing => return Ok(Resolved::Missing),
             }
         }

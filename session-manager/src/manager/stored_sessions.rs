@@ -162,7 +162,7 @@ impl<C: Codec> SessionManager<C> {
         if session.is_renewed() {
             return Err(Error::Superseded);
         }
-        match session.finish() {
+        match session.write_back() {
             Ok(_) => Ok(true),
             Err(Error::Superseded) => Ok(false),
             Err(error) => Err(error),

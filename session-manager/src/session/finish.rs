@@ -17,7 +17,7 @@ use crate::codec::Codec;
 use crate::conflicts::Conflicts;
 use crate::content::Merged;
 use crate::error::Error;
-use crate::event::{EndCause, Event, EventKind};
+use crate::event::{EndCause, EventKind};
 use crate::session::Session;
 use crate::session::headers::Header;
 use crate::session::origin::Origin;
@@ -102,6 +102,15 @@ impl<C: Codec> Session<'_, C> {
     #[doc(alias = "Commit")]
     #[doc(alias = "WriteSessionCookie")]
     pub fn finish(mut self) -> Result<Finished, Error> {
+        let (headers, key) = self.write_back()?;
+        let id = key.map(|key| self.metadata().id(&key));
+        let subject = self.metadata().subject().filter(|_| id.is_some());
+        Ok(Finished { headers, id, subject })
+    }
+
+    /// As [`finish`](Self::finish), and returns the key under which the session is stored instead
+    /// of what a log may tell of it, which takes a hash and few callers need.
+    pub(crate) fn write_back(&mut self) -> Result<(Vec<Header>, Option<SessionKey>), Error> {
         // Nothing of this request is in the store yet, except that `destroy` has ended sessions.
         // What it ended stays ended whatever happens below.
         let now = self.manager.now();
@@ -135,16 +144,14 @@ impl<C: Codec> Session<'_, C> {
         // here on, the browser keeps its old cookie: after a rotation that opens the session for
         // the grace, and after a renewal it opens nothing, which is safe.
         let key = match &written {
-            // The deadline has been moved into the past.
-            Some(written) if written.expiry <= now => None,
+            Some(written) if written.is_over(now) => None,
             Some(written) => Some(&written.key),
             None => self.origin.snapshot().map(|snapshot| &snapshot.key),
         };
-        let id = key.map(|key| self.metadata().id(key));
-        let subject = self.metadata().subject().filter(|_| id.is_some());
+        let key = key.cloned();
         let set_cookie = written.and_then(|written| self.cookie_after(&written, now));
         // A new token replaces the cookie of a destroyed session; a response never sets it twice.
-        Ok(Finished { headers: self.headers(set_cookie.or_else(|| self.removal())), id, subject })
+        Ok((self.headers(set_cookie.or_else(|| self.removal())), key))
     }
 
     /// Ends the other sessions of the subject, if that was asked for.
@@ -205,8 +212,7 @@ impl<C: Codec> Session<'_, C> {
             let merged = content.metadata(&manager.codec, data);
             manager.report_session(EventKind::Ended(EndCause::Merged), key, &merged);
         }
-        // The deadline has been moved into the past.
-        let is_over = written.expiry <= now;
+        let is_over = written.is_over(now);
         match self.origin.snapshot() {
             None if is_over => {}
             None => manager.report_session(EventKind::Created, key, &self.metadata()),
@@ -217,8 +223,7 @@ impl<C: Codec> Session<'_, C> {
                 if is_over {
                     return;
                 }
-                let event = Event::new(EventKind::Created, self.metadata().id(key));
-                let event = event.with_subject(self.metadata().subject());
+                let event = self.metadata().event(EventKind::Created, key);
                 manager.report_event(&event.with_previous(ended.session));
             }
             Some(snapshot) if is_over => {

@@ -82,7 +82,7 @@ impl<C: Codec> Session<'_, C> {
 
     /// Returns the Set-Cookie header that the browser needs after a write, if it needs one.
     pub(super) fn cookie_after(&self, written: &Written, now: DateTime<Utc>) -> Option<String> {
-        if written.expiry <= now {
+        if written.is_over(now) {
             return Some(self.manager.cookie.remove());
         }
         // If only another response can bring the token, this one leaves the browser's cookie alone.

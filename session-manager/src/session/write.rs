@@ -32,6 +32,13 @@ pub(super) struct Written {
     pub(super) expiry: DateTime<Utc>,
 }
 
+impl Written {
+    /// Whether the deadline was moved into the past, so that nothing can be found.
+    pub(super) fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.expiry <= now
+    }
+}
+
 impl<C: Codec> Session<'_, C> {
     /// Stores a fresh session, unless nothing was put into it.
     pub(super) fn create(&mut self, now: DateTime<Utc>) -> Result<Option<Written>, Error> {
