@@ -225,7 +225,8 @@ impl SqliteOptions {
         }
         let deadline = Deadline::after(self.contention_timeout);
         // A first connection of its own, because the pool returns errors late.
-        let mut first = Connection::open(&path).map_err(|error| error::from_file(error, &path))?;
+        let name = if self.is_exclusive { file::exclusive_name(&path) } else { path.clone() };
+        let mut first = Connection::open(&name).map_err(|error| error::from_file(error, &path))?;
         // Contention is waited out by `retry`.
         first.busy_timeout(Duration::ZERO).map_err(error::from_sqlite)?;
         // An unsuitable table is refused before anything is changed.
@@ -241,9 +242,9 @@ impl SqliteOptions {
         create(&first, &table, table::CREATE_TABLE, deadline)?;
 
         let file = DatabaseFile::at(&path);
-        let manager = SqliteConnectionManager::file(&path)
+        let manager = SqliteConnectionManager::file(&name)
             // A file that was taken away is an error, not a reason to begin an empty one.
-            .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .with_flags(OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE)
             .with_init({
                 let file = file.clone();
                 move |connection| {

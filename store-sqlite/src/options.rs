@@ -54,6 +54,7 @@ pub struct SqliteOptions {
     pub(crate) checkout_timeout: Duration,
     pub(crate) max_connections: NonZeroU32,
     pub(crate) settings: Settings,
+    pub(crate) is_exclusive: bool,
     pub(crate) file_permissions: Option<Permissions>,
 }
 
@@ -78,6 +79,7 @@ impl SqliteOptions {
             checkout_timeout: Duration::from_secs(5),
             max_connections: default_connections(),
             settings: Settings { durability: Durability::Full, mmap_size: 0 },
+            is_exclusive: false,
             file_permissions: None,
         }
     }
@@ -281,6 +283,39 @@ impl SqliteOptions {
         self
     }
 
+    /// Keeps the file that [`open`](Self::open) opens for this process: any number of stores and
+    /// connections of it, and no other process, not even to read. Default: any number of processes.
+    ///
+    /// Half of the time of a [`find`](store_core::Store::find) goes into locks on the file, and
+    /// into looking for the commits of other processes. For one process these stay in its memory
+    /// (SQLite's VFS `unix-excl`).
+    ///
+    /// As long as another process has the file open, `open` waits, and then returns
+    /// [`Error::Contended`]. In a process that has it open others get SQLite's `database is
+    /// locked`, the `sqlite3` shell and a new version of the application among them.
+    /// [The guide](crate::guide#a-file-for-one-process) says how to make a backup then.
+    ///
+    /// It is for Unix; elsewhere `open` returns [`Error::InvalidOption`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use store_sqlite::SqliteOptions;
+    ///
+    /// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
+    /// # let path = directory.path().join("app.db");
+    /// let store = SqliteOptions::new().with_exclusive_process().open(path)?;
+    /// # drop(store);
+    /// # }
+    /// # Ok::<(), store_sqlite::Error>(())
+    /// ```
+    #[doc(alias = "locking_mode")]
+    #[doc(alias = "unix-excl")]
+    pub fn with_exclusive_process(mut self) -> Self {
+        self.is_exclusive = true;
+        self
+    }
+
     /// The permissions of a file that [`open`](Self::open) creates; its log and the like get the
     /// same from SQLite. Those of a file that is there already are left alone. Default: on Unix its
     /// owner alone can read and write it (0600), whatever the umask; on other systems those of
@@ -322,6 +357,9 @@ impl SqliteOptions {
         }
         if self.contention_timeout > MAX_TIMEOUT {
             return invalid("contention timeout", "it must be at most a day");
+        }
+        if self.is_exclusive && cfg!(not(unix)) {
+            return invalid("exclusive process", "SQLite has it on Unix alone");
         }
         Ok(table)
     }

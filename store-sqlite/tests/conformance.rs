@@ -27,6 +27,25 @@ mod wal {
     store_conformance::conformance_tests!(TempFile::<Opened>::new(), indexes, durable, shared);
 }
 
+/// The store as `open` makes it for one process.
+#[cfg(unix)]
+mod exclusive_process {
+    use super::*;
+
+    struct Exclusive;
+
+    impl FileStore for Exclusive {
+        type Store = SqliteStore;
+
+        fn open(path: &Path, cleanup: CleanupOptions) -> SqliteStore {
+            let options = SqliteOptions::new().with_exclusive_process();
+            options.with_cleanup(cleanup).open(path).expect("the file opens")
+        }
+    }
+
+    store_conformance::conformance_tests!(TempFile::<Exclusive>::new(), indexes, durable);
+}
+
 /// An application's own pool, as r2d2 makes it, on the Go store's table in SQLite's default journal
 /// mode, in which readers and writers wait for each other.
 mod rollback_journal {
