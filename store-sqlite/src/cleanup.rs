@@ -6,16 +6,19 @@ use store_core::Error;
 use store_core::backend::Batch;
 
 use crate::error;
+use crate::expired::Search;
 use crate::shared::Shared;
-use crate::write::{Done, Expired, Write};
+use crate::write::{Done, Write};
 
 /// After how many rows of a table that can't be removed a run leaves the table alone.
 const MAX_STUCK: i64 = 10_000;
 
 /// A run of the cleanup: what it has left because a foreign key or a trigger of the application
-/// refuses the removal. These rows are the oldest, and would be in every batch.
+/// refuses the removal. These rows would be in every batch.
 #[derive(Default)]
 pub(crate) struct CleanupRun {
+    /// Where the search for sessions has come, once it has begun.
+    search: Option<Search>,
     sessions: Stuck,
     records: Stuck,
     orphans: Stuck,
@@ -82,7 +85,7 @@ impl Shared {
     /// of subjects.
     fn remove_next(&self, run: &mut CleanupRun) -> Result<Batch, Error> {
         let (removed, has_more) =
-            self.remove_expired(Expired::Sessions, &mut run.sessions, &mut run.error)?;
+            self.remove_sessions(&mut run.search, &mut run.sessions, &mut run.error)?;
         if has_more {
             return Ok(Batch { removed, has_more });
         }
@@ -98,35 +101,72 @@ impl Shared {
     fn remove_rest(&self, run: &mut CleanupRun) -> Result<bool, Error> {
         let mut has_more = false;
         if self.database.tables.rotations.is_some() {
-            has_more |= self.remove_expired(Expired::Records, &mut run.records, &mut run.error)?.1;
+            has_more |= self.remove_records(&mut run.records, &mut run.error)?;
         }
         // Once the expired sessions are gone.
         has_more |= self.remove_orphans(&mut run.orphans, &mut run.error)?;
         Ok(has_more)
     }
 
-    /// Removes a batch of what has expired in one table. Returns how many rows, and whether there
-    /// may be more.
-    fn remove_expired(
+    /// Removes the sessions that the next step of the search finds. Returns how many, and whether
+    /// there may be more.
+    fn remove_sessions(
         &self,
-        expired: Expired,
+        search: &mut Option<Search>,
         stuck: &mut Stuck,
         first_error: &mut Option<Error>,
     ) -> Result<(u64, bool), Error> {
         if stuck.are_too_many() {
             return Ok((0, false));
         }
-        let rows = stuck.limited(self.batch_sizer.next_rows());
-        match self.remove(&Write::RemoveExpired { expired, rows, stuck: stuck.rows }) {
+        let limit = usize::try_from(stuck.limited(self.batch_sizer.next_rows())).unwrap_or(1);
+        let found = self.read(|tables, connection, now| {
+            let search = search.unwrap_or(tables.search);
+            search.find(&tables.sessions, connection, now, limit)
+        })?;
+        if found.rows.is_empty() {
+            *search = Some(found.after_removal);
+            return Ok((0, !found.is_last));
+        }
+        let len = found.rows.len();
+        let removal = Write::RemoveSessions { rows: found.rows, is_full: len >= limit };
+        match self.remove(&removal) {
             Ok(done) => {
                 stuck.grow();
-                Ok((done.rows, done.removal.is_some_and(|removal| removal.is_full)))
+                *search = Some(found.after_removal);
+                Ok((done.rows, !found.is_last))
+            }
+            Err(error) if error::is_of_a_row(&error) => {
+                if stuck.shrink(i64::try_from(len).unwrap_or(i64::MAX)) {
+                    first_error.get_or_insert(error);
+                    *search = Some(found.passed_over);
+                }
+                Ok((0, true))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a batch of records of rotations. Returns whether there may be more.
+    fn remove_records(
+        &self,
+        stuck: &mut Stuck,
+        first_error: &mut Option<Error>,
+    ) -> Result<bool, Error> {
+        if stuck.are_too_many() {
+            return Ok(false);
+        }
+        let rows = stuck.limited(self.batch_sizer.next_rows());
+        match self.remove(&Write::RemoveRecords { rows, stuck: stuck.rows }) {
+            Ok(done) => {
+                stuck.grow();
+                Ok(done.removal.is_some_and(|removal| removal.is_full))
             }
             Err(error) if error::is_of_a_row(&error) => {
                 if stuck.shrink(rows) {
                     first_error.get_or_insert(error);
                 }
-                Ok((0, true))
+                Ok(true)
             }
             Err(error) => Err(error),
         }

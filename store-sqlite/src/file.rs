@@ -39,7 +39,7 @@ fn private() -> OpenOptions {
 /// Returns the URI that makes SQLite keep a file for this process: its locks, and the index of its
 /// log, are in the process's memory then.
 ///
-/// See <https://sqlite.org/vfs.html> for the VFS, and <https://sqlite.org/uri.html> for the escapes.
+/// The VFS: <https://sqlite.org/vfs.html>; the escapes: <https://sqlite.org/uri.html>.
 #[cfg(unix)]
 pub(crate) fn exclusive_name(path: &Path) -> PathBuf {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};

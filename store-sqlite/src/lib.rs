@@ -37,6 +37,8 @@ mod cleanup;
 
 mod batch_sizer;
 
+mod expired;
+
 mod database;
 
 mod connections;

@@ -232,14 +232,14 @@ impl SqliteOptions {
         // An unsuitable table is refused before anything is changed.
         let check = || schema::check(&first, &table);
         match retry_contended(deadline.left(), check) {
-            Ok(()) | Err(Error::TableMissing { .. }) => {}
+            Ok(_) | Err(Error::TableMissing { .. }) => {}
             Err(error) => return Err(error),
         }
         let (settings, contention_timeout) = (self.settings, self.contention_timeout);
         configure(&mut first, settings, deadline.left())
             .map_err(|error| error::from_file(error, &path))?;
         // Those next to it are created, if that is possible, when the store is made.
-        create(&first, &table, table::CREATE_TABLE, deadline)?;
+        create(&first, &table, self.create_table_ddl(), deadline)?;
 
         let file = DatabaseFile::at(&path);
         let manager = SqliteConnectionManager::file(&name)
@@ -281,7 +281,7 @@ impl SqliteOptions {
         let manager = SqliteConnectionManager::memory();
         let connections =
             self.connections(None, NonZeroU32::MIN, manager, ReaderConnections::none());
-        create(&*connections.checkout()?, &table, &ALL_TABLES.concat(), deadline)?;
+        create(&*connections.checkout()?, &table, self.create_table_ddl(), deadline)?;
         self.start(open, connections, None, table, deadline)
     }
 
@@ -345,6 +345,12 @@ impl SqliteOptions {
         let connection = Connections::from_pool(pool.clone()).checkout()?;
         let deadline = Deadline::after(self.contention_timeout);
         create(&connection, &table, &ALL_TABLES.concat(), deadline)
+    }
+
+    /// What is created in a database of the store's own. The tables next to that of the sessions
+    /// are created when the store is made.
+    fn create_table_ddl(&self) -> &'static str {
+        if self.has_expiry_index { table::CREATE_TABLE } else { table::CREATE_TABLE_ALONE }
     }
 
     fn connections(

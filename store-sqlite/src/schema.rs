@@ -7,11 +7,12 @@ use store_core::backend::TableName;
 use crate::error;
 use crate::table::{CREATE_TABLE, ddl_for, exists, qualified};
 
-/// Checks whether sessions can be kept in the table, and says what to do if they can't.
+/// Checks whether sessions can be kept in the table, and says what to do if they can't. Returns
+/// whether there is an index on expiry.
 ///
 /// # Errors
 /// [`Error::TableMissing`], [`Error::TableMismatch`], or what SQLite said.
-pub(crate) fn check(connection: &Connection, name: &TableName) -> Result<(), Error> {
+pub(crate) fn check(connection: &Connection, name: &TableName) -> Result<bool, Error> {
     let mismatch = |problem: String| {
         let expected = ddl_for(name, CREATE_TABLE);
         let problem = format!("{problem} (expected: {expected})");
@@ -25,12 +26,7 @@ pub(crate) fn check(connection: &Connection, name: &TableName) -> Result<(), Err
         return Err(Error::TableMissing { table: name.to_string() });
     };
     schema.validate().map_err(mismatch)?;
-    if !schema.has_expiry_index {
-        log::warn!(
-            "table \"{name}\" has no index on expiry, so each cleanup run reads the whole table"
-        );
-    }
-    Ok(())
+    Ok(schema.has_expiry_index)
 }
 
 /// Checks whether a side table has what the statements on it need.
@@ -299,7 +295,7 @@ impl Affinity {
 mod tests {
     use super::*;
 
-    fn check_ddl(ddl: &str) -> Result<(), Error> {
+    fn check_ddl(ddl: &str) -> Result<bool, Error> {
         let connection = Connection::open_in_memory().expect("memory");
         connection.execute_batch(ddl).expect("the DDL is right");
         check(&connection, &TableName::new("sessions")?)

@@ -44,12 +44,20 @@ const DELETE: &str = "DELETE FROM {table} WHERE token = ?1 COLLATE BINARY";
 const DELETE_ALL: &str = "DELETE FROM {table}";
 
 // Three ranges of the index rather than one OR, for which SQLite would read the whole index.
-// Rows that couldn't be removed are passed over: they come first, because the index has an order.
-pub(crate) const EXPIRED: &str = "SELECT rowid FROM {table} WHERE expiry <= ?1 \
+const EXPIRED: &str = "SELECT rowid FROM {table} WHERE expiry <= ?1 \
     UNION ALL SELECT rowid FROM {table} WHERE expiry >= 5373484.5 \
     UNION ALL SELECT rowid FROM {table} WHERE expiry IS NULL LIMIT ?2 OFFSET ?3";
 
-const DELETE_EXPIRED: &str = "DELETE FROM {table} WHERE rowid IN ({expired})";
+// Of a table without the index.
+const STEP: &str = "SELECT rowid, {expired} FROM {table} WHERE rowid > ?1 ORDER BY rowid";
+
+/// What makes a row one to remove. Others may have written what is no day.
+pub(crate) const IS_EXPIRED: &str = "(expiry > ?2 AND expiry < 5373484.5) IS NOT TRUE";
+
+// One by one, because between the search and the removal a session may have been renewed.
+const DELETE_EXPIRED: &str = "DELETE FROM {table} WHERE rowid = ?1 AND {expired}";
+
+const IS_LEFT: &str = "SELECT 1 FROM {table} WHERE rowid = ?1 AND {expired}";
 
 // In the order of rowids, which an upsert and a rotation leave alone, so that a walk meets a
 // session once even if its token changes during the walk. The plus keeps SQLite from using the
@@ -72,7 +80,9 @@ pub(crate) struct Statements {
     pub(crate) delete: String,
     pub(crate) delete_all: String,
     pub(crate) expired: String,
+    pub(crate) step: String,
     pub(crate) delete_expired: String,
+    pub(crate) is_left: String,
     pub(crate) page: String,
     count: String,
 }
@@ -81,7 +91,7 @@ impl Statements {
     pub(crate) fn new(name: &TableName) -> Self {
         let table = table::qualified(name.as_str());
         let on_table =
-            |template: &str| template.replace("{expired}", EXPIRED).replace("{table}", &table);
+            |template: &str| template.replace("{expired}", IS_EXPIRED).replace("{table}", &table);
         Self {
             find: on_table(FIND),
             commit: on_table(COMMIT),
@@ -94,14 +104,16 @@ impl Statements {
             delete: on_table(DELETE),
             delete_all: on_table(DELETE_ALL),
             expired: on_table(EXPIRED),
+            step: on_table(STEP),
             delete_expired: on_table(DELETE_EXPIRED),
+            is_left: on_table(IS_LEFT),
             page: on_table(PAGE),
             count: on_table(COUNT),
         }
     }
 
     #[cfg(test)]
-    pub(crate) fn all(&self) -> [&str; 13] {
+    pub(crate) fn all(&self) -> [&str; 15] {
         [
             &self.find,
             &self.commit,
@@ -113,7 +125,9 @@ impl Statements {
             &self.touch,
             &self.delete,
             &self.expired,
+            &self.step,
             &self.delete_expired,
+            &self.is_left,
             &self.page,
             &self.count,
         ]

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Result as SqliteResult, params};
 use store_core::OwnedRecord;
 use store_core::backend::TableName;
 
-use crate::statements::EXPIRED;
+use crate::statements::IS_EXPIRED;
 use crate::{julian, row, table};
 
 // `{subjects}` is the index, `{table}` the classic table. What the index says of a session counts
@@ -37,9 +37,9 @@ const UNLINK_DELETED: &str = "DELETE FROM {subjects} WHERE subject = ?1 AND toke
 
 const RENAME: &str = "UPDATE {subjects} SET token = ?2 WHERE token = ?1";
 
-// The same rows that the statement on the classic table is about to remove.
-const DELETE_EXPIRED: &str = "DELETE FROM {subjects} WHERE token IN ( \
-    SELECT token FROM {table} WHERE rowid IN ({expired}))";
+// That of the row that is about to be removed from the classic table.
+const DELETE_EXPIRED: &str = "DELETE FROM {subjects} WHERE token = ( \
+    SELECT token FROM {table} WHERE rowid = ?1 AND {expired})";
 
 const PAGE_END: &str = "SELECT max(token) FROM \
     (SELECT token FROM {subjects} WHERE token > ?1 ORDER BY token LIMIT ?2)";
@@ -70,7 +70,7 @@ impl SubjectIndex {
         let classic = table::qualified(name.as_str());
         let on_tables = |template: &str| {
             template
-                .replace("{expired}", EXPIRED)
+                .replace("{expired}", IS_EXPIRED)
                 .replace("{subjects}.", &format!("\"{}\".", table::subjects_name(name)))
                 .replace("{subjects}", &subjects)
                 .replace("{table}", &classic)
@@ -186,17 +186,14 @@ impl SubjectIndex {
         connection.prepare_cached(&self.unlink)?.execute([token]).map(drop)
     }
 
-    /// Removes the links of the expired sessions that are about to be removed in the same
-    /// transaction.
+    /// Removes the link of the expired session that is about to be removed in the same transaction.
     pub(crate) fn delete_expired(
         &self,
         connection: &Connection,
+        row: i64,
         now: f64,
-        rows: i64,
-        stuck: i64,
     ) -> SqliteResult<()> {
-        let mut delete = connection.prepare_cached(&self.delete_expired)?;
-        delete.execute(params![now, rows, stuck]).map(drop)
+        connection.prepare_cached(&self.delete_expired)?.execute(params![row, now]).map(drop)
     }
 
     /// Removes the orphans after one token and up to another; returns how many there were.

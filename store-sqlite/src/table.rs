@@ -5,15 +5,27 @@ use store_core::backend::TableName;
 
 use crate::error;
 
-/// The table and index of the Go store, for the default name.
-pub(crate) const CREATE_TABLE: &str = "\
+/// The table of the Go store.
+macro_rules! create_sessions {
+    () => {
+        "\
 CREATE TABLE IF NOT EXISTS \"sessions\" (
     token TEXT PRIMARY KEY,
     data BLOB NOT NULL,
     expiry REAL NOT NULL
 );
-CREATE INDEX IF NOT EXISTS \"sessions_expiry_idx\" ON \"sessions\"(expiry);
-";
+"
+    };
+}
+
+/// The table of the Go store without its index, for the default name.
+pub(crate) const CREATE_TABLE_ALONE: &str = create_sessions!();
+
+/// The table and index of the Go store, for the default name.
+pub(crate) const CREATE_TABLE: &str = concat!(
+    create_sessions!(),
+    "CREATE INDEX IF NOT EXISTS \"sessions_expiry_idx\" ON \"sessions\"(expiry);\n"
+);
 
 /// The index of subjects, for the default name.
 pub(crate) const CREATE_SUBJECTS_TABLE: &str = "\

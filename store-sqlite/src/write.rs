@@ -14,9 +14,14 @@ use crate::tables::Tables;
 /// A write of the application, whose expiries are in the range, or one of the store's own.
 pub(crate) enum Write<'a> {
     Operation(Operation<'a>),
-    /// Removes this many expired rows at most, after those that are stuck.
-    RemoveExpired {
-        expired: Expired,
+    /// Removes these sessions, with their subjects, unless they have been renewed.
+    RemoveSessions {
+        rows: Vec<i64>,
+        /// Whether they are as many as were allowed.
+        is_full: bool,
+    },
+    /// Removes this many expired records of rotations at most, after those that are stuck.
+    RemoveRecords {
         rows: i64,
         stuck: i64,
     },
@@ -25,15 +30,6 @@ pub(crate) enum Write<'a> {
         after: String,
         end: String,
     },
-}
-
-/// What a batch of a cleanup run removes.
-#[derive(Clone, Copy)]
-pub(crate) enum Expired {
-    /// With their subjects.
-    Sessions,
-    /// Those of rotations.
-    Records,
 }
 
 /// What a write did, or why it was refused.
@@ -58,7 +54,9 @@ impl Write<'_> {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Operation(operation) => operation.bytes(),
-            Self::RemoveExpired { .. } | Self::RemoveOrphans { .. } => 0,
+            Self::RemoveSessions { .. }
+            | Self::RemoveRecords { .. }
+            | Self::RemoveOrphans { .. } => 0,
         }
     }
 
@@ -66,8 +64,11 @@ impl Write<'_> {
     pub(crate) fn to_static(&self) -> Write<'static> {
         match self {
             Self::Operation(operation) => Write::Operation(operation.to_static()),
-            Self::RemoveExpired { expired, rows, stuck } => {
-                Write::RemoveExpired { expired: *expired, rows: *rows, stuck: *stuck }
+            Self::RemoveSessions { rows, is_full } => {
+                Write::RemoveSessions { rows: rows.clone(), is_full: *is_full }
+            }
+            Self::RemoveRecords { rows, stuck } => {
+                Write::RemoveRecords { rows: *rows, stuck: *stuck }
             }
             Self::RemoveOrphans { after, end } => {
                 Write::RemoveOrphans { after: after.clone(), end: end.clone() }
@@ -102,9 +103,10 @@ impl Write<'_> {
                 let changed = writer.execute(operation)?;
                 Ok(changed.map(|changed| Done { rows: changed as u64, removal: None }))
             }
-            Self::RemoveExpired { expired, rows, stuck } => {
-                writer.remove_expired(*expired, *rows, *stuck).map(Ok)
+            Self::RemoveSessions { rows, is_full } => {
+                writer.remove_sessions(rows, *is_full).map(Ok)
             }
+            Self::RemoveRecords { rows, stuck } => writer.remove_records(*rows, *stuck).map(Ok),
             Self::RemoveOrphans { after, end } => {
                 let Some(subjects) = &tables.subjects else {
                     return Ok(Ok(Done { rows: 0, removal: None }));
@@ -297,31 +299,44 @@ impl Writer<'_> {
         subjects.delete_sessions(self.connection, subject, except, self.now)
     }
 
-    fn remove_expired(&self, expired: Expired, rows: i64, stuck: i64) -> SqliteResult<Done> {
+    fn remove_sessions(&self, rows: &[i64], is_full: bool) -> SqliteResult<Done> {
         let started = Instant::now();
-        let (delete, select) = match expired {
-            Expired::Sessions => {
-                // Before the sessions, which say what has expired.
-                if let Some(subjects) = &self.tables.subjects {
-                    subjects.delete_expired(self.connection, self.now, rows, stuck)?;
-                }
-                (&self.tables.sessions.delete_expired, &self.tables.sessions.expired)
+        let sessions = &self.tables.sessions;
+        let mut removed = 0;
+        for &row in rows {
+            // Before the session, which says whether it has expired.
+            if let Some(subjects) = &self.tables.subjects {
+                subjects.delete_expired(self.connection, row, self.now)?;
             }
-            Expired::Records => match &self.tables.rotations {
-                Some(rotations) => (&rotations.delete_expired, &rotations.expired),
-                None => return Ok(Done { rows: 0, removal: None }),
-            },
+            match self.run(&sessions.delete_expired, params![row, self.now])? {
+                0 => self.expect_none(&sessions.is_left, params![row, self.now])?,
+                _ => removed += 1,
+            }
+        }
+        Ok(Done { rows: removed, removal: Some(Removal { duration: started.elapsed(), is_full }) })
+    }
+
+    fn remove_records(&self, rows: i64, stuck: i64) -> SqliteResult<Done> {
+        let started = Instant::now();
+        let Some(rotations) = &self.tables.rotations else {
+            return Ok(Done { rows: 0, removal: None });
         };
-        let removed = self.run(delete, params![self.now, rows, stuck])? as u64;
+        let removed = self.run(&rotations.delete_expired, params![self.now, rows, stuck])? as u64;
         let is_full = removed >= rows.unsigned_abs();
-        // A trigger's `RAISE(IGNORE)` keeps a row without an error.
-        if !is_full
-            && self.connection.prepare_cached(select)?.exists(params![self.now, 1, stuck])?
-        {
-            return Err(error::kept_by_trigger());
+        if !is_full {
+            self.expect_none(&rotations.expired, params![self.now, 1, stuck])?;
         }
         let removal = Some(Removal { duration: started.elapsed(), is_full });
         Ok(Done { rows: removed, removal })
+    }
+
+    /// Checks that a removal has left nothing: a trigger's `RAISE(IGNORE)` keeps a row without an
+    /// error.
+    fn expect_none(&self, sql: &str, parameters: impl Params) -> SqliteResult<()> {
+        if self.connection.prepare_cached(sql)?.exists(parameters)? {
+            return Err(error::kept_by_trigger());
+        }
+        Ok(())
     }
 
     /// Returns the newest token of a session that had this one within the grace. A live session

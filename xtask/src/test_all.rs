@@ -16,7 +16,10 @@ pub(crate) fn run(shell: &Shell) -> Result {
 
     step(cmd!(shell, "cargo fmt --all -- --check"))?;
     for workspace in bench::WORKSPACES {
-        step(cmd!(shell, "cargo fmt --all --manifest-path {workspace}/Cargo.toml -- --check"))?;
+        let manifest = format!("{workspace}/Cargo.toml");
+        step(cmd!(shell, "cargo fmt --all --manifest-path {manifest} -- --check"))?;
+        // It takes our crates by path, and their dependencies with them.
+        step(cmd!(shell, "cargo update --workspace --locked --manifest-path {manifest}"))?;
     }
     step(cmd!(shell, "cargo run --quiet --package xtask -- tidy"))?;
     step(cmd!(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use store_core::{CleanupOptions, Store};
-use store_sqlite::{Durability, Error, SqliteStore};
+use store_sqlite::{Durability, Error, SqliteOptions, SqliteStore};
 
 use crate::{TestResult, cause, in_an_hour, options, rotation};
 
@@ -49,7 +49,11 @@ fn batches_of(rows: usize) -> CleanupOptions {
 
 /// Without waiting for the disk.
 fn open(path: &Path, cleanup: CleanupOptions) -> Result<SqliteStore, Error> {
-    options().with_cleanup(cleanup).with_durability(Durability::Normal).open(path)
+    relaxed(cleanup).open(path)
+}
+
+fn relaxed(cleanup: CleanupOptions) -> SqliteOptions {
+    options().with_cleanup(cleanup).with_durability(Durability::Normal)
 }
 
 /// The first is the oldest.
@@ -72,10 +76,15 @@ fn tokens(sqlite: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
 #[test]
 fn sessions_that_cannot_be_removed_are_reported_and_the_others_go() -> TestResult {
     for (obstacle, end, message) in obstacles() {
-        for batch_size in [1, 1_000] {
+        for (batch_size, has_expiry_index) in [(1, false), (1, true), (1_000, false), (1_000, true)]
+        {
             let directory = tempfile::tempdir()?;
             let path = directory.path().join("app.db");
-            let store = open(&path, batches_of(batch_size))?;
+            let mut options = relaxed(batches_of(batch_size));
+            if has_expiry_index {
+                options = options.with_expiry_index();
+            }
+            let store = options.open(&path)?;
             let sqlite = Connection::open(&path)?;
             create_expired(&sqlite)?;
             store.create("live", b"data", in_an_hour(), Some("user"))?;

@@ -2,7 +2,6 @@
 //! of the store.
 
 use std::fs::File;
-use std::path::Path;
 use std::time::Duration;
 
 use bench_protocol::{
@@ -10,21 +9,34 @@ use bench_protocol::{
 };
 use chrono::{DateTime, Utc};
 use rusqlite::{
-    CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params,
+    CachedStatement, Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior,
+    params,
 };
 
 use crate::Row;
 use crate::ours::expiry;
 
+/// The Go store's table, and the same without its index on expiry.
+pub(crate) const CLASSIC: &str = "classic-sqlite";
+pub(crate) const LEAN: &str = "lean-sqlite";
+
 const RAW: Row = Row {
     name: "raw-sqlite",
-    format: "classic-sqlite",
+    format: CLASSIC,
     version: "rusqlite 0.40",
     engine,
     settings: "a connection and prepared statements per thread, a transaction per commit, WAL",
     fill,
     is_on_server: false,
-    measure: |order| run(order, 0, false),
+    measure: |order| run(order, USUAL),
+};
+
+const RAW_LEAN: Row = Row {
+    name: "raw-sqlite-lean",
+    format: LEAN,
+    settings: "as raw-sqlite, without the index on expiry",
+    fill: fill_lean,
+    ..RAW
 };
 
 pub(crate) const ROWS: &[Row] = &[
@@ -32,26 +44,52 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "raw-sqlite-in-steps",
         settings: "as raw-sqlite; a login is three transactions: token, user, data",
-        measure: |order| run(order, 0, true),
+        measure: |order| run(order, Way { login_in_steps: true, ..USUAL }),
         ..RAW
     },
     Row {
         name: "raw-sqlite-mmap",
         settings: "as raw-sqlite, with PRAGMA mmap_size = 1 GiB",
-        measure: |order| run(order, 1 << 30, false),
+        measure: |order| run(order, Way { mmap: GIB, ..USUAL }),
         ..RAW
+    },
+    RAW_LEAN,
+    Row {
+        name: "raw-sqlite-exclusive",
+        settings: "as raw-sqlite-lean, with the VFS unix-excl",
+        measure: |order| run(order, Way { is_exclusive: true, ..USUAL }),
+        ..RAW_LEAN
+    },
+    Row {
+        name: "raw-sqlite-exclusive-mmap",
+        settings: "as raw-sqlite-exclusive, with PRAGMA mmap_size = 1 GiB",
+        measure: |order| run(order, Way { is_exclusive: true, mmap: GIB, ..USUAL }),
+        ..RAW_LEAN
     },
 ];
 
+/// How the database is opened and used.
+#[derive(Clone, Copy)]
+struct Way {
+    mmap: i64,
+    is_exclusive: bool,
+    login_in_steps: bool,
+}
+
+const USUAL: Way = Way { mmap: 0, is_exclusive: false, login_in_steps: false };
+
+const GIB: i64 = 1 << 30;
+
 const DDL: &str = "\
 CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL);
-CREATE INDEX sessions_expiry_idx ON sessions(expiry);
 CREATE TABLE sessions_subjects (token TEXT PRIMARY KEY NOT NULL, subject TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX sessions_subjects_subject_idx ON sessions_subjects(subject);
 CREATE TABLE sessions_rotations (token TEXT PRIMARY KEY NOT NULL, newest TEXT NOT NULL, opens INTEGER NOT NULL,
     valid_from REAL NOT NULL, valid_until REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX sessions_rotations_newest_idx ON sessions_rotations(newest);
 CREATE INDEX sessions_rotations_valid_until_idx ON sessions_rotations(valid_until);";
+
+const INDEX: &str = "CREATE INDEX sessions_expiry_idx ON sessions(expiry);";
 
 const FIND: &str =
     "SELECT data, expiry FROM sessions WHERE token = ?1 AND expiry > ?2 AND expiry < 5373484.5";
@@ -89,7 +127,16 @@ fn julian_day(instant: DateTime<Utc>) -> f64 {
 
 /// Creates a database with the rows of the scenario, and returns when it is on disk.
 pub(crate) fn fill(order: &Order) -> Result {
-    bulk_fill(order, DDL, "INSERT INTO sessions VALUES (?1, ?2, ?3)", |insert, key| {
+    fill_tables(order, &[DDL, INDEX].concat())
+}
+
+/// The same without the index on expiry.
+pub(crate) fn fill_lean(order: &Order) -> Result {
+    fill_tables(order, DDL)
+}
+
+fn fill_tables(order: &Order, ddl: &str) -> Result {
+    bulk_fill(order, ddl, "INSERT INTO sessions VALUES (?1, ?2, ?3)", |insert, key| {
         let scenario = &order.scenario;
         let expiry = julian_day(expiry());
         // Every expired session has an expiry of its own, as sessions that began one after the
@@ -129,9 +176,12 @@ pub(crate) fn bulk_fill(
     Ok(())
 }
 
-/// A connection with the settings of the scenario.
-pub(crate) fn connect(path: &Path, durability: Durability, mmap: i64) -> Result<Connection> {
-    let connection = Connection::open(path)?;
+/// Gives a connection the settings of the scenario.
+pub(crate) fn configure(
+    connection: &Connection,
+    durability: Durability,
+    mmap: i64,
+) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(20))?;
     let synchronous = match durability {
         Durability::Full => "full",
@@ -141,29 +191,33 @@ pub(crate) fn connect(path: &Path, durability: Durability, mmap: i64) -> Result<
     if mmap > 0 {
         connection.pragma_update_and_check(None, "mmap_size", mmap, |_| Ok(()))?;
     }
-    Ok(connection)
+    Ok(())
 }
 
-fn run(order: &Order, mmap: i64, login_in_steps: bool) -> Result<Measurement> {
-    let raw = Raw { order: order.clone(), mmap, login_in_steps };
+fn run(order: &Order, way: Way) -> Result<Measurement> {
+    let raw = Raw { order: order.clone(), way };
     measure(Box::leak(Box::new(raw)), order)
 }
 
 struct Raw {
     order: Order,
-    mmap: i64,
-    login_in_steps: bool,
+    way: Way,
 }
 
 impl Raw {
     fn connect(&self) -> Result<Connection> {
-        connect(&self.order.path, self.order.scenario.durability, self.mmap)
+        let Way { mmap, is_exclusive, .. } = self.way;
+        let vfs = if is_exclusive { c"unix-excl" } else { c"unix" };
+        let connection =
+            Connection::open_with_flags_and_vfs(&self.order.path, OpenFlags::default(), vfs)?;
+        configure(&connection, self.order.scenario.durability, mmap)?;
+        Ok(connection)
     }
 }
 
 impl Contender for Raw {
     fn handle(&self) -> Result<Box<dyn Handle + '_>> {
-        Ok(Box::new(Dedicated { connection: self.connect()?, login_in_steps: self.login_in_steps }))
+        Ok(Box::new(Dedicated { connection: self.connect()?, way: self.way }))
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(&str, &[u8])) -> Result<u64> {
@@ -195,7 +249,7 @@ impl Contender for Raw {
 /// it.
 struct Dedicated {
     connection: Connection,
-    login_in_steps: bool,
+    way: Way,
 }
 
 impl Dedicated {
@@ -267,6 +321,6 @@ impl Handle for Dedicated {
     }
 
     fn login(&mut self, login: &Login<'_>) -> Result<bool> {
-        if self.login_in_steps { self.log_in_in_steps(login) } else { self.log_in(login) }
+        if self.way.login_in_steps { self.log_in_in_steps(login) } else { self.log_in(login) }
     }
 }

@@ -1,5 +1,5 @@
-//! The store on SQLite, as `open` makes it, with memory-mapped reads, and on a SQLite that is built
-//! without the locks that all connections share.
+//! The store on SQLite, as `open` makes it, with its options, and on a SQLite that is built without
+//! the locks that all connections share.
 
 use std::num::NonZeroU32;
 
@@ -11,11 +11,11 @@ use crate::{Row, raw_sqlite};
 
 const STORE: Row = Row {
     name: "store-sqlite",
-    format: "classic-sqlite",
+    format: raw_sqlite::LEAN,
     version: "this tree",
     engine: raw_sqlite::engine,
     settings: "as SqliteOptions::open makes it, without a cleanup thread",
-    fill: raw_sqlite::fill,
+    fill: raw_sqlite::fill_lean,
     is_on_server: false,
     measure: |order| run(order, SqliteOptions::new()),
 };
@@ -23,10 +23,32 @@ const STORE: Row = Row {
 pub(crate) const ROWS: &[Row] = &[
     STORE,
     Row {
+        name: "store-sqlite-indexed",
+        settings: "as store-sqlite, with_expiry_index()",
+        format: raw_sqlite::CLASSIC,
+        fill: raw_sqlite::fill,
+        ..STORE
+    },
+    Row {
         name: "store-sqlite-mmap",
         settings: "as store-sqlite, with_mmap_size(1 GiB) and with_max_connections(8)",
         measure: |order| {
             let options = SqliteOptions::new().with_mmap_size(1 << 30);
+            run(order, options.with_max_connections(EIGHT))
+        },
+        ..STORE
+    },
+    Row {
+        name: "store-sqlite-exclusive",
+        settings: "as store-sqlite, with_exclusive_process()",
+        measure: |order| run(order, SqliteOptions::new().with_exclusive_process()),
+        ..STORE
+    },
+    Row {
+        name: "store-sqlite-exclusive-mmap",
+        settings: "as store-sqlite-mmap, with_exclusive_process()",
+        measure: |order| {
+            let options = SqliteOptions::new().with_exclusive_process().with_mmap_size(1 << 30);
             run(order, options.with_max_connections(EIGHT))
         },
         ..STORE

@@ -49,7 +49,8 @@ fn fill(order: &Order) -> Result {
 }
 
 fn measure(order: &Order) -> Result<Measurement> {
-    let connection = raw_sqlite::connect(&order.path, order.scenario.durability, 0)?;
+    let connection = rusqlite::Connection::open(&order.path)?;
+    raw_sqlite::configure(&connection, order.scenario.durability, 0)?;
     let store = RusqliteStore::new(Connection::from(connection));
     measure_tasks(&runtime()?, Tower(store), order)
 }

@@ -91,7 +91,9 @@ impl Load {
         let kind = match self.operation {
             Operation::FindHit | Operation::ForEach | Operation::Sweep => Kind::Find,
             Operation::FindMiss => Kind::Miss,
-            Operation::CommitNew | Operation::CommitUpdate => Kind::Commit,
+            Operation::CommitNew | Operation::CommitUpdate | Operation::SweepUnderLoad => {
+                Kind::Commit
+            }
             Operation::Touch => Kind::Touch,
             Operation::Replace => Kind::Replace,
             Operation::Delete => Kind::Delete,

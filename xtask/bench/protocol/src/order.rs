@@ -30,6 +30,8 @@ pub enum Operation {
     ForEach,
     /// Removes all expired sessions, once.
     Sweep,
+    /// The same beside threads that overwrite sessions without a pause.
+    SweepUnderLoad,
 }
 
 /// What a commit survives.

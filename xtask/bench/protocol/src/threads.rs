@@ -1,5 +1,6 @@
 //! Contenders that are called from threads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Instant;
@@ -99,9 +100,14 @@ pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measu
             let removed = contender.sweep()?;
             return Ok(Load::single(idle, started, removed));
         }
+        Operation::SweepUnderLoad => {
+            let removed = sweep_under_load(contender, order)?;
+            return Ok(Load::single(idle, started, removed));
+        }
         _ => {}
     }
 
+    let never = AtomicBool::new(false);
     let start = Arc::new(Barrier::new(scenario.threads + usize::from(scenario.swept)));
     let sweep = scenario.swept.then(|| {
         let start = Arc::clone(&start);
@@ -114,8 +120,8 @@ pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measu
     let loads = thread::scope(|scope| {
         let threads: Vec<_> = (0..scenario.threads)
             .map(|thread| {
-                let start = &start;
-                scope.spawn(move || work(contender, order, thread, start))
+                let (start, never) = (&start, &never);
+                scope.spawn(move || work(contender, order, thread, start, never))
             })
             .collect();
         threads
@@ -129,7 +135,37 @@ pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measu
     Load::merge(order, idle, &loads)
 }
 
-fn work(contender: &dyn Contender, order: &Order, thread: usize, start: &Barrier) -> Result<Load> {
+/// Removes all expired sessions while the threads of the scenario write.
+fn sweep_under_load(contender: &dyn Contender, order: &Order) -> Result<u64> {
+    /// Longer than any sweep, which ends it.
+    const HOUR: u64 = 3_600_000;
+    let order = &Order { millis: HOUR, ..order.clone() };
+    let (start, is_over) = (Barrier::new(order.scenario.threads + 1), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..order.scenario.threads)
+            .map(|thread| {
+                let (start, is_over) = (&start, &is_over);
+                scope.spawn(move || work(contender, order, thread, start, is_over))
+            })
+            .collect();
+        start.wait();
+        let removed = contender.sweep();
+        is_over.store(true, Ordering::Relaxed);
+        for thread in threads {
+            thread.join().map_err(|_| "a thread panicked")??;
+        }
+        removed
+    })
+}
+
+/// The work of a thread until its time is over, or is said to be.
+fn work(
+    contender: &dyn Contender,
+    order: &Order,
+    thread: usize,
+    start: &Barrier,
+    is_over: &AtomicBool,
+) -> Result<Load> {
     let data_len = order.scenario.data_len;
     let (mut token, mut new_token) = (String::new(), String::new());
     let (mut data, mut current) = (vec![0; data_len], vec![0; data_len]);
@@ -138,7 +174,9 @@ fn work(contender: &dyn Contender, order: &Order, thread: usize, start: &Barrier
     start.wait();
     let mut handle = handle?;
     let mut load = Load::new(order, thread)?;
-    while let Some(step) = load.next(&mut token) {
+    while !is_over.load(Ordering::Relaxed)
+        && let Some(step) = load.next(&mut token)
+    {
         let is_correct = match step.kind {
             Kind::Find => handle.find(&token)? == Some(data_len),
             Kind::Miss => handle.find(&token)?.is_none(),

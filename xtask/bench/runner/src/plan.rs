@@ -1,7 +1,8 @@
 //! The points that are measured: a star around 100,000 sessions of 256 bytes.
 
 use bench_protocol::Operation::{
-    CommitNew, CommitUpdate, Delete, FindHit, FindMiss, ForEach, Login, Mix, Replace, Sweep, Touch,
+    CommitNew, CommitUpdate, Delete, FindHit, FindMiss, ForEach, Login, Mix, Replace, Sweep,
+    SweepUnderLoad, Touch,
 };
 use bench_protocol::{Durability, Operation, Scenario};
 
@@ -69,11 +70,17 @@ pub(crate) const fn half_expired(operation: Operation, swept: bool) -> Scenario 
 }
 
 const STORE: &str = "store-sqlite";
+const INDEXED: &str = "store-sqlite-indexed";
 const MAPPED: &str = "store-sqlite-mmap";
+const EXCLUSIVE: &str = "store-sqlite-exclusive";
+const EXCLUSIVE_MAPPED: &str = "store-sqlite-exclusive-mmap";
 const UNLOCKED: &str = "store-sqlite-unlocked";
 const RAW: &str = "raw-sqlite";
+const RAW_LEAN: &str = "raw-sqlite-lean";
 const RAW_IN_STEPS: &str = "raw-sqlite-in-steps";
 const RAW_MAPPED: &str = "raw-sqlite-mmap";
+const RAW_EXCLUSIVE: &str = "raw-sqlite-exclusive";
+const RAW_EXCLUSIVE_MAPPED: &str = "raw-sqlite-exclusive-mmap";
 const GO: &str = "go-sqlite3store";
 const TOWER: &str = "tower-sessions-rusqlite-store";
 const TOWER_SQLX: &str = "tower-sessions-sqlx-store";
@@ -172,25 +179,28 @@ impl Plan {
 
     fn sqlite(&mut self, extent: Extent) {
         let all = [STORE, RAW, MAPPED, RAW_MAPPED, UNLOCKED, GO, TOWER, TOWER_SQLX];
+        let exclusive = [EXCLUSIVE, EXCLUSIVE_MAPPED, RAW_EXCLUSIVE, RAW_EXCLUSIVE_MAPPED];
         for threads in [1, 2, 8, 32] {
-            self.add(&all, at(FindHit, threads));
+            self.add(&[&all[..], &exclusive].concat(), at(FindHit, threads));
         }
         for threads in [1, 2, 8, 32] {
-            self.add(&[STORE, RAW, GO, TOWER, TOWER_SQLX], at(CommitUpdate, threads));
-            self.add(&[STORE, RAW, GO], normal(threads));
+            let tables = [STORE, INDEXED, RAW, RAW_LEAN, GO];
+            let others = [EXCLUSIVE, RAW_EXCLUSIVE, TOWER, TOWER_SQLX];
+            self.add(&[&tables[..], &others].concat(), at(CommitUpdate, threads));
+            self.add(&tables, normal(threads));
         }
         for threads in [1, 8] {
             self.add(&[STORE, RAW, GO], at(FindMiss, threads));
-            self.add(&[STORE, RAW, GO], at(CommitNew, threads));
-            self.add(&[STORE, RAW], at(Touch, threads));
-            self.add(&[STORE, RAW], at(Replace, threads));
-            self.add(&[STORE, RAW, GO], at(Delete, threads));
-            self.add(&[STORE, RAW, RAW_IN_STEPS, GO], at(Login, threads));
-            self.add(&[STORE, MAPPED, RAW, GO], at(Mix, threads));
+            self.add(&[STORE, INDEXED, RAW, RAW_LEAN, GO], at(CommitNew, threads));
+            self.add(&[STORE, RAW_LEAN], at(Touch, threads));
+            self.add(&[STORE, RAW_LEAN], at(Replace, threads));
+            self.add(&[STORE, RAW_LEAN, GO], at(Delete, threads));
+            self.add(&[STORE, RAW_LEAN, RAW_IN_STEPS, GO], at(Login, threads));
+            self.add(&[STORE, MAPPED, RAW_LEAN, GO], at(Mix, threads));
         }
         for (data_len, rows) in [(4 << 10, 20_000), (64 << 10, 2_000)] {
             for operation in [FindHit, CommitUpdate] {
-                self.add(&[STORE, RAW, GO], Scenario { data_len, rows, ..at(operation, 1) });
+                self.add(&[STORE, RAW_LEAN, GO], Scenario { data_len, rows, ..at(operation, 1) });
             }
         }
         for rows in [10_000, 1_000_000] {
@@ -199,10 +209,12 @@ impl Plan {
             }
         }
         self.add(&[STORE, RAW], Scenario { rows: MILLION, ..at(ForEach, 1) });
-        self.add(&[STORE, RAW], Scenario { half_expired: true, ..at(Sweep, 1) });
+        self.add(&[STORE, INDEXED, RAW], Scenario { half_expired: true, ..at(Sweep, 1) });
+        let sweep = Scenario { half_expired: true, ..at(SweepUnderLoad, 8) };
+        self.add(&[STORE, INDEXED], sweep);
         for operation in [FindHit, CommitUpdate] {
             for swept in [false, true] {
-                self.add(&[STORE], half_expired(operation, swept));
+                self.add(&[STORE, INDEXED], half_expired(operation, swept));
                 if let Some(point) = self.points.last_mut() {
                     // The 99th percentile needs many operations.
                     point.millis *= 3;

@@ -1,6 +1,6 @@
 //! The targets, each relative to a driver or a peer, and whether the results meet them.
 
-use bench_protocol::Operation::{CommitUpdate, FindHit, ForEach, Login};
+use bench_protocol::Operation::{CommitUpdate, FindHit, ForEach, Login, SweepUnderLoad};
 use bench_protocol::Scenario;
 
 use crate::plan::{MILLION, at, half_expired, normal};
@@ -8,7 +8,12 @@ use crate::results::{Figures, Results};
 
 const STORE: &str = "store-sqlite";
 const MAPPED: &str = "store-sqlite-mmap";
+const EXCLUSIVE: &str = "store-sqlite-exclusive";
+const EXCLUSIVE_MAPPED: &str = "store-sqlite-exclusive-mmap";
+/// As it is usually opened, on the table with the index on expiry.
 const RAW: &str = "raw-sqlite";
+/// On the table of [`STORE`].
+const RAW_LEAN: &str = "raw-sqlite-lean";
 const GO: &str = "go-sqlite3store";
 
 /// A target.
@@ -30,6 +35,10 @@ enum Figure {
     Throughput([Cell; 2]),
     /// The ratio of the 99th percentiles of two contenders.
     P99([Cell; 2]),
+    /// The ratio of what two contenders write to the disk.
+    Written([Cell; 2]),
+    /// Operations per second.
+    Rate(Cell),
     /// Memory above that of the open store, in MiB.
     Memory(Cell),
     /// A micro-benchmark, in microseconds.
@@ -65,7 +74,8 @@ impl Target {
     /// The bound, as in the table.
     pub(crate) fn bound(&self) -> String {
         let unit = match self.figure {
-            Figure::Throughput(_) | Figure::P99(_) => " ×",
+            Figure::Throughput(_) | Figure::P99(_) | Figure::Written(_) => " ×",
+            Figure::Rate(_) => "/s",
             Figure::Memory(_) => " MiB",
             Figure::Micro(_) => " µs",
             Figure::Crates => " crates",
@@ -99,6 +109,10 @@ impl Figure {
         match self {
             Self::Throughput(cells) => ratio(cells, |it| f64::from(it.per_second), "/s"),
             Self::P99(cells) => ratio(cells, |it| it.p99_us, " µs"),
+            Self::Written(cells) => {
+                ratio(cells, |it| it.written_bytes.map_or(f64::NAN, f64::from), " bytes")
+            }
+            Self::Rate(cell) => Some(alone(f64::from(figures(cell)?.per_second))),
             Self::Memory(cell) => Some(alone(f64::from(figures(cell)?.memory_kib) / 1024.0)),
             Self::Micro(name) => Some(alone(results.run.micro_ns.get(*name)? / 1e3)),
             Self::Crates => Some(alone(f64::from(results.run.crates?))),
@@ -108,70 +122,103 @@ impl Figure {
 
 /// All targets, in the order of the table.
 pub(crate) fn all() -> Vec<Target> {
-    let mut targets = sqlite();
+    let mut targets = sqlite_finds();
+    targets.extend(sqlite_commits());
+    targets.extend(sqlite_others());
     targets.extend(mysql());
     targets.extend(redb());
     targets.push(Target::at_most(
         "dependencies of an application on store-sqlite and session-manager, rouille's own aside",
-        60.0,
+        45.0,
         Figure::Crates,
     ));
     targets
 }
 
-fn sqlite() -> Vec<Target> {
-    let ratio = Target::ratio;
-    let (find, commit) = (|threads| at(FindHit, threads), |threads| at(CommitUpdate, threads));
-    let million = |operation| Scenario { rows: MILLION, ..at(operation, 1) };
-    let few = Scenario { rows: 10_000, ..find(1) };
-    let swept = |operation| {
-        Figure::P99([true, false].map(|swept| Cell(STORE, half_expired(operation, swept))))
-    };
-
-    let mut targets = vec![
-        ratio("SQLite find, 1 thread : raw driver", 0.9, [STORE, RAW], find(1)),
+fn sqlite_finds() -> Vec<Target> {
+    let (ratio, find) = (Target::ratio, |threads| at(FindHit, threads));
+    let exclusive = "SQLite find, 1 thread, for one process";
+    let exclusive_mapped = "SQLite find, 1 thread, for one process and memory-mapped";
+    vec![
+        ratio("SQLite find, 1 thread : raw driver", 0.95, [STORE, RAW_LEAN], find(1)),
         ratio(
             "SQLite find, 1 thread, memory-mapped : raw driver, memory-mapped",
-            0.9,
+            0.95,
             [MAPPED, "raw-sqlite-mmap"],
             find(1),
         ),
-        ratio("SQLite find, 1 thread, with defaults : Go", 2.5, [STORE, GO], find(1)),
-        ratio(
-            "SQLite find, 1 thread, memory-mapped as the docs recommend : Go",
-            2.5,
-            [MAPPED, GO],
-            find(1),
-        ),
+        ratio(&format!("{exclusive} : raw driver"), 1.12, [EXCLUSIVE, RAW], find(1)),
+        ratio(&format!("{exclusive} : Go"), 2.8, [EXCLUSIVE, GO], find(1)),
+        ratio(&format!("{exclusive_mapped} : raw driver"), 1.6, [EXCLUSIVE_MAPPED, RAW], find(1)),
+        ratio(&format!("{exclusive_mapped} : Go"), 4.5, [EXCLUSIVE_MAPPED, GO], find(1)),
         ratio(
             "SQLite find, 1 thread : tower-sessions-rusqlite-store",
             10.0,
             [STORE, "tower-sessions-rusqlite-store"],
             find(1),
         ),
-        ratio(
-            "SQLite find, 8 threads, memory-mapped as the docs recommend : Go",
-            3.5,
-            [MAPPED, GO],
-            find(8),
-        ),
         ratio("SQLite find, 8 threads, with defaults : Go", 1.2, [STORE, GO], find(8)),
-        ratio("SQLite durable commit, 1 thread : raw driver", 0.95, [STORE, RAW], commit(1)),
-        ratio("SQLite durable commit, 8 threads : Go", 4.0, [STORE, GO], commit(8)),
-        ratio("SQLite durable commit, 32 threads : Go", 5.0, [STORE, GO], commit(32)),
-        ratio("SQLite commit at NORMAL, 8 threads : Go", 1.7, [STORE, GO], normal(8)),
+        ratio("SQLite find, 8 threads, memory-mapped : Go", 3.5, [MAPPED, GO], find(8)),
+    ]
+}
+
+fn sqlite_commits() -> Vec<Target> {
+    let (ratio, commit) = (Target::ratio, |threads| at(CommitUpdate, threads));
+    let durable = "SQLite durable commit, 1 thread";
+    let with_index = "raw driver, with the index on expiry";
+    let mut targets = vec![
+        ratio(&format!("{durable} : raw driver"), 0.95, [STORE, RAW_LEAN], commit(1)),
+        ratio(&format!("{durable} : {with_index}"), 1.3, [STORE, RAW], commit(1)),
+        ratio(
+            &format!("{durable}, for one process : {with_index}"),
+            1.5,
+            [EXCLUSIVE, RAW],
+            commit(1),
+        ),
+        Target::at_most(
+            &format!("bytes written by a durable commit, 1 thread : {with_index}"),
+            0.5,
+            Figure::Written([STORE, RAW].map(|contender| Cell(contender, commit(1)))),
+        ),
+        ratio("SQLite durable commit, 8 threads : Go", 10.0, [STORE, GO], commit(8)),
+        ratio("SQLite durable commit, 32 threads : Go", 15.0, [STORE, GO], commit(32)),
+        ratio(
+            &format!("SQLite commit at NORMAL, 1 thread : {with_index}"),
+            2.0,
+            [STORE, RAW],
+            normal(1),
+        ),
+        ratio("SQLite commit at NORMAL, 8 threads : Go", 5.0, [STORE, GO], normal(8)),
     ];
     targets.extend([1, 2, 8, 32].map(|threads| {
         let what = format!("SQLite commit at NORMAL, {} : a transaction each", count(threads));
-        ratio(&what, 1.0, [STORE, RAW], normal(threads))
+        ratio(&what, 1.0, [STORE, RAW_LEAN], normal(threads))
     }));
-    targets.extend([
-        ratio(
+    targets
+}
+
+fn sqlite_others() -> Vec<Target> {
+    let million = |operation| Scenario { rows: MILLION, ..at(operation, 1) };
+    let few = Scenario { rows: 10_000, ..at(FindHit, 1) };
+    let swept = |operation| {
+        Figure::P99([true, false].map(|swept| Cell(STORE, half_expired(operation, swept))))
+    };
+    vec![
+        Target::ratio(
             "SQLite durable login, 1 thread : token, user and data in a transaction each",
             2.0,
             [STORE, "raw-sqlite-in-steps"],
             at(Login, 1),
         ),
+        Target {
+            what: "rows that a sweep removes beside 8 threads that write without a pause"
+                .to_owned(),
+            bound: Bound::AtLeast(20_000.0),
+            figure: Figure::Rate(Cell(
+                STORE,
+                Scenario { half_expired: true, ..at(SweepUnderLoad, 8) },
+            )),
+        },
         Target::at_most(
             "p99 of find while 500,000 of 1 million rows are swept : without",
             3.0,
@@ -187,7 +234,12 @@ fn sqlite() -> Vec<Target> {
             16.0,
             Figure::Memory(Cell(STORE, million(ForEach))),
         ),
-        ratio("for_each over 1 million sessions : raw scan", 0.7, [STORE, RAW], million(ForEach)),
+        Target::ratio(
+            "for_each over 1 million sessions : raw scan",
+            0.7,
+            [STORE, RAW],
+            million(ForEach),
+        ),
         Target::speed(
             "find at 1 million rows : at 10 thousand",
             0.6,
@@ -195,16 +247,15 @@ fn sqlite() -> Vec<Target> {
         ),
         Target::at_most(
             "session-manager, a request that reads",
-            3.0,
+            1.5,
             Figure::Micro("request_that_reads"),
         ),
         Target::at_most(
             "session-manager, a request that writes",
-            8.0,
+            2.5,
             Figure::Micro("request_that_writes"),
         ),
-    ]);
-    targets
+    ]
 }
 
 fn mysql() -> Vec<Target> {
@@ -240,7 +291,7 @@ fn redb() -> impl Iterator<Item = Target> {
         let what = format!("redb find, {} : raw engine", count(threads));
         Target::ratio(&what, 0.9, both, at(FindHit, threads))
     });
-    let commits = [(8, 2.5), (32, 5.0)].map(|(threads, bound)| {
+    let commits = [(8, 3.0), (32, 6.0)].map(|(threads, bound)| {
         let what = format!("redb durable commit, {} : a transaction each", count(threads));
         Target::ratio(&what, bound, both, at(CommitUpdate, threads))
     });
