@@ -47,6 +47,42 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
+    /// Returns a response to an error that is the application's own, such as a request that it
+    /// refuses. Nothing goes to the log.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::fmt;
+    ///
+    /// use session_manager::{ErrorResponse, SessionManager};
+    /// use store_core::MemoryStore;
+    ///
+    /// /// A handler returns it, and nothing of the session is written.
+    /// #[derive(Debug)]
+    /// struct LogInFirst;
+    ///
+    /// impl fmt::Display for LogInFirst {
+    ///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    ///         f.write_str("nobody has logged in")
+    ///     }
+    /// }
+    ///
+    /// impl std::error::Error for LogInFirst {}
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?);
+    /// let sessions = sessions.with_error_responder(|error, _| match error.downcast_ref() {
+    ///     Some(LogInFirst) => ErrorResponse::new(401, "text/plain", "Please log in.\n"),
+    ///     None => ErrorResponse::default_for(error),
+    /// });
+    /// # let request = session_manager::RequestHead::new("GET", "/", |_| None);
+    /// # assert_eq!(sessions.error_response(&LogInFirst, &request).status, 401);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn new(status: u16, content_type: &'static str, body: impl Into<String>) -> Self {
+        Self { status, retry_after: None, content_type, body: body.into() }
+    }
+
     /// Returns the response unless the application has another one. What decides is the first of
     /// the error and its causes ([`source`](StdError::source)) that is one of these:
     ///

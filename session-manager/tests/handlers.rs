@@ -184,6 +184,30 @@ fn error_responder_sees_the_request() -> TestResult {
 }
 
 #[test]
+fn error_of_the_application_has_a_response_of_its_own() {
+    let sessions = manager().with_error_responder(|error, _| match error.downcast_ref() {
+        Some(Failed(None)) => ErrorResponse::new(401, "application/json", "{}"),
+        _ => ErrorResponse::default_for(error),
+    });
+    for adapter in ADAPTERS {
+        for (error, status, content_type, body) in [
+            (Failed(None), 401, "application/json", "{}"),
+            (Failed::by(Error::FormToken), 403, "text/plain; charset=utf-8", "This form is"),
+        ] {
+            let what = format!("{adapter:?}: {error:?}");
+            let reply = adapter.serve(&sessions, &[], |session| {
+                session.insert("visits", 1)?;
+                Err(error.into())
+            });
+            assert_eq!((reply.status, is_stored(&reply)), (status, false), "{what}");
+            assert_eq!(reply.all("Content-Type"), [content_type], "{what}");
+            assert_eq!(reply.all("Cache-Control"), ["no-store"], "{what}");
+            assert!(reply.body.starts_with(body), "{what}: {}", reply.body);
+        }
+    }
+}
+
+#[test]
 fn content_type_that_is_no_header_is_left_out() {
     let sessions: SessionManager = manager().with_error_responder(|error, _| {
         let mut response = ErrorResponse::default_for(error);
