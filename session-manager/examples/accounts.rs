@@ -74,6 +74,8 @@ fn log_in(request: &Request, session: &mut Session<'_>) -> Result<Response, BoxE
     let form = post_input!(request, { token: String, user: String, remember: bool })?;
     session.check_form_token(&form.token)?;
     session.set_subject(&form.user)?;
+    // Also if the same user logs in again.
+    session.mark_authenticated()?;
     session.insert("role", if form.user == "root" { "administrator" } else { "editor" })?;
     let user_agent = request.header("User-Agent").unwrap_or_default();
     let address = request.remote_addr().ip().to_string();

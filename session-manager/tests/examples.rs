@@ -203,6 +203,11 @@ fn accounts_example_has_logins_devices_and_roles() -> TestResult {
     phone.look()?;
     assert_eq!(phone.line("user: "), "");
 
+    // She proves again who she is, as she is asked to some minutes later.
+    let before = ada.cookie.clone();
+    assert_eq!(ada.send("login", &[("user", "ada")])?, 303);
+    assert_ne!(ada.cookie, before, "it counts");
+
     // A form of another session, one without a field, and a logout.
     assert_eq!(ada.send("login", &[])?, 400);
     ada.lines = root.lines.clone();

@@ -32,6 +32,9 @@ impl<C: Codec> Session<'_, C> {
     /// response it took. If the other one renewed it later, [`finish`](Self::finish) returns
     /// [`Error::Superseded`].
     ///
+    /// For the subject that the session has already, it does nothing. If its user has proved again
+    /// who they are, call [`mark_authenticated`](Self::mark_authenticated) as well.
+    ///
     /// If the number of a user's sessions is [limited](SessionManager::with_session_limit), the
     /// login ends others, or is refused.
     ///
@@ -49,6 +52,7 @@ impl<C: Codec> Session<'_, C> {
     /// // The password was right.
     /// let user_id = 7;
     /// session.set_subject(&user_id.to_string())?;
+    /// session.mark_authenticated()?; // also if it is the same user's
     /// # session.finish()?;
     /// # assert_eq!(sessions.sessions_of("7")?.len(), 1);
     /// # Ok::<(), session_manager::Error>(())
@@ -96,7 +100,8 @@ impl<C: Codec> Session<'_, C> {
 
     /// Notes that the visitor has just proved again who they are, for example by their password
     /// before something dangerous, and gives the session a new token, as by [`renew`](Self::renew).
-    /// [`set_subject`](Self::set_subject) does the same when somebody logs in.
+    /// [`set_subject`](Self::set_subject) does the same if another user logs in, and nothing if the
+    /// same one does, so a login calls both.
     ///
     /// # Errors
     /// [`Error::SubjectMissing`] if nobody has logged in; [`Error::Superseded`] if another request
