@@ -18,7 +18,8 @@
 //! crate, such as oxhttp, use [`SessionManager::http`](SessionManager#method.http) (feature
 //! `http`). For everything else: call [`SessionManager::check_origin`] with what the request says
 //! of itself, [`SessionManager::load_from_headers`] with its Cookie headers, and add the headers
-//! that [`Session::finish`] returns to the response.
+//! that [`Session::finish`] returns to the response. For each of the three ways there is an
+//! application to copy from among the package's examples: `accounts`, `api` and `shop`.
 //!
 //! ```
 //! use session_manager::{Error, Header, SessionManager};
