@@ -174,7 +174,8 @@ impl<C: Codec> SessionManager<C> {
     /// [`update`](Self::update); if one can't be, the others are nevertheless.
     ///
     /// A session that logs in while this runs may be missed, so write first where a login reads it
-    /// what the sessions are to know.
+    /// what the sessions are to know. One whose login has read that before and is written after
+    /// this is missed nevertheless: what must hold in every case, each request has to read there.
     ///
     /// # Errors
     /// The first of those of [`update`](Self::update).
