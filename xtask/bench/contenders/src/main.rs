@@ -8,6 +8,8 @@ mod ours;
 
 mod ql;
 
+mod raw_lmdb;
+
 mod raw_mysql;
 
 mod raw_redb;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
             tower_rusqlite::ROWS,
             ql::ROWS,
             raw_redb::ROWS,
+            raw_lmdb::ROWS,
             mysql::ROWS,
             raw_mysql::ROWS,
         ]

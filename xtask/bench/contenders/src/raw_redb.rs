@@ -29,14 +29,14 @@ const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessio
 /// Expiry and token → nothing.
 const EXPIRIES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("sessions_expiry");
 
-const INSTANT_LEN: usize = 12;
+pub(crate) const INSTANT_LEN: usize = 12;
 
 pub(crate) fn engine() -> String {
     "redb 4.4".to_owned()
 }
 
 /// An instant as the store writes it: bytes in the order of instants.
-fn instant(utc: DateTime<Utc>) -> [u8; INSTANT_LEN] {
+pub(crate) fn instant(utc: DateTime<Utc>) -> [u8; INSTANT_LEN] {
     let mut bytes = [0; INSTANT_LEN];
     let seconds = utc.timestamp().cast_unsigned() ^ (1 << 63);
     bytes[..8].copy_from_slice(&seconds.to_be_bytes());

@@ -85,7 +85,7 @@ const GO: &str = "go-sqlite3store";
 const TOWER: &str = "tower-sessions-rusqlite-store";
 const TOWER_SQLX: &str = "tower-sessions-sqlx-store";
 
-const REDB: [&str; 2] = ["store-ql", "raw-redb"];
+const REDB: [&str; 3] = ["store-ql", "raw-redb", "raw-lmdb"];
 
 const MYSQL: [&str; 5] = [
     "store-mysql",

@@ -73,7 +73,7 @@ impl Drop for Database {
 }
 
 fn files(path: &Path) -> impl Iterator<Item = PathBuf> {
-    ["", "-wal", "-shm", "-journal"].into_iter().map(move |end| {
+    ["", "-wal", "-shm", "-journal", "-lock"].into_iter().map(move |end| {
         let mut path = path.as_os_str().to_owned();
         path.push(end);
         PathBuf::from(path)
