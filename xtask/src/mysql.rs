@@ -10,7 +10,12 @@ use crate::{Result, flags, say};
 pub(crate) fn run(shell: &Shell, flags: &flags::TestMysql) -> Result {
     let release = Release::from_name(flags.server.as_deref().unwrap_or("mariadb"))?;
     obtain(release)?;
-    for command in tests(shell, release) {
+    let long = cmd!(
+        shell,
+        "cargo test --locked --package sync-session-store-mysql --all-features --test server -- --ignored cleanup::"
+    );
+    let long = long.env(SERVER_VARIABLE, release.name()).env(REQUIRED_VARIABLE, "1");
+    for command in tests(shell, release).into_iter().chain([long]) {
         say(&format!("--- {command}"));
         command.quiet().run()?;
     }
