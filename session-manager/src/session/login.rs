@@ -348,27 +348,24 @@ impl<C: Codec> Session<'_, C> {
             }
         }
         let own = self.origin.snapshot().map(|snapshot| &snapshot.key);
-        let (mut keys, mut unnamed) = (Vec::new(), Vec::new());
+        let end = |key: &SessionKey| manager.store.delete(key.as_str());
+        let mut keys = Vec::new();
         for token in tokens {
             let (key, plain) = (manager.key(token), manager.plain_key(token));
+            end(&key)?;
+            if let Some(plain) = &plain {
+                // After the hash, so that a session which is moved meanwhile ends, too.
+                end(plain)?;
+            }
             // One of the two names no session.
-            let is_plain = plain.is_some() && plain.as_ref() == own;
-            unnamed.extend(if is_plain { Some(key.clone()) } else { plain.clone() });
-            keys.push(key);
-            // After the hash, so that a session which is moved meanwhile ends, too.
-            keys.extend(plain);
+            keys.push(plain.filter(|plain| Some(plain) == own).unwrap_or(key));
         }
-        if let Some(own) = own
-            && !keys.contains(own)
-        {
-            // A newer key than the cookie's, whose grace may be over by now.
-            keys.push(own.clone());
+        // A newer key than the cookie's, whose grace may be over by now.
+        let newer = own.filter(|own| !keys.contains(own));
+        for key in newer.into_iter().chain(self.merged.iter().map(|merged| &merged.key)) {
+            end(key)?;
+            keys.push(key.clone());
         }
-        keys.extend(self.merged.iter().map(|merged| merged.key.clone()));
-        for key in &keys {
-            manager.store.delete(key.as_str())?;
-        }
-        keys.retain(|key| !unnamed.contains(key));
         self.report_destroyed(&keys);
         self.origin = Origin::Fresh;
         self.content = manager.fresh_content();
