@@ -27,8 +27,24 @@ pub struct RequestHead<'r> {
 }
 
 impl<'r> RequestHead<'r> {
+    /// The value of a header that isn't text. It has no meaning in any header.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::RequestHead;
+    ///
+    /// let origin: &[u8] = b"https://\xFF.example";
+    /// let request = RequestHead::new("POST", "/cart", |name| {
+    ///     (name == "Origin").then(|| str::from_utf8(origin).unwrap_or(RequestHead::NO_TEXT))
+    /// });
+    /// assert_eq!(request.header("Origin"), Some("\u{FFFD}"));
+    /// ```
+    pub const NO_TEXT: &'static str = "\u{FFFD}";
+
     /// Returns the head of a request with this method and target (a path, with or without a query).
     /// `header` returns the first value of the header with that name, in any case of its letters.
+    /// For one that isn't text it returns [`NO_TEXT`](Self::NO_TEXT), not `None`: without Origin a
+    /// request passes for one that no browser has sent.
     ///
     /// # Examples
     /// ```
@@ -71,7 +87,7 @@ impl<'r> RequestHead<'r> {
         self.path
     }
 
-    /// Returns the first value of a header. `None` if there is none, or if it isn't text.
+    /// Returns the first value of a header, which is [`NO_TEXT`](Self::NO_TEXT) if it isn't text.
     ///
     /// # Examples
     /// ```

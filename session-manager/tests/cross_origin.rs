@@ -105,6 +105,19 @@ fn request_without_a_host_has_no_origin_of_its_own() -> TestResult {
 }
 
 #[test]
+fn header_that_is_not_text_is_not_missing() -> TestResult {
+    let sessions = manager();
+    for name in ["Origin", "Sec-Fetch-Site"] {
+        let value = http::HeaderValue::from_bytes(b"https://\xFF.example")?;
+        let mut request = http::Request::post("/cart").header(name, value).body(())?;
+        let response: http::Response<String> =
+            sessions.http(&mut request, |_, _| http::Response::new(String::new()));
+        assert_eq!(response.status(), 403, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
 fn refused_request_reaches_neither_store_nor_handler() -> TestResult {
     let store = Switched::on();
     let sessions = SessionManager::new(Arc::clone(&store));

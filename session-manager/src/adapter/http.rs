@@ -62,7 +62,8 @@ impl<C: Codec> SessionManager<C> {
 
 fn head<Q>(request: &Request<Q>) -> RequestHead<'_> {
     RequestHead::new(request.method().as_str(), request.uri().path(), |name| {
-        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+        let value = request.headers().get(name);
+        let value = value.map(|value| value.to_str().unwrap_or(RequestHead::NO_TEXT));
         // HTTP/2 has the host in the target.
         let authority = || request.uri().authority().filter(|_| name.eq_ignore_ascii_case("Host"));
         value.or_else(|| authority().map(Authority::as_str))
