@@ -110,6 +110,7 @@ impl Server for Other {
         let answers: Vec<(usize, Value)> = serde_json::from_str(&line).expect("it is JSON");
         let answer = |value: &Value| match value.as_str() {
             Some("superseded") => Answer::Superseded,
+            Some("refused") => Answer::Refused,
             Some("failed") => Answer::Failed,
             _ => Answer::Ok(value["token"].as_str().map(str::to_owned)),
         };
@@ -138,6 +139,7 @@ fn serve_as_child(path: &Path) {
         let answers = server.answers().into_iter().map(|(n, answer)| match answer {
             Answer::Ok(token) => json!([n, { "token": token }]),
             Answer::Superseded => json!([n, "superseded"]),
+            Answer::Refused => json!([n, "refused"]),
             Answer::Failed => json!([n, "failed"]),
         });
         println!("\n{}", answers.collect::<Value>());
@@ -185,7 +187,7 @@ fn check_rounds(store: &Arc<dyn StoreWithDebug>, servers: &mut [Box<dyn Server>;
         for answer in &answers {
             answered[match answer {
                 Answer::Ok(_) => 0,
-                Answer::Superseded => 1,
+                Answer::Superseded | Answer::Refused => 1,
                 Answer::Failed => 2,
             }] += 1;
         }
@@ -250,6 +252,7 @@ impl World {
         json!({
             "is_ada": self.start == Start::Ada, "is_plain": self.is_plain, "now": self.now.to_rfc3339(),
             "cookie": self.cookie, "other": self.other, "device": self.device,
+            "form": self.form,
         })
     }
 
@@ -263,6 +266,7 @@ impl World {
             cookie: text("cookie"),
             other: text("other"),
             device: text("device"),
+            form: text("form"),
         }))
     }
 }

@@ -44,11 +44,15 @@ pub(crate) enum Kind {
     SetDeadline,
     /// Reads only, and the token has to be rotated automatically.
     RotateByItself,
+    /// Shows a page with a form, which may be the session's first.
+    ShowForm,
+    /// Comes with the token of a form from before, if there was one.
+    SendForm,
 }
 
 use Kind::*;
 
-pub(crate) const ALL: [Kind; 20] = [
+pub(crate) const ALL: [Kind; 22] = [
     Read,
     Insert,
     Remove,
@@ -69,6 +73,8 @@ pub(crate) const ALL: [Kind; 20] = [
     ChangeListed,
     SetDeadline,
     RotateByItself,
+    ShowForm,
+    SendForm,
 ];
 
 pub(crate) const MOST_WRITING: [Kind; 8] =
@@ -88,7 +94,16 @@ impl Kind {
                 | ChangeListed
                 | SetDeadline
                 | RotateByItself
+                | ShowForm
+                | SendForm
         )
+    }
+
+    /// Whether the forms of pages from before are good afterwards, for the grace if need be.
+    pub(crate) fn keeps_forms(self, start: Start) -> bool {
+        let is_same_user = self == LogInAsAda || self == LogInAsGrace && start == Start::Nobody;
+        let renews = matches!(self, Renew | RenewAndInsert) || is_same_user;
+        self != Clear && (self.keeps_rights() || renews)
     }
 
     /// Whether it may take out what another request has put into a session.
@@ -114,6 +129,9 @@ pub(crate) enum Start {
     Ada,
 }
 
+/// Begins the key of the token of the form that a request has shown.
+pub(crate) const FORM: &str = "form of ";
+
 /// What there is before the requests come.
 pub(crate) struct World {
     pub(crate) start: Start,
@@ -127,6 +145,8 @@ pub(crate) struct World {
     pub(crate) other: String,
     /// The token of Ada's other device.
     pub(crate) device: String,
+    /// The token of a form that the browser shows, empty if it shows none.
+    pub(crate) form: String,
 }
 
 /// What came out of the requests of one run.
@@ -150,6 +170,8 @@ pub(crate) enum Answer {
     Ok(Option<String>),
     /// Another request has renewed the session.
     Superseded,
+    /// The form was no page's of this session.
+    Refused,
     /// The store has failed.
     Failed,
 }
@@ -189,6 +211,12 @@ impl World {
         let cookie = make("browser", subject);
         let other = make("other", None);
         let device = make("device", Some("ada"));
+        let mut form = String::new();
+        if start == Start::Ada && !is_plain {
+            let mut session = sessions.load([&*cookie]).expect("memory doesn't fail");
+            form = session.form_token().expect("there is randomness");
+            session.finish().expect("memory doesn't fail");
+        }
         let mut rows = Vec::new();
         store
             .for_each(&mut |record| {
@@ -202,7 +230,7 @@ impl World {
         }
         // So that an idle timeout of an hour has to be moved.
         clock.advance(TimeDelta::minutes(30));
-        Self { start, is_plain, now: clock.now(), rows, cookie, other, device }
+        Self { start, is_plain, now: clock.now(), rows, cookie, other, device, form }
     }
 
     fn clock(&self) -> Arc<ManualClock> {
@@ -273,7 +301,7 @@ impl World {
             let (kind, sessions) = (kinds[n], &managers[n]);
             if kind != DestroyOthers {
                 if let Err(error) = self.handle(kind, n, sessions) {
-                    assert!(matches!(error, Error::Superseded), "{kind:?}: {error}");
+                    assert!(is_refusal(&error), "{kind:?}: {error}");
                 }
             } else if let Some(place) = open.iter().position(|(own, _)| *own == n) {
                 let (_, session): (usize, Session<'_>) = open.remove(place);
@@ -282,7 +310,7 @@ impl World {
                 let mut session = sessions.load([&*self.cookie]).expect("memory doesn't fail");
                 match self.act(kind, n, &mut session) {
                     Ok(()) => open.push((n, session)),
-                    Err(error) => assert!(matches!(error, Error::Superseded), "{kind:?}: {error}"),
+                    Err(error) => assert!(is_refusal(&error), "{kind:?}: {error}"),
                 }
             }
         }
@@ -307,6 +335,7 @@ impl World {
         match self.handle(kind, n, &sessions) {
             Ok(headers) => Answer::Ok(token(&headers)),
             Err(Error::Superseded) => Answer::Superseded,
+            Err(Error::FormToken) => Answer::Refused,
             Err(Error::Store(store_core::Error::Unreachable { .. })) => Answer::Failed,
             Err(error) => panic!("{kind:?}: {error}"),
         }
@@ -387,6 +416,14 @@ impl World {
                 session.set_deadline(self.now + TimeDelta::hours(2));
                 Ok(())
             }
+            ShowForm => {
+                let form = session.form_token()?;
+                session.insert(&format!("{FORM}{n}"), form)
+            }
+            SendForm => {
+                session.check_form_token(&self.form)?;
+                session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).map(drop)
+            }
             DestroyAll | DestroyByKey | ChangeListed => unreachable!("they have no session"),
         }
     }
@@ -422,7 +459,12 @@ pub(crate) fn opens(sessions: &SessionManager, token: &str) -> Option<String> {
     Some(format!("{} of {:?}", show(session.keys(), |key| session.get(key)), session.subject()))
 }
 
-/// Values in the order of their keys.
+/// Whether a request that ended so has changed nothing.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Superseded | Error::FormToken)
+}
+
+/// Values in the order of their keys, but tokens of forms, which differ by chance.
 fn show<'a>(
     keys: impl Iterator<Item = &'a str>,
     get: impl Fn(&str) -> Result<Option<Value>, Error>,
@@ -431,7 +473,7 @@ fn show<'a>(
         let value = get(key).expect("it is JSON").expect("it is listed");
         format!("{key}={value}")
     };
-    let mut values: Vec<_> = keys.map(show).collect();
+    let mut values: Vec<_> = keys.filter(|key| !key.starts_with(FORM)).map(show).collect();
     values.sort();
     values.join(", ")
 }

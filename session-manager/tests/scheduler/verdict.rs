@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use session_manager::SessionManager;
 
-use crate::requests::{Answer, Kind, Run, Start, World, opens};
+use crate::requests::{Answer, FORM, Kind, Run, Start, World, opens};
 
 /// What sequential executions of requests leave behind: by which of the requests were executed.
 pub(crate) struct Reference {
@@ -38,6 +38,7 @@ impl Reference {
         let sessions = world.manager(Arc::clone(&run.store));
         check_index(&sessions)?;
         check_answers(world, kinds, run, &sessions)?;
+        check_forms(world, kinds, run, &sessions)?;
         check_cookies(world, kinds, run, &sessions)
     }
 
@@ -132,6 +133,46 @@ fn check_answers(
                 return Err(format!("{n} has ended the others, and one of them is there"));
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Forms of pages from before a renewal are good for the grace, and those of a session that was
+/// ended nowhere.
+fn check_forms(
+    world: &World,
+    kinds: &[Kind],
+    run: &Run,
+    sessions: &SessionManager,
+) -> Result<(), String> {
+    let held = [&*world.cookie].into_iter().chain(cookies(run).map(|(_, token)| token));
+    let held: Vec<_> =
+        held.map(|token| sessions.load([token]).expect("memory doesn't fail")).collect();
+    let keep_forms = kinds.iter().all(|kind| kind.keeps_forms(world.start));
+    let ended = |n: usize| matches!(kinds[n], Kind::LogOut | Kind::DestroyByKey);
+    let is_ended = (0..kinds.len()).any(|n| ended(n) && matches!(run.answers[n], Answer::Ok(_)));
+    for n in 0..kinds.len() {
+        if keep_forms && !world.form.is_empty() && run.answers[n] == Answer::Refused {
+            return Err(format!("the form that {n} has sent was refused"));
+        }
+        for session in &held {
+            let form: Option<String> = session.get(&format!("{FORM}{n}")).expect("a string");
+            if keep_forms && form.is_some_and(|form| session.check_form_token(&form).is_err()) {
+                return Err(format!("the form that {n} has shown is refused"));
+            }
+        }
+    }
+    for (place, session) in held.iter().enumerate() {
+        let is_good = session.check_form_token(&world.form).is_ok();
+        // The old cookie leads to the session. A login that came too late for it has begun its own.
+        let from: Option<String> = session.get("from").expect("a string");
+        let is_browsers = place == 0 || from.as_deref() == Some("browser");
+        if is_ended && is_good {
+            return Err("a form of the session that was ended is good".to_owned());
+        }
+        if keep_forms && is_browsers && !world.form.is_empty() && !is_good {
+            return Err("the form from before is refused".to_owned());
         }
     }
     Ok(())
