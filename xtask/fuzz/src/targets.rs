@@ -6,7 +6,11 @@ mod cookie_policy;
 
 mod cookies;
 
+mod form_tokens;
+
 mod mysql_url;
+
+mod origins;
 
 mod ql;
 
@@ -19,9 +23,11 @@ mod tokens;
 use crate::Target;
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     cookies::TARGET,
     tokens::TARGET,
+    origins::TARGET,
+    form_tokens::TARGET,
     cookie_policy::TARGET,
     codecs::TARGET,
     stored_data::TARGET,

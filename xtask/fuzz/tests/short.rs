@@ -10,9 +10,11 @@ use fuzz::TARGETS;
 use fuzz::engine::{self, Limit};
 
 /// For all targets together; they differ in speed.
-const INPUTS: [(&str, u64); 8] = [
+const INPUTS: [(&str, u64); 10] = [
     ("cookies", 500),
     ("tokens", 1_000),
+    ("origins", 1_000),
+    ("form_tokens", 1_000),
     ("cookie_policy", 1_000),
     ("codecs", 1_000),
     ("stored_data", 500),
@@ -50,6 +52,8 @@ fn reached(name: &str) -> &'static [&'static str] {
     match name {
         "cookies" => &["Session(", "Superseded", "Nothing, 5 tokens"],
         "tokens" => &["4 tokens"],
+        "origins" => &["safe", "trusted", "the browser says so", "its host", "no browser", "None"],
+        "form_tokens" => &["taken by 2", "taken by 1", "form true, taken by 0", "form false"],
         "cookie_policy" => &["accepted", "__Host- demands", "cookie domain"],
         "codecs" => &["3 values", "can't be encoded"],
         "stored_data" => &["loaded, 3 values, written", "fresh", "somebody, logged in"],
