@@ -5,6 +5,7 @@ use std::mem;
 use std::slice;
 use std::time::Duration;
 
+use mysql::Value;
 use store_core::Error;
 use store_core::backend::Batch;
 
@@ -14,7 +15,7 @@ use crate::retry::{AttemptError, Retry, RetrySafety};
 use crate::rotations::Rotations;
 use crate::rows::bytes;
 use crate::shared::Shared;
-use crate::sql::ListSql;
+use crate::statements::Statements;
 use crate::subjects::SubjectIndex;
 
 /// After how many rows that can't be removed a run gives up.
@@ -58,24 +59,43 @@ impl Shared {
         Ok(batch)
     }
 
-    /// Removes all sessions, batch by batch.
+    /// Removes all sessions, page by page.
     pub(crate) fn delete_all(&self) -> Result<u64, Error> {
+        let Statements { first_page, next_page, delete_page, .. } = &self.statements;
         let (mut removed, mut last_pages) = (0, 0);
+        // A page begins where the last one ended: the server reads deleted rows until it has purged
+        // them, so that from the first one each page would take longer than the one before.
+        let mut after: Option<Vec<u8>> = None;
         loop {
             let page = self.run(RetrySafety::ReadOnly, |connection| {
-                connection.query(&self.statements.first, vec![self.batch_size.into()])
+                let limit = Value::from(self.batch_size);
+                match &after {
+                    None => connection.query_first(first_page, vec![limit]),
+                    Some(after) => connection.query_first(next_page, vec![after.into(), limit]),
+                }
             })?;
-            let tokens = page.into_iter().filter_map(|mut row| bytes(&mut row, 0));
-            let tokens: Vec<_> = tokens.collect();
-            // Others go on: what has moved to another token is on the next page, and so is what
-            // begins meanwhile.
-            last_pages += usize::from(tokens.len() < self.batch_size);
-            if tokens.is_empty() || last_pages > MAX_LAST_PAGES {
+            let page = page.and_then(|mut row| {
+                Some((row.take::<u64, _>(0)?, bytes(&mut row, 1)?, bytes(&mut row, 2)?))
+            });
+            let is_last = match &page {
+                None if after.is_none() => return Ok(removed),
+                None => true,
+                Some((rows, begin, end)) => {
+                    self.run(RetrySafety::Idempotent, |connection| {
+                        connection.execute(delete_page, vec![begin.into(), end.into()])
+                    })?;
+                    // The server's number includes the entries of the index of subjects.
+                    removed += rows;
+                    *rows < self.batch_size as u64
+                }
+            };
+            // Others go on: what has moved to another token may be on an earlier page by now, and
+            // so may be what begins meanwhile.
+            last_pages += usize::from(is_last);
+            if last_pages > MAX_LAST_PAGES {
                 return Ok(removed);
             }
-            let delete = &self.statements.delete_listed;
-            let deleted = self.remove_listed(&mut self.retry(), delete, &tokens);
-            removed += deleted.map_err(|error| self.explain(error))?;
+            after = page.map(|(.., end)| end).filter(|_| !is_last);
         }
     }
 
@@ -125,17 +145,8 @@ impl Shared {
         mut retry: Retry<'_>,
         tokens: &[Vec<u8>],
     ) -> Result<u64, AttemptError> {
-        self.remove_listed(&mut retry, &self.statements.delete_expired, tokens)
-    }
-
-    fn remove_listed(
-        &self,
-        retry: &mut Retry<'_>,
-        delete: &ListSql,
-        tokens: &[Vec<u8>],
-    ) -> Result<u64, AttemptError> {
         retry.run(RetrySafety::Idempotent, |connection| {
-            let (sql, params) = delete.on(tokens);
+            let (sql, params) = self.statements.delete_expired.on(tokens);
             let Some(subjects) = &self.subjects else {
                 return Ok(connection.execute(sql, params)?.rows);
             };

@@ -71,10 +71,21 @@ const DELETE_EXPIRED: &str = "DELETE session FROM {table} AS session \
     FORCE INDEX (`{token_index}`) \
     WHERE session.token IN ({tokens}) AND session.expiry <= UTC_TIMESTAMP(6)";
 
-const FIRST: &str = "SELECT token FROM {table} WHERE token IS NOT NULL ORDER BY token LIMIT ?";
+// A page of all rows: how many it has, and between which tokens.
+const FIRST_PAGE: &str = "SELECT COUNT(*), MIN(token), MAX(token) FROM \
+    (SELECT token FROM {table} WHERE token IS NOT NULL ORDER BY token LIMIT ?) AS page";
 
-const DELETE_LISTED: &str = "DELETE session FROM {table} AS session \
-    FORCE INDEX (`{token_index}`) WHERE session.token IN ({tokens})";
+const NEXT_PAGE: &str = "SELECT COUNT(*), MIN(token), MAX(token) FROM \
+    (SELECT token FROM {table} WHERE token > ? ORDER BY token LIMIT ?) AS page";
+
+const DELETE_PAGE: &str = "DELETE session FROM {table} AS session FORCE INDEX (`{token_index}`) \
+    WHERE session.token BETWEEN ? AND ?";
+
+// The token has to have the type of the index's, or each of them would be converted.
+const DELETE_PAGE_WITH_SUBJECTS: &str = "DELETE session, link FROM {table} AS session \
+    FORCE INDEX (`{token_index}`) LEFT JOIN {subjects} AS link \
+    ON link.token = CONVERT(session.token USING ascii) COLLATE ascii_bin \
+    WHERE session.token BETWEEN ? AND ?";
 
 const PAGE: &str = "SELECT token, data, expiry FROM {table} FORCE INDEX (`{token_index}`) \
     WHERE token > ? AND expiry > ? ORDER BY token LIMIT 500";
@@ -95,8 +106,9 @@ pub(crate) struct Statements {
     pub(crate) delete_row: Sql,
     pub(crate) expired: Sql,
     pub(crate) delete_expired: ListSql,
-    pub(crate) first: Sql,
-    pub(crate) delete_listed: ListSql,
+    pub(crate) first_page: Sql,
+    pub(crate) next_page: Sql,
+    pub(crate) delete_page: Sql,
     pub(crate) page: Sql,
     pub(crate) count: Sql,
 }
@@ -114,6 +126,7 @@ impl Statements {
         };
         let on_table = |template: &str| Sql::new(text(template));
         let delete_live = if has_subjects { DELETE_LIVE_WITH_SUBJECT } else { DELETE_LIVE };
+        let delete_page = if has_subjects { DELETE_PAGE_WITH_SUBJECTS } else { DELETE_PAGE };
         Self {
             find: on_table(FIND),
             commit: on_table(COMMIT),
@@ -127,8 +140,9 @@ impl Statements {
             delete_row: on_table(DELETE_ROW),
             expired: on_table(EXPIRED),
             delete_expired: ListSql::new(&text(DELETE_EXPIRED), batch_size),
-            first: on_table(FIRST),
-            delete_listed: ListSql::new(&text(DELETE_LISTED), batch_size),
+            first_page: on_table(FIRST_PAGE),
+            next_page: on_table(NEXT_PAGE),
+            delete_page: on_table(delete_page),
             page: on_table(PAGE),
             count: on_table(COUNT),
         }

@@ -193,3 +193,38 @@ fn rows_that_cannot_be_removed_are_reported_and_the_others_go() -> Result<(), Er
     assert_eq!(left()?, Some(0));
     Ok(())
 }
+
+#[test]
+fn all_sessions_end_however_many_pages_they_are_and_whatever_their_tokens() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    for (ddl, odd) in [(CLASSIC, "ä?b"), (MysqlStore::CREATE_TABLE, "a?b")] {
+        for size in [1, 2, 3, 1_000] {
+            let database = Database::new();
+            database.run(ddl);
+            let size = NonZeroUsize::new(size).expect("not zero");
+            let options =
+                MysqlOptions::new().with_cleanup(CleanupOptions::disabled().with_batch_size(size));
+            options.create_table(&options.pool(&database.url())?)?;
+            let store = options.connect(&database.url())?;
+            for token in ["Z", "a?b-", "b", "c", "m-1", "m-2", "zz"] {
+                store.create(token, b"data", in_an_hour(), Some(token))?;
+            }
+            // Rows that no store of ours writes.
+            for token in ["", odd] {
+                database.run(&format!("INSERT INTO sessions VALUES ('{token}', '', '2020-01-01')"));
+            }
+            assert_eq!(store.delete_all()?, 9, "pages of {size}");
+            assert_eq!(store.count()?, 0);
+            let url = mysql::Opts::from_url(&database.url()).expect("it is a URL");
+            let mut connection = mysql::Conn::new(url).expect("the server is there");
+            for table in ["sessions", "sessions_subjects"] {
+                let count = format!("SELECT COUNT(*) FROM {table}");
+                let rows: Option<u64> = connection.query_first(count).expect("a number");
+                assert_eq!(rows, Some(0), "{table}, pages of {size}");
+            }
+        }
+    }
+    Ok(())
+}

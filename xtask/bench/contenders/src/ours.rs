@@ -32,6 +32,10 @@ impl Contender for Ours {
     fn sweep(&self) -> Result<u64> {
         Ok(self.0.delete_expired()?)
     }
+
+    fn delete_all(&self) -> Result<u64> {
+        Ok(self.0.delete_all()?)
+    }
 }
 
 /// All threads share the store.

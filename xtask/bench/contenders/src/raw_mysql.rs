@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bench_protocol::{
-    Contender, Durability, Handle, Order, Result, data, database, measure, token, url,
+    Contender, Durability, Handle, Operation, Order, Result, data, database, measure, token, url,
 };
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use store_mysql::MysqlStore;
@@ -71,13 +71,18 @@ pub(crate) fn fill(order: &Order) -> Result {
     for first in (0..order.scenario.rows).step_by(usize::try_from(BATCH)?) {
         let keys = first..order.scenario.rows.min(first + BATCH);
         let places = vec!["(?, ?, ?)"; keys.clone().count()].join(", ");
-        let mut params = Vec::new();
+        let (mut params, mut subjects) = (Vec::new(), Vec::new());
         for key in keys {
             token(key, &mut text);
             data(key, &mut bytes);
             params.extend([Value::from(&text), Value::from(&bytes), expiry.clone()]);
+            subjects.push(format!("('{text}', '{key}')"));
         }
         connection.exec_drop(format!("INSERT INTO sessions VALUES {places}"), params)?;
+        if order.scenario.operation == Operation::DeleteAll {
+            let subjects = subjects.join(", ");
+            connection.query_drop(format!("INSERT INTO sessions_subjects VALUES {subjects}"))?;
+        }
     }
     connection.query_drop("COMMIT")?;
     // Makes the server write all of it now, instead of during the measurement.

@@ -3,7 +3,9 @@
 
 use std::fs::File;
 
-use bench_protocol::{Contender, Handle, Measurement, Order, Result, data, measure, token};
+use bench_protocol::{
+    Contender, Handle, Measurement, Operation, Order, Result, data, measure, token,
+};
 use chrono::{DateTime, Utc};
 use store_ql_compat::redb::{
     Builder, Database, ReadableDatabase, TableDefinition, WriteTransaction,
@@ -28,6 +30,11 @@ pub(crate) const ROWS: &[Row] = &[Row {
 const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
 /// Expiry and token → nothing.
 const EXPIRIES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("sessions_expiry");
+
+/// Token → subject.
+const SUBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions_subject");
+/// Subject and token → nothing.
+const BY_SUBJECT: TableDefinition<'_, &[u8], ()> = TableDefinition::new("sessions_by_subject");
 
 pub(crate) const INSTANT_LEN: usize = 12;
 
@@ -56,6 +63,9 @@ pub(crate) fn fill(order: &Order) -> Result {
         token(key, &mut text);
         data(key, &mut bytes);
         put(&transaction, &text, expiry, &bytes)?;
+        if order.scenario.operation == Operation::DeleteAll {
+            link(&transaction, text.as_bytes(), key.to_string().as_bytes())?;
+        }
     }
     transaction.commit()?;
     drop(database);
@@ -79,6 +89,14 @@ fn put(
         expiries.remove(&*[old, token].concat())?;
     }
     expiries.insert(&*[&expiry, token].concat(), ())?;
+    Ok(())
+}
+
+/// Makes the session a user's, as the store does.
+fn link(transaction: &WriteTransaction, token: &[u8], subject: &[u8]) -> Result {
+    transaction.open_table(SUBJECTS)?.insert(token, subject)?;
+    let key = [&[u8::try_from(subject.len())?], subject, token].concat();
+    transaction.open_table(BY_SUBJECT)?.insert(&*key, ())?;
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::time::Duration;
 
 use bench_protocol::{
-    Contender, Durability, Handle, Login, Measurement, Order, Result, data, is_live, measure, token,
+    Contender, Durability, Handle, Login, Measurement, Operation, Order, Result, data, is_live,
+    measure, token,
 };
 use chrono::{DateTime, Utc};
 use rusqlite::{
@@ -149,7 +150,14 @@ fn fill_tables(order: &Order, ddl: &str) -> Result {
         data(key, &mut bytes);
         insert.execute(params![text, bytes, if is_live { expiry } else { expired }])?;
         Ok(())
-    })
+    })?;
+    if order.scenario.operation == Operation::DeleteAll {
+        Connection::open(&order.path)?.execute_batch(
+            "INSERT INTO sessions_subjects SELECT token, rowid FROM sessions;
+             PRAGMA wal_checkpoint(TRUNCATE);",
+        )?;
+    }
+    Ok(())
 }
 
 /// Creates a database quickly, with any table.

@@ -89,7 +89,9 @@ impl Load {
 
     fn step(&mut self) -> Step {
         let kind = match self.operation {
-            Operation::FindHit | Operation::ForEach | Operation::Sweep => Kind::Find,
+            Operation::FindHit | Operation::ForEach | Operation::Sweep | Operation::DeleteAll => {
+                Kind::Find
+            }
             Operation::FindMiss => Kind::Miss,
             Operation::CommitNew | Operation::CommitUpdate | Operation::SweepUnderLoad => {
                 Kind::Commit
@@ -179,7 +181,7 @@ impl Load {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn microseconds(nanoseconds: u64) -> f64 {
+pub(crate) fn microseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e3
 }
 

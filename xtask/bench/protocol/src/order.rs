@@ -32,6 +32,9 @@ pub enum Operation {
     Sweep,
     /// The same beside threads that overwrite sessions without a pause.
     SweepUnderLoad,
+    /// Ends all sessions, each of which has a user, once, while another thread begins new ones,
+    /// whose latencies are measured.
+    DeleteAll,
 }
 
 /// What a commit survives.
@@ -79,7 +82,7 @@ pub struct Order {
 /// What came out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Measurement {
-    /// The number of operations that ended in time, or of rows of a walk or a sweep.
+    /// The number of operations that ended in time, or of rows that were visited or removed.
     pub operations: u64,
     /// The duration.
     pub seconds: f64,

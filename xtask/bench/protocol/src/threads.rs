@@ -5,8 +5,10 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Instant;
 
+use hdrhistogram::Histogram;
+
 use crate::keys;
-use crate::load::{Kind, Load};
+use crate::load::{Kind, Load, microseconds};
 use crate::order::{Measurement, Operation, Order};
 use crate::process::Process;
 use crate::program::{Result, UNSUPPORTED};
@@ -26,6 +28,11 @@ pub trait Contender: Sync {
 
     /// Removes all expired sessions and returns their number.
     fn sweep(&self) -> Result<u64> {
+        Err(UNSUPPORTED.into())
+    }
+
+    /// Ends all sessions and returns their number.
+    fn delete_all(&self) -> Result<u64> {
         Err(UNSUPPORTED.into())
     }
 }
@@ -104,6 +111,7 @@ pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measu
             let removed = sweep_under_load(contender, order)?;
             return Ok(Load::single(idle, started, removed));
         }
+        Operation::DeleteAll => return delete_all(contender, order, idle),
         _ => {}
     }
 
@@ -133,6 +141,36 @@ pub fn measure(contender: &'static dyn Contender, order: &Order) -> Result<Measu
         return Err("the sweep was over before the measurement, or failed".into());
     }
     Load::merge(order, idle, &loads)
+}
+
+/// Ends all sessions while this thread begins new ones. The latencies are those of the latter.
+fn delete_all(contender: &dyn Contender, order: &Order, idle: Process) -> Result<Measurement> {
+    let (mut token, mut key) = (String::new(), order.scenario.rows);
+    let data = vec![0; order.scenario.data_len];
+    let mut latencies = Histogram::<u64>::new(3)?;
+    let mut handle = contender.handle()?;
+    let mut measurement = thread::scope(|scope| {
+        let ending = scope.spawn(|| -> Result<_> {
+            let started = Instant::now();
+            let removed = contender.delete_all()?;
+            Ok(Load::single(idle, started, removed))
+        });
+        while !ending.is_finished() {
+            keys::token(key, &mut token);
+            key += 1;
+            let started = Instant::now();
+            handle.commit(&token, &data)?;
+            latencies.record(u64::try_from(started.elapsed().as_nanos())?)?;
+        }
+        ending.join().map_err(|_| "a thread panicked")?
+    })?;
+    if measurement.operations < order.scenario.rows {
+        return Err(format!("ended {} sessions", measurement.operations).into());
+    }
+    measurement.p50_us = microseconds(latencies.value_at_quantile(0.5));
+    measurement.p99_us = microseconds(latencies.value_at_quantile(0.99));
+    measurement.max_us = microseconds(latencies.max());
+    Ok(measurement)
 }
 
 /// Removes all expired sessions while the threads of the scenario write.

@@ -1,8 +1,8 @@
 //! The points that are measured: a star around 100,000 sessions of 256 bytes.
 
 use bench_protocol::Operation::{
-    CommitNew, CommitUpdate, Delete, FindHit, FindMiss, ForEach, Login, Mix, Replace, Sweep,
-    SweepUnderLoad, Touch,
+    CommitNew, CommitUpdate, Delete, DeleteAll, FindHit, FindMiss, ForEach, Login, Mix, Replace,
+    Sweep, SweepUnderLoad, Touch,
 };
 use bench_protocol::{Durability, Operation, Scenario};
 
@@ -57,6 +57,11 @@ pub(crate) const MILLION: u64 = 1_000_000;
 /// The operation at the centre, on this number of threads.
 pub(crate) const fn at(operation: Operation, threads: usize) -> Scenario {
     Scenario { operation, threads, ..CENTRE }
+}
+
+/// The end of a million sessions.
+pub(crate) const fn delete_all() -> Scenario {
+    Scenario { rows: MILLION, ..at(DeleteAll, 1) }
 }
 
 /// Commits that a power failure may undo.
@@ -212,6 +217,7 @@ impl Plan {
         self.add(&[STORE, INDEXED, RAW], Scenario { half_expired: true, ..at(Sweep, 1) });
         let sweep = Scenario { half_expired: true, ..at(SweepUnderLoad, 8) };
         self.add(&[STORE, INDEXED], sweep);
+        self.add(&[STORE], delete_all());
         for operation in [FindHit, CommitUpdate] {
             for swept in [false, true] {
                 self.add(&[STORE, INDEXED], half_expired(operation, swept));
@@ -244,6 +250,7 @@ impl Plan {
         for threads in [1, 8] {
             self.add(&REDB[..1], at(Login, threads));
         }
+        self.add(&REDB[..1], delete_all());
     }
 
     fn mysql(&mut self) {
@@ -257,5 +264,6 @@ impl Plan {
         for threads in [1, 8] {
             self.add(&[MYSQL[0], MYSQL[2]], at(Login, threads));
         }
+        self.add(&MYSQL[..1], delete_all());
     }
 }

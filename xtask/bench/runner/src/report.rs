@@ -51,7 +51,8 @@ The figures are medians over the rounds, and `lowest` and `highest` the operatio
 slowest and the fastest round. `p50_us` and `p99_us` are latencies in microseconds, `memory_kib` is
 the peak of resident memory above what the process had with the store open, `written_bytes` what the
 process wrote to disk per operation, and `growth_kib` how much longer the database's files were at
-the end. What a database server takes and writes isn't counted.
+the end. What a database server takes and writes isn't counted. `delete_all` ends all sessions once;
+its latencies are those of a thread that begins new ones meanwhile.
 {micro}",
         charts = charts.collect::<String>(),
         targets = targets(results),

@@ -28,8 +28,11 @@ impl Database {
         let format = programs.format(contender);
         let is_on_server = programs.is_on_server(contender);
         let owner = if is_on_server { contender } else { format };
-        let is_used_up = is_on_server && matches!(operation, Operation::Login);
-        let kind = if is_used_up { "-login" } else { "" };
+        let is_used_up =
+            is_on_server && matches!(operation, Operation::Login | Operation::DeleteAll);
+        // These sessions have users.
+        let kind = if *operation == Operation::DeleteAll { "-users" } else { "" };
+        let kind = if is_used_up { "-used-up" } else { kind };
         let template = scratch.join(format!("{owner}-{rows}-{data_len}-{half_expired}{kind}.db"));
         if is_used_up || !template.exists() {
             programs.fill(&Order {
