@@ -129,6 +129,8 @@ func (s side) answer(r request) (reply reply, err error) {
 		err = s.expiry(r.Token, &reply)
 	case "serve":
 		reply, err = s.serve(r)
+	case "go on":
+		goOn <- struct{}{}
 	default:
 		err = errors.New("no such op")
 	}
@@ -161,6 +163,9 @@ func (s side) expiry(token string, reply *reply) (err error) {
 	reply.Day = math.Float64bits(day)
 	return err
 }
+
+// goOn wakes a handler that waits.
+var goOn = make(chan struct{})
 
 // serve is a web application that answers one HTTP request.
 func (s side) serve(r request) (reply reply, err error) {
@@ -213,6 +218,10 @@ func handle(ctx context.Context, sessions *scs.SessionManager, name string) erro
 			return errors.New("no flash value")
 		}
 		sessions.Put(ctx, "__flash.to Rust", "Sent.")
+	case "slow":
+		<-goOn // The session is loaded.
+		sessions.Put(ctx, "slow", true)
+		<-goOn
 	case "renew":
 		return sessions.RenewToken(ctx)
 	case "destroy":

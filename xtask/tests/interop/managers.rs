@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::thread;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ test_everywhere! {
     logout_on_one_side_is_logout_on_the_other,
     logout_in_go_is_not_undone_by_a_slower_request_to_ours,
     renewal_on_one_side_holds_on_the_other,
+    ours_goes_over_to_hashes_from_the_plain_tokens_of_go,
 }
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -326,4 +328,59 @@ fn renewal_on_one_side_holds_on_the_other(place: Place) -> TestResult {
         );
         Ok(())
     })
+}
+
+/// A Go request that was under way writes its plain row again, as an upsert does; the guide has
+/// applications stop the Go program before. The visitor doesn't notice, and logs out of both.
+fn ours_goes_over_to_hashes_from_the_plain_tokens_of_go(place: Place) -> TestResult {
+    for is_slow in [false, true] {
+        let mut site = Site::new(place, false);
+        site.go("put");
+        let cookie = site.cookie.clone();
+        let token = site.token().to_owned();
+        let store = Arc::clone(&site.pair.rust.0);
+        assert!(store.find(&token)?.is_some(), "Go keeps the token itself");
+
+        site.sessions = SessionManager::new(store).with_hashed_tokens_and_plain_fallback();
+        let (sessions, pair) = (&site.sessions, &site.pair);
+        thread::scope(|scope| {
+            let slow = is_slow.then(|| {
+                let request = json!({"Op": "serve", "Cookie": cookie, "Handler": "slow"});
+                let slow = scope.spawn(|| pair.go.ask(request));
+                pair.go.ask(json!({"Op": "go on"}));
+                slow
+            });
+            let mut session = sessions.load_from_headers([cookie.as_bytes()])?;
+            assert_eq!(session.get("go int")?, Some(42));
+            session.insert("user", 7)?;
+            assert_eq!(set_cookie(&session.finish()?.headers), "", "the browser keeps its cookie");
+            assert_eq!(pair.go.find(&token), None, "Go doesn't find it anymore");
+            assert_eq!(pair.go.rows(), 1, "it was moved");
+            if let Some(slow) = slow {
+                pair.go.ask(json!({"Op": "go on"}));
+                slow.join().expect("Go answers");
+                assert_eq!(pair.go.rows(), 2);
+            }
+            Ok::<_, Box<dyn std::error::Error>>(())
+        })?;
+        if !is_slow {
+            assert_eq!(site.go("look")["Values"], json!({}));
+        }
+        assert_eq!(site.cookie, cookie);
+        site.rust(|session| {
+            assert_eq!(session.get("go int")?, Some(42));
+            assert_eq!(session.get("user")?, Some(7));
+            assert!(!session.contains("slow"), "Go's late row isn't the session");
+            session.destroy()
+        })?;
+        assert_eq!(site.token(), "");
+        assert_eq!(site.pair.go.rows(), 0, "neither row is left");
+        site.cookie.clone_from(&cookie);
+        assert_eq!(site.go("look")["Values"], json!({}));
+        site.rust(|session| {
+            assert!(session.is_empty());
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
