@@ -29,6 +29,7 @@ pub(super) fn run(chromium: &Path, program: &Path, screenshot: Option<&Path>) ->
     let browser = Chromium::start(chromium, &profile("visits"))?;
     cookie_is_invisible_and_renewed(&browser.tab()?, &demo)?;
     other_sites_are_kept_out(&browser.tab()?, &demo, &attacker)?;
+    forms_have_the_token_of_their_page(&browser.tab()?, &demo)?;
     log_out_leaves_nothing(&browser.tab()?, &demo)?;
     tabs_work_together(&browser.tab()?, &browser.tab()?, &demo)?;
     fits_on_a_phone(&browser.tab()?, &demo, screenshot)?;
@@ -107,6 +108,20 @@ fn other_sites_are_kept_out(visitor: &Visitor, demo: &Demo, attacker: &Attacker)
     expect("and it changes neither note nor login", is_kept()?)?;
     post("127.0.0.1", "post-to-demo", &demo_page)?;
     expect("nor does one from another port, though it has the cookie", is_kept()?)
+}
+
+/// The user has sessions in browsers that were closed before.
+fn forms_have_the_token_of_their_page(visitor: &Visitor, demo: &Demo) -> Result {
+    visitor.open(&demo.url)?;
+    visitor.send("#end-others", &[("#end-others [name=csrf_token]", "")])?;
+    let answer = visitor.text("body")?.unwrap_or_default();
+    expect("a form without the token of its page is refused", answer.contains("outdated"))?;
+    visitor.open(&demo.url)?;
+    expect("and changes nothing", visitor.text("#end-others")?.is_some())?;
+    visitor.send("#end-others", &[])?;
+    let flash = visitor.text(".flash")?;
+    expect("one with it is taken", flash.as_deref() == Some("Logged out everywhere else."))?;
+    expect("and changes something", visitor.text("#end-others")?.is_none())
 }
 
 fn log_out_leaves_nothing(visitor: &Visitor, demo: &Demo) -> Result {
