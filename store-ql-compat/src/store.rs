@@ -8,6 +8,8 @@ mod shared;
 
 mod write;
 
+mod cleanup;
+
 mod read;
 
 mod open_tables;
@@ -45,6 +47,7 @@ use chrono::{DateTime, Utc};
 use store_core::backend::{BackgroundThread, CleanupThread, Operation, delete_in_batches};
 use store_core::{Change, CleanupStatistics, Error, Loaded, OwnedRecord, Record, Store};
 
+use self::cleanup::CleanupRun;
 use self::shared::Shared;
 
 pub use self::options::{Durability, QlOptions};
@@ -52,18 +55,16 @@ pub use self::options::{Durability, QlOptions};
 /// A session store on redb: in one file, in pure Rust, without a server.
 ///
 /// # Tables
-/// Eight tables of redb in one file, here with their default names; [the
+/// Six tables of redb in one file, here with their default names; [the
 /// guide](crate::guide#the-format-byte-by-byte) describes them byte by byte.
 ///
 /// | table | key | value |
 /// |---|---|---|
 /// | `sessions` | the token | the expiry in 12 bytes, the data |
-/// | `sessions_expiry` | the expiry in 12 bytes, the token | nothing |
 /// | `sessions_subject` | the token | the subject |
 /// | `sessions_by_subject` | the subject's length in a byte, the subject, the token | nothing |
 /// | `sessions_rotation` | an old token | its grace, whether it opens, the newest token |
 /// | `sessions_rotated` | the newest token's length, the newest token, an old token | nothing |
-/// | `sessions_rotation_end` | the grace's end in 12 bytes, an old token | nothing |
 /// | `sessions_meta` | `format` | 1, the version of this format |
 ///
 /// Every `DateTime<Utc>` can be an expiry, and is kept exactly. The clock of the process decides
@@ -225,7 +226,8 @@ impl Store for QlStore {
     }
 
     fn delete_expired(&self) -> Result<u64, Error> {
-        delete_in_batches(|| self.shared.remove_batch())
+        let mut run = CleanupRun::default();
+        delete_in_batches(|| self.shared.remove_batch(&mut run))
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>) -> Result<(), Error> {

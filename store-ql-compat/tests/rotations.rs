@@ -24,8 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
-const INDEXES: [&str; 4] =
-    ["sessions_expiry", "sessions_by_subject", "sessions_rotated", "sessions_rotation_end"];
+const INDEXES: [&str; 2] = ["sessions_by_subject", "sessions_rotated"];
 
 /// A store, and what is under it.
 struct Opened {
@@ -82,10 +81,6 @@ impl Opened {
     fn verify(&self) -> TestResult {
         let rows = |table| self.rows(table);
         let sessions = rows("sessions")?;
-        let expiries: Vec<_> =
-            sessions.iter().map(|(token, value)| [&value[..12], token].concat()).collect();
-        assert_eq!(keys(&rows("sessions_expiry")?), sorted(expiries));
-
         let subjects = rows("sessions_subject")?;
         assert!(subjects.keys().all(|token| sessions.contains_key(token)));
         let len = |bytes: &[u8]| u8::try_from(bytes.len()).expect("short");
@@ -101,9 +96,6 @@ impl Opened {
             .map(|(old, value)| [&[0, 0, 0, len(&value[25..])], &value[25..], old].concat())
             .collect();
         assert_eq!(keys(&rows("sessions_rotated")?), sorted(rotated));
-        let ends: Vec<_> =
-            rotations.iter().map(|(old, value)| [&value[12..24], old].concat()).collect();
-        assert_eq!(keys(&rows("sessions_rotation_end")?), sorted(ends));
         Ok(())
     }
 }
@@ -153,10 +145,6 @@ fn bytes_are_as_documented() -> TestResult {
     assert_eq!(
         keys(&opened.rows("sessions_rotated")?),
         [b"\0\0\0\x06newestnew".to_vec(), b"\0\0\0\x06newestold".to_vec()]
-    );
-    assert_eq!(
-        keys(&opened.rows("sessions_rotation_end")?),
-        [[&*end_of_second, b"new"].concat(), [&*end, b"old"].concat()]
     );
     opened.verify()?;
 
@@ -260,15 +248,15 @@ fn ended_rotations_are_removed_after_the_sessions_in_bounded_batches() -> TestRe
     assert_eq!(left()?, (9, 9));
 
     opened.clock.advance(TimeDelta::seconds(11));
-    // Each batch has four: sessions, then what belongs to none any more.
+    // Each batch has four: sessions, then what belongs to none any more. Two have sessions.
     let (done, batches) = mpsc::channel();
     thread::spawn(move || {
         let is_removed =
-            manual.run() && (0..3).all(|_| manual.next_batch()) && manual.wait_until_idle();
+            manual.run() && (0..2).all(|_| manual.next_batch()) && manual.wait_until_idle();
         // Nobody receives once the patience has ended.
         let _ = done.send(is_removed);
     });
-    assert_eq!(batches.recv_timeout(PATIENCE), Ok(true), "there are four batches");
+    assert_eq!(batches.recv_timeout(PATIENCE), Ok(true), "it waits after each");
     assert_eq!(left()?, (3, 1));
     assert_eq!(opened.store.cleanup_statistics().removed, 6, "only sessions are counted");
     assert_eq!(opened.store.load("old-8")?, rotated("new-8", false));
@@ -332,15 +320,11 @@ fn indexes_that_lead_nowhere_take_nothing_with_them() -> TestResult {
     assert!(opened.rotate("older of another", Rotation::new("another"))?);
     let transaction = opened.database.begin_write()?;
     let index = |table| TableDefinition::<&[u8], ()>::new(table);
-    // One that ends now, though the rotation doesn't, one that leads to another session, and two of
-    // a token that was never rotated.
-    let mut ends = transaction.open_table(index("sessions_rotation_end"))?;
-    ends.insert(&*[&[0; 12][..], b"old"].concat(), ())?;
-    ends.insert(&*[&[0; 12][..], b"never"].concat(), ())?;
+    // One that leads to another session, and one of a token that was never rotated.
     let mut newest = transaction.open_table(index("sessions_rotated"))?;
     newest.insert(&b"\0\0\0\x03newnever"[..], ())?;
     newest.insert(&b"\0\0\0\x03newolder of another"[..], ())?;
-    drop((ends, newest));
+    drop(newest);
     transaction.commit()?;
 
     assert_eq!(opened.store.delete_expired()?, 0);
@@ -356,12 +340,10 @@ fn indexes_that_lead_nowhere_take_nothing_with_them() -> TestResult {
 fn operations_that_need_no_rotations_leave_their_tables_alone() -> TestResult {
     let opened = Opened::new(CleanupOptions::disabled())?;
     let rotations = TableDefinition::<&[u8], &[u8]>::new("sessions_rotation");
-    let indexes = ["sessions_rotated", "sessions_rotation_end"];
+    let index = TableDefinition::<&[u8], ()>::new("sessions_rotated");
     let transaction = opened.database.begin_write()?;
     assert!(transaction.delete_table(rotations)?);
-    for index in indexes {
-        assert!(transaction.delete_table(TableDefinition::<&[u8], ()>::new(index))?);
-    }
+    assert!(transaction.delete_table(index)?);
     transaction.commit()?;
 
     let (store, expiry) = (&opened.store, opened.in_an_hour());
@@ -374,7 +356,7 @@ fn operations_that_need_no_rotations_leave_their_tables_alone() -> TestResult {
     store.delete("token")?;
     assert_eq!((store.count()?, store.find("token")?), (0, None));
     // They would have made the tables again.
-    assert_eq!(opened.database.begin_read()?.list_tables()?.count(), 5);
+    assert_eq!(opened.database.begin_read()?.list_tables()?.count(), 4);
 
     let refused = store.load("token");
     assert!(matches!(refused, Err(Error::TableMismatch { .. })), "{refused:?}");

@@ -258,9 +258,11 @@ impl Schedule {
         }
     }
 
-    fn wait_for_batch(&self, signal: &StopSignal, last_batch: Duration) -> Next {
+    fn wait_for_batch(&self, signal: &StopSignal, last: Batch, took: Duration) -> Next {
         match self {
-            Self::Never | Self::Every(_) => wait(signal, pause_after(last_batch)),
+            Self::Never | Self::Every(_) => wait(signal, pause_after(took)),
+            // How far a store looks in one batch is its own affair.
+            Self::Manual(_) if last.removed == 0 => wait(signal, Duration::ZERO),
             Self::Manual(ManualSchedule { batches, .. }) => {
                 match recv_until_closed(batches, &signal.0) {
                     Some(Ok(())) => Next::Run,
@@ -334,10 +336,10 @@ impl<F: FnMut() -> Result<Batch, Error>> Worker<F> {
     fn remove_batches(&mut self, total: &mut u64) -> Result<(), Error> {
         loop {
             let started = Instant::now();
-            let Batch { removed, has_more } = (self.remove_batch)()?;
-            *total += removed;
-            if !has_more
-                || self.schedule.wait_for_batch(&self.stop, started.elapsed()) == Next::Stop
+            let batch = (self.remove_batch)()?;
+            *total += batch.removed;
+            if !batch.has_more
+                || self.schedule.wait_for_batch(&self.stop, batch, started.elapsed()) == Next::Stop
             {
                 return Ok(());
             }

@@ -111,8 +111,8 @@ impl ManualCleanup {
         matches!(self.steps.try_send(Step::Idle), Err(TrySendError::Disconnected(_)))
     }
 
-    /// Waits until a run has finished a batch with more to remove, and lets it go on with the next;
-    /// `false` if the thread has ended.
+    /// Waits until a run has removed a batch and may have more to remove, and lets it go on with
+    /// the next; `false` if the thread has ended.
     ///
     /// # Examples
     /// ```

@@ -9,6 +9,7 @@ use redb::{Builder, Database};
 use store_core::backend::{BackgroundThread, CleanupThread, GroupCommit, OpenStore};
 use store_core::{CleanupOptions, Error};
 
+use super::cleanup::CleanupRun;
 use super::engine::Engine;
 use super::error::{catch_panic_in_open, from_io, from_redb};
 use super::file;
@@ -138,7 +139,8 @@ impl QlStore {
         };
         let cleanup = CleanupThread::start(options.cleanup, {
             let shared = Arc::clone(&shared);
-            move || shared.remove_batch()
+            let mut run = CleanupRun::default();
+            move || shared.remove_batch(&mut run)
         })?;
         Ok(Self { threads: Some(Threads { cleanup, flusher }), shared })
     }

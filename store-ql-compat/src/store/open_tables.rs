@@ -13,7 +13,6 @@ pub(super) struct OpenTables<'t> {
     names: &'t Tables,
     transaction: &'t WriteTransaction,
     pub(super) sessions: Table<'t, Bytes, Bytes>,
-    pub(super) expiries: Table<'t, Bytes, ()>,
     pub(super) subjects: Table<'t, Bytes, Bytes>,
     pub(super) by_subject: Table<'t, Bytes, ()>,
     /// Opened by the first write that needs them: most don't, and to open a table takes time.
@@ -31,7 +30,6 @@ impl<'t> OpenTables<'t> {
             names,
             transaction,
             sessions: transaction.open_table(names.sessions())?,
-            expiries: transaction.open_table(names.expiries())?,
             subjects: transaction.open_table(names.subjects())?,
             by_subject: transaction.open_table(names.by_subject())?,
             rotations: None,
@@ -80,24 +78,16 @@ impl<'t> OpenTables<'t> {
         data: &[u8],
         now: Instant,
     ) -> Result<(), RedbError> {
-        let value = join(expiry, data);
-        let old = match self.sessions.insert(token, &*value)? {
-            Some(old) => Some(split(old.value())?.0),
-            None => None,
+        let old = match self.sessions.insert(token, &*join(expiry, data))? {
+            Some(old) => split(old.value())?.0,
+            None => return Ok(()),
         };
-        if old == Some(expiry) && now < expiry {
-            return Ok(());
+        if old <= now {
+            // It is a new session, which isn't the expired one's subject's.
+            self.unlink(token)?;
+        } else if expiry < old {
+            self.has_shortened = true;
         }
-        if let Some(old) = old {
-            self.expiries.remove(&*join(old, token))?;
-            if old <= now {
-                // It is a new session, which isn't the expired one's subject's.
-                self.unlink(token)?;
-            } else if expiry < old {
-                self.has_shortened = true;
-            }
-        }
-        self.expiries.insert(&*join(expiry, token), ())?;
         Ok(())
     }
 
@@ -106,7 +96,6 @@ impl<'t> OpenTables<'t> {
     pub(super) fn delete_all(&mut self) -> Result<u64, RedbError> {
         let removed = self.sessions.len()?;
         self.sessions.retain(|_, _| false)?;
-        self.expiries.retain(|_, ()| false)?;
         self.subjects.retain(|_, _| false)?;
         self.by_subject.retain(|_, ()| false)?;
         Ok(removed)
@@ -114,11 +103,9 @@ impl<'t> OpenTables<'t> {
 
     /// Removes a session, live or not, and says whether there was one.
     pub(super) fn delete(&mut self, token: &[u8]) -> Result<bool, RedbError> {
-        let expiry = match self.sessions.remove(token)? {
-            Some(value) => split(value.value())?.0,
-            None => return Ok(false),
-        };
-        self.expiries.remove(&*join(expiry, token))?;
+        if self.sessions.remove(token)?.is_none() {
+            return Ok(false);
+        }
         self.unlink(token)?;
         Ok(true)
     }

@@ -104,15 +104,34 @@ pub(super) fn count(
     snapshot: &ReadTransaction,
     now: Instant,
 ) -> Result<u64, RedbError> {
-    let expiries = snapshot.open_table(tables.expiries())?;
-    let mut live = 0;
-    for row in expiries.range(&now[..]..)? {
-        // Those that expire at this very instant are in the range, and are no longer live.
-        if split(row?.0.value())?.0 > now {
-            live += 1;
-        }
+    let sessions = snapshot.open_table(tables.sessions())?;
+    let (mut live, mut order) = (0, Order::default());
+    for row in sessions.iter()? {
+        let (token, value) = row?;
+        order.check(token.value())?;
+        live += u64::from(split(value.value())?.0 > now);
     }
     Ok(live)
+}
+
+/// Checks the order of a table's keys. In a damaged file a page can lead back to one before it, so
+/// that a walk through the table would never end.
+#[derive(Default)]
+pub(super) struct Order {
+    /// No key is empty.
+    last: Vec<u8>,
+}
+
+impl Order {
+    /// Checks that a key comes after all others.
+    pub(super) fn check(&mut self, key: &[u8]) -> Result<(), RedbError> {
+        if *key <= *self.last {
+            return Err(RedbError::Corrupted("keys are out of order".to_owned()));
+        }
+        self.last.clear();
+        self.last.extend_from_slice(key);
+        Ok(())
+    }
 }
 
 /// Visits the live sessions.
@@ -126,9 +145,11 @@ pub(super) fn for_each(
 ) -> Result<(), Error> {
     let sessions = catch_panic(|| Ok(snapshot.open_table(tables.sessions())?))?;
     let mut rows = catch_panic(|| Ok(sessions.iter()?))?;
+    let mut order = Order::default();
     while let Some((token, value)) = catch_panic(|| Ok(rows.next().transpose()?))? {
         // Where a row lies in its page is looked up only now, and may be damaged.
         let (token, value) = catch_panic(|| Ok((token.value(), value.value())))?;
+        order.check(token).map_err(from_redb)?;
         let (expiry, data) = split(value).map_err(from_redb)?;
         if expiry <= now {
             continue;

@@ -5,7 +5,7 @@
 
 use redb::{Error as RedbError, ReadableTable, Table, WriteTransaction};
 
-use super::format::{Instant, join, newest_key, split};
+use super::format::{Instant, newest_key, split};
 use super::tables::{Bytes, Tables};
 
 /// What is recorded of an old token.
@@ -43,7 +43,11 @@ impl<'a> Rotated<'a> {
 
     /// Whether the grace is under way. It isn't if the clock was set back to before its beginning.
     pub(super) fn is_in_effect(&self, now: Instant) -> bool {
-        self.from <= now && now < self.until
+        self.from <= now && !self.has_ended(now)
+    }
+
+    pub(super) fn has_ended(&self, now: Instant) -> bool {
+        self.until <= now
     }
 }
 
@@ -53,7 +57,6 @@ pub(super) struct Rotations<'t> {
     /// Old token → what has become of it.
     records: Table<'t, Bytes, Bytes>,
     by_newest: Table<'t, Bytes, ()>,
-    by_end: Table<'t, Bytes, ()>,
 }
 
 impl<'t> Rotations<'t> {
@@ -64,7 +67,6 @@ impl<'t> Rotations<'t> {
         Ok(Self {
             records: transaction.open_table(tables.rotations())?,
             by_newest: transaction.open_table(tables.rotated())?,
-            by_end: transaction.open_table(tables.rotation_ends())?,
         })
     }
 
@@ -91,30 +93,16 @@ impl<'t> Rotations<'t> {
         self.insert(old, rotated)
     }
 
-    /// Removes those that ended first, at most `max`, and returns how many.
-    pub(super) fn delete_ended(&mut self, max: usize, now: Instant) -> Result<usize, RedbError> {
-        let mut ended = Vec::new();
-        for row in self.by_end.iter()?.take(max) {
-            let key = row?.0;
-            if split(key.value())?.0 > now {
-                break;
-            }
-            ended.push(key.value().to_vec());
+    /// Removes the record of an old token, if its grace has ended.
+    pub(super) fn delete_if_ended(&mut self, old: &[u8], now: Instant) -> Result<(), RedbError> {
+        let value = self.records.get(old)?.map(|value| value.value().to_vec());
+        let Some(value) = value else { return Ok(()) };
+        let rotated = Rotated::parse(&value)?;
+        if rotated.has_ended(now) {
+            self.records.remove(old)?;
+            self.by_newest.remove(&*newest_key(rotated.newest, old))?;
         }
-        for key in &ended {
-            let (until, old) = split(key)?;
-            self.by_end.remove(&**key)?;
-            let value = self.records.get(old)?.map(|value| value.value().to_vec());
-            let Some(value) = value else { continue };
-            let rotated = Rotated::parse(&value)?;
-            // The index agrees with the records. If a damaged one doesn't, no rotation may be
-            // removed whose grace is under way.
-            if rotated.until == until {
-                self.records.remove(old)?;
-                self.by_newest.remove(&*newest_key(rotated.newest, old))?;
-            }
-        }
-        Ok(ended.len())
+        Ok(())
     }
 
     /// The old tokens that lead to this one.
@@ -135,10 +123,8 @@ impl<'t> Rotations<'t> {
         if let Some(before) = before {
             let before = Rotated::parse(&before)?;
             self.by_newest.remove(&*newest_key(before.newest, old))?;
-            self.by_end.remove(&*join(before.until, old))?;
         }
         self.by_newest.insert(&*newest_key(rotated.newest, old), ())?;
-        self.by_end.insert(&*join(rotated.until, old), ())?;
         Ok(())
     }
 }

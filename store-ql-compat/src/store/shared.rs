@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redb::Durability;
-use store_core::backend::{Batch, GroupCommit, Operation};
+use store_core::backend::{GroupCommit, Operation};
 use store_core::{Clock, Error, Limits, Loaded, OwnedRecord, Record};
 
 use super::engine::{Engine, TransactionError};
@@ -43,7 +43,7 @@ struct TransactionFailed {
 
 impl Shared {
     /// The time, as the tables have it.
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         to_instant(self.clock.now())
     }
 
@@ -89,19 +89,6 @@ impl Shared {
         self.write(&Write::Operation(operation)).map(|done| done.sessions)
     }
 
-    /// Removes a batch of expired sessions and ended rotations.
-    pub(super) fn remove_batch(&self) -> Result<Batch, Error> {
-        self.engine.open.owner().check()?;
-        let write = Write::RemoveExpired { batch_size: self.batch_size };
-        let done = self.group_commit.submit_background(
-            self.contention_timeout,
-            || self.write_one(&write),
-            || write.to_static(),
-            |writes| self.write_batch(&writes),
-        )??;
-        Ok(Batch { removed: done.sessions, has_more: done.has_more })
-    }
-
     /// Makes durable what was committed without waiting for the disk, and what is being committed:
     /// it waits for a transaction that is in progress.
     pub(super) fn flush(&self) -> Result<(), Error> {
@@ -110,6 +97,18 @@ impl Shared {
 
     pub(super) fn compact(&self) -> Result<bool, Error> {
         self.engine.compact()
+    }
+
+    /// Executes a write of the cleanup, which lets others go first.
+    pub(super) fn write_in_background(&self, write: &Write<'_>) -> WriteResult {
+        self.group_commit
+            .submit_background(
+                self.contention_timeout,
+                || self.write_one(write),
+                || write.to_static(),
+                |writes| self.write_batch(&writes),
+            )
+            .unwrap_or_else(|error| Err(error.into()))
     }
 
     /// Executes a write, in one transaction with those of concurrent threads.

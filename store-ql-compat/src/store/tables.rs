@@ -1,4 +1,4 @@
-//! The tables: seven, and one with the version of their format.
+//! The tables: five, and one with the version of their format.
 
 use redb::{
     Database, Durability, Error as RedbError, MultimapTableHandle, ReadableDatabase, ReadableTable,
@@ -23,12 +23,10 @@ const VERSION_KEY: &[u8] = b"format";
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
     sessions: String,
-    expiries: String,
     subjects: String,
     by_subject: String,
     rotations: String,
     rotated: String,
-    rotation_ends: String,
     meta: String,
 }
 
@@ -37,12 +35,10 @@ impl Tables {
     pub(super) fn new(name: &TableName) -> Self {
         Self {
             sessions: name.to_string(),
-            expiries: format!("{name}_expiry"),
             subjects: format!("{name}_subject"),
             by_subject: format!("{name}_by_subject"),
             rotations: format!("{name}_rotation"),
             rotated: format!("{name}_rotated"),
-            rotation_ends: format!("{name}_rotation_end"),
             meta: format!("{name}_meta"),
         }
     }
@@ -50,11 +46,6 @@ impl Tables {
     /// Token → expiry and data.
     pub(super) fn sessions(&self) -> Definition<'_, Bytes> {
         TableDefinition::new(&self.sessions)
-    }
-
-    /// Expiry and token → nothing: the sessions in the order in which they expire.
-    pub(super) fn expiries(&self) -> Definition<'_, ()> {
-        TableDefinition::new(&self.expiries)
     }
 
     /// Token → subject.
@@ -77,12 +68,6 @@ impl Tables {
         TableDefinition::new(&self.rotated)
     }
 
-    /// End of the grace and old token → nothing: the rotations in the order in which they are
-    /// removed.
-    pub(super) fn rotation_ends(&self) -> Definition<'_, ()> {
-        TableDefinition::new(&self.rotation_ends)
-    }
-
     fn meta(&self) -> Definition<'_, u64> {
         TableDefinition::new(&self.meta)
     }
@@ -93,21 +78,13 @@ impl Tables {
     }
 
     /// The tables that have keys alone.
-    fn with_keys_alone(&self) -> [Definition<'_, ()>; 4] {
-        [self.expiries(), self.by_subject(), self.rotated(), self.rotation_ends()]
+    fn with_keys_alone(&self) -> [Definition<'_, ()>; 2] {
+        [self.by_subject(), self.rotated()]
     }
 
     /// The names of all but the one that says which format they have.
-    fn names(&self) -> [&str; 7] {
-        [
-            &self.sessions,
-            &self.expiries,
-            &self.subjects,
-            &self.by_subject,
-            &self.rotations,
-            &self.rotated,
-            &self.rotation_ends,
-        ]
+    fn names(&self) -> [&str; 5] {
+        [&self.sessions, &self.subjects, &self.by_subject, &self.rotations, &self.rotated]
     }
 
     /// The name in messages.

@@ -1,10 +1,11 @@
 //! Writes, as values that any thread can execute, so that concurrent writers share a transaction.
 
-use redb::{Error as RedbError, ReadableTable};
+use redb::Error as RedbError;
 use store_core::backend::Operation;
 use store_core::{Change, Error, Rotation};
 
-use super::format::{Instant, split, to_instant, to_text, to_utc};
+use super::cleanup::Expired;
+use super::format::{Instant, to_instant, to_text, to_utc};
 use super::open_tables::OpenTables;
 use super::read::tokens_of;
 use super::rotations::Rotated;
@@ -12,10 +13,8 @@ use super::rotations::Rotated;
 /// An operation of the application, or one of the store's own.
 pub(super) enum Write<'a> {
     Operation(Operation<'a>),
-    /// Removes at most `batch_size` expired sessions and ended rotations.
-    RemoveExpired {
-        batch_size: usize,
-    },
+    /// Removes what a step of the cleanup has found, unless it is in effect again.
+    Remove(Expired),
     /// Changes nothing, durably: with it, everything that was written before becomes durable.
     Flush,
 }
@@ -28,8 +27,6 @@ pub(super) type WriteResult = Result<Done, Error>;
 pub(super) struct Done {
     /// How many sessions it changed.
     pub(super) sessions: u64,
-    /// Whether expired sessions or ended rotations may be left.
-    pub(super) has_more: bool,
 }
 
 impl Write<'_> {
@@ -37,7 +34,7 @@ impl Write<'_> {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Operation(operation) => operation.bytes(),
-            Self::RemoveExpired { .. } | Self::Flush => 0,
+            Self::Remove(_) | Self::Flush => 0,
         }
     }
 
@@ -45,7 +42,7 @@ impl Write<'_> {
     pub(super) fn to_static(&self) -> Write<'static> {
         match self {
             Self::Operation(operation) => Write::Operation(operation.to_static()),
-            Self::RemoveExpired { batch_size } => Write::RemoveExpired { batch_size: *batch_size },
+            Self::Remove(expired) => Write::Remove(expired.clone()),
             Self::Flush => Write::Flush,
         }
     }
@@ -64,7 +61,7 @@ impl Write<'_> {
             )
             | Self::Flush => true,
             Self::Operation(Operation::Commit { .. } | Operation::Touch { .. })
-            | Self::RemoveExpired { .. } => false,
+            | Self::Remove(_) => false,
         }
     }
 
@@ -74,10 +71,10 @@ impl Write<'_> {
         tables: &mut OpenTables<'_>,
         now: Instant,
     ) -> Result<WriteResult, RedbError> {
-        let done = |sessions| Done { sessions, has_more: false };
+        let done = |sessions| Done { sessions };
         match self {
             Self::Operation(operation) => Ok(tables.execute(operation, now)?.map(done)),
-            Self::RemoveExpired { batch_size } => tables.remove_expired(*batch_size, now).map(Ok),
+            Self::Remove(expired) => Ok(Ok(done(tables.remove(expired, now)?))),
             Self::Flush => Ok(Ok(done(0))),
         }
     }
@@ -252,41 +249,19 @@ impl OpenTables<'_> {
         self.rotations()?.record(token, rotated)
     }
 
-    /// Removes expired sessions, then ended rotations, the earliest first.
-    fn remove_expired(&mut self, batch_size: usize, now: Instant) -> Result<Done, RedbError> {
-        let sessions = self.delete_expired(batch_size, now)?;
-        let mut removed = sessions;
-        if removed < batch_size {
-            removed += self.rotations()?.delete_ended(batch_size - removed, now)?;
-        }
-        Ok(Done { sessions: sessions as u64, has_more: removed == batch_size })
-    }
-
-    /// Removes the sessions that expired first, and returns how many.
-    fn delete_expired(&mut self, batch_size: usize, now: Instant) -> Result<usize, RedbError> {
-        let mut expired = Vec::new();
-        for row in self.expiries.iter()?.take(batch_size) {
-            let key = row?.0;
-            if split(key.value())?.0 > now {
-                break;
-            }
-            expired.push(key.value().to_vec());
-        }
-        for key in &expired {
-            let (expiry, token) = split(key)?;
-            self.expiries.remove(&**key)?;
-            // The index agrees with the sessions. If a damaged one doesn't, no live session may be
-            // removed.
-            let is_it = match self.sessions.get(token)? {
-                Some(value) => split(value.value())?.0 == expiry,
-                None => false,
-            };
-            if is_it {
-                self.sessions.remove(token)?;
-                self.unlink(token)?;
+    /// Removes what had expired, unless it is in effect again, and returns how many sessions that
+    /// were.
+    fn remove(&mut self, expired: &Expired, now: Instant) -> Result<u64, RedbError> {
+        let mut removed = 0;
+        for token in &expired.sessions {
+            if !self.is_live(token, now)? {
+                removed += u64::from(self.delete(token)?);
             }
         }
-        Ok(expired.len())
+        for token in &expired.rotations {
+            self.rotations()?.delete_if_ended(token, now)?;
+        }
+        Ok(removed)
     }
 
     /// Removes the live sessions of a subject except one, and returns how many. Expired ones are

@@ -46,7 +46,7 @@ fn empty_file_and_database_of_others_get_the_tables() -> TestResult {
 #[test]
 fn tables_of_others_and_newer_formats_are_refused_and_left_alone() -> TestResult {
     const BYTES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
-    const NUMBERS: TableDefinition<'_, u64, u64> = TableDefinition::new("sessions_expiry");
+    const NUMBERS: TableDefinition<'_, u64, u64> = TableDefinition::new("sessions_by_subject");
     const MULTIMAP: MultimapTableDefinition<'_, u64, u64> =
         MultimapTableDefinition::new("sessions_subject");
     const ROTATIONS: TableDefinition<'_, u64, u64> = TableDefinition::new("sessions_rotation");

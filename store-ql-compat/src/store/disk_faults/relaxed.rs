@@ -159,7 +159,10 @@ fn hooks_of_both_threads_may_stop_the_store_at_the_same_time() -> Result<(), Err
     disk.fail_after(Some(0));
     let _ = own.commit("token", b"data", in_an_hour());
     // Until one meets the database that the failed flush has left.
-    while manual.run() && manual.wait_until_idle() {}
+    while manual.run() && manual.wait_until_idle() {
+        // So that the next one has something to write.
+        let _ = own.commit("expired", b"data", Utc::now() - TimeDelta::hours(1));
+    }
     if !(0..2).all(|_| stopped.recv_timeout(PATIENCE).is_ok()) {
         // Dropping it would wait for them, too.
         std::mem::forget(own);

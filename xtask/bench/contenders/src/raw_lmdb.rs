@@ -31,8 +31,6 @@ struct Raw {
     environment: Environment,
     /// Token → expiry and data.
     sessions: Database,
-    /// Expiry and token → nothing.
-    expiries: Database,
 }
 
 impl Raw {
@@ -40,11 +38,10 @@ impl Raw {
         let environment = Environment::new()
             .set_flags(EnvironmentFlags::NO_SUB_DIR | EnvironmentFlags::NO_TLS)
             .set_map_size(MAP_SIZE)
-            .set_max_dbs(2)
+            .set_max_dbs(1)
             .open(path)?;
-        let create = |name| environment.create_db(Some(name), DatabaseFlags::empty());
-        let (sessions, expiries) = (create("sessions")?, create("sessions_expiry")?);
-        Ok(Self { environment, sessions, expiries })
+        let sessions = environment.create_db(Some("sessions"), DatabaseFlags::empty())?;
+        Ok(Self { environment, sessions })
     }
 
     /// Creates a session, or overwrites it.
@@ -55,21 +52,8 @@ impl Raw {
         expiry: [u8; INSTANT_LEN],
         data: &[u8],
     ) -> Result {
-        let token = token.as_bytes();
-        let old = match transaction.get(self.sessions, &token) {
-            Ok(old) => {
-                Some(old.get(..INSTANT_LEN).ok_or("a row is shorter than its expiry")?.to_vec())
-            }
-            Err(lmdb::Error::NotFound) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let (no_flags, value) = (WriteFlags::empty(), [&expiry, data].concat());
-        transaction.put(self.sessions, &token, &value, no_flags)?;
-        if let Some(old) = old {
-            transaction.del(self.expiries, &[&old, token].concat(), None)?;
-        }
-        transaction.put(self.expiries, &[&expiry, token].concat(), b"", no_flags)?;
-        Ok(())
+        let value = [&expiry, data].concat();
+        Ok(transaction.put(self.sessions, &token, &value, WriteFlags::empty())?)
     }
 }
 

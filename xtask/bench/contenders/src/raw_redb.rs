@@ -28,8 +28,6 @@ pub(crate) const ROWS: &[Row] = &[Row {
 
 /// Token → expiry and data.
 const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
-/// Expiry and token → nothing.
-const EXPIRIES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("sessions_expiry");
 
 /// Token → subject.
 const SUBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions_subject");
@@ -81,14 +79,7 @@ fn put(
     data: &[u8],
 ) -> Result {
     let mut sessions = transaction.open_table(SESSIONS)?;
-    let mut expiries = transaction.open_table(EXPIRIES)?;
-    let token = token.as_bytes();
-    let old = sessions.insert(token, &*[&expiry, data].concat())?;
-    if let Some(old) = old {
-        let old = old.value().get(..INSTANT_LEN).ok_or("a row is shorter than its expiry")?;
-        expiries.remove(&*[old, token].concat())?;
-    }
-    expiries.insert(&*[&expiry, token].concat(), ())?;
+    sessions.insert(token.as_bytes(), &*[&expiry, data].concat())?;
     Ok(())
 }
 
