@@ -376,6 +376,20 @@ mod tests {
     }
 
     #[test]
+    fn run_by_hand_waits_after_a_batch_that_has_removed_something_alone() -> Result<(), Error> {
+        let (options, manual) = CleanupOptions::new().with_manual_cleanup();
+        // Nothing is found at first, then a batch of which there is more, and at the end nothing.
+        let mut batches = [(0, true), (0, true), (1, true), (0, true), (0, false)].into_iter();
+        let cleanup = CleanupThread::start(options, move || {
+            let (removed, has_more) = batches.next().expect("one run");
+            Ok(Batch { removed, has_more })
+        })?;
+        assert!(manual.run() && manual.next_batch() && manual.wait_until_idle());
+        assert_eq!(cleanup.statistics().removed, 1);
+        Ok(())
+    }
+
+    #[test]
     fn jitter_adds_at_most_a_tenth_and_takes_nothing() {
         let interval = Duration::from_secs(300);
         for _ in 0..1_000 {

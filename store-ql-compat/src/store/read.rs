@@ -162,3 +162,20 @@ pub(super) fn for_each(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_come_again_or_go_back_are_damage() -> Result<(), RedbError> {
+        for last in [&b"b"[..], b"a", b""] {
+            let mut order = Order::default();
+            order.check(b"a")?;
+            order.check(b"b")?;
+            let damaged = order.check(last);
+            assert!(matches!(damaged, Err(RedbError::Corrupted(_))), "{last:?}: {damaged:?}");
+        }
+        Ok(())
+    }
+}

@@ -1,12 +1,14 @@
 //! What concurrent operations do to one session, and values at the limits.
 
+use std::error::Error as StdError;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use store_core::{Change, Clock, Loaded, ManualClock, Rotation, Store};
-use store_ql_compat::redb::Database;
+use store_ql_compat::redb::backends::InMemoryBackend;
+use store_ql_compat::redb::{Database, TableDefinition};
 use store_ql_compat::{Error, QlStore};
 
 use crate::{TestResult, in_an_hour, options};
@@ -21,6 +23,36 @@ fn panic_of_a_visitor_is_its_own() -> TestResult {
     assert!(panicked.is_err());
     store.commit("token", b"new", in_an_hour())?;
     assert_eq!(store.find("token")?.as_deref(), Some(&b"new"[..]));
+    Ok(())
+}
+
+/// It has more sessions than a step of the run looks at.
+#[test]
+fn cleanup_run_goes_through_a_large_table() -> TestResult {
+    const SESSIONS: u64 = 25_000;
+    let backend = InMemoryBackend::new();
+    let database = Arc::new(Database::builder().create_with_backend(backend)?);
+    let store = options().build(Arc::clone(&database))?;
+    store.commit("live", b"data", in_an_hour())?;
+    store.commit("expired", b"data", Utc::now() - TimeDelta::hours(1))?;
+    let transaction = database.begin_write()?;
+    {
+        let mut sessions =
+            transaction.open_table(TableDefinition::<&[u8], &[u8]>::new("sessions"))?;
+        let mut value = |token: &[u8]| -> Result<_, Box<dyn StdError>> {
+            Ok(sessions.remove(token)?.expect("it is there").value().to_vec())
+        };
+        let (live, expired) = (value(b"live")?, value(b"expired")?);
+        for n in 0..SESSIONS {
+            // The first, some in the middle, and the last.
+            let has_expired = n % 3_000 == 0 || n == SESSIONS - 1;
+            let value = if has_expired { &expired } else { &live };
+            sessions.insert(format!("token-{n:05}").as_bytes(), &**value)?;
+        }
+    }
+    transaction.commit()?;
+    assert_eq!(store.delete_expired()?, 10);
+    assert_eq!(store.count()?, SESSIONS - 10);
     Ok(())
 }
 

@@ -188,3 +188,24 @@ fn entries_that_cannot_be_removed_keep_nothing_else_from_it() -> TestResult {
     }
     Ok(())
 }
+
+/// It has more sessions than a step of the run looks at.
+#[test]
+fn cleanup_run_goes_through_a_large_table() -> TestResult {
+    const SESSIONS: u64 = 25_000;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("app.db");
+    let store = open(&path, CleanupOptions::disabled())?;
+    // The first has expired, some in the middle, and the last.
+    Connection::open(&path)?.execute_batch(&format!(
+        "INSERT INTO sessions
+             WITH RECURSIVE series (value) AS
+                 (SELECT 0 UNION ALL SELECT value + 1 FROM series WHERE value < {SESSIONS} - 1)
+             SELECT 'token-' || value, x'64617461',
+                 julianday() + iif(value % 3000 = 0 OR value = {SESSIONS} - 1, -1, 1)
+             FROM series"
+    ))?;
+    assert_eq!(store.delete_expired()?, 10);
+    assert_eq!(store.count()?, SESSIONS - 10);
+    Ok(())
+}

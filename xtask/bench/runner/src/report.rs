@@ -1,6 +1,10 @@
 //! The report in Markdown.
 
+use bench_protocol::Operation::{CommitUpdate, FindHit};
+use bench_protocol::Scenario;
+
 use crate::charts::Chart;
+use crate::plan::{at, normal};
 use crate::results::{Results, Run};
 use crate::targets;
 
@@ -35,10 +39,10 @@ Where the chart doesn't say otherwise there are 100,000 sessions of 256 bytes.
 - Triangles, `go-*`: the stores of scs, in Go.
 - Squares, `tower-*`: the stores of tower-sessions, which are async.
 
-{charts}## Targets
-Each is the ratio of two medians, with the two in parentheses, or one figure.
+{charts}## What to set
+Operations per second, relative to the store on SQLite as it comes.
 
-{targets}
+{settings}
 ## Machine and settings
 {machine}
 ## Everything that was measured
@@ -53,12 +57,53 @@ the peak of resident memory above what the process had with the store open, `wri
 process wrote to disk per operation, and `growth_kib` how much longer the database's files were at
 the end. What a database server takes and writes isn't counted. `delete_all` ends all sessions once;
 its latencies are those of a thread that begins new ones meanwhile.
-{micro}",
+{micro}
+## Targets
+Each is the ratio of two medians, with the two in parentheses, or one figure.
+
+{targets}",
+        settings = settings(results),
         charts = charts.collect::<String>(),
         targets = targets(results),
         machine = machine(&results.run),
         micro = micro(&results.run),
     )
+}
+
+/// What the options of the store on SQLite gain, and what they cost.
+fn settings(results: &Results) -> String {
+    let points = [
+        at(FindHit, 1),
+        at(FindHit, 8),
+        at(CommitUpdate, 1),
+        at(CommitUpdate, 8),
+        normal(1),
+        normal(8),
+    ];
+    let per_second = |contender: &str, point: &Scenario| {
+        results.figures(contender, point).map(|figures| f64::from(figures.per_second))
+    };
+    let rows = [
+        ("mmap", "`with_mmap_size`", "a disk that fails while it is read ends the process"),
+        ("exclusive", "`with_exclusive_process`", "no other process, not even to read"),
+        ("exclusive-mmap", "both", "both"),
+        ("unlocked", "SQLite without its locks", "the application builds it with flags"),
+        ("indexed", "`with_expiry_index`", "nothing: the cleanup of a huge table reads less"),
+    ]
+    .map(|(contender, setting, cost)| {
+        let ratios = points.each_ref().map(|point| {
+            let ours = per_second(&format!("store-sqlite-{contender}"), point);
+            match (ours, per_second("store-sqlite", point)) {
+                (Some(ours), Some(usual)) => format!("{:.2} |", ours / usual),
+                _ => " |".to_owned(),
+            }
+        });
+        format!("| {setting} | {} {cost} |\n", ratios.join(" "))
+    });
+    "| | find, 1 thread | 8 | durable commit, 1 thread | 8 | at NORMAL, 1 thread | 8 | the price |\n\
+     |---|---|---|---|---|---|---|---|\n"
+        .to_owned()
+        + &rows.concat()
 }
 
 /// What it was measured on, and with what.
