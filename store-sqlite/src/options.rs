@@ -315,7 +315,9 @@ impl SqliteOptions {
     ///
     /// Half of the time of a [`find`](store_core::Store::find) goes into locks on the file, and
     /// into looking for the commits of other processes. For one process these stay in its memory
-    /// (SQLite's VFS `unix-excl`).
+    /// (SQLite's VFS `unix-excl`). Many threads that find at the same time wait for each other
+    /// there, though: it is for few busy threads, above all with a
+    /// [memory map](Self::with_mmap_size).
     ///
     /// As long as another process has the file open, `open` waits, and then returns
     /// [`Error::Contended`]. In a process that has it open others get SQLite's `database is

@@ -140,7 +140,7 @@ fn sqlite_finds() -> Vec<Target> {
     let exclusive = "SQLite find, 1 thread, for one process";
     let exclusive_mapped = "SQLite find, 1 thread, for one process and memory-mapped";
     vec![
-        ratio("SQLite find, 1 thread : raw driver", 0.95, [STORE, RAW_LEAN], find(1)),
+        ratio("SQLite find, 1 thread : raw driver", 0.95, [STORE, RAW], find(1)),
         ratio(
             "SQLite find, 1 thread, memory-mapped : raw driver, memory-mapped",
             0.95,
