@@ -122,28 +122,25 @@ impl Shared {
         let limit = usize::try_from(stuck.limited(self.batch_sizer.next_rows())).unwrap_or(1);
         let found = self.read(|tables, connection, now| {
             let search = search.unwrap_or(tables.search);
-            search.find(&tables.sessions, connection, now, limit)
+            search.find(&tables.sessions, connection, now, limit, stuck.rows)
         })?;
         if found.rows.is_empty() {
-            *search = Some(found.after_removal);
+            *search = Some(found.next);
             return Ok((0, !found.is_last));
         }
         let len = found.rows.len();
         let removal = Write::RemoveSessions { rows: found.rows, is_full: len >= limit };
-        match self.remove(&removal) {
-            Ok(done) => {
-                stuck.grow();
-                *search = Some(found.after_removal);
+        let rows = i64::try_from(len).unwrap_or(i64::MAX);
+        match self.remove(&removal, rows, stuck, first_error)? {
+            Removed::Done(done) => {
+                *search = Some(found.next);
                 Ok((done.rows, !found.is_last))
             }
-            Err(error) if error::is_of_a_row(&error) => {
-                if stuck.shrink(i64::try_from(len).unwrap_or(i64::MAX)) {
-                    first_error.get_or_insert(error);
-                    *search = Some(found.passed_over);
-                }
+            Removed::PassedOver => {
+                *search = Some(found.next);
                 Ok((0, true))
             }
-            Err(error) => Err(error),
+            Removed::TooMany => Ok((0, true)),
         }
     }
 
@@ -157,18 +154,10 @@ impl Shared {
             return Ok(false);
         }
         let rows = stuck.limited(self.batch_sizer.next_rows());
-        match self.remove(&Write::RemoveRecords { rows, stuck: stuck.rows }) {
-            Ok(done) => {
-                stuck.grow();
-                Ok(done.removal.is_some_and(|removal| removal.is_full))
-            }
-            Err(error) if error::is_of_a_row(&error) => {
-                if stuck.shrink(rows) {
-                    first_error.get_or_insert(error);
-                }
-                Ok(true)
-            }
-            Err(error) => Err(error),
+        let removal = Write::RemoveRecords { rows, stuck: stuck.rows };
+        match self.remove(&removal, rows, stuck, first_error)? {
+            Removed::Done(done) => Ok(done.removal.is_some_and(|removal| removal.is_full)),
+            Removed::PassedOver | Removed::TooMany => Ok(true),
         }
     }
 
@@ -190,24 +179,51 @@ impl Shared {
             subjects.set_searched(String::new());
             return Ok(false);
         };
-        match self.remove(&Write::RemoveOrphans { after, end: end.clone() }) {
-            Ok(done) => {
-                stuck.grow();
+        let removal = Write::RemoveOrphans { after, end: end.clone() };
+        match self.remove(&removal, rows, stuck, first_error)? {
+            Removed::Done(done) => {
                 subjects.set_searched(end);
                 Ok(done.rows > 0)
             }
-            Err(error) if error::is_of_a_row(&error) => {
-                if stuck.shrink(rows) {
-                    first_error.get_or_insert(error);
-                    subjects.set_searched(end);
-                }
+            Removed::PassedOver => {
+                subjects.set_searched(end);
                 Ok(true)
+            }
+            Removed::TooMany => Ok(true),
+        }
+    }
+
+    /// Does a write that removes this many rows at most. If one of them refuses it, the next batch
+    /// is smaller.
+    fn remove(
+        &self,
+        write: &Write<'_>,
+        rows: i64,
+        stuck: &mut Stuck,
+        first_error: &mut Option<Error>,
+    ) -> Result<Removed, Error> {
+        match self.submit(write, true, self.deadline()) {
+            Ok(done) => {
+                stuck.grow();
+                Ok(Removed::Done(done))
+            }
+            Err(error) if error::is_of_a_row(&error) => {
+                if !stuck.shrink(rows) {
+                    return Ok(Removed::TooMany);
+                }
+                first_error.get_or_insert(error);
+                Ok(Removed::PassedOver)
             }
             Err(error) => Err(error),
         }
     }
+}
 
-    fn remove(&self, write: &Write<'_>) -> Result<Done, Error> {
-        self.submit(write, true, self.deadline())
-    }
+/// What became of a batch.
+enum Removed {
+    Done(Done),
+    /// It was a single row, which can't be removed and is stuck.
+    PassedOver,
+    /// One of its rows can't be removed: the next batch has fewer.
+    TooMany,
 }

@@ -13,8 +13,8 @@ const MAX_STEP: usize = 10_000;
 /// Where a search for expired sessions has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Search {
-    /// In the index on expiry, after this many sessions that couldn't be removed.
-    Index { stuck: i64 },
+    /// In the index on expiry, at its beginning: what was found is removed, or passed over.
+    Index,
     /// In a table without the index, after this rowid.
     Walk { after: i64 },
 }
@@ -22,29 +22,29 @@ pub(crate) enum Search {
 /// What a step of a search has found.
 pub(crate) struct Found {
     pub(crate) rows: Vec<i64>,
-    /// Where the search goes on once the rows are removed.
-    pub(crate) after_removal: Search,
-    /// The same if they can't be.
-    pub(crate) passed_over: Search,
+    /// Where the search goes on.
+    pub(crate) next: Search,
     /// Whether nothing comes after them.
     pub(crate) is_last: bool,
 }
 
 impl Search {
     pub(crate) fn start(has_expiry_index: bool) -> Self {
-        if has_expiry_index { Self::Index { stuck: 0 } } else { Self::Walk { after: walk::START } }
+        if has_expiry_index { Self::Index } else { Self::Walk { after: walk::START } }
     }
 
-    /// Finds this many sessions at most.
+    /// Finds this many sessions at most. In the index the first ones are those that couldn't be
+    /// removed, and are passed over.
     pub(crate) fn find(
         self,
         statements: &Statements,
         connection: &Connection,
         now: f64,
         limit: usize,
+        stuck: i64,
     ) -> SqliteResult<Found> {
         match self {
-            Self::Index { stuck } => Self::find_by_index(statements, connection, now, limit, stuck),
+            Self::Index => Self::find_by_index(statements, connection, now, limit, stuck),
             Self::Walk { after } => Self::walk(statements, connection, now, limit, after),
         }
     }
@@ -61,8 +61,7 @@ impl Search {
         let found = statement.query_map(limit_and_offset, |row| row.get(0))?;
         let rows = found.collect::<SqliteResult<Vec<_>>>()?;
         let is_last = rows.len() < limit;
-        let passed_over = Self::Index { stuck: stuck.saturating_add_unsigned(rows.len() as u64) };
-        Ok(Found { rows, after_removal: Self::Index { stuck }, passed_over, is_last })
+        Ok(Found { rows, next: Self::Index, is_last })
     }
 
     fn walk(
@@ -86,8 +85,7 @@ impl Search {
             }
             seen += 1;
         };
-        let next = Self::Walk { after };
-        Ok(Found { rows, after_removal: next, passed_over: next, is_last })
+        Ok(Found { rows, next: Self::Walk { after }, is_last })
     }
 }
 
@@ -134,14 +132,16 @@ mod tests {
             for limit in [1_000, 100_000] {
                 let (mut search, mut rows, mut steps) = (Search::start(has_index), Vec::new(), 0);
                 loop {
-                    let found = search.find(&statements, &connection, NOW, limit)?;
+                    // As if none could be removed.
+                    let stuck = i64::try_from(rows.len()).expect("few");
+                    let found = search.find(&statements, &connection, NOW, limit, stuck)?;
                     assert!(found.rows.len() <= limit);
                     rows.extend(found.rows);
                     steps += 1;
                     if found.is_last {
                         break;
                     }
-                    search = found.passed_over;
+                    search = found.next;
                 }
                 rows.sort_unstable();
                 assert_eq!(rows, expired, "index: {has_index}, limit: {limit}");
@@ -155,10 +155,10 @@ mod tests {
     fn search_by_index_meets_again_what_was_not_removed() -> SqliteResult<()> {
         let statements = Statements::new(&TableName::new("sessions").expect("it is a name"));
         let (connection, expired) = filled(table::CREATE_TABLE)?;
-        let found = Search::start(true).find(&statements, &connection, NOW, 10)?;
-        let again = found.after_removal.find(&statements, &connection, NOW, 10)?;
+        let found = Search::start(true).find(&statements, &connection, NOW, 10, 0)?;
+        let again = found.next.find(&statements, &connection, NOW, 10, 0)?;
         assert_eq!(found.rows, again.rows);
-        let others = found.passed_over.find(&statements, &connection, NOW, 10)?;
+        let others = found.next.find(&statements, &connection, NOW, 10, 10)?;
         assert_eq!([found.rows, others.rows].concat(), expired[..20]);
         Ok(())
     }

@@ -57,7 +57,6 @@ impl Default for Position {
 impl Shared {
     /// Removes what the next step of a run finds. After the last one `run` is the next run.
     pub(super) fn remove_batch(&self, run: &mut CleanupRun) -> Result<Batch, Error> {
-        self.engine.open.owner().check()?;
         let position = mem::take(&mut run.next);
         let (expired, next) = self
             .engine
@@ -65,7 +64,7 @@ impl Shared {
         let removed = if expired.sessions.is_empty() && expired.rotations.is_empty() {
             0
         } else {
-            self.write_in_background(&Write::Remove(expired))?.sessions
+            self.write(&Write::Remove(expired))?.sessions
         };
         let has_more = next.is_some();
         run.next = next.unwrap_or_default();

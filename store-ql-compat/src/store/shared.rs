@@ -99,30 +99,20 @@ impl Shared {
         self.engine.compact()
     }
 
-    /// Executes a write of the cleanup, which lets others go first.
-    pub(super) fn write_in_background(&self, write: &Write<'_>) -> WriteResult {
-        self.group_commit
-            .submit_background(
-                self.contention_timeout,
-                || self.write_one(write),
-                || write.to_static(),
-                |writes| self.write_batch(&writes),
-            )
-            .unwrap_or_else(|error| Err(error.into()))
-    }
-
     /// Executes a write, in one transaction with those of concurrent threads.
-    fn write(&self, write: &Write<'_>) -> WriteResult {
+    pub(super) fn write(&self, write: &Write<'_>) -> WriteResult {
         // Another process has none of the threads that it may have to wait for.
         self.engine.open.owner().check()?;
-        self.group_commit
-            .submit(
-                self.contention_timeout,
-                || self.write_one(write),
-                || write.to_static(),
-                |writes| self.write_batch(&writes),
-            )
-            .unwrap_or_else(|error| Err(error.into()))
+        let (queue, timeout) = (&self.group_commit, self.contention_timeout);
+        let run_one = || self.write_one(write);
+        let to_job = || write.to_static();
+        let run_batch = |writes: Vec<_>| self.write_batch(&writes);
+        let result = if write.is_background() {
+            queue.submit_background(timeout, run_one, to_job, run_batch)
+        } else {
+            queue.submit(timeout, run_one, to_job, run_batch)
+        };
+        result.unwrap_or_else(|error| Err(error.into()))
     }
 
     fn write_one(&self, write: &Write<'_>) -> WriteResult {

@@ -47,6 +47,11 @@ impl Write<'_> {
         }
     }
 
+    /// Whether it is the cleanup's, which lets others go first.
+    pub(super) fn is_background(&self) -> bool {
+        matches!(self, Self::Remove(_))
+    }
+
     /// Whether it ends a session, a token or a login that a crash must not bring back, or is a
     /// flush. What cleanup removes isn't found anyway. Whether another write lets a session end
     /// sooner is known once it is executed: [`OpenTables::has_shortened`].
