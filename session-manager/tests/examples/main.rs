@@ -56,6 +56,15 @@ impl Example {
         Err(format!("{name} doesn't say where it listens").into())
     }
 
+    /// Asserts that nothing comes after the headers of the answer to a `HEAD` of each path.
+    fn expect_heads_without_bodies(&self, paths: &[&str]) -> TestResult {
+        for path in paths {
+            let reply = self.head(path)?;
+            assert!(reply.ends_with("\r\n\r\n"), "{reply}");
+        }
+        Ok(())
+    }
+
     /// All that comes back for a `HEAD`: clients pass over a body that shouldn't be there.
     fn head(&self, path: &str) -> TestResult<String> {
         let address = self.url.trim_start_matches("http://").trim_end_matches('/');

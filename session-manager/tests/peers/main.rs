@@ -1,5 +1,5 @@
-//! What the tests of other session libraries ask, asked of ours. The guide `peers` lists each of
-//! their tests, with what came out.
+//! What the tests of other session libraries ask, asked of this one. The guide `peers` lists each
+//! of their tests, with what came out.
 
 #[path = "../counting_store/mod.rs"]
 mod counting_store;

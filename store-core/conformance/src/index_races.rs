@@ -84,7 +84,7 @@ fn delete_contended(store: &dyn Store, subject: &str, except: Option<&str>) -> u
     let mut attempts = (0..ATTEMPTS).map(|_| store.delete_by_subject(subject, except));
     let given_up = |outcome: &Result<u64, Error>| matches!(outcome, Err(Error::Contended { .. }));
     let outcome = attempts.find(|outcome| !given_up(outcome));
-    outcome.expect("it isn't contended for ever").expect("delete_by_subject succeeds")
+    outcome.expect("it isn't contended forever").expect("delete_by_subject succeeds")
 }
 
 /// Clause 13: sessions that are being rotated end with a `delete_by_subject`, all but the one that
