@@ -6,13 +6,13 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use r2d2::{HandleError, Pool, PooledConnection};
-use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::Error as SqliteError;
+use r2d2::{HandleError, ManageConnection, Pool};
+use rusqlite::{Connection, Error as SqliteError};
 use scheduled_thread_pool::ScheduledThreadPool;
 use store_core::Error;
 
 use crate::error;
+use crate::pool::{Checkout, ConnectionPool};
 use crate::reader_connections::ReaderConnections;
 
 /// The pool of a store, and the connections that readers keep.
@@ -22,37 +22,38 @@ pub(crate) struct Connections {
     // They are dropped in this order: the readers' connections go back to the pool, which closes
     // its connections, and then the thread that may still be opening one is waited for.
     pub(crate) readers: ReaderConnections,
-    pub(crate) pool: Pool<SqliteConnectionManager>,
+    pub(crate) pool: Box<dyn ConnectionPool>,
     opener: Option<Opener>,
 }
 
 impl Connections {
     /// The connections of the application's pool.
-    pub(crate) fn from_pool(pool: Pool<SqliteConnectionManager>) -> Self {
-        Self { readers: ReaderConnections::none(), pool, opener: None }
+    pub(crate) fn from_pool(pool: impl ConnectionPool + 'static) -> Self {
+        Self { readers: ReaderConnections::none(), pool: Box::new(pool), opener: None }
     }
 
     /// The connections of a pool that is the store's alone, to the database in this file or in
     /// memory.
-    pub(crate) fn new(
+    pub(crate) fn new<M>(
         path: Option<PathBuf>,
-        manager: SqliteConnectionManager,
+        manager: M,
         readers: ReaderConnections,
-        build: impl FnOnce(
-            r2d2::Builder<SqliteConnectionManager>,
-        ) -> r2d2::Builder<SqliteConnectionManager>,
-    ) -> Self {
+        build: impl FnOnce(r2d2::Builder<M>) -> r2d2::Builder<M>,
+    ) -> Self
+    where
+        M: ManageConnection<Connection = Connection, Error = SqliteError>,
+    {
         let opener = Opener::start(path);
         let builder = Pool::builder()
             .thread_pool(Arc::clone(&opener.thread))
             .error_handler(Box::new(opener.failure.clone()));
         let pool = build(builder).build_unchecked(manager);
-        Self { readers, pool, opener: Some(opener) }
+        Self { readers, pool: Box::new(pool), opener: Some(opener) }
     }
 
-    pub(crate) fn checkout(&self) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
+    pub(crate) fn checkout(&self) -> Result<Checkout, Error> {
         let started = Instant::now();
-        self.pool.get().map_err(|error| {
+        self.pool.checkout().map_err(|error| {
             let waited = started.elapsed();
             // A pool that has fewer couldn't open another; it tells one of the waiting threads why.
             if self.pool.state().connections >= self.pool.max_size() {
@@ -115,6 +116,8 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
     use std::time::Duration;
+
+    use r2d2_sqlite::SqliteConnectionManager;
 
     use super::*;
 

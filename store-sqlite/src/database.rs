@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use r2d2::PooledConnection;
-use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, Result as SqliteResult};
 use store_core::Error;
 use store_core::backend::{OpenStore, TableName};
@@ -13,6 +11,7 @@ use store_core::backend::{OpenStore, TableName};
 use crate::connections::Connections;
 use crate::error;
 use crate::file::DatabaseFile;
+use crate::pool::Checkout;
 use crate::reader_connections::ReaderConnections;
 use crate::retry::{Deadline, retry};
 use crate::tables::Tables;
@@ -187,7 +186,7 @@ impl Database {
             .map_err(|error| self.tables.explain(error, connection))
     }
 
-    fn checkout(&self) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
+    fn checkout(&self) -> Result<Checkout, Error> {
         self.connections.checkout().map_err(|error| match &self.file {
             // No connection is opened to another file, or to none.
             Some(file) => file.check().map_or_else(error::from_sqlite, |()| error),
@@ -209,7 +208,7 @@ impl Drop for Database {
         if is_replaced && !self.is_replaced.load(Ordering::Relaxed) {
             // Those of the readers go back to the pool. Any that is open belongs to the old file.
             self.connections.readers = ReaderConnections::none();
-            if let Some(connection) = self.connections.pool.try_get() {
+            if let Some(connection) = self.connections.pool.try_checkout() {
                 self.put_log_away(&connection);
             }
         }

@@ -1,7 +1,6 @@
 //! The file of a database: how it is created, whether it is still the same, and what the system
 //! says if SQLite doesn't say enough.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -34,33 +33,6 @@ fn private() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
-}
-
-/// Returns the URI that makes SQLite keep a file for this process: its locks, and the index of its
-/// log, are in the process's memory then.
-///
-/// The VFS: <https://sqlite.org/vfs.html>; the escapes: <https://sqlite.org/uri.html>.
-#[cfg(unix)]
-pub(crate) fn exclusive_name(path: &Path) -> PathBuf {
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
-
-    // With two slashes, because a path may begin with two.
-    let mut name = b"file://".to_vec();
-    for &byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'%' => name.extend(b"%25"),
-            b'?' => name.extend(b"%3f"),
-            b'#' => name.extend(b"%23"),
-            byte => name.push(byte),
-        }
-    }
-    name.extend(b"?vfs=unix-excl");
-    OsString::from_vec(name).into()
-}
-
-#[cfg(not(unix))]
-pub(crate) fn exclusive_name(path: &Path) -> PathBuf {
-    path.to_owned()
 }
 
 /// The file that a store works on.

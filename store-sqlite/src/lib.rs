@@ -43,6 +43,10 @@ mod database;
 
 mod connections;
 
+mod pool;
+
+mod manager;
+
 mod reader_connections;
 
 mod connection;
@@ -73,11 +77,10 @@ pub use connection::Durability;
 pub use options::SqliteOptions;
 pub use store::SqliteStore;
 
-/// The pool that [`SqliteStore::new`] takes, in the version that it takes.
+/// The pool that [`SqliteStore::new`] takes, in the version that it takes; of any manager of
+/// rusqlite's connections, such as that of the crate `r2d2_sqlite`.
 pub use r2d2;
-/// The pool's connection manager, in the version that [`SqliteStore::new`] takes.
-pub use r2d2_sqlite;
-/// The driver underneath, in the version of the connection manager.
+/// The driver underneath, in the version whose connections the pool has.
 pub use rusqlite;
 
 pub use store_core::{

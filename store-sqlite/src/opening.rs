@@ -4,9 +4,8 @@ use std::num::NonZeroU32;
 use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
-use r2d2::Pool;
-use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags};
+use r2d2::{ManageConnection, Pool};
+use rusqlite::{Connection, Error as SqliteError};
 use store_core::backend::{OpenStore, TableName};
 use store_core::{CleanupOptions, Error};
 
@@ -14,6 +13,7 @@ use crate::connection::configure;
 use crate::connections::Connections;
 use crate::database::Database;
 use crate::file::{self, DatabaseFile};
+use crate::manager::{FileManager, MemoryManager};
 use crate::options::SqliteOptions;
 use crate::reader_connections::ReaderConnections;
 use crate::retry::{Deadline, retry, retry_contended};
@@ -74,8 +74,8 @@ impl SqliteStore {
     ///
     /// # Examples
     /// ```
+    /// use r2d2_sqlite::SqliteConnectionManager;
     /// use store_sqlite::r2d2::Pool;
-    /// use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
     /// use store_sqlite::{Error, SqliteStore};
     ///
     /// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
@@ -87,7 +87,10 @@ impl SqliteStore {
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "New")]
-    pub fn new(pool: Pool<SqliteConnectionManager>) -> Result<Self, Error> {
+    pub fn new<M>(pool: Pool<M>) -> Result<Self, Error>
+    where
+        M: ManageConnection<Connection = Connection>,
+    {
         SqliteOptions::new().build(pool)
     }
 
@@ -100,8 +103,8 @@ impl SqliteStore {
     /// # Examples
     /// ```
     /// use std::time::Duration;
+    /// use r2d2_sqlite::SqliteConnectionManager;
     /// use store_sqlite::r2d2::Pool;
-    /// use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
     /// use store_sqlite::{Error, SqliteStore};
     ///
     /// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
@@ -113,10 +116,10 @@ impl SqliteStore {
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "NewWithCleanupInterval")]
-    pub fn with_cleanup_interval(
-        pool: Pool<SqliteConnectionManager>,
-        interval: Duration,
-    ) -> Result<Self, Error> {
+    pub fn with_cleanup_interval<M>(pool: Pool<M>, interval: Duration) -> Result<Self, Error>
+    where
+        M: ManageConnection<Connection = Connection>,
+    {
         SqliteOptions::new().with_cleanup(CleanupOptions::new().with_interval(interval)).build(pool)
     }
 
@@ -166,8 +169,8 @@ impl SqliteStore {
     ///
     /// # Examples
     /// ```
+    /// use r2d2_sqlite::SqliteConnectionManager;
     /// use store_sqlite::r2d2::Pool;
-    /// use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
     /// use store_sqlite::{Error, SqliteStore};
     ///
     /// # let directory = tempfile::tempdir().map_err(store_sqlite::Error::backend)?;
@@ -177,7 +180,10 @@ impl SqliteStore {
     /// SqliteStore::create_table(&pool)?; // does nothing
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn create_table(pool: &Pool<SqliteConnectionManager>) -> Result<(), Error> {
+    pub fn create_table<M>(pool: &Pool<M>) -> Result<(), Error>
+    where
+        M: ManageConnection<Connection = Connection>,
+    {
         SqliteOptions::new().create_table(pool)
     }
 }
@@ -225,8 +231,14 @@ impl SqliteOptions {
         }
         let deadline = Deadline::after(self.contention_timeout);
         // A first connection of its own, because the pool returns errors late.
-        let name = if self.is_exclusive { file::exclusive_name(&path) } else { path.clone() };
-        let mut first = Connection::open(&name).map_err(|error| error::from_file(error, &path))?;
+        let mut manager = FileManager {
+            path: path.clone(),
+            is_exclusive: self.is_exclusive,
+            file: None,
+            settings: self.settings,
+            contention_timeout: self.contention_timeout,
+        };
+        let mut first = manager.open().map_err(|error| error::from_file(error, &path))?;
         // Contention is waited out by `retry`.
         first.busy_timeout(Duration::ZERO).map_err(error::from_sqlite)?;
         // An unsuitable table is refused before anything is changed.
@@ -235,26 +247,13 @@ impl SqliteOptions {
             Ok(_) | Err(Error::TableMissing { .. }) => {}
             Err(error) => return Err(error),
         }
-        let (settings, contention_timeout) = (self.settings, self.contention_timeout);
-        configure(&mut first, settings, deadline.left())
+        configure(&mut first, self.settings, deadline.left())
             .map_err(|error| error::from_file(error, &path))?;
         // Those next to it are created, if that is possible, when the store is made.
         create(&first, &table, self.create_table_ddl(), deadline)?;
 
         let file = DatabaseFile::at(&path);
-        let manager = SqliteConnectionManager::file(&name)
-            // A file that was taken away is an error, not a reason to begin an empty one.
-            .with_flags(OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE)
-            .with_init({
-                let file = file.clone();
-                move |connection| {
-                    // Before anything is read, and with it the log of another file.
-                    if let Some(file) = &file {
-                        file.check()?;
-                    }
-                    configure(connection, settings, contention_timeout)
-                }
-            });
+        manager.file.clone_from(&file);
         let readers = ReaderConnections::for_pool(self.max_connections.get());
         let connections = self.connections(Some(path), self.max_connections, manager, readers);
         self.start(open, connections, file, table, deadline)
@@ -278,9 +277,8 @@ impl SqliteOptions {
     pub fn in_memory(self) -> Result<SqliteStore, Error> {
         let (table, open) = (self.check()?, OpenStore::new()?);
         let deadline = Deadline::after(self.contention_timeout);
-        let manager = SqliteConnectionManager::memory();
         let connections =
-            self.connections(None, NonZeroU32::MIN, manager, ReaderConnections::none());
+            self.connections(None, NonZeroU32::MIN, MemoryManager, ReaderConnections::none());
         create(&*connections.checkout()?, &table, self.create_table_ddl(), deadline)?;
         self.start(open, connections, None, table, deadline)
     }
@@ -301,7 +299,7 @@ impl SqliteOptions {
     /// # Examples
     /// ```
     /// use store_sqlite::r2d2::Pool;
-    /// use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
+    /// use r2d2_sqlite::SqliteConnectionManager;
     /// use store_sqlite::rusqlite::Connection;
     /// use store_sqlite::{Error, SqliteOptions, SqliteStore};
     ///
@@ -315,7 +313,10 @@ impl SqliteOptions {
     /// # drop(store);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn build(self, pool: Pool<SqliteConnectionManager>) -> Result<SqliteStore, Error> {
+    pub fn build<M>(self, pool: Pool<M>) -> Result<SqliteStore, Error>
+    where
+        M: ManageConnection<Connection = Connection>,
+    {
         let (table, open) = (self.check()?, OpenStore::new()?);
         let deadline = Deadline::after(self.contention_timeout);
         self.start(open, Connections::from_pool(pool), None, table, deadline)
@@ -329,8 +330,8 @@ impl SqliteOptions {
     ///
     /// # Examples
     /// ```
+    /// use r2d2_sqlite::SqliteConnectionManager;
     /// use store_sqlite::r2d2::Pool;
-    /// use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
     /// use store_sqlite::{Error, SqliteOptions};
     ///
     /// let pool = Pool::new(SqliteConnectionManager::memory()).map_err(Error::backend)?;
@@ -340,7 +341,10 @@ impl SqliteOptions {
     /// # drop(store);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn create_table(&self, pool: &Pool<SqliteConnectionManager>) -> Result<(), Error> {
+    pub fn create_table<M>(&self, pool: &Pool<M>) -> Result<(), Error>
+    where
+        M: ManageConnection<Connection = Connection>,
+    {
         let table = self.check()?;
         let connection = Connections::from_pool(pool.clone()).checkout()?;
         let deadline = Deadline::after(self.contention_timeout);
@@ -353,13 +357,16 @@ impl SqliteOptions {
         if self.has_expiry_index { table::CREATE_TABLE } else { table::CREATE_TABLE_ALONE }
     }
 
-    fn connections(
+    fn connections<M>(
         &self,
         path: Option<PathBuf>,
         max_connections: NonZeroU32,
-        manager: SqliteConnectionManager,
+        manager: M,
         readers: ReaderConnections,
-    ) -> Connections {
+    ) -> Connections
+    where
+        M: ManageConnection<Connection = Connection, Error = SqliteError>,
+    {
         Connections::new(path, manager, readers, |pool| {
             pool.max_size(max_connections.get())
                 .min_idle(Some(0))

@@ -8,10 +8,10 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use r2d2::PooledConnection;
-use r2d2_sqlite::SqliteConnectionManager;
 
-type Slot = Mutex<Option<PooledConnection<SqliteConnectionManager>>>;
+use crate::pool::Checkout;
+
+type Slot = Mutex<Option<Checkout>>;
 
 /// This many connections stay with the pool: for the one writer of a store, which may have to wait
 /// for other processes, and for the readers that find their slot taken.
@@ -35,9 +35,7 @@ impl ReaderConnections {
     }
 
     /// Returns this thread's slot, unless another thread is using it.
-    pub(crate) fn try_slot(
-        &self,
-    ) -> Option<MutexGuard<'_, Option<PooledConnection<SqliteConnectionManager>>>> {
+    pub(crate) fn try_slot(&self) -> Option<MutexGuard<'_, Option<Checkout>>> {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
             static THREAD: Cell<usize> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed));

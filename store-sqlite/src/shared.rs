@@ -542,7 +542,7 @@ mod tests {
             .database
             .connections
             .pool
-            .get()?
+            .checkout()?
             .execute("INSERT INTO carts VALUES ('shopping')", [])?;
         commits.store(0, Ordering::Relaxed);
         let mut writes: Vec<_> = (0..63).map(|n| commit_of(format!("token-{n}"))).collect();

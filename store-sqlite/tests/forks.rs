@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use r2d2_sqlite::SqliteConnectionManager;
 use store_conformance::{count_threads, in_fork, wait_for_threads};
 use store_core::{CleanupOptions, Error, Store};
 use store_sqlite::SqliteOptions;
 use store_sqlite::r2d2::Pool;
-use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
 
 /// Only ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -12,7 +12,7 @@ use xshell::Shell;
 use crate::{Result, crates, packages};
 
 /// More than this is too many crates for an application.
-const MAX_CRATES: usize = 60;
+const MAX_CRATES: usize = 50;
 
 /// Where pages of documentation are: those of the tree, and the guides of the crates.
 const PAGES: [&str; 5] = [

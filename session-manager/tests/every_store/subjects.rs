@@ -4,10 +4,10 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
+use r2d2_sqlite::SqliteConnectionManager;
 use session_manager::{Error, SessionManager};
 use store_core::Store;
 use store_sqlite::SqliteStore;
-use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
 
 use crate::TestResult;
 use crate::counting_store;

@@ -1,13 +1,13 @@
 //! Names of tables: each is refused with a typed error, by all stores alike, or is the name of a
 //! table of its own.
 
+use r2d2_sqlite::SqliteConnectionManager;
 use store_core::backend::TableName;
 use store_core::{CleanupOptions, Error, Store};
 use store_mysql::MysqlOptions;
 use store_ql_compat::QlOptions;
 use store_sqlite::SqliteOptions;
 use store_sqlite::r2d2::Pool;
-use store_sqlite::r2d2_sqlite::SqliteConnectionManager;
 
 use super::{in_a_day, no_seeds, text};
 use crate::Target;
