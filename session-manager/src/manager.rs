@@ -191,11 +191,7 @@ impl<C> SessionManager<C> {
 
     /// Returns what sessions are marked with, so that managers that share a table can tell theirs.
     pub(crate) fn mark(&self) -> String {
-        self.mark_of(self.tokens_at_rest)
-    }
-
-    fn mark_of(&self, tokens_at_rest: TokensAtRest) -> String {
-        format!("{}:{}", tokens_at_rest.name(), self.cookie.name())
+        format!("{}:{}", self.tokens_at_rest.name(), self.cookie.name())
     }
 
     /// Returns a subject as the store's index has it: managers with different cookies have
@@ -260,13 +256,11 @@ impl<C: Codec> SessionManager<C> {
     }
 
     fn is_marked(&self, content: &Content, data: &[u8], tokens_at_rest: TokensAtRest) -> bool {
-        match content.values.get(MANAGER, data) {
-            Some(mark) => self
-                .codec
-                .decode_value::<String>(mark)
-                .is_ok_and(|mark| mark == self.mark_of(tokens_at_rest)),
-            None => tokens_at_rest != TokensAtRest::Hashed,
-        }
+        let Some(mark) = content.values.get(MANAGER, data) else {
+            return tokens_at_rest != TokensAtRest::Hashed;
+        };
+        let Ok(mark) = self.codec.decode_value::<String>(mark) else { return false };
+        mark.split_once(':') == Some((tokens_at_rest.name(), self.cookie.name()))
     }
 
     /// Returns the subject of a session, for the store's index.

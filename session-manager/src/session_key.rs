@@ -57,9 +57,9 @@ impl SessionKey {
 
     /// Returns a hash of the key: the [`SessionId`] of a session that has it as its first one.
     pub(crate) fn first_id(&self) -> SessionId {
-        // Hashed once more, because in a store with plain tokens the key is a secret.
-        let digest =
-            Sha256::new().chain_update("session-manager id ").chain_update(&self.0).finalize();
+        // Hashed once more, because in a store with plain tokens the key is a secret. The prefix,
+        // which no other hash here begins with, leaves room for a key in one block of SHA-256.
+        let digest = Sha256::new().chain_update("session id: ").chain_update(&self.0).finalize();
         SessionId::from_bits(digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
     }
 }

@@ -16,6 +16,9 @@ pub(super) const VERSION: u32 = 1;
 /// Up to this many keys, a linear search finds duplicates; beyond that, a hash map.
 const LINEAR_SEARCH_MAX: usize = 64;
 
+/// Most sessions have fewer values, their own included; JSON doesn't say how many follow.
+const USUAL_LEN: usize = 12;
+
 /// A session of this version. `D` is how the deadline is written, `V` a value that nobody has
 /// decoded yet.
 pub(super) struct Envelope<D, V> {
@@ -41,12 +44,12 @@ impl<'de, D: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for EnvelopeVis
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut version, mut deadline, mut values) = (None, None, None);
-        while let Some(member) = map.next_key::<String>()? {
-            let is_repeated = match &*member {
-                "v" => version.replace(map.next_value::<u32>()?).is_some(),
-                "deadline" => deadline.replace(map.next_value()?).is_some(),
-                "values" => values.replace(map.next_value::<Entries<V>>()?).is_some(),
-                _ => {
+        while let Some(member) = map.next_key()? {
+            let is_repeated = match member {
+                Member::Version => version.replace(map.next_value::<u32>()?).is_some(),
+                Member::Deadline => deadline.replace(map.next_value()?).is_some(),
+                Member::Values => values.replace(map.next_value::<Entries<V>>()?).is_some(),
+                Member::Unknown => {
                     map.next_value::<IgnoredAny>()?;
                     false
                 }
@@ -66,6 +69,39 @@ impl<'de, D: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for EnvelopeVis
 }
 
 /// A map as the list of its entries.
+/// The name of a member.
+enum Member {
+    Version,
+    Deadline,
+    Values,
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<T: Deserializer<'de>>(deserializer: T) -> Result<Self, T::Error> {
+        deserializer.deserialize_identifier(MemberVisitor)
+    }
+}
+
+struct MemberVisitor;
+
+impl Visitor<'_> for MemberVisitor {
+    type Value = Member;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a member")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Member, E> {
+        Ok(match name {
+            "v" => Member::Version,
+            "deadline" => Member::Deadline,
+            "values" => Member::Values,
+            _ => Member::Unknown,
+        })
+    }
+}
+
 struct Entries<V>(Vec<(String, V)>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
@@ -85,7 +121,7 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for EntriesVisitor<V> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries: Vec<(String, V)> =
-            Vec::with_capacity(map.size_hint().unwrap_or(0).min(LINEAR_SEARCH_MAX));
+            Vec::with_capacity(map.size_hint().unwrap_or(USUAL_LEN).min(LINEAR_SEARCH_MAX));
         let mut indices: Option<HashMap<String, usize>> = None;
         while let Some((key, value)) = map.next_entry::<String, V>()? {
             let index = match &indices {

@@ -61,7 +61,7 @@ impl<C: Codec> SessionManager<C> {
         let mut known = Vec::new();
         while let Some(token) = tokens.next() {
             let key = self.key(&token);
-            match self.resolve_token(&token)? {
+            match self.resolve_token(&token, &key)? {
                 Resolved::Live(LiveSession { key: newest, data, content, expiry }) => {
                     known.push(token.clone());
                     let is_plain = self.plain_key(&token).is_some_and(|plain| newest == plain);

@@ -37,21 +37,20 @@ pub(crate) struct LiveSession {
 impl<C: Codec> SessionManager<C> {
     /// Loads the session that a browser's token names, as [`resolve`](Self::resolve) does: under
     /// the token's key or, if there is none and such sessions are taken, under the token itself.
-    pub(crate) fn resolve_token(&self, token: &Token) -> Result<Resolved, Error> {
-        let key = self.key(token);
+    pub(crate) fn resolve_token(&self, token: &Token, key: &SessionKey) -> Result<Resolved, Error> {
         let resolved = self.resolve(key.clone())?;
         let (Resolved::Missing, Some(plain)) = (&resolved, self.plain_key(token)) else {
             return Ok(resolved);
         };
         Ok(match self.resolve(plain.clone())? {
             // The other request that moved it since the first read came with the same token.
-            Resolved::Live(found) if found.key == key => Resolved::Live(found),
+            Resolved::Live(found) if found.key == *key => Resolved::Live(found),
             Resolved::Live(found) if self.is_plain(&found.content, &found.data) => {
                 Resolved::Live(found)
             }
             // The “token” is the key of a hashed session, and somebody has read the table.
             Resolved::Live(found) if found.key == plain => Resolved::Missing,
-            Resolved::Live(_) => match self.resolve(key)? {
+            Resolved::Live(_) => match self.resolve(key.clone())? {
                 // The same, or a token from before a manager with plain tokens rotated the session
                 // and another request moved it: it opens nothing, and the browser's cookie stays.
                 Resolved::Missing => Resolved::Superseded,

@@ -343,7 +343,8 @@ impl<C: Codec> Session<'_, C> {
         let mut tokens: Vec<_> = self.sent_tokens.known.iter().collect();
         for token in &self.sent_tokens.untried {
             // Another manager's session isn't this one's to end.
-            if !matches!(manager.resolve_token(token)?, Resolved::Missing) {
+            let key = manager.key(token);
+            if !matches!(manager.resolve_token(token, &key)?, Resolved::Missing) {
                 tokens.push(token);
             }
         }

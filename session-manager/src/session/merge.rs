@@ -56,7 +56,7 @@ impl<C: Codec> Session<'_, C> {
     pub fn merge(&mut self, token: &str) -> Result<bool, Error> {
         let Some(token) = Token::parse(token) else { return Ok(false) };
         let key = self.manager.key(&token);
-        let Resolved::Live(found) = self.manager.resolve_token(&token)? else {
+        let Resolved::Live(found) = self.manager.resolve_token(&token, &key)? else {
             return Ok(false);
         };
         let is_own = self.origin.snapshot().is_some_and(|snapshot| snapshot.key == found.key);
