@@ -117,9 +117,12 @@ impl Shared {
 
     fn write_one(&self, write: &Write<'_>, deadline: Deadline) -> WriteResult {
         let tables = &self.database.tables;
-        if write.is_single_statement(tables) {
-            let execute = |connection: &_| write.execute(tables, connection, self.now());
-            return self.database.write(deadline, execute)?;
+        if write.may_be_single_statement(tables) {
+            let execute =
+                |connection: &_| write.execute_single_statement(tables, connection, self.now());
+            if let Some(result) = self.database.write(deadline, execute)? {
+                return result;
+            }
         }
         match self.transact(&[write], Isolation::None, deadline)? {
             Transacted::Committed { mut results, commit } => {
@@ -460,8 +463,10 @@ mod tests {
                      BEGIN SELECT RAISE({action}, 'refused'); END"
             ))?;
             let mut other = Connection::open(directory.path().join("app.db"))?;
-            let transaction = other.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let in_an_hour = Utc::now() + TimeDelta::hours(1);
+            store.commit("leader", b"", in_an_hour)?;
+            commits.store(0, Ordering::Relaxed);
+            let transaction = other.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let outcomes: Vec<_> = thread::scope(|scope| {
                 let store = &store;
                 let leader = scope.spawn(move || store.commit("leader", b"data", in_an_hour));

@@ -18,6 +18,9 @@ const FIND: &str = "SELECT data, expiry FROM {table} \
 const COMMIT: &str = "INSERT INTO {table} AS stored (token, data, expiry) VALUES (?1, ?2, ?3) \
     ON CONFLICT (token) DO UPDATE SET data = excluded.data, expiry = excluded.expiry";
 
+const COMMIT_LIVE: &str = "UPDATE {table} SET data = ?2, expiry = ?3 \
+    WHERE token = ?1 COLLATE BINARY AND expiry > ?4 AND expiry < 5373484.5";
+
 // It overwrites an expired session. What has no such expiry, even none at all, isn't live.
 const CREATE: &str = "INSERT INTO {table} AS stored (token, data, expiry) VALUES (?1, ?2, ?3) \
     ON CONFLICT (token) DO UPDATE SET data = excluded.data, expiry = excluded.expiry \
@@ -71,6 +74,7 @@ const COUNT: &str = "SELECT count(*) FROM {table} WHERE expiry > ?1 AND expiry <
 pub(crate) struct Statements {
     find: String,
     pub(crate) commit: String,
+    pub(crate) commit_live: String,
     pub(crate) create: String,
     pub(crate) update: String,
     pub(crate) matching_row: String,
@@ -95,6 +99,7 @@ impl Statements {
         Self {
             find: on_table(FIND),
             commit: on_table(COMMIT),
+            commit_live: on_table(COMMIT_LIVE),
             create: on_table(CREATE),
             update: on_table(UPDATE),
             matching_row: on_table(MATCHING_ROW),
@@ -113,10 +118,11 @@ impl Statements {
     }
 
     #[cfg(test)]
-    pub(crate) fn all(&self) -> [&str; 15] {
+    pub(crate) fn all(&self) -> [&str; 16] {
         [
             &self.find,
             &self.commit,
+            &self.commit_live,
             &self.create,
             &self.update,
             &self.matching_row,

@@ -76,14 +76,35 @@ impl Write<'_> {
         }
     }
 
-    /// Returns whether it is one statement that needs neither the time nor anything else, so that
-    /// it needs no transaction of its own.
-    pub(crate) fn is_single_statement(&self, tables: &Tables) -> bool {
+    /// Returns whether a single statement does it, or may do it, so that it needs no transaction
+    /// around that.
+    pub(crate) fn may_be_single_statement(&self, tables: &Tables) -> bool {
         match self {
-            Self::Operation(Operation::Commit { .. }) => tables.subjects.is_none(),
+            Self::Operation(Operation::Commit { .. } | Operation::Touch { .. }) => true,
+            Self::Operation(Operation::Update { token, change, .. }) => {
+                change.subject.is_none() && !has_conditions_or_rotates(change, token)
+            }
             Self::Operation(Operation::Delete { .. }) => !tables.has_side_tables(),
             _ => false,
         }
+    }
+
+    /// Executes the single statement. Nothing, if it has done nothing and there is more to do.
+    pub(crate) fn execute_single_statement(
+        &self,
+        tables: &Tables,
+        connection: &Connection,
+        now: f64,
+    ) -> SqliteResult<Option<WriteResult>> {
+        if let Self::Operation(Operation::Commit { token, data, expiry }) = self
+            && tables.subjects.is_some()
+        {
+            // A live session keeps its subject. Another may have one that isn't the new session's.
+            let mut statement = connection.prepare_cached(&tables.sessions.commit_live)?;
+            let rows = statement.execute(params![token, data, from_instant(*expiry), now])?;
+            return Ok((rows > 0).then_some(Ok(Done { rows: rows as u64, removal: None })));
+        }
+        self.execute(tables, connection, now).map(Some)
     }
 
     /// Executes it, in a transaction or as a single statement. `now` is from when the store had the
@@ -116,6 +137,16 @@ impl Write<'_> {
             }
         }
     }
+}
+
+/// The rotation to another token than the session's, if there is one.
+fn rotation_from<'a, 'b>(change: &'a Change<'b>, token: &str) -> Option<&'a Rotation<'b>> {
+    change.rotation.as_ref().filter(|rotation| rotation.new_token != token)
+}
+
+/// Whether a change is more than one of the row.
+fn has_conditions_or_rotates(change: &Change<'_>, token: &str) -> bool {
+    change.has_conditions() || rotation_from(change, token).is_some()
 }
 
 /// How many sessions an operation changed, or why it was refused.
@@ -184,10 +215,10 @@ impl Writer<'_> {
     }
 
     fn update(&self, token: &str, current: &[u8], change: &Change<'_>) -> SqliteResult<Changed> {
-        let rotation = change.rotation.as_ref().filter(|rotation| rotation.new_token != token);
-        if rotation.is_none() && !change.has_conditions() {
+        if !has_conditions_or_rotates(change, token) {
             return self.update_in_place(token, current, change).map(Ok);
         }
+        let rotation = rotation_from(change, token);
 
         // All checks come before the first write.
         let Some(row) = self.matching_row(token, current)? else { return Ok(Ok(0)) };

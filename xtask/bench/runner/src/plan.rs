@@ -191,8 +191,19 @@ impl Plan {
         for threads in [1, 2, 8, 32] {
             let tables = [STORE, INDEXED, RAW, RAW_LEAN, GO];
             let others = [EXCLUSIVE, RAW_EXCLUSIVE, TOWER, TOWER_SQLX];
-            self.add(&[&tables[..], &others].concat(), at(CommitUpdate, threads));
-            self.add(&tables, normal(threads));
+            for (contenders, scenario) in [
+                ([&tables[..], &others].concat(), at(CommitUpdate, threads)),
+                (tables.to_vec(), normal(threads)),
+            ] {
+                self.add(&contenders, scenario);
+                if threads == 1
+                    && let Some(point) = self.points.last_mut()
+                {
+                    // The log must have grown to where it is written to the file and begins anew,
+                    // or what is measured is how the file system makes it longer.
+                    point.millis *= 4;
+                }
+            }
         }
         for threads in [1, 8] {
             self.add(&[STORE, RAW, GO], at(FindMiss, threads));
