@@ -285,14 +285,17 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // The driver sends COM_QUIT and waits, which on a connection with a statement under way
         // lasts until the timeout. After the shutdown of the socket there is nothing to wait for.
-        let is_lost = !self.is_clean || self.generation != self.health.generation();
         #[cfg(unix)]
-        if is_lost && !self.is_forked() {
+        {
             use std::os::fd::AsRawFd;
-            let _ = nix::sys::socket::shutdown(
-                self.driver.as_raw_fd(),
-                nix::sys::socket::Shutdown::Both,
-            );
+
+            let is_lost = !self.is_clean || self.generation != self.health.generation();
+            if is_lost && !self.is_forked() {
+                let _ = nix::sys::socket::shutdown(
+                    self.driver.as_raw_fd(),
+                    nix::sys::socket::Shutdown::Both,
+                );
+            }
         }
     }
 }

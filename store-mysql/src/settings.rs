@@ -9,10 +9,6 @@ use mysql::{Conn, Opts, OptsBuilder, Result as DriverResult};
 use crate::engine::Engine;
 use crate::tidb;
 
-/// How often the system asks without a reply, and how far apart, before the connection is lost.
-const KEEP_ALIVE_PROBES: u32 = 3;
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-
 /// How much longer than this side the server keeps a connection that is silent, so that this side
 /// comes first.
 const IDLE_MARGIN: Duration = Duration::from_secs(60);
@@ -69,9 +65,16 @@ pub(crate) fn with_session_options(opts: Opts, times: ConnectionTimes) -> Opts {
     let keep_alive = opts.get_tcp_keepalive_time_ms().unwrap_or_else(|| millis(times.keep_alive));
     let builder = OptsBuilder::from_opts(opts);
     #[cfg(any(target_os = "linux", target_os = "macos"))]
-    let builder = builder
-        .tcp_keepalive_probe_count(Some(KEEP_ALIVE_PROBES))
-        .tcp_keepalive_probe_interval_secs(Some(seconds(KEEP_ALIVE_INTERVAL)));
+    let builder = {
+        // How often the system asks without a reply, and how far apart, before the connection is
+        // lost.
+        const PROBES: u32 = 3;
+        const INTERVAL: Duration = Duration::from_secs(10);
+
+        builder
+            .tcp_keepalive_probe_count(Some(PROBES))
+            .tcp_keepalive_probe_interval_secs(Some(seconds(INTERVAL)))
+    };
     builder
         .prefer_socket(false)
         .read_timeout(Some(read_timeout))

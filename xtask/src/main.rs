@@ -20,6 +20,8 @@ mod mysql;
 
 mod packages;
 
+mod platforms;
+
 mod schedules;
 
 mod soak;
@@ -91,6 +93,12 @@ mod flags {
             cmd test-vitess {}
             /// Makes the packages, and checks what an application gets that depends on them.
             cmd test-packages {}
+            /// Checks that the libraries compile for Windows, macOS and FreeBSD, whose targets it
+            /// gets.
+            cmd test-platforms {}
+            /// Builds the demo as a static binary, whose target it gets, and runs it in an empty
+            /// directory.
+            cmd test-static {}
             /// Measures the stores, the drivers under them and their peers, for some minutes.
             cmd bench {
                 /// One short round, to see that everything works; the report goes to
@@ -197,7 +205,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result {
-    let flags::Xtask { subcommand } = flags::Xtask::from_env_or_exit();
+    let mut arguments: Vec<_> = env::args_os().skip(1).collect();
+    if arguments.is_empty() {
+        arguments.push("--help".into());
+    }
+    let flags::Xtask { subcommand } =
+        flags::Xtask::from_vec(arguments).unwrap_or_else(|error| error.exit());
     let shell = Shell::new()?;
     // The tasks work from everywhere in the workspace.
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
@@ -217,6 +230,8 @@ fn run() -> Result {
         flags::XtaskCmd::TestPackages(_) => packages::run(&shell, &root).map(|unchecked| {
             unchecked.as_deref().map(test_all::skip);
         }),
+        flags::XtaskCmd::TestPlatforms(_) => platforms::run(&shell, &root),
+        flags::XtaskCmd::TestStatic(_) => platforms::run_static(&shell, &root),
         flags::XtaskCmd::Torture(flags) => torture::run(&shell, &start, flags),
         flags::XtaskCmd::Schedules(flags) => schedules::run(&shell, flags),
         flags::XtaskCmd::Miri(_) => miri::run(&shell),

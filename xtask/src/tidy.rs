@@ -2,6 +2,7 @@
 
 mod changelog;
 mod comments;
+mod messages;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub(crate) fn run(shell: &Shell, root: &Path) -> Result {
     check_dependencies(root, &mut problems)?;
     changelog::check(root, &mut problems)?;
     comments::check(root, &mut problems)?;
+    messages::check(root, &mut problems)?;
     check_absences(root, &mut problems)?;
     check_links(root, &mut problems)?;
     check_named_tests(root, &mut problems)?;

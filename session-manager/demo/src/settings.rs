@@ -15,6 +15,10 @@ pub(crate) struct Settings {
     /// `DEMO_CLEANUP_INTERVAL`: expired sessions are removed after each so many seconds.
     pub(crate) cleanup_interval: Option<Duration>,
     /// `DEMO_CONNECTIONS`: the size of the store's pool, if it has one.
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "mysql")),
+        expect(dead_code, reason = "redb has no pool")
+    )]
     pub(crate) connections: Option<NonZeroU32>,
     /// `DEMO_TIMEOUT_MS`: for how many milliseconds an operation of the store waits for a
     /// connection, and for as many for other writers.
