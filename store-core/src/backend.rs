@@ -7,6 +7,7 @@
 //! - [`BackgroundThread`] is a thread that ends when it is told to, whatever a store needs it for.
 //! - [`OwnerProcess`] tells a store that its process was forked, and [`OpenStore`] keeps such a
 //!   process from opening another.
+//! - [`SubjectCounts`] keeps the subjects that have the most sessions, for a store's statistics.
 //! - [`TableName`] is a name that can stand in a statement.
 
 mod cleanup;
@@ -21,11 +22,14 @@ mod operation;
 
 mod table_name;
 
+mod subject_counts;
+
 mod lock;
 
 pub use cleanup::{Batch, CleanupThread, delete_in_batches};
 pub use group_commit::{GroupCommit, SubmitError};
 pub use operation::Operation;
 pub use process::{OpenStore, OwnerProcess};
+pub use subject_counts::SubjectCounts;
 pub use table_name::TableName;
 pub use thread::{BackgroundThread, StopSignal};

@@ -43,6 +43,10 @@ mod error_chain;
 
 mod limits;
 
+mod inspection;
+
+mod statistics;
+
 mod clock;
 
 mod cleanup;
@@ -57,8 +61,10 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{BoxError, Error, ErrorSource, TokenProblem};
 pub use error_chain::ErrorChain;
 pub use expected_sessions::ExpectedSessions;
+pub use inspection::Inspection;
 pub use limits::{Limits, MAX_SUBJECT_LEN};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use record::{Loaded, OwnedRecord, Record};
 pub use rotation::Rotation;
+pub use statistics::StoreStatistics;
 pub use store::Store;

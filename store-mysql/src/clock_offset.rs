@@ -21,13 +21,8 @@ pub(crate) struct ClockOffset {
 
 impl ClockOffset {
     /// Records what a server's clock showed.
-    ///
-    /// The server has looked at its clock somewhere between the two moments, and is taken to have
-    /// done so in the middle. So the error is half of a round trip at most.
     pub(crate) fn record(&self, reading: Reading) {
-        let Reading { before, server, after } = reading;
-        let (elapsed, middle) = (after - before, before + (after - before) / 2);
-        let offset = server - middle;
+        let (elapsed, offset) = (reading.after - reading.before, reading.offset());
         self.micros.store(offset.num_microseconds().unwrap_or(0), Ordering::Relaxed);
         let seconds = offset.abs().num_seconds().unsigned_abs();
         if offset.abs() <= NOTABLE + elapsed / 2 {
@@ -64,6 +59,14 @@ impl Reading {
         let server: Option<String> = driver.query_first(sql)?;
         let after = Utc::now();
         Ok(server.as_deref().and_then(instant).map(|server| Self { before, server, after }))
+    }
+
+    /// How far the server's clock was ahead.
+    ///
+    /// The server has looked at it somewhere between the two moments, and is taken to have done so
+    /// in the middle. So the error is half of a round trip at most.
+    pub(crate) fn offset(self) -> TimeDelta {
+        self.server - (self.before + (self.after - self.before) / 2)
     }
 }
 

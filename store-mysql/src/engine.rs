@@ -27,6 +27,16 @@ impl Engine {
         Self::MariaDb(numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
     }
 
+    /// Its name, as its makers write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::MySql => "MySQL",
+            Self::MariaDb(..) => "MariaDB",
+            Self::TiDb => "TiDB",
+            Self::Vitess => "Vitess",
+        }
+    }
+
     /// Whether its `idle_transaction_timeout` ends transactions whose clients are silent.
     pub(crate) fn has_idle_transaction_timeout(self) -> bool {
         matches!(self, Self::MariaDb(major, minor) if (major, minor) >= (10, 3))

@@ -16,9 +16,13 @@
 
 mod store;
 
+mod statistics;
+
 mod open;
 
 mod options;
+
+mod inspection;
 
 mod shared;
 

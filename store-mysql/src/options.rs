@@ -50,10 +50,10 @@ const MAX_POOL_WAIT: Duration = Duration::from_secs(1);
 #[must_use]
 pub struct MysqlOptions {
     table: String,
-    limits: Limits,
+    pub(crate) limits: Limits,
     cleanup: CleanupOptions,
     operation_timeout: Duration,
-    pool_timeouts: PoolTimeouts,
+    pub(crate) pool_timeouts: PoolTimeouts,
     max_connections: NonZeroU32,
     times: ConnectionTimes,
     credentials: Option<Provider>,
@@ -512,7 +512,7 @@ impl MysqlOptions {
     }
 
     /// Checks all options, and returns the table's name.
-    fn checked_table(&self) -> Result<TableName, Error> {
+    pub(crate) fn checked_table(&self) -> Result<TableName, Error> {
         let table = TableName::new(self.table.as_str())?;
         let invalid = |option, problem: &str| {
             Err(Error::InvalidOption { option, problem: problem.to_owned() })

@@ -22,6 +22,26 @@ pub(crate) fn inspect(
     name: &TableName,
     limits: Limits,
 ) -> Result<Table, Error> {
+    let (table, facts) = look_at(connection, name, limits)?;
+    if !facts.has_expiry_index {
+        log::warn!("table \"{name}\" has no index on expiry, so each cleanup reads all of it");
+    }
+    Ok(table)
+}
+
+/// What only an operator wants to know.
+pub(crate) struct Facts {
+    pub(crate) has_expiry_index: bool,
+    /// What the server says of its version.
+    pub(crate) version: String,
+}
+
+/// As [`inspect`], without a word to the log.
+pub(crate) fn look_at(
+    connection: &mut Connection,
+    name: &TableName,
+    limits: Limits,
+) -> Result<(Table, Facts), Error> {
     let schema = connection
         .attempt(|connection| Schema::read(connection, name.as_str()))
         .map_err(|error| error::from_driver(&error, name.as_str()))?
@@ -33,10 +53,9 @@ pub(crate) fn inspect(
             problem: format!("{problem} (expected: {expected})"),
         }
     })?;
-    if !schema.indexes.iter().any(|index| index.position == 1 && index.is_on("expiry")) {
-        log::warn!("table \"{name}\" has no index on expiry, so each cleanup reads all of it");
-    }
-    Ok(table)
+    let mut indexes = schema.indexes.iter();
+    let has_expiry_index = indexes.any(|index| index.position == 1 && index.is_on("expiry"));
+    Ok((table, Facts { has_expiry_index, version: schema.version }))
 }
 
 /// What the server says about a table.

@@ -95,7 +95,7 @@ const COMMIT_ATTEMPTS: usize = 100;
 #[doc(alias = "MySQLStore")]
 #[doc(alias = "mysqlstore")]
 pub struct MysqlStore {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     cleanup: CleanupThread,
 }
 
@@ -328,13 +328,13 @@ impl Store for MysqlStore {
             .map_err(|error| shared.explain_driver(&error))
     }
 
-    /// Rows of other programs that are no sessions count as well: with NULL as data, or with a
-    /// token that this store wouldn't write.
     /// The server's clock, as it differed from this process's when the latest connection was made.
     fn now(&self) -> DateTime<Utc> {
         self.shared.servers.clock_offset.now()
     }
 
+    /// Rows of other programs that are no sessions count as well: with NULL as data, or with a
+    /// token that this store wouldn't write.
     fn count(&self) -> Result<u64, Error> {
         let shared = &self.shared;
         let row = shared.run(RetrySafety::ReadOnly, |connection| {

@@ -4,6 +4,8 @@ mod options;
 
 mod construction;
 
+mod existing;
+
 mod shared;
 
 mod write;
@@ -11,6 +13,8 @@ mod write;
 mod cleanup;
 
 mod read;
+
+mod statistics;
 
 mod open_tables;
 
@@ -108,6 +112,13 @@ pub struct QlStore {
     // In this order: the threads end before the database is closed.
     threads: Option<Threads>,
     shared: Arc<Shared>,
+}
+
+/// Whether what isn't there is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Creation {
+    IfMissing,
+    Never,
 }
 
 struct Threads {

@@ -29,6 +29,11 @@ pub(crate) fn check_expiry(expiry: DateTime<Utc>) -> Result<(), Error> {
     }
 }
 
+/// Returns the latest expiry.
+pub(crate) fn latest() -> DateTime<Utc> {
+    instant(MAX_MS)
+}
+
 /// Returns the Julian day of an instant, rounded down to the millisecond. An instant outside the
 /// range, which only a clock can show, becomes the nearest one in it.
 pub(crate) fn from_instant(instant: DateTime<Utc>) -> f64 {

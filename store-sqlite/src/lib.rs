@@ -23,7 +23,11 @@
 
 mod store;
 
+mod statistics;
+
 mod opening;
+
+mod existing;
 
 mod options;
 

@@ -353,7 +353,7 @@ impl SqliteOptions {
 
     /// What is created in a database of the store's own. The tables next to that of the sessions
     /// are created when the store is made.
-    fn create_table_ddl(&self) -> &'static str {
+    pub(crate) fn create_table_ddl(&self) -> &'static str {
         if self.has_expiry_index { table::CREATE_TABLE } else { table::CREATE_TABLE_ALONE }
     }
 
@@ -396,7 +396,7 @@ impl SqliteOptions {
 }
 
 /// Creates tables.
-fn create(
+pub(crate) fn create(
     connection: &Connection,
     table: &TableName,
     ddl: &str,

@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::tables::Tables;
 use super::watched::SyncFailure;
 use super::write::Write;
-use super::{QlStore, Threads};
+use super::{Creation, QlStore, Threads};
 
 impl QlStore {
     /// Returns a store in a database that the application has opened and keeps other tables in,
@@ -176,7 +176,10 @@ impl QlOptions {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn open(self, path: impl AsRef<Path>) -> Result<QlStore, Error> {
-        let path = path.as_ref();
+        self.open_file(path.as_ref(), Creation::IfMissing)
+    }
+
+    pub(super) fn open_file(self, path: &Path, creation: Creation) -> Result<QlStore, Error> {
         if path.as_os_str().is_empty() || path == Path::new(":memory:") {
             let problem =
                 "it names no file; for a database in memory there is in_memory()".to_owned();
@@ -187,7 +190,12 @@ impl QlOptions {
         let (failure, named) = (SyncFailure::default(), NamedFile::default());
         let database = catch_panic_in_open(|| {
             let permissions = self.file_permissions.as_ref();
-            file::open_or_create(path, permissions, &failure, &named, &builder(self.cache_size))
+            let builder = builder(self.cache_size);
+            let database = file::open(path, creation, permissions, &failure, &named, &builder)?;
+            if creation == Creation::Never {
+                tables.expect(&database)?;
+            }
+            Ok(database)
         })?;
         // The file is opened again after I/O errors, which must not depend on the working directory
         // of that moment.

@@ -11,6 +11,7 @@ use redb::backends::FileBackend;
 use redb::{BackendError, Builder, Database, DatabaseError, Error as RedbError, StorageBackend};
 use store_core::Error;
 
+use super::Creation;
 use super::error::{from_database, from_io, from_redb};
 use super::named_file::NamedFile;
 use super::replacement::{replace, was_closed};
@@ -20,10 +21,11 @@ use crate::ql_format::QlFormat;
 /// What every file of redb begins with.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
-/// Opens a file, and creates it, with these permissions, if there is none. Failed syncs of it are
-/// recorded.
-pub(super) fn open_or_create(
+/// Opens a file, and creates it, with these permissions, if there is none and it may. Failed syncs
+/// of it are recorded.
+pub(super) fn open(
     path: &Path,
+    creation: Creation,
     permissions: Option<&Permissions>,
     failure: &SyncFailure,
     named: &NamedFile,
@@ -31,6 +33,7 @@ pub(super) fn open_or_create(
 ) -> Result<Database, Error> {
     remove_leftovers(path);
     let found = match examine(path)? {
+        Found::Empty | Found::Nothing if creation == Creation::Never => return Err(gone()),
         // Someone has created the file and left its content to the store.
         Found::Empty => {
             replace_empty(path, builder)?;

@@ -15,7 +15,7 @@ pub(super) type Bytes = &'static [u8];
 type Definition<'a, V> = TableDefinition<'a, Bytes, V>;
 
 /// The format that this version of the crate writes, and the only one that it reads.
-const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 
 const VERSION_KEY: &[u8] = b"format";
 
@@ -95,6 +95,18 @@ impl Tables {
     /// Creates the tables if there are none, and refuses those that aren't a store's or are newer.
     pub(super) fn prepare(&self, database: &Database) -> Result<(), Error> {
         self.create_or_check(database).map_err(from_redb)?
+    }
+
+    /// Refuses a database without the tables.
+    pub(super) fn expect(&self, database: &Database) -> Result<(), Error> {
+        let exists = || -> Result<bool, RedbError> {
+            Ok(database.begin_read()?.list_tables()?.any(|table| table.name() == self.meta))
+        };
+        if exists().map_err(from_redb)? {
+            Ok(())
+        } else {
+            Err(Error::TableMissing { table: self.sessions.clone() })
+        }
     }
 
     /// The outer error is redb's, the inner one says what is wrong with the tables.
