@@ -1,0 +1,73 @@
+//! What the program is called with.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::check::Check;
+use crate::commands::create_table::CreateTable;
+use crate::commands::stats::Stats;
+use crate::commands::sweep::Sweep;
+
+/// What stands at the end of the help text.
+const AFTER_HELP: &str = "\
+Examples:
+  sessions --store sqlite:app.db check
+  sessions --store mysql://app@db.example/app stats --json
+  sessions --store sqlite:app.db list --subject 7
+  sessions --store sqlite:app.db logout --subject 7
+
+Exit codes:
+  0  done; `check`: nothing to complain of
+  1  failed: the reason, and what to do next, are on standard error
+  2  the arguments are wrong
+  3  done, but look at standard error: `check` found something that an application works without,
+     `logout` found no such session, `import-ql` left sessions out
+  4  `logout` wasn't confirmed, and nothing was ended
+
+Environment:
+  SESSIONS_STORE  the store, if --store doesn't name it
+  MYSQL_PWD       the password for MySQL, if the URL has none
+
+No token, no key and no value of a session is ever shown. There are no colours.";
+
+/// Looks at the sessions of an application, ends them, and cleans up
+#[derive(Debug, Parser)]
+#[command(name = "sessions", version, after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) place: Place,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the sessions are.
+#[derive(Args, Debug)]
+pub(crate) struct Place {
+    #[arg(long, global = true, value_name = "URL", env = "SESSIONS_STORE", hide_env_values = true)]
+    #[arg(help = "The database: sqlite:FILE, ql:FILE (redb), or mysql://USER@HOST/DATABASE")]
+    pub(crate) store: Option<String>,
+
+    /// The table of the sessions
+    #[arg(long, global = true, value_name = "NAME", default_value = "sessions")]
+    pub(crate) table: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Check(Check),
+    CreateTable(CreateTable),
+    Stats(Stats),
+    Sweep(Sweep),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn description_of_the_arguments_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}
