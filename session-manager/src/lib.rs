@@ -97,6 +97,10 @@ mod session_id;
 
 mod session_limit;
 
+mod session_summary;
+
+mod subject;
+
 mod device;
 
 mod cookie_policy;
@@ -145,5 +149,7 @@ pub use session::{Session, Status};
 pub use session_id::{ParseSessionIdError, SessionId};
 pub use session_key::SessionKey;
 pub use session_limit::SessionLimit;
+pub use session_summary::SessionSummary;
 pub use store_core::BoxError;
 pub use stored_session::StoredSession;
+pub use subject::subject_in_store;

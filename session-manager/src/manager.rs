@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use store_core::{Clock, MAX_SUBJECT_LEN, OwnedRecord, Store};
+use store_core::{Clock, OwnedRecord, Store};
 
 use crate::codec::json::Json;
 use crate::codec::{Codec, CodecError};
@@ -33,10 +33,8 @@ use crate::reported_tokens::ReportedTokens;
 use crate::request_head::RequestHead;
 use crate::session_key::SessionKey;
 use crate::session_limit::SessionLimit;
-use crate::token::{NewToken, Token, TokensAtRest, digest};
-
-/// Longer names of cookies are replaced by their hash in front of a subject in the store.
-const MAX_PREFIX_LEN: usize = 64;
+use crate::subject::subject_in_store;
+use crate::token::{NewToken, Token, TokensAtRest};
 
 type EventHook = Arc<dyn Fn(&Event) + Send + Sync>;
 
@@ -200,16 +198,7 @@ impl<C> SessionManager<C> {
     /// # Errors
     /// [`Error::Store`] for one that is empty or too long.
     pub(crate) fn subject_in_store(&self, subject: &str) -> Result<String, Error> {
-        let name = self.cookie.name();
-        let mut in_store = if name.len() > MAX_PREFIX_LEN { digest(name) } else { name.to_owned() };
-        // A cookie's name contains no colon.
-        in_store.push(':');
-        let (len, max) = (subject.len(), MAX_SUBJECT_LEN - in_store.len());
-        if subject.is_empty() || len > max {
-            return Err(store_core::Error::InvalidSubject { len, max }.into());
-        }
-        in_store.push_str(subject);
-        Ok(in_store)
+        Ok(subject_in_store(self.cookie.name(), subject)?)
     }
 
     /// Reports what has happened to a session of which nothing but a key is known.

@@ -3,7 +3,13 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::check::Check;
+use crate::commands::completions::Completions;
 use crate::commands::create_table::CreateTable;
+#[cfg(feature = "ql")]
+use crate::commands::import_ql::ImportQl;
+use crate::commands::list::List;
+use crate::commands::logout::Logout;
+use crate::commands::man::ManPage;
 use crate::commands::stats::Stats;
 use crate::commands::sweep::Sweep;
 
@@ -57,7 +63,13 @@ pub(crate) enum Command {
     Check(Check),
     CreateTable(CreateTable),
     Stats(Stats),
+    List(List),
+    Logout(Logout),
     Sweep(Sweep),
+    #[cfg(feature = "ql")]
+    ImportQl(ImportQl),
+    Completions(Completions),
+    Man(ManPage),
 }
 
 #[cfg(test)]

@@ -9,6 +9,10 @@ mod store_url;
 
 mod opened_store;
 
+mod subject;
+
+mod summary;
+
 mod failure;
 
 mod output;
@@ -20,7 +24,6 @@ use clap::Parser;
 use log::LevelFilter;
 
 use crate::arguments::Arguments;
-use crate::failure::Failure;
 
 /// How a command ended that didn't fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,28 @@
+//! `sessions completions`: what a shell needs to complete arguments.
+
+use std::io::Write;
+
+use clap::{Args, CommandFactory};
+use clap_complete::{Shell, generate};
+
+use crate::Exit;
+use crate::arguments::Arguments;
+use crate::failure::Failure;
+
+/// Print the completions for a shell
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sessions completions bash > ~/.local/share/bash-completion/completions/sessions
+  sessions completions fish > ~/.config/fish/completions/sessions.fish")]
+pub(crate) struct Completions {
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<Exit, Failure> {
+        let mut script = Vec::new();
+        generate(self.shell, &mut Arguments::command(), "sessions", &mut script);
+        out.write_all(&script)?;
+        Ok(Exit::Done)
+    }
+}
