@@ -13,6 +13,8 @@ mod subject;
 
 mod summary;
 
+mod target;
+
 mod failure;
 
 mod output;

@@ -1,5 +1,8 @@
 //! The store that a command works on.
 
+#[cfg(feature = "mysql")]
+use std::time::Duration;
+
 use store_core::{CleanupOptions, Error, Inspection, Store, StoreStatistics};
 #[cfg(feature = "mysql")]
 use store_mysql::{MysqlOptions, MysqlStore};
@@ -19,6 +22,10 @@ pub(crate) enum Access {
     Read,
     Write,
 }
+
+/// Counting millions of sessions takes a server longer than a request may.
+#[cfg(feature = "mysql")]
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A store, by its engine. No cleanup thread runs in it.
 pub(crate) enum OpenedStore {
@@ -75,7 +82,13 @@ impl Place {
             }
             .map(OpenedStore::Sqlite),
             #[cfg(feature = "mysql")]
-            StoreUrl::Mysql(url) => self.mysql().connect(url).map(OpenedStore::Mysql),
+            StoreUrl::Mysql(url) => {
+                let options = match access {
+                    Access::Read => self.mysql().with_network_timeout(PATIENCE),
+                    Access::Write => self.mysql(),
+                };
+                options.connect(url).map(OpenedStore::Mysql)
+            }
             #[cfg(feature = "ql")]
             StoreUrl::Ql(path) => self.ql().open_existing(path).map(OpenedStore::Ql),
             #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "ql")))]
@@ -110,14 +123,9 @@ impl Place {
         SqliteOptions::new().with_table_name(&self.table).with_cleanup(CleanupOptions::disabled())
     }
 
-    /// Statistics of millions of sessions take the server longer than a request may.
     #[cfg(feature = "mysql")]
     pub(crate) fn mysql(&self) -> MysqlOptions {
-        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);
-        MysqlOptions::new()
-            .with_table_name(&self.table)
-            .with_cleanup(CleanupOptions::disabled())
-            .with_network_timeout(PATIENCE)
+        MysqlOptions::new().with_table_name(&self.table).with_cleanup(CleanupOptions::disabled())
     }
 
     #[cfg(feature = "ql")]

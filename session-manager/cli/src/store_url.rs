@@ -49,12 +49,7 @@ impl fmt::Display for StoreUrl {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Self::Ql(path) => write!(f, "ql:{}", path.display()),
-            // Neither the account nor parameters: whatever is before an @ may be a password with
-            // one in it.
-            Self::Mysql(url) => {
-                let place = url.rsplit_once('@').map_or("", |(_, place)| place);
-                write!(f, "mysql://{}", place.split('?').next().unwrap_or_default())
-            }
+            Self::Mysql(url) => write!(f, "mysql://{}", place(url)),
         }
     }
 }
@@ -63,6 +58,21 @@ impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Returns the hosts and the database of a URL, and nothing that could be a password if the URL was
+/// put together wrongly: what is before an @, what stands for a port and isn't a number, parameters.
+fn place(url: &str) -> String {
+    const HIDDEN: &str = "...";
+    let Some((_, place)) = url.rsplit_once('@') else { return HIDDEN.to_owned() };
+    let place = place.split(['?', '#']).next().unwrap_or_default();
+    let (hosts, database) = place.split_at(place.find('/').unwrap_or(place.len()));
+    let is_host = |host: &str| {
+        let port = host.rsplit_once(':').map(|(_, port)| port);
+        port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let hosts = hosts.split(',').map(|host| if is_host(host) { host } else { HIDDEN });
+    format!("{}{database}", hosts.collect::<Vec<_>>().join(","))
 }
 
 /// Puts a password into a URL that has a user and no password.
@@ -100,9 +110,15 @@ mod tests {
 
     #[test]
     fn no_password_is_displayed() {
-        for url in ["mysql://app:s3cret@one/db?password=s3cret", "mysql://app:s3cret@x@one/db"] {
+        for (url, shown) in [
+            ("mysql://app:s3cret@one/db?password=s3cret", "mysql://one/db"),
+            ("mysql://app:s3cret@x@one/db", "mysql://one/db"),
+            ("mysql://app@one:3306,two:s3cret/db", "mysql://one:3306,.../db"),
+            ("mysql://app:s3cret/db", "mysql://..."),
+            ("mysql://app:s3cret@one#s3cret", "mysql://one"),
+        ] {
             let url = StoreUrl::parse(url).expect("a URL");
-            assert_eq!(format!("{url} {url:?}"), "mysql://one/db mysql://one/db");
+            assert_eq!(format!("{url} {url:?}"), format!("{shown} {shown}"));
         }
     }
 

@@ -65,7 +65,7 @@ impl ImportQl {
         let first = report.first_rejection.map_or(String::new(), |rejection| {
             format!("; the first: row {}, {}", rejection.id, rejection.error)
         });
-        writeln!(io::stderr(), "sessions: {left_out} rows can't be taken over{first}")?;
+        writeln!(io::stderr(), "sessions: rows that can't be taken over: {left_out}{first}")?;
         Ok(Exit::Attention)
     }
 

@@ -1,12 +1,10 @@
 //! `sessions logout`: ends sessions.
 
-use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
-use std::ops::ControlFlow;
 
 use clap::Args;
 use session_manager::SessionId;
-use store_core::{Error, Record, Store};
+use store_core::Error;
 
 use crate::Exit;
 use crate::arguments::Place;
@@ -14,11 +12,7 @@ use crate::failure::Failure;
 use crate::opened_store::Access;
 use crate::output::printable;
 use crate::subject::SubjectArguments;
-use crate::summary::Summary;
-
-/// How often a session is looked for that was renewed while it was looked for, or written again by
-/// somebody who doesn't care that it has ended.
-const ATTEMPTS: u32 = 10;
+use crate::target::Target;
 
 /// End sessions: all of a user, one by its id, or all that there are
 ///
@@ -99,69 +93,6 @@ impl Logout {
             (None, Some(subject)) => format!("{} of {}", sessions(found), printable(subject)),
             (None, None) => format!("all sessions of everybody, {found} live ones,"),
         }
-    }
-}
-
-/// Sessions that are looked for: those of a subject, the one with an id, or both.
-struct Target<'a> {
-    subject: Option<&'a str>,
-    id: Option<SessionId>,
-}
-
-impl Target<'_> {
-    fn matches(&self, record: Record<'_>) -> bool {
-        let id = || Summary::read(record).told.map(|told| told.id);
-        self.id.is_none_or(|looked_for| id() == Some(looked_for))
-    }
-
-    /// Calls the visitor with the key of each session that is meant.
-    fn visit(&self, store: &dyn Store, visit: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        if let Some(subject) = self.subject {
-            for session in store.find_by_subject(subject)? {
-                if self.matches(Record::new(&session.token, &session.data, session.expiry)) {
-                    visit(&session.token);
-                }
-            }
-            return Ok(());
-        }
-        store.for_each(&mut |record| {
-            if self.matches(record) {
-                visit(record.token);
-            }
-            ControlFlow::Continue(())
-        })
-    }
-
-    fn count(&self, store: &dyn Store) -> Result<u64, Error> {
-        // A walk may meet a session twice that a Go program writes meanwhile.
-        let mut found = HashSet::new();
-        self.visit(store, &mut |key| {
-            found.insert(key.to_owned());
-        })?;
-        Ok(found.len() as u64)
-    }
-
-    /// Ends the session, and returns whether there was one. It is looked for until it isn't found: a session that was renewed since a walk began may have
-    /// a key by now that the walk doesn't know, and by which alone it ends.
-    fn end(&self, store: &dyn Store) -> Result<bool, Error> {
-        let mut has_ended = false;
-        for _ in 0..ATTEMPTS {
-            let (mut outcome, mut is_done) = (Ok(()), true);
-            self.visit(store, &mut |key| {
-                is_done = false;
-                if outcome.is_ok() {
-                    outcome = store.delete(key);
-                    has_ended = true;
-                }
-            })?;
-            outcome?;
-            if is_done {
-                return Ok(has_ended);
-            }
-        }
-        Err(Error::Contended {
-            source: "it is there again each time: something goes on writing it".into(),
-        })
     }
 }
 

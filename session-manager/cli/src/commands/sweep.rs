@@ -28,7 +28,8 @@ impl Sweep {
         let removed = opened.store().delete_expired();
         let removed = removed.map_err(|error| Failure::of_store(&error, &url))?;
         if !self.quiet {
-            writeln!(out, "{removed} expired sessions removed")?;
+            let sessions = if removed == 1 { "session" } else { "sessions" };
+            writeln!(out, "{removed} expired {sessions} removed")?;
         }
         Ok(Exit::Done)
     }
