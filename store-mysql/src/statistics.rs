@@ -10,7 +10,7 @@ use crate::ddl;
 use crate::retry::RetrySafety;
 use crate::rows::bytes;
 use crate::shared::Shared;
-use crate::sql::quoted;
+use crate::sql::{quoted, token_bytes};
 use crate::store::MysqlStore;
 
 const TOTALS: &str = "SELECT \
@@ -19,9 +19,11 @@ const TOTALS: &str = "SELECT \
     CAST(COALESCE(SUM(CASE WHEN expiry > UTC_TIMESTAMP(6) THEN LENGTH(data) END), 0) AS UNSIGNED) \
     FROM {table}";
 
+// The column may take another token for the same, so bytes are compared, too.
 const SUBJECTS: &str = "SELECT link.subject, COUNT(*) \
     FROM {subjects} AS link JOIN {table} AS session ON session.token = {link_token} \
-    WHERE session.expiry > UTC_TIMESTAMP(6) GROUP BY link.subject";
+    WHERE session.expiry > UTC_TIMESTAMP(6) AND {session_bytes} = CAST(link.token AS BINARY) \
+    GROUP BY link.subject";
 
 /// # Statistics
 impl MysqlStore {
@@ -60,6 +62,7 @@ fn read(
         template
             .replace("{subjects}", &quoted(&ddl::subjects_name(name)))
             .replace("{table}", &quoted(name.as_str()))
+            .replace("{session_bytes}", &token_bytes("session.token"))
             .replace("{link_token}", &shared.table.convert_token("link.token"))
     };
     let mut statistics = StoreStatistics::default();

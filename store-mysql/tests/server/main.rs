@@ -30,6 +30,8 @@ mod forks;
 
 mod cleanup;
 
+mod statistics;
+
 mod galera;
 
 mod haproxy;
