@@ -1,16 +1,17 @@
 //! A database of somebody else's, opened and looked at as it is: for an operator's tools.
 
 use std::fs;
+use std::io;
 use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
-use r2d2::Pool;
-use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags};
+use r2d2::{ManageConnection, Pool};
+use rusqlite::{Connection, Error as SqliteError, OpenFlags, Result as SqliteResult};
 use store_core::backend::OpenStore;
 use store_core::{CleanupOptions, Error, Inspection};
 
 use crate::connection::STATEMENTS;
+use crate::file::DatabaseFile;
 use crate::opening::create;
 use crate::options::SqliteOptions;
 use crate::retry::{Deadline, retry, retry_contended};
@@ -27,6 +28,8 @@ impl SqliteOptions {
     ///
     /// It is for tools, and for applications whose file is created elsewhere: one that is missing
     /// because a disk wasn't mounted is an error, and not the beginning of an empty store.
+    /// Durability and memory map are SQLite's defaults then, and the file is shared with other
+    /// processes.
     ///
     /// # Errors
     /// [`Error::Unreachable`] if there is no such file; [`Error::TableMissing`]; and as for
@@ -80,13 +83,8 @@ impl SqliteOptions {
         let path = existing(path)?;
         // A first connection of its own, because the pool returns errors late.
         drop(connect(&path, flags)?);
-        let manager = SqliteConnectionManager::file(&path).with_flags(flags | NO_MUTEX).with_init(
-            |connection| {
-                connection.set_prepared_statement_cache_capacity(STATEMENTS);
-                // Contention is waited out by `retry`.
-                connection.busy_timeout(Duration::ZERO)
-            },
-        );
+        let file = DatabaseFile::at(&path);
+        let manager = ExistingManager { path, flags, file };
         let pool = Pool::builder()
             .max_size(self.max_connections.get())
             .min_idle(Some(0))
@@ -213,20 +211,54 @@ impl SqliteOptions {
     }
 }
 
-/// A connection is used by one thread at a time.
-const NO_MUTEX: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+/// Opens connections to a file that exists, and leaves their settings alone.
+#[derive(Debug)]
+struct ExistingManager {
+    path: PathBuf,
+    flags: OpenFlags,
+    /// What had the name when the store was opened.
+    file: Option<DatabaseFile>,
+}
 
-/// Returns the path of a file that exists. SQLite would read one that begins with "file:" as a URI.
+impl ManageConnection for ExistingManager {
+    type Connection = Connection;
+    type Error = SqliteError;
+
+    fn connect(&self) -> SqliteResult<Connection> {
+        let connection = open(&self.path, self.flags)?;
+        // Before anything is read, and with it the log of another file.
+        if let Some(file) = &self.file {
+            file.check()?;
+        }
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(connection)
+    }
+
+    fn is_valid(&self, _: &mut Connection) -> SqliteResult<()> {
+        // A file doesn't hang up.
+        Ok(())
+    }
+
+    fn has_broken(&self, _: &mut Connection) -> bool {
+        false
+    }
+}
+
+/// Returns the path of a file that exists, whatever the process's directory is later.
 fn existing(path: &Path) -> Result<PathBuf, Error> {
-    let unreachable = |error: std::io::Error| Error::Unreachable { source: error.into() };
+    let unreachable = |error: io::Error| Error::Unreachable { source: error.into() };
     fs::metadata(path).map_err(unreachable)?;
     path::absolute(path).map_err(unreachable)
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
-    let connection = Connection::open_with_flags(path, flags | NO_MUTEX)
-        .map_err(|error| error::from_file(error, path))?;
+    open(path, flags).map_err(|error| error::from_file(error, path))
+}
+
+fn open(path: &Path, flags: OpenFlags) -> SqliteResult<Connection> {
+    // A connection is used by one thread at a time.
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     // Contention is waited out by `retry`.
-    connection.busy_timeout(Duration::ZERO).map_err(error::from_sqlite)?;
+    connection.busy_timeout(Duration::ZERO)?;
     Ok(connection)
 }

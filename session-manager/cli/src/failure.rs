@@ -102,6 +102,10 @@ redb lets one process in, and the application has the file. Stop it first; or ha
         (Error::Unreachable { .. }, StoreUrl::Mysql(_)) => {
             "check the host, the account and its password: in the URL, or in MYSQL_PWD".to_owned()
         }
+        (Error::Contended { .. }, StoreUrl::Sqlite(_)) => "\
+try again later; an application that keeps the file for itself (with_exclusive_process) has to be
+  stopped first"
+            .to_owned(),
         (error, _) if error.is_retryable() => "try again later".to_owned(),
         _ => return None,
     })

@@ -192,11 +192,12 @@ fn file_that_takes_the_place_of_another_is_not_written_to() -> TestResult {
     let store = options().open(&path)?;
     let pool = Pool::builder().max_size(1).build(SqliteConnectionManager::file(&path))?;
     let on_pool = options().build(pool)?;
+    let existing = options().open_existing(&path)?;
     store.create("new", b"data", in_an_hour(), None)?;
     on_pool.create("newer", b"data", in_an_hour(), None)?;
 
     fs::rename(&backup, &path)?;
-    for store in [&store, &on_pool] {
+    for store in [&store, &on_pool, &existing] {
         for outcome in [
             store.commit("new", b"lost", in_an_hour()),
             store.create("lost", b"data", in_an_hour(), None),
@@ -211,10 +212,10 @@ fn file_that_takes_the_place_of_another_is_not_written_to() -> TestResult {
             }
         }
     }
-    for store in [&store, &on_pool] {
+    for store in [&store, &on_pool, &existing] {
         assert!(matches!(store.find("new"), Err(Error::FileReplaced { .. })));
     }
-    drop((store, on_pool));
+    drop((store, on_pool, existing));
 
     let store = options().open(&path)?;
     assert_eq!(store.all()?.into_keys().collect::<Vec<_>>(), ["old"]);

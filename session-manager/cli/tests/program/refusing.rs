@@ -1,5 +1,8 @@
 //! Stores that can't be used, and passwords.
 
+use chrono::{TimeDelta, Utc};
+use store_core::{CleanupOptions, Store};
+use store_sqlite::SqliteOptions;
 use test_servers::is_server_there;
 
 use crate::TestResult;
@@ -119,5 +122,18 @@ fn check_passwords(place: &Place, url: &str) -> TestResult {
     let refused = with(Some(PASSWORD), &["logout", "--all", "--yes"]);
     assert_eq!(refused.code, 1, "{} {}", refused.out, refused.err);
     assert_eq!(place.open().count()?, 5);
+    Ok(())
+}
+
+#[test]
+fn file_that_a_process_keeps_for_itself_is_left_to_it() -> TestResult {
+    let place = Place::sqlite();
+    let Kind::Sqlite(path) = &place.kind else { unreachable!("it is SQLite's") };
+    let options = SqliteOptions::new().with_cleanup(CleanupOptions::disabled());
+    let application = options.with_exclusive_process().open(path)?;
+    application.commit("token", b"data", Utc::now() + TimeDelta::hours(1))?;
+    let refused = place.run(&["list"]);
+    refused.ended(1, "kept the database locked");
+    refused.ended(1, "with_exclusive_process");
     Ok(())
 }
