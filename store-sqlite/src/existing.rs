@@ -153,8 +153,8 @@ impl SqliteOptions {
         Ok(found)
     }
 
-    /// Returns the DDL of the tables and their indexes, as [`create_table_in`](Self::create_table_in)
-    /// runs it: for migrations.
+    /// Returns the DDL of the tables and their indexes, for migrations.
+    /// [`create_table_in`](Self::create_table_in) runs it.
     ///
     /// # Errors
     /// [`Error::InvalidOption`].

@@ -32,6 +32,13 @@ pub(crate) fn run(shell: &Shell) -> Result {
         shell,
         "cargo clippy --package sync-session-store-sqlite --no-default-features --locked -- -D warnings"
     ))?;
+    // The program with each store alone.
+    for store in ["sqlite", "mysql", "ql"] {
+        step(cmd!(
+            shell,
+            "cargo clippy --package sync-session-cli --no-default-features --features {store} --locked -- -D warnings"
+        ))?;
+    }
     step(cmd!(shell, "cargo doc --workspace --all-features --no-deps --locked"))?;
     step(cmd!(shell, "cargo build --workspace --examples --all-features --locked"))?;
     say("--- cargo xtask test-packages");

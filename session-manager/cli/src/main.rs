@@ -7,7 +7,7 @@ mod commands;
 
 mod store_url;
 
-mod opened_store;
+mod engines;
 
 mod subject;
 

@@ -61,7 +61,7 @@ impl fmt::Debug for StoreUrl {
 }
 
 /// Returns the hosts and the database of a URL, and nothing that could be a password if the URL was
-/// put together wrongly: what is before an @, what stands for a port and isn't a number, parameters.
+/// put together wrongly: not what is before an @, nor a port that isn't a number, nor parameters.
 fn place(url: &str) -> String {
     const HIDDEN: &str = "...";
     let Some((_, place)) = url.rsplit_once('@') else { return HIDDEN.to_owned() };

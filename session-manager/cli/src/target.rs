@@ -52,8 +52,10 @@ impl Target<'_> {
         Ok(found.len() as u64)
     }
 
-    /// Ends the session, and returns whether there was one. It is looked for until it isn't found: a session that was renewed since a walk began may have
-    /// a key by now that the walk doesn't know, and by which alone it ends.
+    /// Ends the session, and returns whether there was one.
+    ///
+    /// It is looked for until it isn't found: a session that was renewed since a walk began may
+    /// have a key by now that the walk doesn't know, and by which alone it ends.
     pub(crate) fn end(&self, store: &dyn Store) -> Result<bool, Error> {
         let mut has_ended = false;
         for _ in 0..ATTEMPTS {

@@ -89,6 +89,11 @@ impl<'a> Package<'a> {
         self.0["rust_version"].as_str()
     }
 
+    /// Whether others can depend on it.
+    pub(super) fn is_library(self) -> bool {
+        list(&self.0["targets"]).any(|target| strings(&target["kind"]).any(|kind| kind == "lib"))
+    }
+
     /// The names of its features.
     pub(super) fn features(self) -> impl Iterator<Item = &'a str> {
         self.0["features"].as_object().into_iter().flat_map(|all| all.keys().map(String::as_str))

@@ -40,12 +40,14 @@ impl<'a> Packages<'a> {
         Ok(packages)
     }
 
-    /// An application that depends on all packages, with all their features that are for
-    /// applications, and states their oldest Rust.
+    /// An application that depends on all packages that are libraries, with all their features that
+    /// are for applications, and states their oldest Rust.
     pub(super) fn make_application(&self, shell: &Shell) -> Result<PathBuf> {
         let dependencies: Vec<_> = self
             .published
             .iter()
+            // Nothing can depend on a program.
+            .filter(|package| package.is_library())
             .map(|package| {
                 // One of them is for models of the threads, and brings crates that nobody compiles.
                 let features: Vec<_> =

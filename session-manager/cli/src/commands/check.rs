@@ -29,7 +29,8 @@ pub(crate) struct Check {}
 impl Check {
     #[expect(clippy::unused_self, reason = "all commands run in the same way")]
     pub(crate) fn run(&self, place: &Place, out: &mut dyn Write) -> Result<Exit, Failure> {
-        let (found, url) = place.inspect()?;
+        let (engine, url) = place.engine()?;
+        let found = engine.inspect().map_err(|error| Failure::of_store(&error, &url))?;
         let lines = lines(&found, place, &url).into_iter();
         let rows = lines.map(|(what, how)| vec![what.to_owned(), how]);
         out.write_all(table(&[], rows, &[]).as_bytes())?;

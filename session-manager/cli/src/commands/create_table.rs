@@ -30,59 +30,23 @@ pub(crate) struct CreateTable {
 
 impl CreateTable {
     pub(crate) fn run(&self, place: &Place, out: &mut dyn Write) -> Result<Exit, Failure> {
-        let url = place.url()?;
+        let (engine, url) = place.engine()?;
+        let failed = |error| Failure::of_store(&error, &url);
         if self.expiry_index && !matches!(url, StoreUrl::Sqlite(_)) {
             return Err(Failure::usage(
                 "--expiry-index is for SQLite: MySQL's table has the index, and redb needs none",
             ));
         }
         if self.dry_run {
-            let ddl = self.ddl(place, &url)?;
+            let ddl = engine.ddl(self.expiry_index).map_err(failed)?.ok_or_else(|| {
+                Failure::new("redb has no DDL")
+                    .with_next("`sessions create-table` without --dry-run creates its tables")
+            })?;
             out.write_all(ddl.as_bytes())?;
         } else {
-            self.create(place, &url)?;
+            engine.create(self.expiry_index).map_err(failed)?;
             writeln!(out, "{url}: table {:?} is there, with all that it needs", place.table)?;
         }
         Ok(Exit::Done)
-    }
-
-    fn ddl(&self, place: &Place, url: &StoreUrl) -> Result<String, Failure> {
-        let ddl = match url {
-            #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(_) => self.sqlite(place).ddl(),
-            #[cfg(feature = "mysql")]
-            StoreUrl::Mysql(_) => place.mysql().ddl(),
-            #[cfg(feature = "ql")]
-            StoreUrl::Ql(_) => {
-                return Err(Failure::new("redb has no DDL")
-                    .with_next("`sessions create-table` without --dry-run creates its tables"));
-            }
-            #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "ql")))]
-            _ => return Err(Failure::not_built(url)),
-        };
-        ddl.map_err(|error| Failure::of_store(&error, url))
-    }
-
-    fn create(&self, place: &Place, url: &StoreUrl) -> Result<(), Failure> {
-        let created = match url {
-            #[cfg(feature = "sqlite")]
-            StoreUrl::Sqlite(path) => self.sqlite(place).create_table_in(path),
-            #[cfg(feature = "mysql")]
-            StoreUrl::Mysql(url) => {
-                let options = place.mysql();
-                options.pool(url).and_then(|pool| options.create_table(&pool)).map(drop)
-            }
-            #[cfg(feature = "ql")]
-            StoreUrl::Ql(path) => place.ql().open(path).map(drop),
-            #[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "ql")))]
-            _ => return Err(Failure::not_built(url)),
-        };
-        created.map_err(|error| Failure::of_store(&error, url))
-    }
-
-    #[cfg(feature = "sqlite")]
-    fn sqlite(&self, place: &Place) -> store_sqlite::SqliteOptions {
-        let options = place.sqlite();
-        if self.expiry_index { options.with_expiry_index() } else { options }
     }
 }

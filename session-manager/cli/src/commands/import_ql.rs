@@ -11,8 +11,8 @@ use store_ql_compat::{
 
 use crate::Exit;
 use crate::arguments::Place;
+use crate::engines::Access;
 use crate::failure::Failure;
-use crate::opened_store::Access;
 use crate::output::table;
 
 /// Take over the live sessions of a ql database, which the Go store qlstore has written

@@ -8,8 +8,8 @@ use store_core::Record;
 
 use crate::Exit;
 use crate::arguments::Place;
+use crate::engines::{Access, OpenedStore};
 use crate::failure::Failure;
-use crate::opened_store::{Access, OpenedStore};
 use crate::output::table;
 use crate::store_url::StoreUrl;
 use crate::subject::SubjectArguments;
@@ -49,7 +49,7 @@ impl List {
         let mut rows = Vec::new();
         let (mut shown, mut is_cut) = (0, false);
         let mut outcome = Ok(());
-        visit(&opened, &url, subject.as_deref(), &mut |record| {
+        visit(&*opened, &url, subject.as_deref(), &mut |record| {
             is_cut = shown == limit;
             if is_cut {
                 return ControlFlow::Break(());
@@ -83,7 +83,7 @@ impl List {
 
 /// Visits the live sessions of a subject, or all.
 fn visit(
-    opened: &OpenedStore,
+    opened: &dyn OpenedStore,
     url: &StoreUrl,
     subject: Option<&str>,
     visit: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,

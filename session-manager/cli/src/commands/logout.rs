@@ -8,8 +8,8 @@ use store_core::Error;
 
 use crate::Exit;
 use crate::arguments::Place;
+use crate::engines::Access;
 use crate::failure::Failure;
-use crate::opened_store::Access;
 use crate::output::printable;
 use crate::subject::SubjectArguments;
 use crate::target::Target;

@@ -8,8 +8,8 @@ use store_core::StoreStatistics;
 
 use crate::Exit;
 use crate::arguments::Place;
+use crate::engines::Access;
 use crate::failure::Failure;
-use crate::opened_store::Access;
 use crate::output::{bytes, printable, table};
 
 /// Count sessions: live, expired, their size, and the subjects that have the most

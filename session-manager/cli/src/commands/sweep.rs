@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::Exit;
 use crate::arguments::Place;
+use crate::engines::Access;
 use crate::failure::Failure;
-use crate::opened_store::Access;
 
 /// Remove expired sessions now, for cron and timers
 ///
