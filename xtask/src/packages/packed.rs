@@ -97,6 +97,7 @@ impl<'a> Packages<'a> {
         let replaced: Vec<_> = self
             .published
             .iter()
+            .filter(|package| package.is_library())
             .map(|package| {
                 let (name, version) = (package.name(), package.version());
                 format!("{name} = {{ path = \"../{name}-{version}\" }}\n")

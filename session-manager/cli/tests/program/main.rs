@@ -45,4 +45,6 @@ mod refusing;
 
 mod documents;
 
+mod readme;
+
 type TestResult = Result<(), Box<dyn std::error::Error>>;

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
@@ -20,7 +20,7 @@ use crate::program::{Run, run};
 pub(crate) struct Place {
     pub(crate) url: String,
     pub(crate) kind: Kind,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 pub(crate) enum Kind {
@@ -33,23 +33,24 @@ impl Place {
     pub(crate) fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("temporary directories can be made");
         let path = directory.path().join("app.db");
-        Self {
-            url: format!("sqlite:{}", path.display()),
-            kind: Kind::Sqlite(path),
-            _directory: directory,
-        }
+        Self { url: format!("sqlite:{}", path.display()), kind: Kind::Sqlite(path), directory }
     }
 
     pub(crate) fn ql() -> Self {
         let directory = tempfile::tempdir().expect("temporary directories can be made");
         let path = directory.path().join("app.redb");
-        Self { url: format!("ql:{}", path.display()), kind: Kind::Ql(path), _directory: directory }
+        Self { url: format!("ql:{}", path.display()), kind: Kind::Ql(path), directory }
     }
 
     pub(crate) fn mysql() -> Self {
         let directory = tempfile::tempdir().expect("temporary directories can be made");
         let database = Database::new();
-        Self { url: database.url(), kind: Kind::Mysql(database), _directory: directory }
+        Self { url: database.url(), kind: Kind::Mysql(database), directory }
+    }
+
+    /// Where the file is, and room for others.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Runs the program on the store.
