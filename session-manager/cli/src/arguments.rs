@@ -1,6 +1,6 @@
 //! What the program is called with.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::commands::check::Check;
 use crate::commands::completions::Completions;
@@ -12,6 +12,7 @@ use crate::commands::logout::Logout;
 use crate::commands::man::ManPage;
 use crate::commands::stats::Stats;
 use crate::commands::sweep::Sweep;
+use crate::place::Place;
 
 /// What stands at the end of the help text.
 const AFTER_HELP: &str = "\
@@ -44,18 +45,6 @@ pub(crate) struct Arguments {
 
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Where the sessions are.
-#[derive(Args, Debug)]
-pub(crate) struct Place {
-    #[arg(long, global = true, value_name = "URL", env = "SESSIONS_STORE", hide_env_values = true)]
-    #[arg(help = "The database: sqlite:FILE, ql:FILE (redb), or mysql://USER@HOST/DATABASE")]
-    pub(crate) store: Option<String>,
-
-    /// The table of the sessions
-    #[arg(long, global = true, value_name = "NAME", default_value = "sessions")]
-    pub(crate) table: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,23 +21,25 @@ pub(crate) mod sweep;
 
 use std::io::Write;
 
-use crate::Exit;
-use crate::arguments::{Command, Place};
+use clap::CommandFactory;
+
+use crate::arguments::{Arguments, Command};
+use crate::exit::Exit;
 use crate::failure::Failure;
 
-impl Command {
-    pub(crate) fn run(&self, place: &Place, out: &mut dyn Write) -> Result<Exit, Failure> {
-        match self {
-            Self::Check(check) => check.run(place, out),
-            Self::CreateTable(create_table) => create_table.run(place, out),
-            Self::Stats(stats) => stats.run(place, out),
-            Self::List(list) => list.run(place, out),
-            Self::Logout(logout) => logout.run(place, out),
-            Self::Sweep(sweep) => sweep.run(place, out),
-            #[cfg(feature = "ql")]
-            Self::ImportQl(import_ql) => import_ql.run(place, out),
-            Self::Completions(completions) => completions.run(out),
-            Self::Man(man) => man.run(out),
-        }
+/// Runs a command, which writes what it finds to `out`, and the rest to standard error.
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let Arguments { place, command } = arguments;
+    match command {
+        Command::Check(check) => check.run(place, out),
+        Command::CreateTable(create_table) => create_table.run(place, out),
+        Command::Stats(stats) => stats.run(place, out),
+        Command::List(list) => list.run(place, out),
+        Command::Logout(logout) => logout.run(place, out),
+        Command::Sweep(sweep) => sweep.run(place, out),
+        #[cfg(feature = "ql")]
+        Command::ImportQl(import_ql) => import_ql.run(place, out),
+        Command::Completions(completions) => completions.run(Arguments::command(), out),
+        Command::Man(man) => man.run(Arguments::command(), out),
     }
 }

@@ -1,4 +1,4 @@
-//! What the commands ask of a store, by its engine, each behind its feature.
+//! The engines, each behind its feature.
 
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -12,42 +12,10 @@ mod ql;
 #[cfg(not(any(feature = "sqlite", feature = "mysql", feature = "ql")))]
 compile_error!("the program needs a feature for a store: sqlite, mysql or ql");
 
-use store_core::{Error, Inspection, Store, StoreStatistics};
-
-use crate::arguments::Place;
+use crate::engine::{Access, Engine, OpenedStore};
 use crate::failure::Failure;
+use crate::place::Place;
 use crate::store_url::StoreUrl;
-
-/// What a command is going to do with a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Nothing is changed, as far as the engine has such a mode.
-    Read,
-    Write,
-}
-
-/// A place for sessions, before it is opened.
-pub(crate) trait Engine {
-    /// Looks at the engine and the table.
-    fn inspect(&self) -> Result<Inspection, Error>;
-
-    /// Opens a store that exists; creates neither a file nor a table of sessions.
-    fn open(&self, access: Access) -> Result<Box<dyn OpenedStore>, Error>;
-
-    /// Returns the DDL that [`create`](Self::create) runs, if the engine has such a language.
-    fn ddl(&self, with_expiry_index: bool) -> Result<Option<String>, Error>;
-
-    /// Creates what is missing.
-    fn create(&self, with_expiry_index: bool) -> Result<(), Error>;
-}
-
-/// An open store. No cleanup thread runs in it.
-pub(crate) trait OpenedStore {
-    /// What all stores have.
-    fn store(&self) -> &dyn Store;
-
-    fn statistics(&self, max_top: usize) -> Result<StoreStatistics, Error>;
-}
 
 impl Place {
     /// Returns the engine of what `--store` names.
@@ -55,7 +23,8 @@ impl Place {
         let store = self.store.as_deref().ok_or_else(|| {
             Failure::usage("no store: --store URL names it, or the variable SESSIONS_STORE")
         })?;
-        let (url, table) = (StoreUrl::parse(store)?, self.table.clone());
+        let url = StoreUrl::parse(store).map_err(Failure::usage)?;
+        let table = self.table.clone();
         let engine: Box<dyn Engine> = match url.clone() {
             #[cfg(feature = "sqlite")]
             StoreUrl::Sqlite(path) => Box::new(sqlite::Sqlite { path, table }),

@@ -5,7 +5,13 @@ mod arguments;
 
 mod commands;
 
+mod place;
+
+mod exit;
+
 mod store_url;
+
+mod engine;
 
 mod engines;
 
@@ -27,27 +33,6 @@ use log::LevelFilter;
 
 use crate::arguments::Arguments;
 
-/// How a command ended that didn't fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exit {
-    Done,
-    /// There is something that a person should look at; what it is stands on standard error.
-    Attention,
-    /// Nobody has confirmed it, so nothing was done.
-    Unconfirmed,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        // `arguments::EXIT_CODES` tells them.
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Attention => 3,
-            Exit::Unconfirmed => 4,
-        })
-    }
-}
-
 fn main() -> ExitCode {
     // What the stores report as they work, to standard error.
     env_logger::builder()
@@ -56,7 +41,7 @@ fn main() -> ExitCode {
         .init();
     let arguments = Arguments::parse();
     let mut out = io::stdout().lock();
-    let outcome = arguments.command.run(&arguments.place, &mut out);
+    let outcome = commands::run(&arguments, &mut out);
     match outcome.and_then(|exit| Ok(out.flush().map(|()| exit)?)) {
         Ok(exit) => exit.into(),
         Err(failure) => failure.report(),

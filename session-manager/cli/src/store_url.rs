@@ -4,8 +4,6 @@ use std::env;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
-use crate::failure::Failure;
-
 /// Where a password for MySQL is looked for that isn't in the URL: the variable of MySQL's own
 /// programs.
 const PASSWORD: &str = "MYSQL_PWD";
@@ -22,23 +20,21 @@ pub(crate) enum StoreUrl {
 impl StoreUrl {
     /// Reads a URL, and the password that it may lack. The error doesn't repeat what was read,
     /// which can have a password in it.
-    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         if text.starts_with("mysql://") {
             return Ok(Self::Mysql(with_password(text, env::var(PASSWORD).ok().as_deref())));
         }
         let (kind, path) = match text.split_once(':') {
             Some(("sqlite", path)) => (Self::Sqlite as fn(_) -> _, path),
             Some(("ql", path)) => (Self::Ql as fn(_) -> _, path),
-            _ => return Err(Failure::usage("--store begins with sqlite:, ql: or mysql://")),
+            _ => return Err("--store begins with sqlite:, ql: or mysql://"),
         };
         if path.is_empty() {
-            return Err(Failure::usage("--store names no file after the colon"));
+            return Err("--store names no file after the colon");
         }
         // Other programs write three slashes before a path that begins at the root.
         if path.starts_with("//") && !path.starts_with("///") {
-            return Err(Failure::usage(
-                "--store takes the file right after the colon, as sqlite:app.db",
-            ));
+            return Err("--store takes the file right after the colon, as sqlite:app.db");
         }
         Ok(kind(PathBuf::from(path)))
     }
@@ -125,7 +121,7 @@ mod tests {
     #[test]
     fn what_is_no_store_is_refused_without_repeating_it() {
         for text in ["s3cret", "mysql:app:s3cret@one/db", "sqlite:", "sqlite://app.db", "", "ql:"] {
-            let refused = StoreUrl::parse(text).expect_err(text).to_string();
+            let refused = StoreUrl::parse(text).expect_err(text);
             assert!(refused.starts_with("--store ") && !refused.contains("s3cret"), "{refused}");
         }
         assert_eq!(StoreUrl::parse("sqlite:a:b").ok(), Some(StoreUrl::Sqlite("a:b".into())));

@@ -1,13 +1,10 @@
 //! A file of somebody else's, opened and looked at: for an operator's tools.
 
-use std::fs;
-use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use store_core::{CleanupOptions, Error, Inspection};
 
-use super::error::from_io;
 use super::options::QlOptions;
 use super::{Creation, QlStore};
 
@@ -37,11 +34,7 @@ impl QlOptions {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn open_existing(self, path: impl AsRef<Path>) -> Result<QlStore, Error> {
-        let path = path.as_ref();
-        if fs::metadata(path).map_err(from_io)?.len() == 0 {
-            return Err(from_io(io::Error::new(ErrorKind::NotFound, "the file is empty")));
-        }
-        self.open_file(path, Creation::Never)
+        self.open_file(path.as_ref(), Creation::Never)
     }
 
     /// Looks at a file and its tables. As every store does, it locks the file meanwhile, and a

@@ -6,10 +6,10 @@ use chrono::{SecondsFormat, TimeDelta};
 use clap::Args;
 use store_core::Inspection;
 
-use crate::Exit;
-use crate::arguments::Place;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::table;
+use crate::place::Place;
 use crate::store_url::StoreUrl;
 
 /// From which difference on the clocks want attention: the stores report it, too.

@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use crate::Exit;
-use crate::arguments::Arguments;
+use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Print the completions for a shell
@@ -19,9 +18,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<Exit, Failure> {
+    /// `program` describes its arguments.
+    pub(crate) fn run(&self, mut program: Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         let mut script = Vec::new();
-        generate(self.shell, &mut Arguments::command(), "sessions", &mut script);
+        generate(self.shell, &mut program, "sessions", &mut script);
         out.write_all(&script)?;
         Ok(Exit::Done)
     }

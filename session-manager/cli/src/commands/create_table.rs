@@ -4,9 +4,9 @@ use std::io::Write;
 
 use clap::Args;
 
-use crate::Exit;
-use crate::arguments::Place;
+use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::place::Place;
 use crate::store_url::StoreUrl;
 
 /// Create the tables that are missing, and for SQLite and redb the file

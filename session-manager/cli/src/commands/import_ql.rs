@@ -9,11 +9,11 @@ use store_ql_compat::{
     ExistingSessions, ImportError, ImportOptions, ImportReport, import_ql, import_ql_dry_run,
 };
 
-use crate::Exit;
-use crate::arguments::Place;
-use crate::engines::Access;
+use crate::engine::Access;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::table;
+use crate::place::Place;
 
 /// Take over the live sessions of a ql database, which the Go store qlstore has written
 ///

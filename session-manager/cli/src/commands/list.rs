@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use clap::Args;
 use store_core::Record;
 
-use crate::Exit;
-use crate::arguments::Place;
-use crate::engines::{Access, OpenedStore};
+use crate::engine::{Access, OpenedStore};
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::table;
+use crate::place::Place;
 use crate::store_url::StoreUrl;
 use crate::subject::SubjectArguments;
 use crate::summary::Summary;

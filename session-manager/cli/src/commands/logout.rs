@@ -6,11 +6,11 @@ use clap::Args;
 use session_manager::SessionId;
 use store_core::Error;
 
-use crate::Exit;
-use crate::arguments::Place;
-use crate::engines::Access;
+use crate::engine::Access;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::printable;
+use crate::place::Place;
 use crate::subject::SubjectArguments;
 use crate::target::Target;
 

@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man;
 
-use crate::Exit;
-use crate::arguments::Arguments;
+use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Print the manual page of the program, or of one of its commands
@@ -20,13 +19,13 @@ pub(crate) struct ManPage {
 }
 
 impl ManPage {
-    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<Exit, Failure> {
-        let mut command = Arguments::command();
+    /// `program` describes its arguments.
+    pub(crate) fn run(&self, mut program: Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         // It gives the commands their full names.
-        command.build();
+        program.build();
         let page = match &self.command {
-            None => command,
-            Some(name) => command
+            None => program,
+            Some(name) => program
                 .find_subcommand(name)
                 .cloned()
                 .ok_or_else(|| Failure::usage(format!("there is no command {name:?}")))?,

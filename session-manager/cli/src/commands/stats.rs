@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::json;
 use store_core::StoreStatistics;
 
-use crate::Exit;
-use crate::arguments::Place;
-use crate::engines::Access;
+use crate::engine::Access;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{bytes, printable, table};
+use crate::place::Place;
 
 /// Count sessions: live, expired, their size, and the subjects that have the most
 ///

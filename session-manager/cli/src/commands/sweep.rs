@@ -4,10 +4,10 @@ use std::io::Write;
 
 use clap::Args;
 
-use crate::Exit;
-use crate::arguments::Place;
-use crate::engines::Access;
+use crate::engine::Access;
+use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::place::Place;
 
 /// Remove expired sessions now, for cron and timers
 ///

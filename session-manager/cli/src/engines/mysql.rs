@@ -5,7 +5,7 @@ use std::time::Duration;
 use store_core::{CleanupOptions, Error, Inspection, Store, StoreStatistics};
 use store_mysql::{MysqlOptions, MysqlStore};
 
-use super::{Access, Engine, OpenedStore};
+use crate::engine::{Access, Engine, OpenedStore};
 
 /// Counting millions of sessions takes a server longer than a request may.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use store_core::{CleanupOptions, Error, Inspection, Store, StoreStatistics};
 use store_ql_compat::{QlOptions, QlStore};
 
-use super::{Access, Engine, OpenedStore};
+use crate::engine::{Access, Engine, OpenedStore};
 
 pub(super) struct Ql {
     pub(super) path: PathBuf,

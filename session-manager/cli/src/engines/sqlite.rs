@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use store_core::{CleanupOptions, Error, Inspection, Store, StoreStatistics};
 use store_sqlite::{SqliteOptions, SqliteStore};
 
-use super::{Access, Engine, OpenedStore};
+use crate::engine::{Access, Engine, OpenedStore};
 
 pub(super) struct Sqlite {
     pub(super) path: PathBuf,
