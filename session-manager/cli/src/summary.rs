@@ -64,3 +64,22 @@ impl Summary {
 fn rfc3339(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_ends_at_its_deadline_or_when_it_expires() {
+        let data = br#"{"v":1,"deadline":"2026-11-21T15:30:00Z","values":{"__subject":"7"}}"#;
+        for (expiry, shown) in [
+            ("2026-11-21T15:29:59Z", "2026-11-21T15:29:59Z"),
+            ("2026-11-21T16:30:00Z", "2026-11-21T15:30:00Z"),
+        ] {
+            let expiry = expiry.parse().expect("an instant");
+            let summary = Summary::read(Record::new("key", data, expiry));
+            assert_eq!(summary.as_row()[1..], ["7", NONE, shown, "68 bytes"]);
+            assert_eq!(summary.as_json()["expires"], shown);
+        }
+    }
+}

@@ -39,8 +39,7 @@ pub(crate) struct Stats {
 impl Stats {
     pub(crate) fn run(&self, place: &Place, out: &mut dyn Write) -> Result<Exit, Failure> {
         let (opened, url) = place.open(Access::Read)?;
-        let top = if self.prometheus { 0 } else { self.top };
-        let found = opened.statistics(top).map_err(|error| Failure::of_store(&error, &url))?;
+        let found = opened.statistics(self.top).map_err(|error| Failure::of_store(&error, &url))?;
         if self.json {
             writeln!(out, "{}", as_json(&found))?;
         } else if self.prometheus {

@@ -10,6 +10,7 @@ use crate::program::{Run, run};
 on_every_store! {
     logout_ends_the_sessions_of_a_user
     logout_ends_one_session
+    sessions_of_one_id_are_told_apart_by_their_user
     logout_ends_all
     logout_of_nobody_says_so
     logout_is_refused_without_an_answer
@@ -43,6 +44,24 @@ fn logout_ends_one_session(place: &Place) -> TestResult {
     assert_eq!(by_id(&filled.office.to_string(), &[]).done(), "1 session ended\n");
     assert!(!place.has(filled.office) && place.has(filled.first));
     assert_eq!(place.open().count()?, 3);
+    Ok(())
+}
+
+fn sessions_of_one_id_are_told_apart_by_their_user(place: &Place) -> TestResult {
+    let filled = place.fill()?;
+    let id = filled.renewed.to_string();
+    // Another session with the same data, as a collision of two ids.
+    let store = place.open();
+    let found = store.find_by_subject("__Host-session:7")?;
+    let has_id = |data: &[u8]| String::from_utf8_lossy(data).contains(&id);
+    let original = found.iter().find(|session| has_id(&session.data)).expect("it is JSON");
+    store.create("another", &original.data, original.expiry, Some("__Host-session:8"))?;
+    drop(store);
+    place.run(&["logout", "--id", &id, "--yes"]).ended(1, "2 sessions have this id");
+    assert_eq!(place.open().count()?, 6);
+    place.run(&["logout", "--id", &id, "--subject", "8", "--yes"]).done();
+    assert_eq!(place.open().find("another")?, None);
+    assert!(place.has(filled.renewed));
     Ok(())
 }
 
