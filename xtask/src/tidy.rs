@@ -16,8 +16,9 @@ use crate::{Result, crates, packages};
 const MAX_CRATES: usize = 50;
 
 /// Where pages of documentation are: those of the tree, and the guides of the crates.
-const PAGES: [&str; 5] = [
+const PAGES: [&str; 6] = [
     "docs",
+    "session-manager/cli",
     "session-manager/docs",
     "store-mysql/docs",
     "store-ql-compat/docs",
