@@ -102,3 +102,28 @@ fn complaints(found: &Inspection, url: &StoreUrl) -> Vec<String> {
     }
     complaints
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use store_core::Limits;
+
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_are_told() {
+        let url = StoreUrl::Mysql("mysql://app@one/db".to_owned());
+        for (ms, shown, complains) in [
+            (-1_001, "1001 ms behind", true),
+            (-1_000, "1000 ms behind", false),
+            (0, "0 ms ahead", false),
+            (1_000, "1000 ms ahead", false),
+            (1_001, "1001 ms ahead", true),
+        ] {
+            let mut found = Inspection::new("MySQL", Limits::DEFAULT, DateTime::<Utc>::MAX_UTC);
+            found.clock_offset = Some(TimeDelta::milliseconds(ms));
+            assert!(clock(found.clock_offset).contains(shown), "{ms}");
+            assert_eq!(complaints(&found, &url).len(), usize::from(complains), "{ms}");
+        }
+    }
+}
