@@ -153,3 +153,16 @@ pub use session_summary::SessionSummary;
 pub use store_core::BoxError;
 pub use stored_session::StoredSession;
 pub use subject::subject_in_store;
+
+// The examples of the repository's guide.
+#[cfg(all(doctest, feature = "rouille"))]
+mod pages {
+    #[doc = include_str!("../../docs/login.md")]
+    struct Login;
+
+    #[doc = include_str!("../../docs/lifetimes.md")]
+    struct Lifetimes;
+
+    #[doc = include_str!("../../docs/testing.md")]
+    struct Testing;
+}
