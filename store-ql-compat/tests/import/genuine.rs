@@ -64,7 +64,7 @@ pub(crate) struct Expected {
 
 impl Expected {
     pub(crate) fn of(data: &[u8], expiry: DateTime<Utc>) -> Self {
-        let sha256 = format!("{:x}", Sha256::digest(data));
+        let sha256 = hex(&Sha256::digest(data));
         Self { len: data.len() as u64, sha256, expiry }
     }
 }
@@ -132,4 +132,8 @@ impl Genuine {
             })
             .collect()
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
