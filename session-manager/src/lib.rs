@@ -70,6 +70,7 @@
 //! | `rouille` | [`SessionManager::rouille`](SessionManager#method.rouille) |
 //! | `http` | [`SessionManager::http`](SessionManager#method.http), for servers on that crate's types |
 //! | `messagepack` | the codec `MessagePack` |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod manager;
 

@@ -24,6 +24,7 @@
 //! The module [`backend`] has what stores on databases have in common, such as the cleanup thread.
 //! The crate `store-conformance` is the conformance kit: the promises of the trait, as tests, which
 //! a store runs in one short file.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod sync;
 
@@ -68,3 +69,7 @@ pub use record::{Loaded, OwnedRecord, Record};
 pub use rotation::Rotation;
 pub use statistics::StoreStatistics;
 pub use store::Store;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -13,6 +13,7 @@
 //! assert_eq!(store.find("token")?.as_deref(), Some(&b"data"[..]));
 //! # Ok::<(), store_mysql::Error>(())
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod store;
 
@@ -127,3 +128,7 @@ pub use store_core::{
 #[cfg(doc)]
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -56,3 +56,7 @@ pub mod guide {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/from-ql.md")]
 pub mod from_ql {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

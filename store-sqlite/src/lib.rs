@@ -20,6 +20,7 @@
 //! # Which SQLite
 //! The feature `bundled`, on by default, compiles SQLite into the application. With
 //! `default-features = false` the system's library is linked; it must be 3.35 or newer.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod store;
 
@@ -98,5 +99,9 @@ pub use store_core::{
 pub mod guide {}
 
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct ReadmeOfTheRepository;
