@@ -361,6 +361,12 @@ impl Store for MemoryStore {
         Ok(records.collect())
     }
 
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        let tables = self.sessions.read()?;
+        let id = tables.live(token, self.sessions.clock.now());
+        Ok(id.and_then(|id| tables.rows[&id].subject.as_deref().map(str::to_owned)))
+    }
+
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         let mut tables = self.sessions.write()?;
         let now = self.sessions.clock.now();

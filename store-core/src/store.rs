@@ -314,6 +314,28 @@ pub trait Store: Send + Sync {
     /// ```
     fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error>;
 
+    /// Returns the subject of a live session, or `None` where it has none, where there is no such
+    /// session, and where there is no index of subjects.
+    ///
+    /// What copies or moves sessions needs it; an application knows whose its sessions are.
+    ///
+    /// # Errors
+    /// Only for faults of the system.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// let expiry = Utc::now() + TimeDelta::hours(1);
+    /// store.create("phone", b"data", expiry, Some("user 7"))?;
+    /// assert_eq!(store.subject_of("phone")?.as_deref(), Some("user 7"));
+    /// assert_eq!(store.subject_of("laptop")?, None);
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error>;
+
     /// Ends the live sessions of a subject, all but `except`, in one atomic step, and returns how
     /// many.
     ///
@@ -562,6 +584,10 @@ macro_rules! forward_store {
 
             fn find_by_subject(&self, subject: &str) -> Result<Vec<OwnedRecord>, Error> {
                 (**self).find_by_subject(subject)
+            }
+
+            fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+                (**self).subject_of(token)
             }
 
             fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {

@@ -15,6 +15,15 @@ impl Shared {
         self.run(RetrySafety::ReadOnly, |connection| subjects.find(connection, subject))
     }
 
+    /// Returns the subject of a live session.
+    pub(crate) fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        let Some(subjects) = &self.subjects else { return Ok(None) };
+        if self.check_token(token).is_err() {
+            return Ok(None);
+        }
+        self.run(RetrySafety::ReadOnly, |connection| subjects.subject(connection, token))
+    }
+
     /// Deletes the live sessions of a subject but one. Returns how many; if a reply was lost,
     /// without those that the lost attempt removed.
     pub(crate) fn delete_by_subject(

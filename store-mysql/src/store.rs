@@ -298,6 +298,10 @@ impl Store for MysqlStore {
         self.shared.find_by_subject(subject)
     }
 
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        self.shared.subject_of(token)
+    }
+
     /// If a reply was lost and the deletion was made again, sessions that the first attempt removed
     /// aren't counted.
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {

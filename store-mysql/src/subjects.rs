@@ -28,6 +28,10 @@ const FIND: &str = "SELECT link.token, session.token, session.data, session.expi
     FROM {subjects} AS link STRAIGHT_JOIN {table} AS session ON session.token = {link_token} \
     WHERE link.subject = ? AND session.expiry > UTC_TIMESTAMP(6)";
 
+const SUBJECT: &str = "SELECT session.token, link.subject \
+    FROM {subjects} AS link STRAIGHT_JOIN {table} AS session ON session.token = {link_token} \
+    WHERE link.token = ? AND session.expiry > UTC_TIMESTAMP(6)";
+
 // The row that stands for a subject, written to lock it. A space is in no token, so it is no
 // session's entry and goes as other orphans do; and no subject is X'FE' or X'FF', which aren't
 // UTF-8, so it is nobody's. Each write changes it: a cluster's nodes, which know nothing of each
@@ -68,6 +72,7 @@ pub(crate) struct SubjectIndex {
     unlink: Sql,
     follow: Sql,
     find: Sql,
+    subject: Sql,
     lock: Sql,
     live_tokens: Sql,
     tokens: Sql,
@@ -97,6 +102,7 @@ impl SubjectIndex {
             unlink: on_tables(UNLINK),
             follow: on_tables(FOLLOW),
             find: on_tables(FIND),
+            subject: on_tables(SUBJECT),
             lock: on_tables(LOCK),
             live_tokens: on_tables(LIVE_TOKENS),
             tokens: on_tables(TOKENS),
@@ -210,6 +216,21 @@ impl SubjectIndex {
             (linked == token.as_bytes()).then(|| OwnedRecord::new(token, data, expiry))
         });
         Ok(exact.collect())
+    }
+
+    /// Returns the subject of a live session.
+    pub(crate) fn subject(
+        &self,
+        connection: &mut Connection,
+        token: &str,
+    ) -> DriverResult<Option<String>> {
+        let rows = connection.query(&self.subject, vec![token.into()])?;
+        let exact = rows.into_iter().find_map(|mut row| {
+            let (found, subject) = (bytes(&mut row, 0)?, bytes(&mut row, 1)?);
+            // The column may take another token for the same.
+            (found == token.as_bytes()).then_some(subject)
+        });
+        Ok(exact.and_then(|subject| String::from_utf8(subject).ok()))
     }
 
     /// Locks a subject until the transaction ends, for others that lock it.

@@ -227,6 +227,10 @@ impl Store for QlStore {
         self.shared.find_by_subject(subject)
     }
 
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        self.shared.subject_of(token)
+    }
+
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         let except = except.map(Into::into);
         self.shared.execute(Operation::DeleteBySubject { subject: subject.into(), except })

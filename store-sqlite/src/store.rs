@@ -167,6 +167,11 @@ impl Store for SqliteStore {
         self.shared.read(|_, connection, now| subjects.find(connection, subject, now))
     }
 
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        let Some(subjects) = &self.shared.database.tables.subjects else { return Ok(None) };
+        self.shared.read(|_, connection, now| subjects.subject(connection, token, now))
+    }
+
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         self.shared.database.tables.subjects()?;
         let (subject, except) = (subject.into(), except.map(Into::into));

@@ -1,7 +1,7 @@
 //! The index of subjects, next to the classic table.
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, Result as SqliteResult, params};
+use rusqlite::{Connection, OptionalExtension, Result as SqliteResult, params};
 use store_core::OwnedRecord;
 use store_core::backend::TableName;
 
@@ -24,6 +24,10 @@ const UNLINK_UNLESS_LIVE: &str = "DELETE FROM {subjects} WHERE token = ?1 \
 const FIND: &str = "SELECT session.token, session.data, session.expiry FROM {subjects} AS link \
     JOIN {table} AS session ON session.token = link.token COLLATE BINARY \
     WHERE link.subject = ?1 AND +session.expiry > ?2 AND +session.expiry < 5373484.5";
+
+const SUBJECT: &str = "SELECT link.subject FROM {subjects} AS link \
+    JOIN {table} AS session ON session.token = link.token COLLATE BINARY \
+    WHERE link.token = ?1 AND +session.expiry > ?2 AND +session.expiry < 5373484.5";
 
 const DELETE_ALL: &str = "DELETE FROM {subjects}";
 
@@ -53,6 +57,7 @@ pub(crate) struct SubjectIndex {
     unlink: String,
     unlink_unless_live: String,
     find: String,
+    subject: String,
     delete_sessions: String,
     delete_all: String,
     unlink_deleted: String,
@@ -80,6 +85,7 @@ impl SubjectIndex {
             unlink: on_tables(UNLINK),
             unlink_unless_live: on_tables(UNLINK_UNLESS_LIVE),
             find: on_tables(FIND),
+            subject: on_tables(SUBJECT),
             delete_sessions: on_tables(DELETE_SESSIONS),
             delete_all: on_tables(DELETE_ALL),
             unlink_deleted: on_tables(UNLINK_DELETED),
@@ -91,12 +97,13 @@ impl SubjectIndex {
         }
     }
 
-    pub(crate) fn statements(&self) -> [&str; 10] {
+    pub(crate) fn statements(&self) -> [&str; 11] {
         [
             &self.link,
             &self.unlink,
             &self.unlink_unless_live,
             &self.find,
+            &self.subject,
             &self.delete_sessions,
             &self.unlink_deleted,
             &self.rename,
@@ -125,6 +132,17 @@ impl SubjectIndex {
             }
         }
         Ok(records)
+    }
+
+    /// Returns the subject of a live session.
+    pub(crate) fn subject(
+        &self,
+        connection: &Connection,
+        token: &str,
+        now: f64,
+    ) -> SqliteResult<Option<String>> {
+        let mut statement = connection.prepare_cached(&self.subject)?;
+        statement.query_row(params![token, now], |row| row.get(0)).optional()
     }
 
     /// Links a live session to a subject, or to none.

@@ -105,6 +105,10 @@ impl<S: Store, H: Hook> Store for HookedStore<S, H> {
         self.call(Call::FindBySubject, |store| store.find_by_subject(subject))
     }
 
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        self.call(Call::FindBySubject, |store| store.subject_of(token))
+    }
+
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         self.call(Call::DeleteBySubject, |store| store.delete_by_subject(subject, except))
     }

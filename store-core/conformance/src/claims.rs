@@ -106,6 +106,7 @@ macro_rules! __claims {
                 deleting_by_subject_removes_all_but_one: 13;
                 delete_all_ends_every_session: 13;
                 subject_finds_its_live_sessions: 14;
+                subject_of_a_session_is_the_one_it_is_found_by: 14;
                 writes_leave_the_subject_alone: 14;
                 created_session_has_its_own_subject: 14;
                 commit_over_an_expired_session_has_no_subject: 14;

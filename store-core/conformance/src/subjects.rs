@@ -80,6 +80,31 @@ pub fn subject_finds_its_live_sessions<H: Harness>(harness: &H) {
     assert_eq!(walk(&store).len(), 4);
 }
 
+/// Clause 14: a live session's subject is the one by which it is found, and no other token has one.
+pub fn subject_of_a_session_is_the_one_it_is_found_by<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    let subject = |token: &str| store.subject_of(token).expect("subject_of succeeds");
+    create(&store, "token", Some("one"));
+    create(&store, "without", None);
+    assert_eq!(subject("token").as_deref(), Some("one"));
+    for token in ["without", "never-written", "", &"x".repeat(5_000)] {
+        assert_eq!(subject(token), None);
+    }
+
+    assert!(update(&store, "token", b"token", &subject_of(b"data", Some("two"))));
+    assert_eq!(subject("token").as_deref(), Some("two"));
+    assert!(update(&store, "token", b"data", &rotation("new", b"data")));
+    assert_eq!((subject("token"), subject("new").as_deref()), (None, Some("two")));
+    assert!(update(&store, "new", b"data", &subject_of(b"data", None)));
+    assert_eq!(subject("new"), None);
+
+    assert!(update(&store, "new", b"data", &subject_of(b"data", Some("one"))));
+    assert!(store.touch("new", an_hour_ago()).expect("touch succeeds"));
+    assert_eq!(subject("new"), None, "it has expired");
+    create(&store, "new", None);
+    assert_eq!(subject("new"), None, "the expired session's subject isn't taken over");
+}
+
 /// Clause 14: writing a session leaves its subject alone, and what is written is found by the
 /// subject.
 pub fn writes_leave_the_subject_alone<H: Harness>(harness: &H) {

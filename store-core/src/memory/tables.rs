@@ -26,7 +26,7 @@ pub(super) struct Row {
     pub(super) token: Arc<str>,
     pub(super) data: Arc<[u8]>,
     pub(super) expiry: DateTime<Utc>,
-    subject: Option<Arc<str>>,
+    pub(super) subject: Option<Arc<str>>,
 }
 
 struct Rotated {

@@ -46,9 +46,10 @@ pub(super) fn split(joined: &[u8]) -> Result<(Instant, &[u8]), RedbError> {
         .ok_or_else(|| RedbError::Corrupted("a row is shorter than its expiry".to_owned()))
 }
 
-/// Returns a token of the file as text, which it is unless the file is damaged.
+/// Returns a token or a subject of the file as text, which it is unless the file is damaged.
 pub(super) fn to_text(token: &[u8]) -> Result<&str, RedbError> {
-    str::from_utf8(token).map_err(|_| RedbError::Corrupted("a token is no text".to_owned()))
+    str::from_utf8(token)
+        .map_err(|_| RedbError::Corrupted("a token or a subject is no text".to_owned()))
 }
 
 /// Returns what all keys of a subject begin with. Its length comes first, so that no subject is the

@@ -78,6 +78,21 @@ pub(super) fn find_by_subject(
     Ok(live)
 }
 
+/// Returns the subject of a live session.
+pub(super) fn subject_of(
+    tables: &Tables,
+    snapshot: &ReadTransaction,
+    token: &[u8],
+    now: Instant,
+) -> Result<Option<String>, RedbError> {
+    if find_live(tables, snapshot, token, now, |_, _| ())?.is_none() {
+        return Ok(None);
+    }
+    let subjects = snapshot.open_table(tables.subjects())?;
+    let Some(subject) = subjects.get(token)? else { return Ok(None) };
+    Ok(Some(to_text(subject.value())?.to_owned()))
+}
+
 /// Returns the tokens that are linked to a subject, of live sessions and others.
 pub(super) fn tokens_of(
     by_subject: &impl ReadableTable<Bytes, ()>,

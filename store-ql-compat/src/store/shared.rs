@@ -66,6 +66,11 @@ impl Shared {
             .read(|snapshot| read::find_by_subject(&self.tables, snapshot, subject, self.now()))
     }
 
+    pub(super) fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        self.engine
+            .read(|snapshot| read::subject_of(&self.tables, snapshot, token.as_bytes(), self.now()))
+    }
+
     pub(super) fn count(&self) -> Result<u64, Error> {
         self.engine.read(|snapshot| read::count(&self.tables, snapshot, self.now()))
     }

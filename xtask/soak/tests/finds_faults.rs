@@ -125,6 +125,10 @@ impl Store for Faulty {
         self.inner.find_by_subject(subject)
     }
 
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        self.inner.subject_of(token)
+    }
+
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         match self.fault {
             Fault::LogoutElsewhere => Ok(0),

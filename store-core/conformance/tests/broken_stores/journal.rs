@@ -305,6 +305,10 @@ impl Store for Journaled {
         self.read(|memory| memory.find_by_subject(subject))
     }
 
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        self.read(|memory| memory.subject_of(token))
+    }
+
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         let fields = [
             Field::Name("delete-by-subject"),

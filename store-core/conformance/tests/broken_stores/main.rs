@@ -248,6 +248,9 @@ claims_catch_faults! {
     subject_finds_its_live_sessions:
         EarlierSubjectsStay UpdateForgetsTheSubject CreateForgetsTheSubject
         FindBySubjectShowsALaterExpiry;
+    subject_of_a_session_is_the_one_it_is_found_by:
+        SubjectOfShowsTheExpired SubjectOfFollowsRotations SubjectOfIsNone
+        UpdateForgetsTheSubject CreateKeepsTheExpiredSubject;
     writes_leave_the_subject_alone:
         CommitClearsTheSubject UpdateClearsTheSubject TouchClearsTheSubject
         AbsorbsNothing;

@@ -836,6 +836,21 @@ impl Store for Broken {
         self.find_by_subject_wrongly(&self.subject(subject))
     }
 
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        self.begin()?;
+        match self.fault {
+            Fault::SubjectOfShowsTheExpired => {
+                forgetting_expiries(|| self.inner.subject_of(&self.token(token)))
+            }
+            Fault::SubjectOfFollowsRotations => match self.inner.load(&self.token(token))? {
+                Loaded::Rotated { token, .. } => self.inner.subject_of(&token),
+                _ => self.inner.subject_of(&self.token(token)),
+            },
+            Fault::SubjectOfIsNone => Ok(None),
+            _ => self.inner.subject_of(&self.token(token)),
+        }
+    }
+
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         self.begin()?;
         let except = except.map(|except| self.token(except));

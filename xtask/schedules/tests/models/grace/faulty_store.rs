@@ -70,6 +70,10 @@ impl Store for FaultyStore {
         self.inner.find_by_subject(subject)
     }
 
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        self.inner.subject_of(token)
+    }
+
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         self.inner.delete_by_subject(subject, except)
     }
