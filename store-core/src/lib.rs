@@ -8,6 +8,8 @@
 //! - [`CleanupOptions`] says how often the cleanup thread removes expired sessions.
 //! - [`MemoryStore`] keeps sessions in memory. Stores on databases are crates of their own
 //!   (`store-sqlite` and its siblings); this crate knows no database.
+//! - [`copy()`] copies sessions from any store to any other, and a [`MovingStore`] takes a running
+//!   application from one to the other.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -54,17 +56,25 @@ mod cleanup;
 
 mod memory;
 
+mod parallel_walk;
+
+mod copying;
+
+mod moving;
+
 pub mod backend;
 
 pub use change::{Absorbed, Change};
 pub use cleanup::{CleanupFailure, CleanupOptions, CleanupStatistics, LastRun, ManualCleanup};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use copying::{CopyError, CopyOptions, CopyReport, copy};
 pub use error::{BoxError, Error, ErrorSource, TokenProblem};
 pub use error_chain::ErrorChain;
 pub use expected_sessions::ExpectedSessions;
 pub use inspection::Inspection;
 pub use limits::{Limits, MAX_SUBJECT_LEN};
 pub use memory::{MemoryOptions, MemoryStore};
+pub use moving::{MoveReport, MovingStore};
 pub use record::{Loaded, OwnedRecord, Record};
 pub use rotation::Rotation;
 pub use statistics::StoreStatistics;

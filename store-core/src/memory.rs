@@ -345,8 +345,10 @@ impl Store for MemoryStore {
 
     fn delete(&self, token: &str) -> Result<(), Error> {
         let mut tables = self.sessions.write()?;
-        if let Some(id) = tables.live_or_rotated(token, self.sessions.clock.now()) {
-            tables.remove(id);
+        match tables.live_or_rotated(token, self.sessions.clock.now()) {
+            Some(id) => tables.remove(id),
+            // An expired one.
+            None => tables.remove_token(token),
         }
         Ok(())
     }

@@ -1,0 +1,57 @@
+//! Work on each session of a store, by several threads.
+
+use std::ops::ControlFlow;
+use std::thread;
+
+use crossbeam_channel::bounded;
+
+use crate::sync::{Mutex, PoisonError};
+use crate::{Error, OwnedRecord, Store};
+
+/// Stores join the writes of concurrent threads into one transaction, and one wait for the disk.
+const THREADS: usize = 8;
+
+/// Walks through a store, and hands each session to one of a few threads. After a failure the walk
+/// ends, and the first error is returned.
+pub(crate) fn for_each_parallel<E: Send>(
+    store: &dyn Store,
+    from_walk: impl FnOnce(Error) -> E,
+    work: &(dyn Fn(OwnedRecord) -> Result<(), E> + Sync),
+) -> Result<(), E> {
+    let (sender, receiver) = bounded::<OwnedRecord>(THREADS);
+    let failed = Mutex::new(None);
+    let fail = |error: E| {
+        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    };
+    let walked = thread::scope(|scope| {
+        let mut threads = 0;
+        let mut receiver = Some(receiver);
+        let walked = store.for_each(&mut |record| {
+            if threads < THREADS {
+                threads += 1;
+                // The last one takes the receiver, so that sending fails once all have ended.
+                let own = if threads < THREADS { receiver.clone() } else { receiver.take() };
+                let fail = &fail;
+                scope.spawn(move || {
+                    for record in own.into_iter().flatten() {
+                        if let Err(error) = work(record) {
+                            return fail(error);
+                        }
+                    }
+                });
+            }
+            let has_failed = failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            let record = OwnedRecord::new(record.token, record.data, record.expiry);
+            if has_failed || sender.send(record).is_err() {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        drop(sender);
+        walked
+    });
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    walked.map_err(from_walk)
+}
