@@ -52,6 +52,8 @@ mod subjects;
 
 mod limits;
 
+mod pairs;
+
 use std::sync::Arc;
 
 use counting_store::token;

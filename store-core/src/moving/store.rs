@@ -150,9 +150,15 @@ impl Store for MovingStore {
                 // Those that the new store refuses.
                 return Ok(deleted + self.delete_by_subject_while_preparing(subject, except)?);
             }
-            let newest = except.map(|except| self.newest(except)).transpose()?.flatten();
-            let except = newest.as_deref().or(except);
-            deleted += self.new_store().delete_by_subject(subject, except)?;
+            // The new store follows its own rotations, in the same step.
+            let newest = match except {
+                Some(token) if self.new_store().load(token)? == Loaded::Missing => {
+                    self.newest(token)?
+                }
+                _ => None,
+            };
+            let kept = newest.as_deref().or(except);
+            deleted += self.new_store().delete_by_subject(subject, kept)?;
             if self.mover.old_sessions_of(subject)?.is_empty() {
                 return Ok(deleted);
             }
