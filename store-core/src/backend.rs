@@ -8,6 +8,7 @@
 //! - [`OwnerProcess`] tells a store that its process was forked, and [`OpenStore`] keeps such a
 //!   process from opening another.
 //! - [`SubjectCounts`] keeps the subjects that have the most sessions, for a store's statistics.
+//! - [`NewFile`] is a file that gets its name once it is complete, as a backup.
 //! - [`TableName`] is a name that can stand in a statement.
 
 mod cleanup;
@@ -24,10 +25,13 @@ mod table_name;
 
 mod subject_counts;
 
+mod new_file;
+
 mod lock;
 
 pub use cleanup::{Batch, CleanupThread, delete_in_batches};
 pub use group_commit::{GroupCommit, SubmitError};
+pub use new_file::NewFile;
 pub use operation::Operation;
 pub use process::{OpenStore, OwnerProcess};
 pub use subject_counts::SubjectCounts;

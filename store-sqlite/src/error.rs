@@ -68,6 +68,17 @@ pub(crate) fn from_creation(error: io::Error) -> Option<Error> {
     }
 }
 
+/// Returns the error of a new file, as a backup is.
+pub(crate) fn from_new_file(error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { source: error.into() },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Error::StorageFull { source: error.into() }
+        }
+        _ => Error::backend(error),
+    }
+}
+
 /// Returns whether the disk may be full, or read-only, although SQLite's error doesn't say so.
 fn may_be_of_the_disk(error: &SqliteError) -> bool {
     let Some(error) = ffi_error(error) else { return false };

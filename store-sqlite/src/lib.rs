@@ -32,6 +32,8 @@ mod existing;
 
 mod options;
 
+mod maintenance;
+
 mod shared;
 
 mod write;
