@@ -4,6 +4,8 @@ mod options;
 
 mod construction;
 
+mod backup;
+
 mod existing;
 
 mod shared;

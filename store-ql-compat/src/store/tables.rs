@@ -68,17 +68,17 @@ impl Tables {
         TableDefinition::new(&self.rotated)
     }
 
-    fn meta(&self) -> Definition<'_, u64> {
+    pub(super) fn meta(&self) -> Definition<'_, u64> {
         TableDefinition::new(&self.meta)
     }
 
     /// The tables that have values.
-    fn with_values(&self) -> [Definition<'_, Bytes>; 3] {
+    pub(super) fn with_values(&self) -> [Definition<'_, Bytes>; 3] {
         [self.sessions(), self.subjects(), self.rotations()]
     }
 
     /// The tables that have keys alone.
-    fn with_keys_alone(&self) -> [Definition<'_, ()>; 2] {
+    pub(super) fn with_keys_alone(&self) -> [Definition<'_, ()>; 2] {
         [self.by_subject(), self.rotated()]
     }
 
