@@ -2,8 +2,11 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::backup::Backup;
 use crate::commands::check::Check;
+use crate::commands::compact::Compact;
 use crate::commands::completions::Completions;
+use crate::commands::copy::Copy;
 use crate::commands::create_table::CreateTable;
 #[cfg(feature = "ql")]
 use crate::commands::import_ql::ImportQl;
@@ -21,13 +24,14 @@ Examples:
   sessions --store mysql://app@db.example/app stats --json
   sessions --store sqlite:app.db list --subject 7
   sessions --store sqlite:app.db logout --subject 7
+  sessions copy sqlite:app.db mysql://app@db.example/app
 
 Exit codes:
   0  done; `check`: nothing to complain of
   1  failed: the reason, and what to do next, are on standard error
   2  the arguments are wrong
   3  done, but look at standard error: `check` found something that an application works without,
-     `logout` found no such session, `import-ql` left sessions out
+     `logout` found no such session, `import-ql` or `copy` left sessions out
   4  `logout` wasn't confirmed, and nothing was ended
 
 Environment:
@@ -55,6 +59,9 @@ pub(crate) enum Command {
     List(List),
     Logout(Logout),
     Sweep(Sweep),
+    Copy(Copy),
+    Backup(Backup),
+    Compact(Compact),
     #[cfg(feature = "ql")]
     ImportQl(ImportQl),
     Completions(Completions),

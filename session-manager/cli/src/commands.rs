@@ -1,8 +1,14 @@
 //! The commands, one a file. Each is what it is called with, and knows how to run.
 
+pub(crate) mod backup;
+
 pub(crate) mod check;
 
+pub(crate) mod compact;
+
 pub(crate) mod completions;
+
+pub(crate) mod copy;
 
 pub(crate) mod create_table;
 
@@ -37,6 +43,9 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Fa
         Command::List(list) => list.run(place, out),
         Command::Logout(logout) => logout.run(place, out),
         Command::Sweep(sweep) => sweep.run(place, out),
+        Command::Copy(copy) => copy.run(place, out),
+        Command::Backup(backup) => backup.run(place, out),
+        Command::Compact(compact) => compact.run(place, out),
         #[cfg(feature = "ql")]
         Command::ImportQl(import_ql) => import_ql.run(place, out),
         Command::Completions(completions) => completions.run(Arguments::command(), out),

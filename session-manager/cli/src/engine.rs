@@ -1,5 +1,7 @@
 //! What the commands ask of a store's engine.
 
+use std::path::Path;
+
 use store_core::{Error, Inspection, Store, StoreStatistics};
 
 /// What a command is going to do with a store.
@@ -31,4 +33,16 @@ pub(crate) trait OpenedStore {
     fn store(&self) -> &dyn Store;
 
     fn statistics(&self, max_top: usize) -> Result<StoreStatistics, Error>;
+
+    /// The file in which it is, unless a server has it.
+    fn file(&self) -> Option<&dyn StoreFile>;
+}
+
+/// A store in a file.
+pub(crate) trait StoreFile {
+    /// Copies it to a new file.
+    fn backup(&self, path: &Path) -> Result<(), Error>;
+
+    /// Returns how many bytes were given back to the file system.
+    fn compact(&self) -> Result<u64, Error>;
 }

@@ -93,8 +93,8 @@ fn next(error: &Error, url: &StoreUrl) -> Option<String> {
         }
         (Error::InUse { .. }, StoreUrl::Ql(_)) => "\
 redb lets one process in, and the application has the file. Stop it first; or have it call
-  SessionManager::destroy_all_of, destroy_all and for_each, and QlStore::statistics,
-  delete_expired and compact, which do the same from within"
+  SessionManager::destroy_all_of, destroy_all and for_each, store_core::copy, and
+  QlStore::statistics, delete_expired, backup and compact, which do the same from within"
             .to_owned(),
         (Error::Unreachable { .. }, StoreUrl::Sqlite(_) | StoreUrl::Ql(_)) => {
             "`sessions create-table` alone creates a file; is the path right?".to_owned()

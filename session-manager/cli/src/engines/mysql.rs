@@ -5,7 +5,7 @@ use std::time::Duration;
 use store_core::{CleanupOptions, Error, Inspection, Store, StoreStatistics};
 use store_mysql::{MysqlOptions, MysqlStore};
 
-use crate::engine::{Access, Engine, OpenedStore};
+use crate::engine::{Access, Engine, OpenedStore, StoreFile};
 
 /// Counting millions of sessions takes a server longer than a request may.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -54,5 +54,9 @@ impl OpenedStore for MysqlStore {
 
     fn statistics(&self, max_top: usize) -> Result<StoreStatistics, Error> {
         self.statistics(max_top)
+    }
+
+    fn file(&self) -> Option<&dyn StoreFile> {
+        None
     }
 }

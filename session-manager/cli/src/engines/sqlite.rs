@@ -1,11 +1,11 @@
 //! SQLite.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use store_core::{CleanupOptions, Error, Inspection, Store, StoreStatistics};
 use store_sqlite::{SqliteOptions, SqliteStore};
 
-use crate::engine::{Access, Engine, OpenedStore};
+use crate::engine::{Access, Engine, OpenedStore, StoreFile};
 
 pub(super) struct Sqlite {
     pub(super) path: PathBuf,
@@ -50,5 +50,19 @@ impl OpenedStore for SqliteStore {
 
     fn statistics(&self, max_top: usize) -> Result<StoreStatistics, Error> {
         self.statistics(max_top)
+    }
+
+    fn file(&self) -> Option<&dyn StoreFile> {
+        Some(self)
+    }
+}
+
+impl StoreFile for SqliteStore {
+    fn backup(&self, path: &Path) -> Result<(), Error> {
+        self.backup(path)
+    }
+
+    fn compact(&self) -> Result<u64, Error> {
+        self.compact()
     }
 }

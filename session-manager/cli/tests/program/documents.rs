@@ -6,13 +6,16 @@ use std::process::{Command, Stdio};
 use crate::TestResult;
 use crate::program::{command, run};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 12] = [
     "check",
     "create-table",
     "stats",
     "list",
     "logout",
     "sweep",
+    "copy",
+    "backup",
+    "compact",
     "import-ql",
     "completions",
     "man",

@@ -41,6 +41,8 @@ mod creating;
 
 mod importing;
 
+mod copying;
+
 mod refusing;
 
 mod documents;
