@@ -54,8 +54,8 @@ pub use report::MoveReport;
 /// | 3 | the new store | |
 ///
 /// Neighbouring phases may be mixed, so deployments can roll: 0 with 1, 1 with 2, and 2 with 3 once
-/// [`move_all`](Self::move_all) has left nothing. The [guide](crate::guide) has the steps, what
-/// holds in each phase, and when the old store can go.
+/// [`move_all`](Self::move_all) has left nothing. `docs/moving-a-store.md` in
+/// the repository has the steps, what holds in each phase, and when the old store can go.
 ///
 /// In any number of processes of phases 1 and 2 no session is lost, none comes back after it has
 /// ended, and an `update` either happens as a whole or not at all, wherever its sessions are.
