@@ -10,6 +10,7 @@
 //!   (`store-sqlite` and its siblings); this crate knows no database.
 //! - [`copy()`] copies sessions from any store to any other, and a [`MovingStore`] takes a running
 //!   application from one to the other.
+//! - [`LazyStore`] opens a store once its database is there.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -56,6 +57,8 @@ mod cleanup;
 
 mod memory;
 
+mod lazy;
+
 mod parallel_walk;
 
 mod copying;
@@ -72,6 +75,7 @@ pub use error::{BoxError, Error, ErrorSource, TokenProblem};
 pub use error_chain::ErrorChain;
 pub use expected_sessions::ExpectedSessions;
 pub use inspection::Inspection;
+pub use lazy::LazyStore;
 pub use limits::{Limits, MAX_SUBJECT_LEN};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use moving::{MoveReport, MovingStore};

@@ -1,7 +1,9 @@
-//! The memory store keeps every promise that a store in memory can.
+//! The memory store keeps every promise that a store in memory can, also if it is opened lazily.
 
+use std::sync::{Mutex, PoisonError};
 use store_conformance::Harness;
-use store_core::{CleanupOptions, Limits, MemoryOptions, MemoryStore};
+
+use store_core::{CleanupOptions, LazyStore, Limits, MemoryOptions, MemoryStore};
 
 struct Memory;
 
@@ -18,3 +20,30 @@ impl Harness for Memory {
 }
 
 store_conformance::conformance_tests!(Memory, indexes);
+
+mod lazy {
+    use super::*;
+
+    struct Lazy;
+
+    impl Harness for Lazy {
+        type Store = LazyStore<MemoryStore>;
+
+        fn store(&self, cleanup: CleanupOptions) -> Self::Store {
+            let cleanup = Mutex::new(Some(cleanup));
+            let store = LazyStore::new(move || {
+                let cleanup = cleanup.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Ok(Memory.store(cleanup.expect("it is opened once")))
+            });
+            // The claims about cleanups begin with a store that has a thread.
+            store.wait_until_open(std::time::Duration::ZERO).expect("it opens");
+            store
+        }
+
+        fn limits(&self) -> Limits {
+            Limits::DEFAULT
+        }
+    }
+
+    store_conformance::conformance_tests!(Lazy, indexes);
+}

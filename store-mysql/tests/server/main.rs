@@ -26,6 +26,8 @@ mod settings;
 
 mod faults;
 
+mod away;
+
 mod forks;
 
 mod cleanup;
