@@ -42,7 +42,7 @@ pub use report::{CopyError, CopyReport};
 /// Several threads copy, so that the stores can join their writes.
 ///
 /// # Errors
-/// [`CopyError`], which says on which side. What was copied by then is complete, session by session.
+/// [`CopyError`], which says on which side. Each session that was copied by then is complete.
 ///
 /// # Examples
 /// ```

@@ -23,14 +23,15 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// long as that attempt took, at least a second. So if the database's host is silent, requests wait
 /// for one attempt at most, and half of them for none.
 ///
-/// Until it is open, [`now`](Store::now) is this machine's clock, and nothing is cleaned up. A missing
-/// table is an error at the first use then, and not when the application starts.
+/// Until it is open, [`now`](Store::now) is this machine's clock, and nothing is cleaned up. A
+/// missing table is an error at the first use then, and not when the application starts.
 ///
 /// # Examples
 /// ```
 /// use store_core::{Error, LazyStore, MemoryStore, Store};
 ///
-/// let store = LazyStore::new(|| Err::<MemoryStore, _>(Error::Unreachable { source: "away".into() }));
+/// let away = || Error::Unreachable { source: "connection refused".into() };
+/// let store = LazyStore::new(move || Err::<MemoryStore, _>(away()));
 /// assert!(matches!(store.find("token"), Err(Error::Unreachable { .. })));
 /// assert!(!store.is_open());
 ///

@@ -10,7 +10,8 @@
 //!   (`store-sqlite` and its siblings); this crate knows no database.
 //! - [`copy()`] copies sessions from any store to any other, and a [`MovingStore`] takes a running
 //!   application from one to the other.
-//! - [`LazyStore`] opens a store once its database is there.
+//! - [`LazyStore`] opens a store once its database is there. With the feature `metrics`,
+//!   `MeteredStore` counts and times what a store does.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -59,6 +60,9 @@ mod memory;
 
 mod lazy;
 
+#[cfg(feature = "metrics")]
+mod metered;
+
 mod parallel_walk;
 
 mod copying;
@@ -78,6 +82,8 @@ pub use inspection::Inspection;
 pub use lazy::LazyStore;
 pub use limits::{Limits, MAX_SUBJECT_LEN};
 pub use memory::{MemoryOptions, MemoryStore};
+#[cfg(feature = "metrics")]
+pub use metered::MeteredStore;
 pub use moving::{MoveReport, MovingStore};
 pub use record::{Loaded, OwnedRecord, Record};
 pub use rotation::Rotation;

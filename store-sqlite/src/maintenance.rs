@@ -19,9 +19,9 @@ impl SqliteStore {
     /// The copy is one file without a log, smaller than the original if that has free pages, and
     /// can be opened as it is. It has its name only once it is complete and on the disk, and its
     /// owner alone can read it (mode 0600). Nobody waits for it in WAL mode, neither readers nor
-    /// writers; the log grows by what is written meanwhile. In other journal modes writers wait. One
-    /// connection of the pool is in use. `sqlite3 app.db "VACUUM INTO 'copy.db'"` does the same from
-    /// a shell.
+    /// writers; the log grows by what is written meanwhile. In other journal modes writers wait.
+    /// One connection of the pool is in use. `sqlite3 app.db "VACUUM INTO 'copy.db'"` does the same
+    /// from a shell.
     ///
     /// # Errors
     /// [`Error::Backend`] if something has the name already, or the path is no UTF-8; otherwise
@@ -64,11 +64,11 @@ impl SqliteStore {
     /// were.
     ///
     /// **All writers wait while it runs**, those of other processes as well; in WAL mode readers
-    /// don't. It writes the database anew (`VACUUM`): for a while the disk has it up to three times,
-    /// the log included. How long that takes is in the [guide](crate::guide#giving-space-back). A
-    /// writer that waits longer than its [contention
-    /// timeout](crate::SqliteOptions::with_contention_timeout) gets [`Error::Contended`]. A process
-    /// that is killed while it runs loses nothing.
+    /// don't. It writes all of the database again (`VACUUM`): for a while the disk has it up to
+    /// three times, the log included. How long that takes is in the
+    /// [guide](crate::guide#giving-space-back). A writer that waits longer than its
+    /// [contention timeout](crate::SqliteOptions::with_contention_timeout) gets
+    /// [`Error::Contended`]. A process that is killed while it runs loses nothing.
     ///
     /// It is seldom needed, and never called by the store itself: pages of deleted sessions are
     /// used again, so under a steady load the file doesn't grow. SQLite doesn't promise that rows

@@ -1,5 +1,5 @@
 //! A copy from a store that an application uses: whatever the application does between which two
-//! calls of the copy, the target has the session as it is afterwards, or not at all if it has ended.
+//! calls of the copy, the target has the session as it is afterwards, and none that has ended.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use store_core::{Change, CopyError, CopyOptions, Error, Rotation, Store, copy};
