@@ -32,6 +32,13 @@ macro_rules! on_every_store {
             })*
         }
 
+        mod moving {
+            $(#[test]
+            fn $claim() -> crate::TestResult {
+                super::$claim(&crate::moving())
+            })*
+        }
+
         mod ql {
             $(#[test]
             fn $claim() -> crate::TestResult {
@@ -58,7 +65,7 @@ use std::sync::Arc;
 
 use counting_store::token;
 use session_manager::{Error, SessionManager};
-use store_core::{CleanupOptions, MemoryOptions, Store};
+use store_core::{CleanupOptions, MemoryOptions, MovingStore, Store};
 use store_mysql::MysqlOptions;
 use store_ql_compat::QlOptions;
 use store_sqlite::SqliteOptions;
@@ -69,6 +76,11 @@ type TestResult = Result<(), Error>;
 fn memory() -> Arc<dyn Store> {
     let options = MemoryOptions::new().with_cleanup(CleanupOptions::disabled());
     Arc::new(options.build().expect("no thread is needed"))
+}
+
+/// A store that takes sessions from one store in memory to another.
+fn moving() -> Arc<dyn Store> {
+    Arc::new(MovingStore::moving(memory(), memory()))
 }
 
 fn sqlite(directory: &tempfile::TempDir) -> Arc<dyn Store> {
