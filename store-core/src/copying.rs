@@ -94,7 +94,8 @@ pub fn copy(
             Ok(())
         })?;
     }
-    Ok(report.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let report = report.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(report.clone())
 }
 
 /// Ends a session if it has this data.

@@ -50,7 +50,7 @@ pub(crate) fn for_each_parallel<E: Send>(
         drop(sender);
         walked
     });
-    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(error);
     }
     walked.map_err(from_walk)

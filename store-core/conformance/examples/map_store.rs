@@ -254,6 +254,12 @@ impl Store for MapStore {
             .collect())
     }
 
+    fn subject_of(&self, token: &str) -> Result<Option<String>, Error> {
+        let (tables, now) = (self.shared.read()?, Utc::now());
+        let live = tables.sessions.get(token).filter(|session| now < session.expiry);
+        Ok(live.and_then(|session| session.subject.clone()))
+    }
+
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         let (mut tables, now) = (self.shared.write()?, Utc::now());
         let except = except.and_then(|except| tables.newest(except, now));

@@ -80,16 +80,18 @@ impl Store for MovingStore {
 
     fn touch(&self, token: &str, expiry: DateTime<Utc>) -> Result<bool, Error> {
         for _ in 0..ATTEMPTS {
-            if self.place(&[token], None)? == Place::New {
-                return self.new_store().touch(token, expiry);
-            }
-            // A session that begins to move is moved with the expiry that it has.
-            let Loaded::Live { data, .. } = self.old().load(token)? else {
-                return self.new_store().touch(token, expiry);
+            let store = match self.place(&[token], None)? {
+                Place::Old => self.old(),
+                Place::New => self.new_store(),
             };
-            if let Form::Plain(_) = Form::of(&data)
-                && self.old().update(token, &data, &Change::new(&data, expiry))?
-            {
+            // With its data, by which a session is told from a mark, and from one that begins to
+            // move and does so with the expiry that it has.
+            let Loaded::Live { data, .. } = store.load(token)? else { return Ok(false) };
+            if marks::is_marked(&data) {
+                if self.load(token)? == Loaded::Missing {
+                    return Ok(false);
+                }
+            } else if store.update(token, &data, &Change::new(&data, expiry))? {
                 return Ok(true);
             }
         }

@@ -5,7 +5,8 @@
 //! In each case, a first process is killed in the middle of an operation; a second one, in the
 //! middle of another, waits while a third does a whole one. Nothing is left to chance.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -283,10 +284,79 @@ fn operations_that_meet_at_any_call_lose_and_revive_nothing() {
             break;
         }
         for second in actions() {
-            for third in actions() {
+            // The others find nothing else in between, and what moves all moves as a write does.
+            let thirds =
+                actions().filter(|(action, _)| !matches!(action, Action::Find | Action::MoveAll));
+            for third in thirds {
                 cases += (0..).map_while(|n| meet(killed_before, second, third, n)).count();
             }
         }
     }
     assert!(cases > 10_000, "{cases}");
+}
+
+/// A process that has stopped before a call, and writes to the session once it is told to go on.
+struct Stopped {
+    go_on: mpsc::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Stopped {
+    /// `None` if it doesn't make so many calls. It may be killed that many calls later.
+    fn before(call: usize, databases: &Databases, killed_after: Option<usize>) -> Option<Self> {
+        let (go_on, told) = mpsc::channel();
+        let (stopping, stopped) = mpsc::channel();
+        let stop = Box::new(move || {
+            stopping.send(()).expect("the test waits for it");
+            told.recv().expect("the test tells it to go on");
+        });
+        let event = match killed_after {
+            Some(calls) => Event::PauseThenKill(stop, calls),
+            None => Event::Pause(stop),
+        };
+        let databases = databases.clone();
+        let thread = thread::spawn(move || {
+            let write = |store: &MovingStore| store.touch(TOKEN, in_an_hour());
+            // Whether it finds the session doesn't matter.
+            drop(run(&databases, Phase::Moving, call, event, write));
+        });
+        let has_stopped = stopped.recv().is_ok();
+        has_stopped.then_some(Self { go_on, thread })
+    }
+
+    fn finish(self) {
+        self.go_on.send(()).expect("it waits");
+        self.thread.join().expect("no panic");
+    }
+}
+
+/// Two processes begin to move the session and are late, at any of their calls; a third one has
+/// moved it meanwhile, and it has ended. The first one is killed at any call after that, and leaves
+/// what it has made there, of which the second one must not make a session.
+#[test]
+fn processes_that_are_late_do_not_bring_back_what_has_ended() {
+    let mut cases = 0;
+    for (call_of_first, call_of_second) in
+        (0..20).flat_map(|first| (0..20).map(move |second| (first, second)))
+    {
+        for killed_after in 1..6 {
+            let databases = prepared();
+            let Some(first) = Stopped::before(call_of_first, &databases, Some(killed_after)) else {
+                break;
+            };
+            let second = Stopped::before(call_of_second, &databases, None);
+            let store = databases.store(Phase::Moving);
+            assert!(store.touch(TOKEN, in_an_hour()).expect("it answers"), "it moves");
+            store.delete(TOKEN).expect("it succeeds");
+            first.finish();
+            let Some(second) = second else { break };
+            second.finish();
+            let done = |name, action, outcome| Done { name, action, phase: Phase::Moving, outcome };
+            let ended = done("the third", Action::Logout, Some(Outcome::Ended));
+            let late = done("the second", Action::Touch, Some(Outcome::Nothing));
+            judge(&databases, &[done("the first", Action::Touch, None), ended, late]);
+            cases += 1;
+        }
+    }
+    assert!(cases > 200, "{cases}");
 }

@@ -53,6 +53,8 @@ pub(crate) enum Event {
     Kill,
     /// Others do something.
     Pause(Box<dyn FnOnce() + Send>),
+    /// The same, and then it makes so many calls until it is killed.
+    PauseThenKill(Box<dyn FnOnce() + Send>, usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +116,15 @@ impl Watched {
                     calls.state = State::Happened;
                     drop(calls);
                     others();
+                    Ok(())
+                }
+                Some(Event::PauseThenKill(others, calls_left)) => {
+                    calls.state = State::Happened;
+                    drop(calls);
+                    others();
+                    let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+                    // This call is one of them.
+                    calls.state = State::Waiting(calls_left - 1);
                     Ok(())
                 }
                 Some(Event::Kill) | None => {
