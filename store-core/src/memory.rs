@@ -345,10 +345,8 @@ impl Store for MemoryStore {
 
     fn delete(&self, token: &str) -> Result<(), Error> {
         let mut tables = self.sessions.write()?;
-        match tables.live_or_rotated(token, self.sessions.clock.now()) {
-            Some(id) => tables.remove(id),
-            // An expired one.
-            None => tables.remove_token(token),
+        if let Some(id) = tables.live_or_rotated(token, self.sessions.clock.now()) {
+            tables.remove(id);
         }
         Ok(())
     }

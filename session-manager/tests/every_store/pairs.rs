@@ -12,7 +12,7 @@ use crate::{TestResult, logged_in, memory, mysql, ql, renewed, sqlite};
 
 /// A new store of each kind, empty. What they need is removed when this is dropped.
 struct Stores {
-    stores: Vec<(&'static str, Arc<dyn Store>)>,
+    all: Vec<(&'static str, Arc<dyn Store>)>,
     _directory: tempfile::TempDir,
     _database: Option<Database>,
 }
@@ -24,7 +24,7 @@ impl Stores {
             vec![("memory", memory()), ("sqlite", sqlite(&directory)), ("ql", ql(&directory))];
         let database = test_servers::is_server_there().then(Database::new);
         stores.extend(database.iter().map(|database| ("mysql", mysql(database))));
-        Self { stores, _directory: directory, _database: database }
+        Self { all: stores, _directory: directory, _database: database }
     }
 }
 
@@ -33,8 +33,8 @@ fn on_every_pair(
     test: impl Fn(&str, &Arc<dyn Store>, &Arc<dyn Store>) -> TestResult,
 ) -> TestResult {
     let (sources, targets) = (Stores::new(), Stores::new());
-    for (from, source) in &sources.stores {
-        for (to, target) in &targets.stores {
+    for (from, source) in &sources.all {
+        for (to, target) in &targets.all {
             source.delete_all()?;
             target.delete_all()?;
             test(&format!("{from} to {to}"), source, target)?;
