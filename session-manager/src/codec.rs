@@ -1,4 +1,4 @@
-//! How a session becomes bytes.
+//! How a session becomes bytes, and how the store gets them.
 
 pub(crate) mod json;
 
@@ -12,15 +12,20 @@ pub(crate) mod messagepack;
 #[cfg(feature = "messagepack")]
 mod nesting;
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::fmt;
 use std::ops::Range;
+use std::{fmt, ptr};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The format of a session's bytes: a deadline and values under keys.
+use crate::error::Error;
+use crate::unopened::Unopened;
+
+/// The format of a session's bytes: a deadline and values under keys; and how they are protected in
+/// the store, if they are.
 ///
 /// Values stay encoded until they are asked for: [`decode`](Self::decode) finds only where they
 /// are. An implementation never puts a value into an error.
@@ -29,41 +34,39 @@ use serde::de::DeserializeOwned;
 /// for example to encrypt.
 ///
 /// # Examples
-/// A codec that hides values from a casual look into the database. A real one would encrypt, with a
-/// key that isn't in the database:
+/// A codec that hides values from a casual look into the database. A real one would
+/// encrypt, with a key that isn't in the database:
 /// ```
+/// use std::borrow::Cow;
 /// use chrono::{DateTime, Utc};
 /// use serde::{Serialize, de::DeserializeOwned};
-/// use session_manager::{Codec, CodecError, Decoded, Json, SessionManager};
+/// use session_manager::{Codec, CodecError, Decoded, Error, Json, OpenError, Row, SessionManager};
 ///
 /// #[derive(Debug)]
 /// struct Masked(u8);
 ///
-/// impl Masked {
-///     fn mask(&self, data: &[u8]) -> Vec<u8> {
-///         data.iter().map(|byte| byte ^ self.0).collect()
-///     }
-/// }
-///
 /// impl Codec for Masked {
-///     fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
-///         // The ranges are the same, because a byte stays a byte.
-///         Json.decode(&self.mask(data))
+///     fn open<'d>(&self, _: &Row<'_>, data: &'d [u8]) -> Result<Cow<'d, [u8]>, OpenError> {
+///         Ok(data.iter().map(|byte| byte ^ self.0).collect())
+///     }
+///     fn seal(&self, _: &Row<'_>, encoded: Vec<u8>) -> Result<Vec<u8>, Error> {
+///         Ok(encoded.into_iter().map(|byte| byte ^ self.0).collect())
+///     }
+///     fn decode(&self, encoded: &[u8]) -> Result<Decoded, CodecError> {
+///         Json.decode(encoded)
 ///     }
 ///     fn encode(
 ///         &self,
 ///         deadline: DateTime<Utc>,
 ///         values: &mut dyn Iterator<Item = (&str, &[u8])>,
 ///     ) -> Result<Vec<u8>, CodecError> {
-///         let values: Vec<_> = values.map(|(key, value)| (key, self.mask(value))).collect();
-///         let mut plain = values.iter().map(|(key, value)| (*key, &**value));
-///         Ok(self.mask(&Json.encode(deadline, &mut plain)?))
+///         Json.encode(deadline, values)
 ///     }
 ///     fn decode_value<T: DeserializeOwned>(&self, value: &[u8]) -> Result<T, CodecError> {
-///         Json.decode_value(&self.mask(value))
+///         Json.decode_value(value)
 ///     }
 ///     fn encode_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
-///         Ok(self.mask(&Json.encode_value(value)?))
+///         Json.encode_value(value)
 ///     }
 /// }
 ///
@@ -75,7 +78,41 @@ use serde::de::DeserializeOwned;
 /// # Ok::<(), session_manager::Error>(())
 /// ```
 pub trait Codec: fmt::Debug + Send + Sync {
-    /// Finds the deadline, and where each value is, in stored bytes.
+    /// Returns what [`decode`](Self::decode) reads, from the bytes that the store has in a row: the
+    /// same bytes, if the format doesn't protect them.
+    ///
+    /// # Errors
+    /// [`OpenError::Unreadable`] if they aren't what [`seal`](Self::seal) has made for this row, or
+    /// never can be read again: the request gets a fresh session. [`OpenError::Unopened`] if
+    /// another process may open them, or this one later: nothing takes the session's place.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::{Codec, Json, Row};
+    ///
+    /// let row = Row::new("__Host-session", "a key");
+    /// assert_eq!(Json.open(&row, b"{}").as_deref(), Ok(&b"{}"[..]));
+    /// ```
+    fn open<'d>(&self, row: &Row<'_>, data: &'d [u8]) -> Result<Cow<'d, [u8]>, OpenError>;
+
+    /// Returns the bytes that the store gets in a row, from what [`encode`](Self::encode) has
+    /// returned: the same, if the format doesn't protect them. It is called for each write. A
+    /// session that gets a new token is another row.
+    ///
+    /// # Errors
+    /// [`Error::Randomness`], if it takes some.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::{Codec, Json, Row};
+    ///
+    /// let row = Row::new("__Host-session", "a key");
+    /// assert_eq!(Json.seal(&row, b"{}".to_vec())?, b"{}");
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    fn seal(&self, row: &Row<'_>, encoded: Vec<u8>) -> Result<Vec<u8>, Error>;
+
+    /// Finds the deadline, and where each value is, in encoded bytes.
     ///
     /// # Errors
     /// [`CodecError`] if the bytes aren't in this format, or are of a newer version. The session is
@@ -90,7 +127,7 @@ pub trait Codec: fmt::Debug + Send + Sync {
     /// assert_eq!((key.as_str(), &data[range]), ("visits", &b"3"[..]));
     /// # Ok::<(), session_manager::CodecError>(())
     /// ```
-    fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError>;
+    fn decode(&self, encoded: &[u8]) -> Result<Decoded, CodecError>;
 
     /// Returns the bytes of a session, from encoded values.
     ///
@@ -141,7 +178,82 @@ pub trait Codec: fmt::Debug + Send + Sync {
     fn encode_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, CodecError>;
 }
 
-/// What a [`Codec`] finds in stored bytes.
+/// Where the store has a session: what a [`Codec`] may bind the bytes to, so that a copy of them
+/// elsewhere is worth nothing.
+///
+/// # Examples
+/// ```
+/// use session_manager::Row;
+///
+/// let row = Row::new("__Host-session", "a key");
+/// assert_eq!((row.cookie_name(), row.key()), ("__Host-session", "a key"));
+/// ```
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    cookie_name: &'a str,
+    key: &'a str,
+}
+
+impl<'a> Row<'a> {
+    /// The row of a manager's session with this key. Only tests make one.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::{Codec, Json, Row};
+    ///
+    /// let row = Row::new("__Host-session", "a key");
+    /// assert_eq!(Json.seal(&row, Vec::new())?, b"");
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn new(cookie_name: &'a str, key: &'a str) -> Self {
+        Self { cookie_name, key }
+    }
+
+    /// Returns the name of the manager's cookie, which has no NUL in it.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::Row;
+    ///
+    /// assert_eq!(Row::new("__Host-session", "a key").cookie_name(), "__Host-session");
+    /// ```
+    #[must_use]
+    pub fn cookie_name(&self) -> &'a str {
+        self.cookie_name
+    }
+
+    /// Returns the session's key in the store, which may be the token itself: see
+    /// [`SessionKey::as_str`](crate::SessionKey::as_str).
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::Row;
+    ///
+    /// assert_eq!(Row::new("__Host-session", "a key").key(), "a key");
+    /// ```
+    #[must_use]
+    pub fn key(&self) -> &'a str {
+        self.key
+    }
+}
+
+impl fmt::Debug for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key may be a token.
+        f.debug_struct("Row").field("cookie_name", &self.cookie_name).finish_non_exhaustive()
+    }
+}
+
+/// Returns what a codec has opened, unless that is the stored bytes themselves.
+pub(crate) fn unless_same(opened: Cow<'_, [u8]>, data: &[u8]) -> Option<Vec<u8>> {
+    match opened {
+        Cow::Borrowed(same) if ptr::eq(same, data) => None,
+        opened => Some(opened.into_owned()),
+    }
+}
+
+/// What a [`Codec`] finds in encoded bytes.
 ///
 /// # Examples
 /// ```
@@ -181,3 +293,32 @@ impl fmt::Display for CodecError {
 }
 
 impl StdError for CodecError {}
+
+/// Why a [`Codec`] doesn't open a row.
+///
+/// # Examples
+/// ```
+/// use session_manager::{OpenError, Unopened};
+///
+/// let error = OpenError::Unopened(Unopened::UnknownKey { id: 7 });
+/// assert_eq!(error.to_string(), "no key here has the id 7");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The bytes aren't what this manager has written there. The session is reported as
+    /// [undecodable](crate::EventKind::Undecodable), and the request gets a fresh one.
+    Unreadable,
+    /// Others may be able to read them: see [`Unopened`].
+    Unopened(Unopened),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable => f.write_str("not what was written there"),
+            Self::Unopened(unopened) => unopened.fmt(f),
+        }
+    }
+}
+
+impl StdError for OpenError {}

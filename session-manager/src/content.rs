@@ -44,13 +44,16 @@ pub(crate) struct Merged {
 }
 
 impl Content {
-    pub(crate) fn from_decoded(decoded: Decoded) -> Self {
+    /// Returns what was decoded from `opened` or, if that is `None`, from the session's data in the
+    /// store themselves.
+    pub(crate) fn from_decoded(decoded: Decoded, opened: Option<Vec<u8>>) -> Self {
         // What wrote the session may know later deadlines than can be written again.
         let deadline = clamp_deadline(decoded.deadline);
-        Self { deadline, values: Values::from_ranges(decoded.values), is_another: false }
+        let values = Values::from_ranges(decoded.values, opened);
+        Self { deadline, values, is_another: false }
     }
 
-    /// Returns what the session knows about itself. `data` is what the values were decoded from.
+    /// Returns what the session knows about itself. `data` is what the store has.
     pub(crate) fn metadata<'a, C>(&'a self, codec: &'a C, data: &'a [u8]) -> Metadata<'a, C> {
         Metadata { codec, content: self, data }
     }
@@ -63,7 +66,7 @@ impl Content {
         Ok(())
     }
 
-    /// Applies one edit. `data` is what the values were decoded from.
+    /// Applies one edit. `data` is what the store has.
     pub(crate) fn apply<C: Codec>(
         &mut self,
         edit: &mut Edit<C>,

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::{any, fmt};
 
+use crate::unopened::Unopened;
+
 /// Why a session could not be loaded, read or written.
 ///
 /// Neither the message nor the `Debug` output contains a token or a value.
@@ -54,7 +56,7 @@ pub enum Error {
         /// How often this one tried.
         attempts: usize,
     },
-    /// The operating system returned no random bytes for a new token.
+    /// The operating system returned no random bytes, for a new token or to seal a session.
     Randomness(getrandom::Error),
     /// An option has a value that makes no sense, or that browsers would refuse or ignore.
     InvalidOption {
@@ -68,6 +70,10 @@ pub enum Error {
     /// a new request finds out. The adapters answer with status 409.
     #[doc(alias = "SessionInterrupted")]
     Superseded,
+    /// The store has the session, and this process can't open it, so nothing of what the request
+    /// changed was written. The adapters answer with status 503: another process may have the key,
+    /// or this one once it is started again.
+    Unopened(Unopened),
     /// The session has no subject.
     SubjectMissing,
     /// The user has as many sessions as there may be, and the login was to be refused then:
@@ -106,8 +112,8 @@ impl Error {
 
     /// Returns whether the same request may succeed later without anybody repairing anything: the
     /// store is [busy or unavailable](store_core::Error::is_retryable), the system has no random
-    /// numbers, or too many requests change the session at once. The adapters answer these with
-    /// status 503.
+    /// numbers, too many requests change the session at once, or only other processes can open it
+    /// yet. The adapters answer these with status 503.
     ///
     /// # Examples
     /// ```
@@ -120,7 +126,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store(error) => error.is_retryable(),
-            Self::Conflict { .. } | Self::Randomness(_) => true,
+            Self::Conflict { .. } | Self::Randomness(_) | Self::Unopened(_) => true,
             _ => false,
         }
     }
@@ -148,14 +154,13 @@ impl fmt::Display for Error {
                     "other requests changed the session at each of {attempts} attempts to write it"
                 )
             }
-            Self::Randomness(_) => {
-                f.write_str("the operating system returned no random bytes for a token")
-            }
+            Self::Randomness(_) => f.write_str("the operating system returned no random bytes"),
             Self::InvalidOption { option, problem } => write!(f, "invalid {option}: {problem}"),
             Self::Superseded => f.write_str(
                 "another request ended or renewed the session in the meantime, \
                  so the changes of this one were not written",
             ),
+            Self::Unopened(unopened) => write!(f, "the session can't be opened: {unopened}"),
             Self::SubjectMissing => f.write_str("the session has no subject"),
             Self::TooManySessions { max } => {
                 write!(f, "the user has {max} sessions already, and may not have more")
@@ -199,6 +204,7 @@ mod tests {
             Error::Store(store_core::Error::Contended { source: "database is locked".into() }),
             Error::Conflict { attempts: 64 },
             Error::Randomness(getrandom::Error::UNSUPPORTED),
+            Error::Unopened(Unopened::UnknownKey { id: 7 }),
         ] {
             assert!(error.is_retryable(), "{error}");
         }

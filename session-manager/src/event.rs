@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::session_id::SessionId;
+use crate::unopened::Unopened;
 
 /// Something that happened to a session, for logs and alarms.
 ///
@@ -83,6 +84,9 @@ pub enum EventKind {
     Lost,
     /// Its data can't be decoded, or is of a newer version. The request got a fresh session.
     Undecodable,
+    /// This process can't open it, and others may. It was left as it is, and the request looked as
+    /// if nobody were logged in.
+    Unopened(Unopened),
     /// It has a value of another type than the application asked for, such as one that an older
     /// version has put there. The application was told that there is none, unless its manager has
     /// [strict types](crate::SessionManager::with_strict_types).

@@ -112,6 +112,8 @@ mod event;
 
 mod error;
 
+mod unopened;
+
 mod request_head;
 
 mod cross_origin;
@@ -135,7 +137,7 @@ pub use chrono;
 pub use codec::json::Json;
 #[cfg(feature = "messagepack")]
 pub use codec::messagepack::MessagePack;
-pub use codec::{Codec, CodecError, Decoded};
+pub use codec::{Codec, CodecError, Decoded, OpenError, Row};
 pub use content::values::MAX_VALUES;
 pub use cookie_policy::{CookiePolicy, SameSite};
 pub use device::Device;
@@ -154,6 +156,7 @@ pub use session_summary::SessionSummary;
 pub use store_core::BoxError;
 pub use stored_session::StoredSession;
 pub use subject::subject_in_store;
+pub use unopened::Unopened;
 
 // The examples of the repository's guide.
 #[cfg(all(doctest, feature = "rouille"))]

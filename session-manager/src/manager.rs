@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use store_core::{Clock, OwnedRecord, Store};
 
 use crate::codec::json::Json;
-use crate::codec::{Codec, CodecError};
+use crate::codec::{Codec, CodecError, OpenError, Row, unless_same};
 use crate::conflicts::StripedLocks;
 use crate::content::Content;
 use crate::content::metadata::Metadata;
@@ -219,6 +219,9 @@ impl<C> SessionManager<C> {
                 EventKind::Undecodable => {
                     log::warn!("session {}: its data can't be decoded", event.session);
                 }
+                EventKind::Unopened(unopened) => {
+                    log::warn!("session {}: it can't be opened: {unopened}", event.session);
+                }
                 EventKind::WrongType { key, expected } => {
                     log::warn!(
                         "session {}: its value {key:?} is not of type {expected}",
@@ -232,6 +235,23 @@ impl<C> SessionManager<C> {
 }
 
 impl<C: Codec> SessionManager<C> {
+    /// Opens and decodes what the store has under a key.
+    pub(crate) fn read(&self, key: &SessionKey, data: &[u8]) -> Result<Content, OpenError> {
+        let opened = self.codec.open(&self.row(key), data)?;
+        let decoded = self.codec.decode(&opened);
+        let decoded = decoded.map_err(|CodecError| OpenError::Unreadable)?;
+        Ok(Content::from_decoded(decoded, unless_same(opened, data)))
+    }
+
+    /// Returns what the store gets under a key, for a session that is encoded.
+    pub(crate) fn seal(&self, key: &SessionKey, encoded: Vec<u8>) -> Result<Vec<u8>, Error> {
+        self.codec.seal(&self.row(key), encoded)
+    }
+
+    pub(crate) fn row<'a>(&'a self, key: &'a SessionKey) -> Row<'a> {
+        Row::new(self.cookie.name(), key.as_str())
+    }
+
     /// Returns whether a session is this manager's. One without a mark was written by a Go program,
     /// with which only managers without hashes of their own share tables.
     pub(crate) fn owns(&self, content: &Content, data: &[u8]) -> bool {
@@ -270,17 +290,20 @@ impl<C: Codec> SessionManager<C> {
 
     /// Returns what can be told of a session that the store has with this data.
     pub(crate) fn event_of_stored(&self, kind: EventKind, key: &SessionKey, data: &[u8]) -> Event {
-        match self.codec.decode(data).map(Content::from_decoded) {
+        match self.read(key, data) {
             Ok(content) => content.metadata(&self.codec, data).event(kind, key),
-            Err(CodecError) => Event::new(kind, key.first_id()),
+            Err(_) => Event::new(kind, key.first_id()),
         }
     }
 
     /// Returns when the user of a stored session logged in, as far as that is known. What can't be
-    /// told is the oldest.
+    /// told is the oldest, but what only others can tell yet is the newest.
     pub(crate) fn login_time(&self, record: &OwnedRecord) -> Option<DateTime<Utc>> {
-        let content = Content::from_decoded(self.codec.decode(&record.data).ok()?);
-        content.metadata(&self.codec, &record.data).login()
+        match self.read(&SessionKey::from_store(&record.token), &record.data) {
+            Ok(content) => content.metadata(&self.codec, &record.data).login(),
+            Err(OpenError::Unreadable) => None,
+            Err(OpenError::Unopened(_)) => Some(DateTime::<Utc>::MAX_UTC),
+        }
     }
 
     /// Encodes the time of something that happens to a session, in seconds since 1970.

@@ -202,7 +202,7 @@ impl<'m, C: Codec> Session<'m, C> {
         self.content.metadata(&self.manager.codec, self.data())
     }
 
-    /// Returns the bytes that the content was decoded from.
+    /// Returns what the store has of the session.
     fn data(&self) -> &[u8] {
         self.origin.data()
     }

@@ -1,5 +1,7 @@
 //! Sessions as JSON.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,7 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::codec::envelope::{Envelope, VERSION, range_in};
 use crate::codec::finite::FiniteFloats;
-use crate::codec::{Codec, CodecError, Decoded};
+use crate::codec::{Codec, CodecError, Decoded, OpenError, Row};
+use crate::error::Error;
 
 /// JSON: `{"v":1,"deadline":"2026-11-21T15:30:00.000000Z","values":{"visits":3}}`.
 ///
@@ -31,6 +34,14 @@ use crate::codec::{Codec, CodecError, Decoded};
 pub struct Json;
 
 impl Codec for Json {
+    fn open<'d>(&self, _: &Row<'_>, data: &'d [u8]) -> Result<Cow<'d, [u8]>, OpenError> {
+        Ok(Cow::Borrowed(data))
+    }
+
+    fn seal(&self, _: &Row<'_>, encoded: Vec<u8>) -> Result<Vec<u8>, Error> {
+        Ok(encoded)
+    }
+
     fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
         // Checked as a whole, which is quicker than string by string.
         let json = str::from_utf8(data).map_err(|_| CodecError)?;

@@ -1,5 +1,6 @@
 //! Sessions as MessagePack.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +10,8 @@ use serde::{Serialize, Serializer};
 
 use crate::codec::envelope::{Envelope, VERSION, range_in};
 use crate::codec::nesting::nests_at_most;
-use crate::codec::{Codec, CodecError, Decoded};
+use crate::codec::{Codec, CodecError, Decoded, OpenError, Row};
+use crate::error::Error;
 
 /// MessagePack: smaller than [`Json`](crate::Json), and exact for bytes and for numbers that JSON
 /// can't represent. Values nest at most 127 levels deep, as in JSON: what is deeper is refused when
@@ -33,6 +35,14 @@ use crate::codec::{Codec, CodecError, Decoded};
 pub struct MessagePack;
 
 impl Codec for MessagePack {
+    fn open<'d>(&self, _: &Row<'_>, data: &'d [u8]) -> Result<Cow<'d, [u8]>, OpenError> {
+        Ok(Cow::Borrowed(data))
+    }
+
+    fn seal(&self, _: &Row<'_>, encoded: Vec<u8>) -> Result<Vec<u8>, Error> {
+        Ok(encoded)
+    }
+
     fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
         let envelope: Envelope<i64, &[u8]> = read(data)?;
         let deadline = DateTime::from_timestamp_micros(envelope.deadline).ok_or(CodecError)?;

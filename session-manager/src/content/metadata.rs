@@ -18,7 +18,7 @@ use crate::session_key::SessionKey;
 pub(crate) struct Metadata<'a, C> {
     pub(crate) codec: &'a C,
     pub(crate) content: &'a Content,
-    /// What the content was decoded from.
+    /// What the store has.
     pub(crate) data: &'a [u8],
 }
 

@@ -33,9 +33,15 @@ const LINEAR_SEARCH_MAX: usize = 64 * 64;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Values {
     entries: Vec<(String, Value)>,
+    /// What the ranges are of, if it isn't the session's data in the store itself.
+    opened: Option<Opened>,
 }
 
-/// An encoded value: a range of the session's data in the store, or new.
+/// A session's data as its codec has opened it. `Debug` output doesn't show it.
+#[derive(Clone)]
+struct Opened(Arc<Vec<u8>>);
+
+/// An encoded value: a range of the session's opened data, or new.
 #[derive(Clone)]
 enum Value {
     InData(Range<usize>),
@@ -48,16 +54,32 @@ impl fmt::Debug for Value {
     }
 }
 
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
 impl Values {
-    pub(crate) fn from_ranges(ranges: Vec<(String, Range<usize>)>) -> Self {
+    /// Returns values at their places in `opened` or, if that is `None`, in the session's data in
+    /// the store.
+    pub(crate) fn from_ranges(
+        ranges: Vec<(String, Range<usize>)>,
+        opened: Option<Vec<u8>>,
+    ) -> Self {
         let entries = ranges.into_iter().map(|(key, range)| (key, Value::InData(range)));
-        Self { entries: entries.collect() }
+        Self { entries: entries.collect(), opened: opened.map(|opened| Opened(Arc::new(opened))) }
     }
 
-    /// Returns the encoded value; `data` is what the session was decoded from.
+    /// Returns what the values were decoded from; `data` is what the store has.
+    pub(crate) fn encoded<'a>(&'a self, data: &'a [u8]) -> &'a [u8] {
+        self.opened.as_ref().map_or(data, |Opened(opened)| opened)
+    }
+
+    /// Returns the encoded value; `data` is what the store has.
     pub(crate) fn get<'a>(&'a self, key: &str, data: &'a [u8]) -> Option<&'a [u8]> {
         let (_, value) = self.entries.iter().find(|(own, _)| own == key)?;
-        Some(value.bytes(data))
+        Some(value.bytes(self.encoded(data)))
     }
 
     pub(crate) fn contains(&self, key: &str) -> bool {
@@ -69,7 +91,8 @@ impl Values {
     }
 
     pub(crate) fn iter<'a>(&'a self, data: &'a [u8]) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        self.entries.iter().map(|(key, value)| (key.as_str(), value.bytes(data)))
+        let encoded = self.encoded(data);
+        self.entries.iter().map(|(key, value)| (key.as_str(), value.bytes(encoded)))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -34,6 +34,9 @@ impl<C: Codec> SessionManager<C> {
     /// ([`Session::destroy`]); other changes end with [`Error::Superseded`]. A token that was
     /// rotated [automatically](Self::with_rotation) opens the session.
     ///
+    /// A request whose session only other processes can open is treated alike; its other changes
+    /// end with [`Error::Unopened`].
+    ///
     /// # Errors
     /// [`Error::Store`]; [`Error::Randomness`] if the token has to be rotated.
     ///
@@ -57,7 +60,7 @@ impl<C: Codec> SessionManager<C> {
     ) -> Result<Session<'_, C>, Error> {
         let tokens = cookie_values.into_iter().filter_map(Token::parse).take(MAX_COOKIES);
         let mut tokens = tokens.collect::<Vec<_>>().into_iter();
-        let mut is_superseded = false;
+        let (mut is_superseded, mut unopened) = (false, None);
         let mut known = Vec::new();
         while let Some(token) = tokens.next() {
             let key = self.key(&token);
@@ -86,6 +89,10 @@ impl<C: Codec> SessionManager<C> {
                     known.push(token);
                 }
                 Resolved::Unusable => known.push(token),
+                Resolved::Unopened(why) => {
+                    unopened = Some(why);
+                    known.push(token);
+                }
                 Resolved::Missing => {
                     if self.reported_tokens.is_new(key.first_id()) {
                         self.report(EventKind::UnknownToken, &key);
@@ -93,7 +100,11 @@ impl<C: Codec> SessionManager<C> {
                 }
             }
         }
-        let origin = if is_superseded { Origin::Superseded } else { Origin::Fresh };
+        let origin = match unopened {
+            Some(why) => Origin::Unopened(why),
+            None if is_superseded => Origin::Superseded,
+            None => Origin::Fresh,
+        };
         let sent = SentTokens { known, untried: Vec::new() };
         Ok(Session::new(self, origin, self.fresh_content(), sent, None))
     }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use store_core::Loaded;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, OpenError};
 use crate::content::Content;
 use crate::error::Error;
 use crate::event::{EndCause, EventKind};
@@ -11,6 +11,7 @@ use crate::manager::SessionManager;
 use crate::session_id::SessionId;
 use crate::session_key::SessionKey;
 use crate::token::Token;
+use crate::unopened::Unopened;
 
 /// What a key names.
 pub(crate) enum Resolved {
@@ -20,6 +21,8 @@ pub(crate) enum Resolved {
     Superseded,
     /// A session that nobody can go on with, or that this version can't read.
     Unusable,
+    /// A session that this process can't open, and others may.
+    Unopened(Unopened),
     /// Nothing of this manager's.
     Missing,
 }
@@ -87,7 +90,7 @@ impl<C: Codec> SessionManager<C> {
     fn follow(&self, mut key: SessionKey, through_renewals: bool) -> Result<Resolved, Error> {
         loop {
             match self.store.load(key.as_str())? {
-                Loaded::Live { data, expiry } => return Ok(self.read(key, data, expiry)),
+                Loaded::Live { data, expiry } => return Ok(self.judge(key, data, expiry)),
                 // Each round means that another request has rotated the session since the last
                 // round.
                 Loaded::Rotated { token, opens } if opens || through_renewals => {
@@ -102,12 +105,18 @@ impl<C: Codec> SessionManager<C> {
         }
     }
 
-    fn read(&self, key: SessionKey, data: Vec<u8>, expiry: DateTime<Utc>) -> Resolved {
-        let Ok(decoded) = self.codec.decode(&data) else {
-            self.report(EventKind::Undecodable, &key);
-            return Resolved::Unusable;
+    fn judge(&self, key: SessionKey, data: Vec<u8>, expiry: DateTime<Utc>) -> Resolved {
+        let content = match self.read(&key, &data) {
+            Ok(content) => content,
+            Err(OpenError::Unreadable) => {
+                self.report(EventKind::Undecodable, &key);
+                return Resolved::Unusable;
+            }
+            Err(OpenError::Unopened(unopened)) => {
+                self.report(EventKind::Unopened(unopened), &key);
+                return Resolved::Unopened(unopened);
+            }
         };
-        let content = Content::from_decoded(decoded);
         if !self.owns(&content, &data) {
             return Resolved::Missing;
         }

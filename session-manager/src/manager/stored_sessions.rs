@@ -6,8 +6,7 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Utc};
 use store_core::Loaded;
 
-use crate::codec::Codec;
-use crate::content::Content;
+use crate::codec::{Codec, OpenError};
 use crate::error::Error;
 use crate::event::{EndCause, Event, EventKind};
 use crate::manager::SessionManager;
@@ -16,9 +15,11 @@ use crate::session::Session;
 use crate::session_id::SessionId;
 use crate::session_key::SessionKey;
 use crate::stored_session::StoredSession;
+use crate::unopened::Unopened;
 
 impl<C: Codec> SessionManager<C> {
     /// Returns the live sessions of a subject from one consistent read, the newest login first.
+    /// What can't be decoded or opened is reported and left out.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -35,14 +36,23 @@ impl<C: Codec> SessionManager<C> {
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     pub fn sessions_of(&self, subject: &str) -> Result<Vec<StoredSession<'_, C>>, Error> {
-        let Ok(subject) = self.subject_in_store(subject) else { return Ok(Vec::new()) };
-        let records = self.store.find_by_subject(&subject)?.into_iter();
-        let sessions = records
-            .filter_map(|record| self.stored_session(&record.token, record.data, record.expiry));
-        let mut sessions: Vec<_> = sessions.collect();
+        Ok(self.list(subject)?.0)
+    }
+
+    /// Returns the sessions of a subject, and why there are some that can't be opened, if there
+    /// are.
+    fn list(&self, subject: &str) -> Result<(Vec<StoredSession<'_, C>>, Option<Unopened>), Error> {
+        let (mut sessions, mut unopened) = (Vec::new(), None);
+        let Ok(subject) = self.subject_in_store(subject) else { return Ok((sessions, unopened)) };
+        for record in self.store.find_by_subject(&subject)? {
+            match self.stored_session(&record.token, record.data, record.expiry) {
+                Ok(session) => sessions.extend(session),
+                Err(why) => unopened = Some(why),
+            }
+        }
         // What a Go program has written has no time, and comes last.
         sessions.sort_by_cached_key(|session| Reverse((session.login(), session.id())));
-        Ok(sessions)
+        Ok((sessions, unopened))
     }
 
     /// Destroys all sessions of a subject, the present one included, and returns how many: for “log
@@ -178,7 +188,8 @@ impl<C: Codec> SessionManager<C> {
     /// this is missed nevertheless: what must hold in every case, each request has to read there.
     ///
     /// # Errors
-    /// The first of those of [`update`](Self::update).
+    /// The first of those of [`update`](Self::update); [`Error::Unopened`] if some of the sessions
+    /// can be opened only by other processes, which have to change them, too.
     ///
     /// # Examples
     /// ```
@@ -199,8 +210,9 @@ impl<C: Codec> SessionManager<C> {
         subject: &str,
         mut change: impl FnMut(&mut Session<'_, C>) -> Result<(), Error>,
     ) -> Result<u64, Error> {
-        let (mut changed, mut failure) = (0, None);
-        for session in self.sessions_of(subject)? {
+        let (sessions, unopened) = self.list(subject)?;
+        let (mut changed, mut failure) = (0, unopened.map(Error::Unopened));
+        for session in sessions {
             match self.update(&session, &mut change) {
                 Ok(is_changed) => changed += u64::from(is_changed),
                 Err(error) => {
@@ -265,7 +277,7 @@ impl<C: Codec> SessionManager<C> {
     }
 
     /// Visits all live sessions of this manager, in no particular order, until the visitor breaks
-    /// off. Undecodable ones are reported and left out.
+    /// off. What can't be decoded or opened is reported and left out.
     ///
     /// The visitor may destroy sessions. A page of sessions is in memory at a time, not all of
     /// them.
@@ -299,27 +311,34 @@ impl<C: Codec> SessionManager<C> {
             record.data.to_owned(),
             record.expiry,
         ) {
-            Some(session) => visit(session),
-            None => ControlFlow::Continue(()),
+            Ok(Some(session)) => visit(session),
+            Ok(None) | Err(_) => ControlFlow::Continue(()),
         })?;
         Ok(())
     }
 
+    /// Returns a session of a list or a walk, unless it is over, undecodable or another manager's.
     fn stored_session(
         &self,
         key: &str,
         data: Vec<u8>,
         expiry: DateTime<Utc>,
-    ) -> Option<StoredSession<'_, C>> {
+    ) -> Result<Option<StoredSession<'_, C>>, Unopened> {
         let key = SessionKey::from_store(key);
-        let Ok(decoded) = self.codec.decode(&data) else {
-            self.report(EventKind::Undecodable, &key);
-            return None;
+        let content = match self.read(&key, &data) {
+            Ok(content) => content,
+            Err(OpenError::Unreadable) => {
+                self.report(EventKind::Undecodable, &key);
+                return Ok(None);
+            }
+            Err(OpenError::Unopened(unopened)) => {
+                self.report(EventKind::Unopened(unopened), &key);
+                return Err(unopened);
+            }
         };
-        let content = Content::from_decoded(decoded);
         // A `touch` may have moved the expiry past a deadline that another request had just moved
         // nearer.
         let is_live = content.deadline > self.now() && self.owns(&content, &data);
-        is_live.then(|| StoredSession::new(self, LiveSession { key, data, content, expiry }))
+        Ok(is_live.then(|| StoredSession::new(self, LiveSession { key, data, content, expiry })))
     }
 }

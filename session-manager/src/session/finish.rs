@@ -82,6 +82,8 @@ impl<C: Codec> Session<'_, C> {
     /// - [`Error::TooManyValues`] if they are too many together with those of other requests;
     /// - [`Error::Unencodable`] from a codec;
     /// - [`Error::TooManySessions`] if a login is refused;
+    /// - [`Error::Unopened`] if there is something to write and only other processes can open the
+    ///   session;
     /// - [`Error::Randomness`].
     ///
     /// Answer with an error, and with the headers of [`removal_headers`](Self::removal_headers).
@@ -129,7 +131,9 @@ impl<C: Codec> Session<'_, C> {
             // The session lives on under a token that this request doesn't have. Its edits were
             // made to an empty session and must not be written to the real one.
             Origin::Superseded if self.has_changes() => return Err(Error::Superseded),
-            Origin::Superseded => None,
+            // The same, of a session that this process can't read.
+            Origin::Unopened(why) if self.has_changes() => return Err(Error::Unopened(*why)),
+            Origin::Superseded | Origin::Unopened(_) => None,
             // What follows the end of another browser's session has no browser that gets its token.
             Origin::Fresh if self.is_elsewhere.is_some() => None,
             // The store has nothing under a new random key that a `create` could meet, so there is

@@ -99,6 +99,7 @@ impl<C: Codec> Session<'_, C> {
         let sent = FormSecret::unmask(token).ok_or(Error::FormToken)?;
         let is_good = match self.origin {
             Origin::Superseded => self.is_from_before_the_renewal(&sent)?,
+            Origin::Unopened(why) => return Err(Error::Unopened(why)),
             Origin::Fresh | Origin::Store(_) => {
                 let stored = stored_secret(&self.manager.codec, &self.content, self.data());
                 let before = self.before_renewal(&self.content, self.data());
@@ -126,11 +127,15 @@ impl<C: Codec> Session<'_, C> {
                 continue;
             };
             // One that was renewed once more since then doesn't have the secret anymore.
-            if let Resolved::Live(found) = manager.resolve(SessionKey::from_store(&newest))? {
-                let before = self.before_renewal(&found.content, &found.data);
-                if before.is_some_and(|(secret, _)| secret.is(sent)) {
-                    return Ok(true);
+            match manager.resolve(SessionKey::from_store(&newest))? {
+                Resolved::Live(found) => {
+                    let before = self.before_renewal(&found.content, &found.data);
+                    if before.is_some_and(|(secret, _)| secret.is(sent)) {
+                        return Ok(true);
+                    }
                 }
+                Resolved::Unopened(why) => return Err(Error::Unopened(why)),
+                Resolved::Superseded | Resolved::Unusable | Resolved::Missing => {}
             }
         }
         Ok(false)

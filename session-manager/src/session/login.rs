@@ -63,7 +63,7 @@ impl<C: Codec> Session<'_, C> {
     #[doc(alias = "principal")]
     pub fn set_subject(&mut self, subject: &str) -> Result<(), Error> {
         self.manager.subject_in_store(subject)?;
-        if let Origin::Superseded = self.origin {
+        if let Origin::Superseded | Origin::Unopened(_) = self.origin {
             self.origin = Origin::Fresh;
             self.new_token = None;
         }
@@ -451,6 +451,7 @@ impl<C: Codec> Session<'_, C> {
         self.was_read.set(true);
         match self.origin {
             Origin::Superseded => Err(Error::Superseded),
+            Origin::Unopened(why) => Err(Error::Unopened(why)),
             Origin::Fresh | Origin::Store(_) => Ok(()),
         }
     }

@@ -33,7 +33,7 @@ impl<C: Codec> Session<'_, C> {
     /// # Errors
     /// [`Error::Superseded`] if the other session has got a newer token
     /// [automatically](SessionManager::with_rotation), which another response brings to the
-    /// browser; [`Error::TooManyValues`] if both together have too many, and then nothing is taken
+    /// browser; [`Error::Unopened`] if only other processes can open it; [`Error::TooManyValues`] if both together have too many, and then nothing is taken
     /// over; [`Error::Store`].
     ///
     /// # Examples
@@ -56,8 +56,10 @@ impl<C: Codec> Session<'_, C> {
     pub fn merge(&mut self, token: &str) -> Result<bool, Error> {
         let Some(token) = Token::parse(token) else { return Ok(false) };
         let key = self.manager.key(&token);
-        let Resolved::Live(found) = self.manager.resolve_token(&token, &key)? else {
-            return Ok(false);
+        let found = match self.manager.resolve_token(&token, &key)? {
+            Resolved::Live(found) => found,
+            Resolved::Unopened(why) => return Err(Error::Unopened(why)),
+            Resolved::Superseded | Resolved::Unusable | Resolved::Missing => return Ok(false),
         };
         let is_own = self.origin.snapshot().is_some_and(|snapshot| snapshot.key == found.key);
         if is_own || self.merged.iter().any(|merged| merged.key == found.key) {

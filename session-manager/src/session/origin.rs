@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::session_key::SessionKey;
 use crate::token::Token;
+use crate::unopened::Unopened;
 
 /// Where a session came from.
 pub(crate) enum Origin {
@@ -12,6 +13,8 @@ pub(crate) enum Origin {
     /// Another request has just renewed it, and this one's token doesn't open it anymore. Nothing
     /// is written in its place.
     Superseded,
+    /// The store has it, and this process can't open it. Nothing is written in its place.
+    Unopened(Unopened),
     /// The store had it when it was loaded.
     Store(Snapshot),
 }
@@ -37,12 +40,12 @@ pub(crate) struct SentTokens {
 impl Origin {
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
         match self {
-            Self::Fresh | Self::Superseded => None,
+            Self::Fresh | Self::Superseded | Self::Unopened(_) => None,
             Self::Store(snapshot) => Some(snapshot),
         }
     }
 
-    /// Returns what the session's values were decoded from.
+    /// Returns what the store has of the session.
     pub(crate) fn data(&self) -> &[u8] {
         self.snapshot().map_or(&[], |snapshot| &snapshot.data)
     }

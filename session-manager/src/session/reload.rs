@@ -30,6 +30,7 @@ impl<C: Codec> Session<'_, C> {
             let found = match found {
                 Resolved::Live(found) => found,
                 Resolved::Superseded => return Ok(Reloaded::Gone),
+                Resolved::Unopened(why) => return Err(Error::Unopened(why)),
                 Resolved::Missing | Resolved::Unusable => {
                     let lost =
                         manager.event_of_stored(EventKind::Lost, &snapshot.key, &snapshot.data);
@@ -64,6 +65,7 @@ impl<C: Codec> Session<'_, C> {
                 Resolved::Live(found) if found.key == merged.key => {
                     (merged.data, merged.content) = (found.data, found.content);
                 }
+                Resolved::Unopened(why) => return Err(Error::Unopened(why)),
                 _ => return Ok(Reloaded::Gone),
             }
         }

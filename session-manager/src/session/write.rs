@@ -48,9 +48,10 @@ impl<C: Codec> Session<'_, C> {
         }
         self.mark_as_new(now)?;
         let expiry = self.expiry_after_use(now);
-        let data = self.encode()?;
+        let encoded = self.encode()?;
         let subject = manager.subject_of(&self.content, &[]);
         let NewToken { token, key, .. } = manager.new_token()?;
+        let data = manager.seal(&key, encoded)?;
         self.store_new(&key, &data, expiry, subject.as_deref())?;
         manager.report_session(EventKind::Created, &key, &self.metadata());
         Ok(Some(Written { key, token: Some(token), expiry }))
@@ -93,11 +94,15 @@ impl<C: Codec> Session<'_, C> {
             self.mark_as_new(now)?;
         }
         let expiry = self.expiry_after_use(now);
-        let data = self.encode()?;
-        if new_token.is_none() && self.merged.is_empty() && data == self.data() {
+        let encoded = self.encode()?;
+        let is_same = encoded == self.content.values.encoded(self.data());
+        if new_token.is_none() && self.merged.is_empty() && is_same {
             // The edits come to nothing.
             return Ok(Attempt::NotNeeded);
         }
+        let ((key, current), absorbed) = self.written_over();
+        // Under a new token it is another row.
+        let data = manager.seal(new_token.as_ref().map_or(key, |new| &new.key), encoded)?;
 
         let mut change = Change::new(&data, expiry);
         if let Some(NewToken { key, old_token_opens, .. }) = &new_token {
@@ -122,7 +127,6 @@ impl<C: Codec> Session<'_, C> {
         if let (Some(room), Some(subject)) = (&room, &subject) {
             change = room.make(subject, change);
         }
-        let ((key, current), absorbed) = self.written_over();
         for (key, data) in absorbed {
             change = change.absorbing(key.as_str(), data);
         }
@@ -193,7 +197,9 @@ impl<C: Codec> Session<'_, C> {
     /// Returns the token that the session gets with this write, if it gets one.
     fn token_to_write(&self) -> Result<Option<NewToken>, Error> {
         match (&self.origin, &self.new_token) {
-            (Origin::Fresh | Origin::Superseded, _) => Ok(Some(self.manager.new_token()?)),
+            (Origin::Fresh | Origin::Superseded | Origin::Unopened(_), _) => {
+                Ok(Some(self.manager.new_token()?))
+            }
             // The browser's newest token is in another response, which may arrive before this one
             // or after it.
             (Origin::Store(Snapshot { token: None, .. }), Some(new_token)) => {

@@ -1,5 +1,6 @@
 //! Values: their types, their keys, and the codecs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use session_manager::{
-    Codec, CodecError, Decoded, Error, Event, EventKind, Json, MAX_VALUES, SessionManager, Status,
+    Codec, CodecError, Decoded, Error, Event, EventKind, Json, MAX_VALUES, OpenError, Row,
+    SessionManager, Status,
 };
 use store_core::{Clock as _, Store as _};
 
@@ -289,15 +291,17 @@ fn flash_values_are_taken_once_and_keep_apart_from_others() -> TestResult {
 #[derive(Debug)]
 struct Encrypting(u8);
 
-impl Encrypting {
-    fn cipher(&self, data: &[u8]) -> Vec<u8> {
-        data.iter().map(|byte| byte ^ self.0).collect()
-    }
-}
-
 impl Codec for Encrypting {
-    fn decode(&self, data: &[u8]) -> Result<Decoded, CodecError> {
-        Json.decode(&self.cipher(data))
+    fn open<'d>(&self, _: &Row<'_>, data: &'d [u8]) -> Result<Cow<'d, [u8]>, OpenError> {
+        Ok(data.iter().map(|byte| byte ^ self.0).collect())
+    }
+
+    fn seal(&self, _: &Row<'_>, encoded: Vec<u8>) -> Result<Vec<u8>, Error> {
+        Ok(encoded.into_iter().map(|byte| byte ^ self.0).collect())
+    }
+
+    fn decode(&self, encoded: &[u8]) -> Result<Decoded, CodecError> {
+        Json.decode(encoded)
     }
 
     fn encode(
@@ -305,19 +309,15 @@ impl Codec for Encrypting {
         deadline: DateTime<Utc>,
         values: &mut dyn Iterator<Item = (&str, &[u8])>,
     ) -> Result<Vec<u8>, CodecError> {
-        // A value is encrypted wherever it is: in its place among the stored bytes, and when it is
-        // new.
-        let values: Vec<_> = values.map(|(key, value)| (key, self.cipher(value))).collect();
-        let mut plain = values.iter().map(|(key, value)| (*key, &**value));
-        Ok(self.cipher(&Json.encode(deadline, &mut plain)?))
+        Json.encode(deadline, values)
     }
 
     fn decode_value<T: DeserializeOwned>(&self, value: &[u8]) -> Result<T, CodecError> {
-        Json.decode_value(&self.cipher(value))
+        Json.decode_value(value)
     }
 
     fn encode_value<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
-        Ok(self.cipher(&Json.encode_value(value)?))
+        Json.encode_value(value)
     }
 }
 
