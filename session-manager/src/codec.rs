@@ -9,6 +9,9 @@ mod finite;
 #[cfg(feature = "messagepack")]
 pub(crate) mod messagepack;
 
+#[cfg(feature = "sealed")]
+pub(crate) mod sealed;
+
 #[cfg(feature = "messagepack")]
 mod nesting;
 
@@ -30,12 +33,11 @@ use crate::unopened::Unopened;
 /// Values stay encoded until they are asked for: [`decode`](Self::decode) finds only where they
 /// are. An implementation never puts a value into an error.
 ///
-/// [`Json`](crate::Json) is the default, `MessagePack` a feature; an application can bring its own,
-/// for example to encrypt.
+/// [`Json`](crate::Json) is the default, `MessagePack` and `Sealed`, which encrypts what another
+/// codec writes, are features; an application can bring its own.
 ///
 /// # Examples
-/// A codec that hides values from a casual look into the database. A real one would
-/// encrypt, with a key that isn't in the database:
+/// A codec that hides values from a casual look into the database. `Sealed` really encrypts:
 /// ```
 /// use std::borrow::Cow;
 /// use chrono::{DateTime, Utc};

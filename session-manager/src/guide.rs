@@ -7,6 +7,10 @@
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
 
+#[doc = "[security]: crate::guide::security"]
+#[doc = include_str!("../docs/encryption.md")]
+pub mod encryption {}
+
 #[doc = include_str!("../docs/session-states.md")]
 pub mod states {}
 

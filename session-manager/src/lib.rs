@@ -58,6 +58,7 @@
 //! # Guides
 //! - [`guide::security`]: the defaults, what the application has to do, and how OWASP, ASVS and RFC
 //!   6265bis are met.
+//! - [`guide::encryption`]: sessions that are encrypted in the store, and keys that change.
 //! - [`guide::states`]: what requests of the same session can do to each other.
 //! - [`guide::from_scs`]: for Go programmers who know SCS, and for sharing sessions with a Go
 //!   program.
@@ -70,6 +71,7 @@
 //! | `rouille` | [`SessionManager::rouille`](SessionManager#method.rouille) |
 //! | `http` | [`SessionManager::http`](SessionManager#method.http), for servers on that crate's types |
 //! | `messagepack` | the codec `MessagePack` |
+//! | `sealed` | the codec `Sealed`, with which a copy of the store shows no values, and users as hashes in the store's index |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod manager;
@@ -137,6 +139,10 @@ pub use chrono;
 pub use codec::json::Json;
 #[cfg(feature = "messagepack")]
 pub use codec::messagepack::MessagePack;
+#[cfg(feature = "sealed")]
+pub use codec::sealed::{
+    Sealed, key::SecretKey, key_error::KeyError, key_ring::KeyRing, reseal::Resealed,
+};
 pub use codec::{Codec, CodecError, Decoded, OpenError, Row};
 pub use content::values::MAX_VALUES;
 pub use cookie_policy::{CookiePolicy, SameSite};

@@ -8,6 +8,9 @@ pub(crate) mod resolve;
 
 mod stored_sessions;
 
+#[cfg(feature = "sealed")]
+mod hashed_subjects;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +20,8 @@ use chrono::{DateTime, Utc};
 use store_core::{Clock, OwnedRecord, Store};
 
 use crate::codec::json::Json;
+#[cfg(feature = "sealed")]
+use crate::codec::sealed::key::SecretKey;
 use crate::codec::{Codec, CodecError, OpenError, Row, unless_same};
 use crate::conflicts::StripedLocks;
 use crate::content::Content;
@@ -74,6 +79,9 @@ pub struct SessionManager<C = Json> {
     /// None for that of the store.
     clock: Option<Arc<dyn Clock>>,
     tokens_at_rest: TokensAtRest,
+    /// The key of the hashes that the store's index has of subjects, if it has hashes.
+    #[cfg(feature = "sealed")]
+    subject_key: Option<SecretKey>,
     /// Tokens are hashed, and sessions that are still under their plain ones are found, too.
     pub(crate) takes_plain_tokens: bool,
     pub(crate) has_strict_types: bool,
@@ -113,6 +121,8 @@ impl SessionManager {
             reported_tokens: ReportedTokens::default(),
             clock: None,
             tokens_at_rest: TokensAtRest::Hashed,
+            #[cfg(feature = "sealed")]
+            subject_key: None,
             takes_plain_tokens: false,
             has_strict_types: false,
             event_hook: None,
@@ -198,7 +208,15 @@ impl<C> SessionManager<C> {
     /// # Errors
     /// [`Error::Store`] for one that is empty or too long.
     pub(crate) fn subject_in_store(&self, subject: &str) -> Result<String, Error> {
-        Ok(subject_in_store(self.cookie.name(), subject)?)
+        let name = self.cookie.name();
+        let in_store = subject_in_store(name, subject)?;
+        #[cfg(feature = "sealed")]
+        if let Some(key) = &self.subject_key {
+            let (prefix, _) = in_store.split_at(in_store.len() - subject.len() - 1);
+            // No name of a cookie contains an equals sign, so no subject looks like a hash.
+            return Ok(format!("{prefix}={}", hashed_subjects::keyed_hash(key, name, subject)));
+        }
+        Ok(in_store)
     }
 
     /// Reports what has happened to a session of which nothing but a key is known.

@@ -318,6 +318,9 @@ impl<C: Codec> SessionManager<C> {
 
     /// Sets the format of the sessions' bytes. Default: [`Json`].
     ///
+    /// Sessions that the store has in another format can't be read anymore. `Sealed` (feature
+    /// `sealed`) encrypts what another codec writes, and can be turned on while there are sessions.
+    ///
     /// # Examples
     #[cfg_attr(feature = "messagepack", doc = "```")]
     #[cfg_attr(not(feature = "messagepack"), doc = "```text")]
@@ -341,6 +344,8 @@ impl<C: Codec> SessionManager<C> {
             reported_tokens: self.reported_tokens,
             clock: self.clock,
             tokens_at_rest: self.tokens_at_rest,
+            #[cfg(feature = "sealed")]
+            subject_key: self.subject_key,
             takes_plain_tokens: self.takes_plain_tokens,
             has_strict_types: self.has_strict_types,
             event_hook: self.event_hook,

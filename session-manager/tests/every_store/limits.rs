@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use session_manager::{Error, SessionLimit, SessionManager};
+use session_manager::{Error, SessionLimit};
 use store_core::Store;
 
-use crate::TestResult;
 use crate::counting_store::token;
+use crate::{Manager, TestResult};
 
 const THREADS: usize = 6;
 const LOGINS: usize = 4;
@@ -21,12 +21,12 @@ on_every_store! {
 }
 
 /// A manager as a process of its own has it.
-fn manager(store: &Arc<dyn Store>, limit: SessionLimit) -> Result<SessionManager, Error> {
-    SessionManager::new(Arc::clone(store)).with_session_limit(limit)
+fn manager(store: &Arc<dyn Store>, limit: SessionLimit) -> Result<Manager, Error> {
+    crate::manager(Arc::clone(store)).with_session_limit(limit)
 }
 
 /// Logs Ada in, from a session that the browser has already if that is asked for.
-fn log_in(sessions: &SessionManager, from_session: bool) -> Result<String, Error> {
+fn log_in(sessions: &Manager, from_session: bool) -> Result<String, Error> {
     let mut session = sessions.load([])?;
     if from_session {
         session.insert("cart", "tea")?;

@@ -49,6 +49,8 @@ macro_rules! on_every_store {
     };
 }
 
+mod fixture;
+
 mod deadlines;
 
 mod overlaps;
@@ -63,8 +65,7 @@ mod pairs;
 
 use std::sync::Arc;
 
-use counting_store::token;
-use session_manager::{Error, SessionManager};
+use session_manager::{Error, Json, SessionManager};
 use store_core::{CleanupOptions, MemoryOptions, MovingStore, Store};
 use store_mysql::MysqlOptions;
 use store_ql_compat::QlOptions;
@@ -72,6 +73,10 @@ use store_sqlite::SqliteOptions;
 use test_servers::Database;
 
 type TestResult = Result<(), Error>;
+
+/// What is tested; `tests/sealed` claims the same of another one.
+type Manager = SessionManager<Json>;
+type Session<'m> = session_manager::Session<'m, Json>;
 
 fn memory() -> Arc<dyn Store> {
     let options = MemoryOptions::new().with_cleanup(CleanupOptions::disabled());
@@ -100,18 +105,6 @@ fn ql(directory: &tempfile::TempDir) -> Arc<dyn Store> {
     Arc::new(options.open(directory.path().join("sessions.redb")).expect("the file opens"))
 }
 
-/// A manager, and the token of a session with one value.
-fn logged_in(store: &Arc<dyn Store>) -> Result<(SessionManager, String), Error> {
-    let sessions = SessionManager::new(Arc::clone(store));
-    let mut session = sessions.load([])?;
-    session.insert("user_id", 7)?;
-    let token = token(&session.finish()?).expect("it is new");
-    Ok((sessions, token))
-}
-
-/// Renews a session, and returns its new token.
-fn renewed(sessions: &SessionManager, old: &str) -> Result<String, Error> {
-    let mut session = sessions.load([old])?;
-    session.renew()?;
-    Ok(token(&session.finish()?).expect("it changes"))
+fn manager(store: impl Store + 'static) -> Manager {
+    SessionManager::new(store)
 }

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use session_manager::{EndCause, Error, EventKind, SessionManager};
+use session_manager::{EndCause, Error, EventKind};
 use store_core::{ManualClock, Store};
 
 use crate::counting_store;
 use crate::counting_store::token;
-use crate::{TestResult, logged_in, renewed};
+use crate::fixture::{logged_in, renewed};
+use crate::{TestResult, manager};
 
 on_every_store! {
     slow_request_cannot_bring_back_a_destroyed_session
@@ -141,7 +142,7 @@ fn update_is_run_again_on_the_newest_value(store: &Arc<dyn Store>) -> TestResult
 
     // If another request has left a value of another type, it is replaced, or nothing of this
     // request is written.
-    let strict = SessionManager::new(Arc::clone(store)).with_strict_types();
+    let strict = manager(Arc::clone(store)).with_strict_types();
     for (sessions, is_strict) in [(strict, true), (sessions, false)] {
         let mut first = sessions.load([&*token])?;
         first.insert("count", 7)?;
@@ -209,7 +210,7 @@ fn request_that_was_under_way_during_a_renewal_leaves_the_cookie_alone(
     let (sessions, old) = logged_in(store)?;
     let new = renewed(&sessions, &old)?;
     // The process that serves it needn't be the one that has renewed the session.
-    let elsewhere = SessionManager::new(Arc::clone(store));
+    let elsewhere = manager(Arc::clone(store));
     for sessions in [&sessions, &elsewhere] {
         // The browser had sent this one with the cookie that it had then.
         let late = sessions.load([&*old])?;
@@ -271,7 +272,7 @@ fn request_from_before_a_deadline_was_moved_neither_ends_nor_shortens_the_sessio
     // The stores' clocks are the system's, so all is in the future.
     let clock = Arc::new(ManualClock::new(Utc::now()));
     let hours = |hours: u64| Duration::from_secs(hours * 60 * 60);
-    let sessions = SessionManager::new(Arc::clone(store))
+    let sessions = manager(Arc::clone(store))
         .with_clock(clock.clone())
         .with_lifetime(hours(24))?
         .with_idle_timeout(hours(10))?;

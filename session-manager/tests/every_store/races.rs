@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use session_manager::{Error, Session, SessionManager};
+use session_manager::Error;
 use store_core::Store;
 
-use crate::{TestResult, logged_in};
+use crate::fixture::logged_in;
+use crate::{Manager, Session, TestResult};
 
 const THREADS: usize = 8;
 const REQUESTS: usize = 12;
@@ -23,7 +24,7 @@ on_every_store! {
 /// Runs `THREADS` threads of `REQUESTS` requests each, all on one session; returns the first error,
 /// or how many requests heard that the session had ended or was renewed.
 fn many_requests(
-    sessions: &SessionManager,
+    sessions: &Manager,
     token: &str,
     request: impl Fn(&mut Session<'_>, usize, usize) -> TestResult + Sync,
 ) -> Result<usize, Error> {

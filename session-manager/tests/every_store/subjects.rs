@@ -5,13 +5,13 @@ use std::thread;
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
-use session_manager::{Error, SessionManager};
+use session_manager::Error;
 use store_core::Store;
 use store_sqlite::SqliteStore;
 
-use crate::TestResult;
 use crate::counting_store;
 use crate::counting_store::token;
+use crate::{Manager, TestResult, manager};
 
 on_every_store! {
     sessions_of_a_user_are_listed_with_their_values
@@ -26,7 +26,7 @@ on_every_store! {
     session_that_logs_in_and_is_merged_with_itself_is_logged_in
 }
 
-fn log_in(sessions: &SessionManager, user: &str, device: &str) -> Result<String, Error> {
+fn log_in(sessions: &Manager, user: &str, device: &str) -> Result<String, Error> {
     let mut session = sessions.load([])?;
     session.set_subject(user)?;
     session.insert("device", device)?;
@@ -34,14 +34,14 @@ fn log_in(sessions: &SessionManager, user: &str, device: &str) -> Result<String,
 }
 
 /// The token of a session in which nobody is logged in.
-fn anonymous(sessions: &SessionManager) -> Result<String, Error> {
+fn anonymous(sessions: &Manager) -> Result<String, Error> {
     let mut session = sessions.load([])?;
     session.insert("device", "phone")?;
     Ok(token(&session.finish()?).expect("it is new"))
 }
 
 /// The devices that a user is logged in on, sorted.
-fn devices(sessions: &SessionManager, user: &str) -> Result<Vec<String>, Error> {
+fn devices(sessions: &Manager, user: &str) -> Result<Vec<String>, Error> {
     let mut devices = Vec::new();
     for session in sessions.sessions_of(user)? {
         assert_eq!(session.subject().as_deref(), Some(user));
@@ -52,7 +52,7 @@ fn devices(sessions: &SessionManager, user: &str) -> Result<Vec<String>, Error> 
 }
 
 fn sessions_of_a_user_are_listed_with_their_values(store: &Arc<dyn Store>) -> TestResult {
-    let sessions = SessionManager::new(Arc::clone(store));
+    let sessions = manager(Arc::clone(store));
     let phone = log_in(&sessions, "ada", "phone")?;
     log_in(&sessions, "ada", "laptop")?;
     log_in(&sessions, "grace", "desktop")?;
@@ -72,7 +72,7 @@ fn sessions_of_a_user_are_listed_with_their_values(store: &Arc<dyn Store>) -> Te
 }
 
 fn subject_survives_writing_and_renewal(store: &Arc<dyn Store>) -> TestResult {
-    let sessions = SessionManager::new(Arc::clone(store));
+    let sessions = manager(Arc::clone(store));
     // As at a login: an anonymous session gets a new token and a subject in one request.
     let anonymous = anonymous(&sessions)?;
     let mut session = sessions.load([&*anonymous])?;
@@ -101,7 +101,7 @@ fn subject_survives_writing_and_renewal(store: &Arc<dyn Store>) -> TestResult {
 fn logout_everywhere_ends_every_session_of_the_user_and_no_other(
     store: &Arc<dyn Store>,
 ) -> TestResult {
-    let sessions = SessionManager::new(Arc::clone(store));
+    let sessions = manager(Arc::clone(store));
     let tokens = [log_in(&sessions, "ada", "phone")?, log_in(&sessions, "ada", "laptop")?];
     let other = log_in(&sessions, "grace", "desktop")?;
     assert_eq!(sessions.destroy_all_of("ada")?, 2);
@@ -116,7 +116,7 @@ fn logout_everywhere_ends_every_session_of_the_user_and_no_other(
 fn logout_everywhere_else_keeps_this_session_also_when_it_is_renewed(
     store: &Arc<dyn Store>,
 ) -> TestResult {
-    let sessions = SessionManager::new(Arc::clone(store));
+    let sessions = manager(Arc::clone(store));
     for renews in [false, true] {
         let mine = log_in(&sessions, "ada", "phone")?;
         log_in(&sessions, "ada", "laptop")?;
@@ -147,7 +147,7 @@ fn logout_everywhere_else_keeps_this_session_also_when_it_is_renewed(
 
 fn logout_everywhere_during_running_requests_is_final(store: &Arc<dyn Store>) -> TestResult {
     const THREADS: usize = 6;
-    let sessions = SessionManager::new(Arc::clone(store));
+    let sessions = manager(Arc::clone(store));
     let tokens: Vec<_> =
         (0..THREADS).map(|n| log_in(&sessions, "ada", &n.to_string())).collect::<Result<_, _>>()?;
     let start = Barrier::new(THREADS + 1);
@@ -196,7 +196,7 @@ fn logout_everywhere_during_running_requests_is_final(store: &Arc<dyn Store>) ->
 }
 
 fn subject_can_be_changed_and_cleared(store: &Arc<dyn Store>) -> TestResult {
-    let sessions = SessionManager::new(Arc::clone(store));
+    let sessions = manager(Arc::clone(store));
     let token = log_in(&sessions, "ada", "phone")?;
     let mut session = sessions.load([&*token])?;
     session.set_subject("ada")?;
@@ -229,7 +229,7 @@ fn subject_can_be_changed_and_cleared(store: &Arc<dyn Store>) -> TestResult {
 }
 
 fn login_of_a_session_that_was_lost_is_not_listed(store: &Arc<dyn Store>) -> TestResult {
-    let sessions = SessionManager::new(Arc::clone(store));
+    let sessions = manager(Arc::clone(store));
     let anonymous = anonymous(&sessions)?;
     let mut slow = sessions.load([&*anonymous])?;
     slow.set_subject("ada")?;
@@ -245,7 +245,7 @@ fn login_of_a_session_that_was_lost_is_not_listed(store: &Arc<dyn Store>) -> Tes
 fn login_with_the_cookie_that_another_login_renewed_gets_its_own_session(
     store: &Arc<dyn Store>,
 ) -> TestResult {
-    let sessions = SessionManager::new(Arc::clone(store));
+    let sessions = manager(Arc::clone(store));
     let old = anonymous(&sessions)?;
     let log_in = || {
         let mut session = sessions.load([&*old])?;
@@ -271,7 +271,7 @@ fn login_with_the_cookie_that_another_login_renewed_gets_its_own_session(
 
 /// A double click whose second request was loaded before the first login was written.
 fn second_of_two_overlapping_logins_gets_an_error(store: &Arc<dyn Store>) -> TestResult {
-    let sessions = SessionManager::new(Arc::clone(store));
+    let sessions = manager(Arc::clone(store));
     let old = anonymous(&sessions)?;
     let (mut first, mut second) = (sessions.load([&*old])?, sessions.load([&*old])?);
     first.set_subject("ada")?;
@@ -286,7 +286,7 @@ fn second_of_two_overlapping_logins_gets_an_error(store: &Arc<dyn Store>) -> Tes
 fn session_that_logs_in_and_is_merged_with_itself_is_logged_in(
     store: &Arc<dyn Store>,
 ) -> TestResult {
-    let sessions = SessionManager::new(Arc::clone(store));
+    let sessions = manager(Arc::clone(store));
     let old = anonymous(&sessions)?;
     // As where the token comes back from another site, and the cookie with it.
     let mut session = sessions.load([&*old])?;
@@ -309,7 +309,7 @@ fn store_without_an_index_says_which_table_is_missing() -> TestResult {
         ))
         .expect("the DDL is right");
     drop(connection);
-    let sessions = SessionManager::new(SqliteStore::with_cleanup_interval(pool, Duration::ZERO)?);
+    let sessions = manager(SqliteStore::with_cleanup_interval(pool, Duration::ZERO)?);
 
     // Sessions work, and so does a renewal.
     let old = anonymous(&sessions)?;

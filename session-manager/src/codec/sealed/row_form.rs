@@ -1,0 +1,204 @@
+//! Sealed bytes: a header of two bytes and the key's id, the nonce, the ciphertext, the tag.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0 | 0xC1, with which neither text nor MessagePack begins |
+//! | 1 | the version, 1 |
+//! | 2 to 5 | the key's id, the most significant byte first |
+//! | 6 to 29 | the nonce |
+//! | 30 and on | the ciphertext, as long as the plaintext |
+//! | the last 16 | the tag |
+//!
+//! What is authenticated besides: the header with the id, the length of the cookie's name in four
+//! bytes, the cookie's name, and the session's key in the store.
+
+use chacha20poly1305::aead::inout::InOutBuf;
+use chacha20poly1305::{AeadInOut as _, KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
+
+use crate::codec::Row;
+use crate::codec::sealed::key::SecretKey;
+
+const MAGIC: u8 = 0xC1;
+const VERSION: u8 = 1;
+
+const HEADER_LEN: usize = 6;
+pub(super) const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
+
+/// What stored bytes are.
+pub(super) enum Form<'d> {
+    /// Not sealed.
+    Plain,
+    Sealed(SealedBytes<'d>),
+    /// Of a version that this one doesn't know.
+    NewerVersion(u8),
+    /// They begin like sealed bytes, and aren't.
+    Damaged,
+}
+
+pub(super) struct SealedBytes<'d> {
+    header: &'d [u8; HEADER_LEN],
+    nonce: &'d [u8; NONCE_LEN],
+    ciphertext: &'d [u8],
+    tag: &'d [u8; TAG_LEN],
+}
+
+impl<'d> Form<'d> {
+    pub(super) fn of(data: &'d [u8]) -> Self {
+        match data {
+            [MAGIC, VERSION, ..] => SealedBytes::of(data).map_or(Self::Damaged, Self::Sealed),
+            [MAGIC, version, ..] if *version > VERSION => Self::NewerVersion(*version),
+            [MAGIC, ..] => Self::Damaged,
+            _ => Self::Plain,
+        }
+    }
+}
+
+impl<'d> SealedBytes<'d> {
+    fn of(data: &'d [u8]) -> Option<Self> {
+        let (header, rest) = data.split_first_chunk()?;
+        let (nonce, rest) = rest.split_first_chunk()?;
+        let (ciphertext, tag) = rest.split_last_chunk()?;
+        Some(Self { header, nonce, ciphertext, tag })
+    }
+
+    pub(super) fn key_id(&self) -> u32 {
+        let [_, _, id @ ..] = *self.header;
+        u32::from_be_bytes(id)
+    }
+
+    /// Returns the plaintext, or `None` if anything isn't as it was sealed for this row.
+    pub(super) fn open(&self, key: &SecretKey, row: &Row<'_>) -> Option<Vec<u8>> {
+        let mut text = self.ciphertext.to_vec();
+        decrypt(key, self.nonce, &associated_data(*self.header, row)?, &mut text, self.tag)?;
+        Some(text)
+    }
+}
+
+/// Seals a plaintext for a row. `None` for one of 256 GiB and more, or a cookie's name of 4 GiB.
+pub(super) fn seal(
+    id: u32,
+    key: &SecretKey,
+    nonce: &[u8; NONCE_LEN],
+    row: &Row<'_>,
+    text: &[u8],
+) -> Option<Vec<u8>> {
+    let [a, b, c, d] = id.to_be_bytes();
+    let header = [MAGIC, VERSION, a, b, c, d];
+    let associated = associated_data(header, row)?;
+    let mut sealed = Vec::with_capacity(HEADER_LEN + NONCE_LEN + text.len() + TAG_LEN);
+    sealed.extend_from_slice(&header);
+    sealed.extend_from_slice(nonce);
+    sealed.extend_from_slice(text);
+    let tag = encrypt(key, nonce, &associated, &mut sealed[HEADER_LEN + NONCE_LEN..])?;
+    sealed.extend_from_slice(&tag);
+    Some(sealed)
+}
+
+fn associated_data(header: [u8; HEADER_LEN], row: &Row<'_>) -> Option<Vec<u8>> {
+    let cookie_len = u32::try_from(row.cookie_name().len()).ok()?.to_be_bytes();
+    let (cookie, key) = (row.cookie_name().as_bytes(), row.key().as_bytes());
+    Some([&header[..], &cookie_len, cookie, key].concat())
+}
+
+fn encrypt(
+    key: &SecretKey,
+    nonce: &[u8; NONCE_LEN],
+    associated: &[u8],
+    text: &mut [u8],
+) -> Option<Tag> {
+    let cipher = XChaCha20Poly1305::new(key.bytes().into());
+    let nonce: &XNonce = nonce.into();
+    cipher.encrypt_inout_detached(nonce, associated, InOutBuf::from(text)).ok()
+}
+
+fn decrypt(
+    key: &SecretKey,
+    nonce: &[u8; NONCE_LEN],
+    associated: &[u8],
+    text: &mut [u8],
+    tag: &[u8; TAG_LEN],
+) -> Option<()> {
+    let cipher = XChaCha20Poly1305::new(key.bytes().into());
+    let (nonce, tag): (&XNonce, &Tag) = (nonce.into(), tag.into());
+    cipher.decrypt_inout_detached(nonce, associated, InOutBuf::from(text), tag).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+    use super::*;
+
+    /// Bytes that count up.
+    fn counting<const N: usize>(first: u8) -> [u8; N] {
+        std::array::from_fn(|n| first + u8::try_from(n).expect("there are few"))
+    }
+
+    fn key() -> SecretKey {
+        SecretKey::from_bytes(&counting::<32>(0x80)).expect("it has the length of one")
+    }
+
+    fn digit(half: u8) -> char {
+        char::from_digit(half.into(), 16).expect("it is below 16")
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
+    }
+
+    /// A.3.1 of draft-irtf-cfrg-xchacha-03.
+    #[test]
+    fn cipher_is_the_one_of_the_draft() {
+        let associated = b"PQRS\xc0\xc1\xc2\xc3\xc4\xc5\xc6\xc7";
+        let plaintext = b"Ladies and Gentlemen of the class of '99: If I could offer you only one \
+            tip for the future, sunscreen would be it.";
+        let mut text = *plaintext;
+        let tag = encrypt(&key(), &counting(0x40), associated, &mut text).expect("it is short");
+        assert_eq!(
+            hex(&text),
+            "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb731c7f1b0b4aa6440b\
+             f3a82f4eda7e39ae64c6708c54c216cb96b72e1213b4522f8c9ba40db5d945b11b69b982c1bb9e3f3f\
+             ac2bc369488f76b2383565d3fff921f9664c97637da9768812f615c68b13b52e"
+        );
+        assert_eq!(hex(&tag), "c0875924c1c7987947deafd8780acf49");
+        let opened = decrypt(&key(), &counting(0x40), associated, &mut text, &tag.into());
+        assert_eq!((opened, &text), (Some(()), plaintext));
+    }
+
+    /// The row that another implementation has made, in Python, by the table above.
+    #[test]
+    fn form_of_version_1_is_as_it_is_written_down() {
+        let row = Row::new("__Host-session", "a key");
+        let session = br#"{"v":1,"deadline":"2026-11-21T15:30:00.000000Z","values":{"visits":3}}"#;
+        let sealed = seal(7, &key(), &counting(0x40), &row, session).expect("it is short");
+        assert_eq!(
+            hex(&sealed),
+            "c10100000007404142434445464748494a4b4c4d4e4f50515253545556578a2e05d661c1d8789f77\
+             16b79ac7f330107d505c3576aac1fb8bd83e73013cfd3a0f20471b5db14d01e3d1795ec97c76e367\
+             cb78d95ed752949fb5211415fd4932c2d8b71fa6a7a1c2a8a7e73e32891272fd7c2cdd6a"
+        );
+        assert_eq!(sealed.len(), session.len() + 46);
+        let Form::Sealed(bytes) = Form::of(&sealed) else { panic!("it is sealed") };
+        assert_eq!(bytes.key_id(), 7);
+        assert_eq!(bytes.open(&key(), &row).as_deref(), Some(&session[..]));
+    }
+
+    /// Where a name ends and a key begins is part of what is authenticated.
+    #[test]
+    fn names_and_keys_that_read_the_same_together_are_different_rows() {
+        let sealed = seal(7, &key(), &counting(0), &Row::new("ab", "c"), b"{}");
+        let sealed = sealed.expect("it is short");
+        let Form::Sealed(bytes) = Form::of(&sealed) else { panic!("it is sealed") };
+        assert_eq!(bytes.open(&key(), &Row::new("a", "bc")), None);
+        assert_eq!(bytes.open(&key(), &Row::new("ab", "c")).as_deref(), Some(&b"{}"[..]));
+    }
+
+    /// It compiles, so what has keys in it overwrites them when it is dropped.
+    #[test]
+    fn keys_are_overwritten_when_they_are_dropped() {
+        fn overwrites<T: ZeroizeOnDrop>() {}
+        overwrites::<XChaCha20Poly1305>();
+        overwrites::<Zeroizing<[u8; 32]>>();
+    }
+}
