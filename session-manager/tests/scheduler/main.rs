@@ -108,9 +108,11 @@ impl Tally {
         self.runs += 1;
         if let Err(violation) = reference.check(world, kinds, &run) {
             panic!(
-                "{kinds:?} from {:?} (plain: {}) with {fault:?}, in the order {:?}: {violation}\n{:?}\n{}",
+                "{kinds:?} from {:?} (plain: {}, sealed: {}) with {fault:?}, in the order {:?}: \
+                 {violation}\n{:?}\n{}",
                 world.start,
                 world.is_plain,
+                world.is_sealed,
                 schedules.order(),
                 run.answers,
                 run.state
@@ -155,6 +157,19 @@ fn every_pair_of_requests_is_serializable() {
         }
     }
     tally.report("pairs", began);
+    assert_eq!(tally.cut, 0);
+}
+
+/// Sealed sessions, in the middle of a change of keys: each request alone and each pair, in every
+/// interleaving.
+#[test]
+fn every_pair_of_requests_is_serializable_while_keys_change() {
+    let (began, mut tally) = (Instant::now(), Tally::new());
+    let world = World::sealed();
+    for kinds in choose(&ALL, 1).into_iter().chain(choose(&ALL, 2)) {
+        tally.explore(world, &kinds, None, usize::MAX);
+    }
+    tally.report("pairs while keys change", began);
     assert_eq!(tally.cut, 0);
 }
 

@@ -171,7 +171,8 @@ fn check_rounds(store: &Arc<dyn StoreWithDebug>, servers: &mut [Box<dyn Server>;
     let mut answered = [0; 3];
     for round in 0..ROUNDS {
         // New tokens each time, because what became of the old ones is known for the grace.
-        let worlds = World::all();
+        let [nobody, ada, plain] = World::all();
+        let worlds = [nobody, ada, plain, World::sealed()];
         let world = worlds[random(round, REQUESTS, worlds.len())];
         let kinds: Vec<_> = (0..REQUESTS).map(|n| kinds[random(round, n, kinds.len())]).collect();
         clear(store);
@@ -198,11 +199,11 @@ fn check_rounds(store: &Arc<dyn StoreWithDebug>, servers: &mut [Box<dyn Server>;
             answers,
         };
         if let Err(violation) = Reference::new(world, &kinds).check(world, &kinds, &run) {
-            let (start, is_plain) = (world.start, world.is_plain);
+            let (start, is_plain, is_sealed) = (world.start, world.is_plain, world.is_sealed);
             let (answers, state) = (&run.answers, &run.state);
             panic!(
-                "round {round} of {seed}, {kinds:?} from {start:?} (plain: {is_plain}): \
-                 {violation}\n{answers:?}\n{state}"
+                "round {round} of {seed}, {kinds:?} from {start:?} (plain: {is_plain}, sealed: \
+                 {is_sealed}): {violation}\n{answers:?}\n{state}"
             );
         }
     }
@@ -250,7 +251,8 @@ impl World {
     /// What another process needs to serve requests.
     fn to_json(&self) -> Value {
         json!({
-            "is_ada": self.start == Start::Ada, "is_plain": self.is_plain, "now": self.now.to_rfc3339(),
+            "is_ada": self.start == Start::Ada, "is_plain": self.is_plain,
+            "is_sealed": self.is_sealed, "now": self.now.to_rfc3339(),
             "cookie": self.cookie, "other": self.other, "device": self.device,
             "form": self.form,
         })
@@ -261,6 +263,7 @@ impl World {
         Box::leak(Box::new(Self {
             start: if world["is_ada"] == true { Start::Ada } else { Start::Nobody },
             is_plain: world["is_plain"] == true,
+            is_sealed: world["is_sealed"] == true,
             now: text("now").parse().expect("an instant"),
             rows: Vec::new(),
             cookie: text("cookie"),

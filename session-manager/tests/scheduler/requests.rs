@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde_json::Value;
-use session_manager::{Error, Header, Session, SessionManager};
+use session_manager::{Error, Header, Json, KeyRing, Sealed, SecretKey, SessionManager};
 use store_core::{CleanupOptions, Clock, ManualClock, MemoryOptions, OwnedRecord, Store};
 
 use crate::control::{Controller, EndOnDrop, Fault, Gate, Schedules, Workers};
@@ -48,11 +48,17 @@ pub(crate) enum Kind {
     ShowForm,
     /// Comes with the token of a form from before, if there was one.
     SendForm,
+    /// An administrator has all sessions sealed with the newer key, if they are sealed.
+    ResealAll,
 }
+
+/// Writes plain JSON, or what is sealed, as the world says.
+pub(crate) type Manager = SessionManager<Sealed<Json>>;
+type Session<'m> = session_manager::Session<'m, Sealed<Json>>;
 
 use Kind::*;
 
-pub(crate) const ALL: [Kind; 22] = [
+pub(crate) const ALL: [Kind; 23] = [
     Read,
     Insert,
     Remove,
@@ -75,6 +81,7 @@ pub(crate) const ALL: [Kind; 22] = [
     RotateByItself,
     ShowForm,
     SendForm,
+    ResealAll,
 ];
 
 pub(crate) const MOST_WRITING: [Kind; 8] =
@@ -96,6 +103,7 @@ impl Kind {
                 | RotateByItself
                 | ShowForm
                 | SendForm
+                | ResealAll
         )
     }
 
@@ -137,6 +145,9 @@ pub(crate) struct World {
     pub(crate) start: Start,
     /// The sessions are under their plain tokens, and the requests go over to hashed ones.
     pub(crate) is_plain: bool,
+    /// The sessions are sealed with the key 1. Of the processes, some seal with that, and some with
+    /// the key 2.
+    pub(crate) is_sealed: bool,
     pub(crate) now: DateTime<Utc>,
     pub(crate) rows: Vec<(OwnedRecord, Option<&'static str>)>,
     /// The browser's cookie.
@@ -185,14 +196,24 @@ impl World {
     /// [`HASHED`](Self::HASHED) have no plain tokens.
     pub(crate) fn all() -> [&'static Self; 3] {
         [(Start::Nobody, false), (Start::Ada, false), (Start::Ada, true)]
-            .map(|(start, is_plain)| &*Box::leak(Box::new(Self::new(start, is_plain))))
+            .map(|(start, is_plain)| Self::leak(start, is_plain, false))
     }
 
-    fn new(start: Start, is_plain: bool) -> Self {
+    /// The world in which keys are changed.
+    pub(crate) fn sealed() -> &'static Self {
+        Self::leak(Start::Ada, false, true)
+    }
+
+    fn leak(start: Start, is_plain: bool, is_sealed: bool) -> &'static Self {
+        Box::leak(Box::new(Self::new(start, is_plain, is_sealed)))
+    }
+
+    fn new(start: Start, is_plain: bool, is_sealed: bool) -> Self {
         // The present, because stores on a database have clocks of their own.
         let clock = Arc::new(ManualClock::new(Utc::now().trunc_subsecs(0)));
         let store = store(&clock);
         let sessions = SessionManager::new(Arc::clone(&store))
+            .with_codec(codec(is_sealed, 0))
             .with_clock(clock.clone())
             .with_idle_timeout(Duration::from_secs(60 * 60))
             .expect("an hour");
@@ -230,7 +251,8 @@ impl World {
         }
         // So that an idle timeout of an hour has to be moved.
         clock.advance(TimeDelta::minutes(30));
-        Self { start, is_plain, now: clock.now(), rows, cookie, other, device, form }
+        let now = clock.now();
+        Self { start, is_plain, is_sealed, now, rows, cookie, other, device, form }
     }
 
     fn clock(&self) -> Arc<ManualClock> {
@@ -251,9 +273,15 @@ impl World {
     }
 
     /// A manager as a process has it.
-    pub(crate) fn manager(&self, store: impl Store + 'static) -> SessionManager {
-        let sessions =
-            SessionManager::new(store).with_clock(self.clock()).with_kept_values(["from"]);
+    pub(crate) fn manager(&self, store: impl Store + 'static) -> Manager {
+        self.manager_of_process(0, store)
+    }
+
+    fn manager_of_process(&self, n: usize, store: impl Store + 'static) -> Manager {
+        let sessions = SessionManager::new(store)
+            .with_codec(codec(self.is_sealed, n))
+            .with_clock(self.clock())
+            .with_kept_values(["from"]);
         if self.is_plain { sessions.with_hashed_tokens_and_plain_fallback() } else { sessions }
     }
 
@@ -294,8 +322,8 @@ impl World {
     /// others doesn't depend on what becomes of its own session in the meantime.
     pub(crate) fn run_in_sequence(&self, kinds: &[Kind], order: &[usize]) -> String {
         let store = self.store();
-        let manager = |kind: &Kind| self.manager_of(*kind, Arc::clone(&store));
-        let managers: Vec<_> = kinds.iter().map(manager).collect();
+        let manager = |(n, kind): (usize, &Kind)| self.manager_of(*kind, n, Arc::clone(&store));
+        let managers: Vec<_> = kinds.iter().enumerate().map(manager).collect();
         let mut open = Vec::new();
         for &n in order {
             let (kind, sessions) = (kinds[n], &managers[n]);
@@ -318,9 +346,9 @@ impl World {
     }
 
     /// The manager of the process that serves a request.
-    fn manager_of(&self, kind: Kind, store: impl Store + 'static) -> SessionManager {
+    fn manager_of(&self, kind: Kind, n: usize, store: impl Store + 'static) -> Manager {
         let hour = Duration::from_secs(60 * 60);
-        let sessions = self.manager(store);
+        let sessions = self.manager_of_process(if kind == ResealAll { 1 } else { n }, store);
         match kind {
             Touch => sessions.with_idle_timeout(hour).expect("an hour"),
             // No session of the world says how old its token is.
@@ -331,7 +359,7 @@ impl World {
 
     /// Serves one request in its own process.
     pub(crate) fn serve(&self, kind: Kind, n: usize, store: impl Store + 'static) -> Answer {
-        let sessions = self.manager_of(kind, store);
+        let sessions = self.manager_of(kind, n, store);
         match self.handle(kind, n, &sessions) {
             Ok(headers) => Answer::Ok(token(&headers)),
             Err(Error::Superseded) => Answer::Superseded,
@@ -341,13 +369,9 @@ impl World {
         }
     }
 
-    fn handle(
-        &self,
-        kind: Kind,
-        n: usize,
-        sessions: &SessionManager,
-    ) -> Result<Vec<Header>, Error> {
+    fn handle(&self, kind: Kind, n: usize, sessions: &Manager) -> Result<Vec<Header>, Error> {
         match kind {
+            ResealAll => return sessions.reseal_all().map(|_| Vec::new()),
             DestroyAll => return sessions.destroy_all_of("ada").map(|_| Vec::new()),
             DestroyByKey => {
                 // The list is from before; its keys are those of the store.
@@ -424,7 +448,9 @@ impl World {
                 session.check_form_token(&self.form)?;
                 session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).map(drop)
             }
-            DestroyAll | DestroyByKey | ChangeListed => unreachable!("they have no session"),
+            DestroyAll | DestroyByKey | ChangeListed | ResealAll => {
+                unreachable!("they have no session")
+            }
         }
     }
 
@@ -453,7 +479,7 @@ impl World {
 }
 
 /// What a token opens.
-pub(crate) fn opens(sessions: &SessionManager, token: &str) -> Option<String> {
+pub(crate) fn opens(sessions: &Manager, token: &str) -> Option<String> {
     let session = sessions.load([token]).expect("memory doesn't fail");
     session.key()?;
     Some(format!("{} of {:?}", show(session.keys(), |key| session.get(key)), session.subject()))
@@ -476,6 +502,15 @@ fn show<'a>(
     let mut values: Vec<_> = keys.filter(|key| !key.starts_with(FORM)).map(show).collect();
     values.sort();
     values.join(", ")
+}
+
+/// What a process writes, and reads.
+fn codec(is_sealed: bool, n: usize) -> Sealed<Json> {
+    let key = |id: u8| SecretKey::from_bytes(&[id; 32]).expect("it has the length of one");
+    let (sealing, opening) = if n % 2 == 0 { (1, 2) } else { (2, 1) };
+    let keys = KeyRing::new(sealing.into(), key(sealing)).with_key(opening.into(), key(opening));
+    let codec = Sealed::new(Json, keys.expect("they have different ids"));
+    if is_sealed { codec } else { codec.with_plain_written() }
 }
 
 fn store(clock: &Arc<ManualClock>) -> Arc<dyn StoreWithDebug> {

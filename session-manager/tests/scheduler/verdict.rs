@@ -4,9 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use session_manager::SessionManager;
-
-use crate::requests::{Answer, FORM, Kind, Run, Start, World, opens};
+use crate::requests::{Answer, FORM, Kind, Manager, Run, Start, World, opens};
 
 /// What sequential executions of requests leave behind: by which of the requests were executed.
 pub(crate) struct Reference {
@@ -65,7 +63,7 @@ impl Reference {
 }
 
 /// Each session that says who has logged in is in the index, and no other is.
-fn check_index(sessions: &SessionManager) -> Result<(), String> {
+fn check_index(sessions: &Manager) -> Result<(), String> {
     let mut by_data = BTreeSet::new();
     sessions
         .for_each(|session| {
@@ -88,7 +86,7 @@ fn check_answers(
     world: &World,
     kinds: &[Kind],
     run: &Run,
-    sessions: &SessionManager,
+    sessions: &Manager,
 ) -> Result<(), String> {
     for (n, (kind, answer)) in kinds.iter().zip(&run.answers).enumerate() {
         if !matches!(answer, Answer::Ok(_)) {
@@ -140,12 +138,7 @@ fn check_answers(
 
 /// Forms of pages from before a renewal are good for the grace, and those of a session that was
 /// ended nowhere.
-fn check_forms(
-    world: &World,
-    kinds: &[Kind],
-    run: &Run,
-    sessions: &SessionManager,
-) -> Result<(), String> {
+fn check_forms(world: &World, kinds: &[Kind], run: &Run, sessions: &Manager) -> Result<(), String> {
     let held = [&*world.cookie].into_iter().chain(cookies(run).map(|(_, token)| token));
     let held: Vec<_> =
         held.map(|token| sessions.load([token]).expect("memory doesn't fail")).collect();
@@ -192,7 +185,7 @@ fn check_cookies(
     world: &World,
     kinds: &[Kind],
     run: &Run,
-    sessions: &SessionManager,
+    sessions: &Manager,
 ) -> Result<(), String> {
     let mut is_left = false;
     sessions
