@@ -41,22 +41,22 @@ fn row_copied_to_another_key_does_not_open() -> TestResult {
     Ok(())
 }
 
-/// Also when the cookie's name is the one difference, as where keys don't depend on it.
+/// Also if the cookie's name is the one difference, as where keys don't depend on it.
 #[test]
 fn row_of_another_application_does_not_open() -> TestResult {
-    let (shop, office) = (memory(), memory());
+    let (shop, work) = (memory(), memory());
     let plain = |store: &Arc<dyn Store>, name: &str| {
         manager(Arc::clone(store))
             .with_scs_hashed_tokens_in_store()
             .with_cookie(CookiePolicy::new().with_name(name))
     };
-    let (customers, clerks) = (plain(&shop, "__Host-shop")?, plain(&office, "__Host-office")?);
+    let (customers, workers) = (plain(&shop, "__Host-shop")?, plain(&work, "__Host-work")?);
     let cookie = log_in(&customers, "ada")?;
     let (key, data) = row(&*shop);
-    put(&office, &key, &data)?;
-    assert_eq!(clerks.load([&*cookie])?.subject(), None);
+    put(&work, &key, &data)?;
+    assert_eq!(workers.load([&*cookie])?.subject(), None);
     assert_eq!(customers.load([&*cookie])?.subject().as_deref(), Some("ada"));
-    assert_eq!(plain(&office, "__Host-shop")?.load([&*cookie])?.subject().as_deref(), Some("ada"));
+    assert_eq!(plain(&work, "__Host-shop")?.load([&*cookie])?.subject().as_deref(), Some("ada"));
     Ok(())
 }
 

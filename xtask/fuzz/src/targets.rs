@@ -14,6 +14,8 @@ mod origins;
 
 mod ql;
 
+mod sealed;
+
 mod stored_data;
 
 mod table_names;
@@ -23,7 +25,7 @@ mod tokens;
 use crate::Target;
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     cookies::TARGET,
     tokens::TARGET,
     origins::TARGET,
@@ -31,6 +33,7 @@ pub const TARGETS: [Target; 10] = [
     cookie_policy::TARGET,
     codecs::TARGET,
     stored_data::TARGET,
+    sealed::TARGET,
     ql::TARGET,
     mysql_url::TARGET,
     table_names::TARGET,

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use session_manager::SessionManager;
+use session_manager::{Codec, Json, KeyRing, Sealed, SecretKey, SessionManager};
 use store_core::{Change, CleanupOptions, Loaded, MemoryOptions, MemoryStore, Store};
 
 /// Short batches, of which an interruption by another program spoils few.
@@ -17,19 +17,30 @@ const BATCHES: usize = 201;
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result {
-    let store = MemoryOptions::new().with_cleanup(CleanupOptions::disabled()).build()?;
-    let store = Arc::new(store);
-    let sessions = SessionManager::new(Arc::clone(&store));
-    let cookie = begin_session(&sessions)?;
-    let key = store.all()?.into_keys().next().ok_or("the session is stored")?;
-    let reads = median_ns(|| read(&sessions, &cookie))? - median_ns(|| load(&store, &key))?;
-    let writes = median_ns(|| write(&sessions, &cookie))? - median_ns(|| replace(&store, &key))?;
+    let store = || MemoryOptions::new().with_cleanup(CleanupOptions::disabled()).build();
+    let (plain, sealed) = (Arc::new(store()?), Arc::new(store()?));
+    let keys = KeyRing::new(1, SecretKey::from_bytes(&[7; 32])?);
+    let codec = Sealed::new(Json, keys);
+    let [reads, writes] = measure(&plain, &SessionManager::new(Arc::clone(&plain)))?;
+    let sealed_manager = SessionManager::new(Arc::clone(&sealed)).with_codec(codec);
+    let [sealed_reads, sealed_writes] = measure(&sealed, &sealed_manager)?;
     let requests = BTreeMap::from([
         ("request_that_reads", rounded(reads)),
         ("request_that_writes", rounded(writes)),
+        ("sealed_request_that_reads", rounded(sealed_reads)),
+        ("sealed_request_that_writes", rounded(sealed_writes)),
     ]);
     println!("{}", serde_json::to_string(&requests)?);
     Ok(())
+}
+
+/// What requests that read and that write take, without what the store takes by itself.
+fn measure<C: Codec>(store: &Arc<MemoryStore>, sessions: &SessionManager<C>) -> Result<[f64; 2]> {
+    let cookie = begin_session(sessions)?;
+    let key = store.all()?.into_keys().next().ok_or("the session is stored")?;
+    let reads = median_ns(|| read(sessions, &cookie))? - median_ns(|| load(store, &key))?;
+    let writes = median_ns(|| write(sessions, &cookie))? - median_ns(|| replace(store, &key))?;
+    Ok([reads, writes])
 }
 
 fn rounded(ns: f64) -> f64 {
@@ -37,7 +48,7 @@ fn rounded(ns: f64) -> f64 {
 }
 
 /// Stores a session of about 256 bytes and returns the Cookie header that names it.
-fn begin_session(sessions: &SessionManager) -> Result<String> {
+fn begin_session<C: Codec>(sessions: &SessionManager<C>) -> Result<String> {
     let mut session = sessions.load([])?;
     session.insert("user", 12_345)?;
     session.insert("name", "A name as people have it")?;
@@ -49,7 +60,7 @@ fn begin_session(sessions: &SessionManager) -> Result<String> {
     Ok(header.split(';').next().unwrap_or_default().to_owned())
 }
 
-fn read(sessions: &SessionManager, cookie: &str) -> Result {
+fn read<C: Codec>(sessions: &SessionManager<C>, cookie: &str) -> Result {
     let session = sessions.load_from_headers([cookie.as_bytes()])?;
     let user: Option<u32> = session.get("user")?;
     assert_eq!(user, Some(12_345));
@@ -57,7 +68,7 @@ fn read(sessions: &SessionManager, cookie: &str) -> Result {
     Ok(())
 }
 
-fn write(sessions: &SessionManager, cookie: &str) -> Result {
+fn write<C: Codec>(sessions: &SessionManager<C>, cookie: &str) -> Result {
     let mut session = sessions.load_from_headers([cookie.as_bytes()])?;
     session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
     black_box(session.finish()?);
