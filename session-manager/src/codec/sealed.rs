@@ -26,7 +26,7 @@ use crate::unopened::Unopened;
 /// authenticated together with its place, so that nobody who can write to the store can change a
 /// session, or copy one to another key or to another application's table.
 ///
-/// It is XChaCha20-Poly1305 with a random nonce for each write, and adds 46 bytes. The key that
+/// It is AES-256-GCM-SIV with a random nonce for each write, and adds 34 bytes. The key that
 /// seals is the [ring's](KeyRing); all its keys open. A session that is sealed with another key
 /// than the one that seals gets that one at its next write, or by
 /// [`reseal_all`](crate::SessionManager::reseal_all).

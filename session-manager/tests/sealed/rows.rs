@@ -70,11 +70,11 @@ fn id_of_the_key_is_authenticated() {
 #[test]
 fn each_write_has_another_nonce_and_an_earlier_one_opens_nothing_else() {
     let rows: Vec<_> = (0..200).map(|n| sealed(format!("{n}").as_bytes())).collect();
-    let nonces: HashSet<_> = rows.iter().map(|row| row[6..30].to_vec()).collect();
+    let nonces: HashSet<_> = rows.iter().map(|row| row[6..18].to_vec()).collect();
     assert_eq!(nonces.len(), rows.len());
     for (earlier, later) in rows.iter().zip(&rows[1..]) {
         let mut mixed = later.clone();
-        mixed[6..30].copy_from_slice(&earlier[6..30]);
+        mixed[6..18].copy_from_slice(&earlier[6..18]);
         assert_eq!(open(&mixed), Err(OpenError::Unreadable));
     }
 }
@@ -103,7 +103,7 @@ proptest! {
     ) {
         let row = Row::new(&cookie, &key);
         let data = codec().seal(&row, text.clone()).expect("there is randomness");
-        prop_assert_eq!(data.len(), text.len() + 46);
+        prop_assert_eq!(data.len(), text.len() + 34);
         let opened = codec().open(&row, &data);
         prop_assert_eq!(opened.as_deref(), Ok(&*text));
         // The same characters, with the border elsewhere.
