@@ -4,10 +4,10 @@
 // lead to the files and serve readers of the repository.
 
 #[doc = "[states]: crate::guide::states"]
+#[doc = "[encryption]: crate::guide::encryption"]
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
 
-#[doc = "[security]: crate::guide::security"]
 #[doc = include_str!("../docs/encryption.md")]
 pub mod encryption {}
 

@@ -76,8 +76,8 @@ impl<C: Codec> SessionManager<C> {
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::Conflict`] if a session was written by others each time that this
-    /// call tried; [`Error::Unopened`] if one of them has sealed it with a key that is missing here.
-    /// Call it again.
+    /// call tried; [`Error::Unopened`] if one of them has sealed it with a key that is missing
+    /// here. Call it again.
     ///
     /// # Examples
     /// ```

@@ -33,8 +33,8 @@ impl<C: Codec> Session<'_, C> {
     /// # Errors
     /// [`Error::Superseded`] if the other session has got a newer token
     /// [automatically](SessionManager::with_rotation), which another response brings to the
-    /// browser; [`Error::Unopened`] if only other processes can open it; [`Error::TooManyValues`] if both together have too many, and then nothing is taken
-    /// over; [`Error::Store`].
+    /// browser; [`Error::Unopened`] if only other processes can open it; [`Error::TooManyValues`]
+    /// if both together have too many, and then nothing is taken over; [`Error::Store`].
     ///
     /// # Examples
     /// ```

@@ -507,7 +507,7 @@ fn show<'a>(
 /// What a process writes, and reads.
 fn codec(is_sealed: bool, n: usize) -> Sealed<Json> {
     let key = |id: u8| SecretKey::from_bytes(&[id; 32]).expect("it has the length of one");
-    let (sealing, opening) = if n % 2 == 0 { (1, 2) } else { (2, 1) };
+    let (sealing, opening) = if n.is_multiple_of(2) { (1, 2) } else { (2, 1) };
     let keys = KeyRing::new(sealing.into(), key(sealing)).with_key(opening.into(), key(opening));
     let codec = Sealed::new(Json, keys.expect("they have different ids"));
     if is_sealed { codec } else { codec.with_plain_written() }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use session_manager::{Error, EventKind, Json, Resealed, Sealed, SessionManager};
-use store_core::Store;
+use store_core::{CleanupOptions, Limits, MemoryOptions, Store};
 
 use crate::counting_store::token;
 use crate::{Events, Manager, TestResult, key_id, keys, manager_with, memory, row};
@@ -61,6 +61,32 @@ fn sealing_is_turned_on_and_off_in_one_process_after_the_other() -> TestResult {
     assert_eq!(written.reseal_all()?.resealed, 1);
     assert_eq!(written.reseal_all()?, Resealed::default());
     assert_eq!(never.load([&*cookie])?.get("n")?, Some(5));
+    Ok(())
+}
+
+/// One that fits into the store only as it is.
+#[test]
+fn session_that_is_too_large_to_be_sealed_keeps_none_of_the_others_from_it() -> TestResult {
+    let limits = Limits { max_data_len: 500, ..Limits::DEFAULT };
+    let options = MemoryOptions::new().with_cleanup(CleanupOptions::disabled());
+    let store: Arc<dyn Store> = Arc::new(options.with_limits(limits).build()?);
+    let never = SessionManager::new(Arc::clone(&store));
+    let mut cookies = Vec::new();
+    for len in [1, 350, 2] {
+        let mut session = never.load([])?;
+        session.insert("text", "x".repeat(len))?;
+        cookies.push((len, token(&session.finish()?).expect("it is new")));
+    }
+    let longest = store.all()?.into_values().map(|data| data.len()).max();
+    assert!((467..=500).contains(&longest.expect("there are three")), "{longest:?}");
+    let sessions = at(&store, PLAIN_OPENED);
+    let done = sessions.reseal_all()?;
+    assert_eq!((done.resealed, done.too_large), (2, 1));
+    assert_eq!(sessions.reseal_all()?.too_large, 1);
+    for (len, cookie) in cookies {
+        let text: Option<String> = sessions.load([&*cookie])?.get("text")?;
+        assert_eq!(text.map(|text| text.len()), Some(len));
+    }
     Ok(())
 }
 

@@ -19,7 +19,9 @@ use crate::session_key::SessionKey;
 /// # let codec = Sealed::new(Json, KeyRing::new(1, SecretKey::from_bytes(&[7; 32])?));
 /// # let sessions = SessionManager::new(store_core::MemoryStore::new()?).with_codec(codec);
 /// let done = sessions.reseal_all()?;
-/// println!("{} sealed again, {} missed, {} not opened", done.resealed, done.missed, done.unopened);
+/// if done.missed + done.unopened == 0 {
+///     println!("{} sessions sealed again", done.resealed);
+/// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,12 +34,15 @@ pub struct Resealed {
     pub missed: u64,
     /// Sessions of unknown keys, which were left as they are.
     pub unopened: u64,
+    /// Sessions that are too large for the store with the 34 bytes that sealing adds, which were
+    /// left as they are.
+    pub too_large: u64,
 }
 
 impl<C: Codec> SessionManager<Sealed<C>> {
     /// Seals all live sessions of this manager that aren't as a write would seal them now: with the
     /// key that seals, or, [with plain written](Sealed::with_plain_written), not at all. Once this
-    /// returns with no session sealed again, missed or unopened, no session needs the other keys.
+    /// returns nothing but zeros, no session needs the other keys.
     ///
     /// It takes a walk over all sessions, in bounded memory, and a conditional write for each that
     /// changes. It is no use of the sessions: what expires when stays as it is. Requests go on at
@@ -106,8 +111,14 @@ impl<C: Codec> SessionManager<Sealed<C>> {
         // If the data isn't what was opened anymore, nothing is written: a session that was ended,
         // renewed or changed since then stays so.
         let change = Change::new(&sealed, expiry);
-        let is_resealed = self.store.update(key.as_str(), &data, &change)?;
-        *if is_resealed { &mut done.resealed } else { &mut done.missed } += 1;
+        let count = match self.store.update(key.as_str(), &data, &change) {
+            Ok(true) => &mut done.resealed,
+            Ok(false) => &mut done.missed,
+            // The others are sealed nevertheless.
+            Err(store_core::Error::DataTooLarge { .. }) => &mut done.too_large,
+            Err(error) => return Err(error.into()),
+        };
+        *count += 1;
         Ok(())
     }
 }
