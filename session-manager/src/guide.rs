@@ -8,7 +8,11 @@
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
 
-#[doc = include_str!("../docs/encryption.md")]
+#[cfg_attr(feature = "sealed", doc = include_str!("../docs/encryption.md"))]
+#[cfg_attr(
+    not(feature = "sealed"),
+    doc = "Sessions encrypted in the store, with the feature `sealed`."
+)]
 pub mod encryption {}
 
 #[doc = include_str!("../docs/session-states.md")]
