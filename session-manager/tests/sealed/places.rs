@@ -50,11 +50,13 @@ fn row_of_another_application_does_not_open() -> TestResult {
             .with_scs_hashed_tokens_in_store()
             .with_cookie(CookiePolicy::new().with_name(name))
     };
-    let (customers, workers) = (plain(&shop, "__Host-shop")?, plain(&work, "__Host-work")?);
+    let customers = plain(&shop, "__Host-shop")?;
+    let (workers, events) = Events::of(plain(&work, "__Host-work")?);
     let cookie = log_in(&customers, "ada")?;
     let (key, data) = row(&*shop);
     put(&work, &key, &data)?;
     assert_eq!(workers.load([&*cookie])?.subject(), None);
+    assert_eq!(events.take(), [EventKind::Undecodable], "it isn't even read whose it is");
     assert_eq!(customers.load([&*cookie])?.subject().as_deref(), Some("ada"));
     assert_eq!(plain(&work, "__Host-shop")?.load([&*cookie])?.subject().as_deref(), Some("ada"));
     Ok(())
