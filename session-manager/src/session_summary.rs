@@ -52,7 +52,7 @@ pub struct SessionSummary {
 }
 
 impl SessionSummary {
-    /// Reads what the store has under a key.
+    /// Reads what the store has under a key. What a codec has [sealed](Codec::seal) isn't opened.
     ///
     /// # Errors
     /// [`CodecError`] if the bytes aren't in this format: another codec's, or no session's.
@@ -64,7 +64,7 @@ impl SessionSummary {
     /// assert_eq!(SessionSummary::read(&Json, "key", b"not JSON"), Err(CodecError));
     /// ```
     pub fn read<C: Codec>(codec: &C, key: &str, data: &[u8]) -> Result<Self, CodecError> {
-        let content = Content::from_decoded(codec.decode(data)?);
+        let content = Content::from_decoded(codec.decode(data)?, None);
         let metadata = content.metadata(codec, data);
         let mark = content.values.get(MANAGER, data);
         let mark = mark.and_then(|mark| codec.decode_value::<String>(mark).ok());

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use store_core::Change;
 
@@ -37,7 +37,8 @@ impl<C: Codec> SessionManager<C> {
     /// All processes need the same key, which is another one than those that seal. A session is
     /// found by the key under which it was written last: after this was turned on or off, or the
     /// key was changed, call [`reindex_subjects`](Self::reindex_subjects) before requests are
-    /// served.
+    /// served. Tools without the key, which use [`subject_in_store`](crate::subject_in_store), find
+    /// no session by its user.
     ///
     /// # Examples
     /// ```
