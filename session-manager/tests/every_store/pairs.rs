@@ -8,7 +8,8 @@ use store_core::{Change, CopyOptions, MovingStore, Rotation, Store, copy};
 use test_servers::Database;
 
 use crate::counting_store::token;
-use crate::{TestResult, logged_in, memory, mysql, ql, renewed, sqlite};
+use crate::fixture::{logged_in, renewed};
+use crate::{TestResult, memory, mysql, ql, sqlite};
 
 /// A new store of each kind, empty. What they need is removed when this is dropped.
 struct Stores {
