@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result as SqliteResult};
 use crate::retry::retry;
 
 /// Room for all statements of the store, of which rusqlite keeps 16 prepared unless told otherwise.
-pub(crate) const STATEMENTS: usize = 32;
+pub(crate) const STATEMENTS: usize = 40;
 
 /// After how many pages of its log, 16 MiB, SQLite writes them to the database, which whoever
 /// commits then waits for. SQLite's own default is 1,000. A page is written once then instead of up
