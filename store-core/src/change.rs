@@ -10,7 +10,8 @@ use crate::{Error, ExpectedSessions, Limits, Rotation};
 /// What [`Store::update`](crate::Store::update) does to a live session, in one atomic step, and
 /// [`Store::create_with`](crate::Store::create_with) to a new one.
 ///
-/// It always sets data and expiry. Where asked for, it also gives the session a new token, sets or
+/// It always sets the data, and the expiry unless it [keeps](Change::keeping_expiry) that. Where
+/// asked for, it also gives the session a new token, sets or
 /// clears its subject, and ends other sessions that this one absorbs, or does nothing unless a
 /// subject's sessions are those that are expected. Its `Debug` output shows neither tokens nor
 /// data.
@@ -46,8 +47,8 @@ use crate::{Error, ExpectedSessions, Limits, Rotation};
 pub struct Change<'a> {
     /// The data that the session has afterwards.
     pub data: Cow<'a, [u8]>,
-    /// When the session expires.
-    pub expiry: DateTime<Utc>,
+    /// When the session expires. `None` leaves the expiry as it is.
+    pub expiry: Option<DateTime<Utc>>,
     /// The session's new token, if it gets one.
     pub rotation: Option<Rotation<'a>>,
     /// The session's new subject, or `Some(None)` for no subject. `None` leaves the subject as it
@@ -75,12 +76,32 @@ impl<'a> Change<'a> {
     pub fn new(data: &'a [u8], expiry: DateTime<Utc>) -> Self {
         Self {
             data: Cow::Borrowed(data),
-            expiry,
+            expiry: Some(expiry),
             rotation: None,
             subject: None,
             absorbed: Vec::new(),
             expected_sessions: None,
         }
+    }
+
+    /// A change of the data alone, of a session that may be touched at the same time: if its expiry
+    /// is moved after it was read here, it isn't moved back.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use store_core::{Change, Loaded, MemoryStore, Store};
+    ///
+    /// let store = MemoryStore::new()?;
+    /// let later = Utc::now() + TimeDelta::hours(2);
+    /// store.create("token", b"data", Utc::now() + TimeDelta::hours(1), None)?;
+    /// store.touch("token", later)?;
+    /// assert!(store.update("token", b"data", &Change::keeping_expiry(b"new"))?);
+    /// assert!(matches!(store.load("token")?, Loaded::Live { expiry, .. } if expiry == later));
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
+    pub fn keeping_expiry(data: &'a [u8]) -> Self {
+        Self { expiry: None, ..Self::new(data, DateTime::UNIX_EPOCH) }
     }
 
     /// Also gives the session a new token.
@@ -278,8 +299,8 @@ impl<'a> Change<'a> {
     /// it before they create.
     ///
     /// # Errors
-    /// As for [`check`](Self::check), and [`Error::InvalidOption`] for a rotation: the session has
-    /// no token yet that could become an old one.
+    /// As for [`check`](Self::check), and [`Error::InvalidOption`] for a rotation and for a kept
+    /// expiry: the session has no token yet that could become an old one, and no expiry.
     ///
     /// # Examples
     /// ```
@@ -299,7 +320,27 @@ impl<'a> Change<'a> {
             let problem = "a session that is created has no earlier token".to_owned();
             return Err(Error::InvalidOption { option: "rotation", problem });
         }
-        Ok(())
+        self.first_expiry().map(drop)
+    }
+
+    /// Returns the expiry of a session that the change creates.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] if it keeps the expiry, which such a session doesn't have yet.
+    ///
+    /// # Examples
+    /// ```
+    /// use chrono::DateTime;
+    /// use store_core::Change;
+    ///
+    /// let expiry = DateTime::UNIX_EPOCH;
+    /// assert_eq!(Change::new(b"data", expiry).first_expiry()?, expiry);
+    /// assert!(Change::keeping_expiry(b"data").first_expiry().is_err());
+    /// # Ok::<(), store_core::Error>(())
+    /// ```
+    pub fn first_expiry(&self) -> Result<DateTime<Utc>, Error> {
+        let problem = || "a session that is created has no earlier expiry".to_owned();
+        self.expiry.ok_or_else(|| Error::InvalidOption { option: "expiry", problem: problem() })
     }
 
     /// Returns the subject that the change sets, if it sets one.

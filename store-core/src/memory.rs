@@ -294,6 +294,7 @@ impl Store for MemoryStore {
 
     fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
         change.check_creation(token, &self.sessions.limits)?;
+        let expiry = change.first_expiry()?;
         let mut tables = self.sessions.write()?;
         let now = self.sessions.clock.now();
 
@@ -306,7 +307,7 @@ impl Store for MemoryStore {
 
         tables.absorb(change, &absorbed, token, now);
         tables.remove_token(token);
-        let id = tables.insert(token, &change.data, change.expiry);
+        let id = tables.insert(token, &change.data, expiry);
         tables.set_subject(id, change.new_subject());
         Ok(true)
     }
@@ -326,7 +327,9 @@ impl Store for MemoryStore {
 
         tables.absorb(change, &absorbed, token, now);
         tables.set_data(id, &change.data);
-        tables.set_expiry(id, change.expiry);
+        if let Some(expiry) = change.expiry {
+            tables.set_expiry(id, expiry);
+        }
         if let Some(subject) = &change.subject {
             tables.set_subject(id, subject.as_deref());
         }

@@ -28,7 +28,7 @@ impl<'a> NewSession<'a> {
     ) -> Result<Option<Self>, Error> {
         change.check_creation(token, &shared.table.limits)?;
         shared.check_token(token)?;
-        let expiry = shared.table.range.expiry(change.expiry)?;
+        let expiry = shared.table.range.expiry(change.first_expiry()?)?;
         if change.needs_subjects() {
             shared.subject_index()?;
         }

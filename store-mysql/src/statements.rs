@@ -34,6 +34,10 @@ const UPDATE: &str = "UPDATE {table} \
     SET data = ?, expiry = ?, token = IF({report_match}, ?, token) \
     WHERE token = ? AND {is_token} AND data = ? AND expiry > UTC_TIMESTAMP(6)";
 
+const UPDATE_DATA: &str = "UPDATE {table} \
+    SET data = ?, expiry = expiry, token = IF({report_match}, ?, token) \
+    WHERE token = ? AND {is_token} AND data = ? AND expiry > UTC_TIMESTAMP(6)";
+
 const TOUCH: &str = "UPDATE {table} SET expiry = ?, token = IF({report_match}, token, token) \
     WHERE token = ? AND {is_token} AND data IS NOT NULL AND expiry > UTC_TIMESTAMP(6)";
 
@@ -98,6 +102,8 @@ pub(crate) struct Statements {
     pub(crate) commit: Sql,
     pub(crate) insert: Sql,
     pub(crate) update: Sql,
+    /// Leaves the expiry as it is.
+    pub(crate) update_data: Sql,
     pub(crate) touch: Sql,
     pub(crate) lock: Sql,
     pub(crate) matches: Sql,
@@ -132,6 +138,7 @@ impl Statements {
             commit: on_table(COMMIT),
             insert: on_table(INSERT),
             update: on_table(UPDATE),
+            update_data: on_table(UPDATE_DATA),
             touch: on_table(TOUCH),
             lock: on_table(LOCK),
             matches: on_table(MATCHES),

@@ -14,7 +14,8 @@ pub(crate) struct Update<'a> {
     token: &'a str,
     current: &'a [u8],
     data: &'a [u8],
-    expiry: Value,
+    /// Unless it stays as it is.
+    expiry: Option<Value>,
     /// The token that the session has afterwards.
     new_token: &'a str,
     /// Only if that is another one.
@@ -45,7 +46,7 @@ impl<'a> Update<'a> {
         if rotation.is_some() {
             shared.check_token(new_token)?;
         }
-        let expiry = shared.table.range.expiry(change.expiry)?;
+        let expiry = change.expiry.map(|expiry| shared.table.range.expiry(expiry)).transpose()?;
         if change.needs_subjects() {
             shared.subject_index()?;
         }
@@ -72,7 +73,7 @@ impl<'a> Update<'a> {
         }))
     }
 
-    /// Whether only data and expiry change.
+    /// Whether only data and perhaps the expiry change.
     fn is_plain(&self) -> bool {
         self.rotation.is_none() && self.subject == Subject::Kept && self.conditions.is_empty()
     }
@@ -134,17 +135,18 @@ impl Shared {
         Ok(Ok(true))
     }
 
-    /// Sets data, expiry and token if the session is live and its data is `current`.
+    /// Sets data, token and perhaps the expiry if the session is live and its data is `current`.
     fn set(&self, connection: &mut Connection, update: &Update<'_>) -> DriverResult<bool> {
-        let params = vec![
-            update.data.into(),
-            update.expiry.clone(),
-            update.new_token.into(),
-            update.token.into(),
-            update.token.into(),
-            update.current.into(),
-        ];
-        Ok(connection.execute(&self.statements.update, params)?.has_matched())
+        let mut params = vec![update.data.into()];
+        params.extend(update.expiry.clone());
+        params.push(update.new_token.into());
+        params.extend([update.token, update.token].map(Value::from));
+        params.push(update.current.into());
+        let statement = match update.expiry {
+            Some(_) => &self.statements.update,
+            None => &self.statements.update_data,
+        };
+        Ok(connection.execute(statement, params)?.has_matched())
     }
 
     /// Brings the index of subjects up to date with the change.

@@ -27,7 +27,7 @@ const CREATE: &str = "INSERT INTO {table} AS stored (token, data, expiry) VALUES
     WHERE (stored.expiry > ?4 AND stored.expiry < 5373484.5) IS NOT TRUE";
 
 // Others may have written the data as text; `find` returns its bytes, so they are what is compared.
-const UPDATE: &str = "UPDATE {table} SET data = ?3, expiry = ?4 \
+const UPDATE: &str = "UPDATE {table} SET data = ?3, expiry = coalesce(?4, expiry) \
     WHERE token = ?1 COLLATE BINARY AND CAST(data AS BLOB) = ?2 AND expiry > ?5 AND expiry < 5373484.5";
 
 const MATCHING_ROW: &str = "SELECT rowid FROM {table} \
@@ -36,7 +36,8 @@ const MATCHING_ROW: &str = "SELECT rowid FROM {table} \
 const IS_LIVE: &str = "SELECT 1 FROM {table} \
     WHERE token = ?1 COLLATE BINARY AND expiry > ?2 AND expiry < 5373484.5";
 
-const ROTATE: &str = "UPDATE {table} SET token = ?2, data = ?3, expiry = ?4 WHERE rowid = ?1";
+const ROTATE: &str = "UPDATE {table} \
+    SET token = ?2, data = ?3, expiry = coalesce(?4, expiry) WHERE rowid = ?1";
 
 const TOUCH: &str = "UPDATE {table} SET expiry = ?2 \
     WHERE token = ?1 COLLATE BINARY AND expiry > ?3 AND expiry < 5373484.5";

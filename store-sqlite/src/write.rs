@@ -205,7 +205,7 @@ impl Writer<'_> {
             self.absorb(token, change)?;
         }
         let create = &self.tables.sessions.create;
-        let expiry = from_instant(change.expiry);
+        let expiry = change.expiry.map(from_instant);
         if self.run(create, params![token, change.data, expiry, self.now])? == 0 {
             return Ok(Err(Error::TokenTaken));
         }
@@ -271,7 +271,7 @@ impl Writer<'_> {
         current: &[u8],
         change: &Change<'_>,
     ) -> SqliteResult<usize> {
-        let expiry = from_instant(change.expiry);
+        let expiry = change.expiry.map(from_instant);
         let update = &self.tables.sessions.update;
         let updated = self.run(update, params![token, current, change.data, expiry, self.now])?;
         if updated == 1
@@ -290,7 +290,7 @@ impl Writer<'_> {
         change: &Change<'_>,
         rotation: &Rotation<'_>,
     ) -> SqliteResult<usize> {
-        let expiry = from_instant(change.expiry);
+        let expiry = change.expiry.map(from_instant);
         let new_token = &*rotation.new_token;
         // An expired session may still have the new token.
         self.run(&self.tables.sessions.delete, [new_token])?;

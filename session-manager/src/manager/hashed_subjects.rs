@@ -122,7 +122,7 @@ impl<C: Codec> SessionManager<C> {
                 return Ok(false);
             };
             // The data stays as it is, and if it isn't anymore, nothing is written.
-            let change = Change::new(&session.data, session.expiry).with_subject(Some(&subject));
+            let change = Change::keeping_expiry(&session.data).with_subject(Some(&subject));
             if self.store.update(session.key.as_str(), &session.data, &change)? {
                 return Ok(true);
             }

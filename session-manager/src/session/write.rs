@@ -104,7 +104,11 @@ impl<C: Codec> Session<'_, C> {
         // Under a new token it is another row.
         let data = manager.seal(new_token.as_ref().map_or(key, |new| &new.key), encoded)?;
 
-        let mut change = Change::new(&data, expiry);
+        // What is no use of the session leaves its expiry to requests that are.
+        let keeps_expiry = self.is_no_use
+            && self.origin.snapshot().is_some_and(|snapshot| snapshot.expiry == expiry);
+        let mut change =
+            if keeps_expiry { Change::keeping_expiry(&data) } else { Change::new(&data, expiry) };
         if let Some(NewToken { key, old_token_opens, .. }) = &new_token {
             let to = Rotation::new(key.as_str());
             change = change.with_rotation(if *old_token_opens { to.old_token_opens() } else { to });

@@ -356,6 +356,46 @@ fn request_that_is_no_use_leaves_the_idle_timeout_alone() -> TestResult {
 }
 
 #[test]
+fn writes_that_are_no_use_never_take_back_a_use_by_another_request() -> TestResult {
+    let fixture =
+        Fixture::new().with(|sessions| sessions.with_idle_timeout(Duration::from_secs(15 * 60)));
+    let mut session = fixture.sessions.load([])?;
+    session.set_subject("7")?;
+    let token = token(&session.finish()?).expect("it is new");
+    let in_a_moment = |fixture: &Fixture| {
+        fixture.clock.advance(TimeDelta::minutes(10));
+        fixture.clock.now() + TimeDelta::minutes(15)
+    };
+
+    let mut poll = fixture.sessions.load([&*token])?;
+    poll.ignore_use();
+    poll.insert("polls", 1)?;
+    let expiry = in_a_moment(&fixture);
+    fixture.sessions.load([&*token])?.finish()?;
+    assert_eq!(fixture.row().2, expiry, "the visitor uses the session");
+    poll.finish()?;
+    assert_eq!(fixture.row().2, expiry, "a poll that began before");
+
+    let listed = fixture.sessions.sessions_of("7")?.remove(0);
+    let mut expiry = in_a_moment(&fixture);
+    fixture.sessions.update(&listed, |session| {
+        fixture.sessions.load([&*token])?.finish()?;
+        session.insert("role", "reader")
+    })?;
+    assert_eq!(fixture.row().2, expiry, "an administrator");
+
+    // What ends sooner by the change itself ends sooner.
+    fixture.sessions.update(&listed, |session| {
+        expiry = in_a_moment(&fixture);
+        fixture.sessions.load([&*token])?.finish()?;
+        session.set_deadline(expiry - TimeDelta::minutes(14));
+        Ok(())
+    })?;
+    assert_eq!(fixture.row().2, expiry - TimeDelta::minutes(14));
+    Ok(())
+}
+
+#[test]
 fn session_that_only_just_fits_is_read_though_its_token_is_too_old() -> TestResult {
     let fixture = Fixture::new();
     // The bytes of a session without its value's.

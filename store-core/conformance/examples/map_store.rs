@@ -190,6 +190,7 @@ impl Store for MapStore {
 
     fn create_with(&self, token: &str, change: &Change<'_>) -> Result<bool, Error> {
         change.check_creation(token, &Limits::DEFAULT)?;
+        let expiry = change.first_expiry()?;
         let (mut tables, now) = (self.shared.write()?, Utc::now());
         // All checks come before the first change.
         if !tables.allows(change, token, now) {
@@ -200,7 +201,7 @@ impl Store for MapStore {
         }
         tables.absorb(change, token, now);
         let (data, subject) = (change.data.to_vec(), change.new_subject().map(str::to_owned));
-        tables.sessions.insert(token.to_owned(), Session { data, expiry: change.expiry, subject });
+        tables.sessions.insert(token.to_owned(), Session { data, expiry, subject });
         Ok(true)
     }
 
@@ -220,7 +221,7 @@ impl Store for MapStore {
         tables.absorb(change, token, now);
         let Some(mut session) = tables.sessions.remove(token) else { return Ok(false) };
         session.data = change.data.to_vec();
-        session.expiry = change.expiry;
+        session.expiry = change.expiry.unwrap_or(session.expiry);
         if let Some(subject) = &change.subject {
             session.subject = subject.as_deref().map(str::to_owned);
         }

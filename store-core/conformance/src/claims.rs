@@ -31,6 +31,7 @@ macro_rules! __claims {
             updating {
                 refused_update_changes_nothing: 7, 10;
                 update_needs_the_current_data: 9;
+                update_can_keep_the_expiry: 9;
                 update_never_creates_or_revives: 9;
                 update_absorbs_other_sessions: 9;
                 create_makes_new_sessions_only: 10;

@@ -454,7 +454,7 @@ pub fn refused_update_leaves_the_indexes_alone<H: Harness>(harness: &H) {
     }
     for expiry in [DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MIN_UTC] {
         let mut out_of_range = change();
-        out_of_range.expiry = expiry;
+        out_of_range.expiry = Some(expiry);
         if matches!(store.touch("missing", expiry), Err(Error::ExpiryOutOfRange { .. })) {
             let outcome = store.update("mine", b"mine", &out_of_range);
             assert!(matches!(outcome, Err(Error::ExpiryOutOfRange { .. })), "{outcome:?}");
@@ -517,7 +517,7 @@ fn assert_changed(store: &dyn Store, before: Observed, change: &Change<'_>) {
     let token = change.rotation.as_ref().map_or("mine", |rotation| &rotation.new_token);
     let stored = after.walked.iter().find(|(live, ..)| live == token).expect("it is live").clone();
     assert_eq!(stored.1, b"after", "{change:?}");
-    assert_stored(change.expiry, stored.2);
+    assert_stored(change.expiry.expect("it sets one"), stored.2);
 
     let mut expected = before;
     let is_absorbed = |live: &str| change.absorbed.iter().any(|other| other.token == live);

@@ -33,7 +33,9 @@
 //! # The clauses
 //! [`clauses`] lists the claims with the clauses of the stores' contract that they test.
 //!
-//! Two things go beyond that contract's second version, and are clauses 9 and 10 here. A change can
+//! Three things go beyond that contract's second version, and are clauses 9 and 10 here. A change
+//! can keep the expiry ([`Change::keeping_expiry`](store_core::Change::keeping_expiry)), so that it
+//! takes back no touch that came between. It can
 //! expect which live sessions a subject has
 //! ([`Change::expecting_sessions_of`](store_core::Change::expecting_sessions_of)); if they are
 //! others, nothing happens. And a session can be created by a change with all its conditions

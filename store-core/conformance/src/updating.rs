@@ -48,6 +48,39 @@ pub fn create_makes_new_sessions_only<H: Harness>(harness: &H) {
     assert_eq!(found(&store, "past").as_deref(), Some(&b"data"[..]));
 }
 
+/// Clause 9: a change that keeps the expiry leaves it where a touch has moved it, whatever else it
+/// does, and makes or revives nothing.
+pub fn update_can_keep_the_expiry<H: Harness>(harness: &H) {
+    let store = unswept(harness);
+    commit(&store, "token", b"one", in_an_hour());
+    let keeping = |data| Change::keeping_expiry(data);
+    let later = in_an_hour() + TimeDelta::hours(1);
+    let sooner = in_an_hour() - TimeDelta::minutes(10);
+    let rotation = keeping(b"three").with_rotation(Rotation::new("new"));
+    for (expiry, token, current, newest, data, change) in [
+        (later, "token", &b"one"[..], "token", &b"two"[..], keeping(b"two")),
+        (sooner, "token", b"two", "new", b"three", rotation),
+        (later, "new", b"three", "new", b"three", keeping(b"three").with_subject(None)),
+    ] {
+        assert!(store.touch(token, expiry).expect("touch succeeds"));
+        assert!(update(&store, token, current, &change));
+        let [(stored_token, stored_data, stored_expiry)] = &walk(&store)[..] else {
+            panic!("there is one session");
+        };
+        assert_eq!((&**stored_token, &**stored_data), (newest, data));
+        assert_stored(expiry, *stored_expiry);
+    }
+
+    commit(&store, "expired", b"data", an_hour_ago());
+    for token in ["expired", "missing"] {
+        assert!(!update(&store, token, b"data", &keeping(b"new")), "{token}");
+        assert_eq!(found(&store, token), None);
+        let created = store.create_with(token, &keeping(b"new"));
+        assert!(matches!(created, Err(Error::InvalidOption { .. })), "{created:?}");
+        assert_eq!(found(&store, token), None);
+    }
+}
+
 /// Clause 9: `update` writes only where the live session's data is exactly `current`.
 pub fn update_needs_the_current_data<H: Harness>(harness: &H) {
     let store = unswept(harness);
@@ -209,7 +242,7 @@ pub fn refused_update_changes_nothing<H: Harness>(harness: &H) {
     {
         if store.create("probe", b"probe", expiry, None).is_err() {
             let mut out_of_range = change();
-            out_of_range.expiry = expiry;
+            out_of_range.expiry = Some(expiry);
             fails("an expiry out of range", "mine", &out_of_range, |error| {
                 matches!(error, Error::ExpiryOutOfRange { .. })
             });

@@ -268,7 +268,7 @@ impl Mover {
                 Form::Stub => return Ok(Moved::Done),
                 Form::Plain(data) => {
                     let frozen = marks::frozen(data);
-                    match self.old.update(token, data, &Change::new(&frozen, expiry)) {
+                    match self.old.update(token, data, &Change::keeping_expiry(&frozen)) {
                         // The mark makes it too long, for the old store already.
                         Err(error) if is_refusal(&error) => return Ok(Moved::Refused(error)),
                         // It is frozen, or another process has changed it.

@@ -136,6 +136,10 @@ impl OpenTables<'_> {
         change: &Change<'_>,
         now: Instant,
     ) -> Result<Result<u64, Error>, RedbError> {
+        let expiry = match change.first_expiry() {
+            Ok(expiry) => to_instant(expiry),
+            Err(error) => return Ok(Err(error)),
+        };
         // As for an update, nothing is written before all of it is known to be possible.
         if !self.conditions_hold(token, change, now)? {
             return Ok(Ok(0));
@@ -144,7 +148,7 @@ impl OpenTables<'_> {
             return Ok(Err(Error::TokenTaken));
         }
         self.absorb(token, change, now)?;
-        self.put(token, to_instant(change.expiry), &change.data, now)?;
+        self.put(token, expiry, &change.data, now)?;
         if let Some(subject) = change.new_subject() {
             self.link(token, subject.as_bytes())?;
         }
@@ -161,9 +165,11 @@ impl OpenTables<'_> {
     ) -> Result<Result<u64, Error>, RedbError> {
         // The transaction is shared with other writes and can't be rolled back for this one alone,
         // so nothing is written before all of the change is known to be possible.
-        if !self.has_data(token, current, now)? {
+        let matching = |expiry, data: &[u8]| (data == current).then_some(expiry);
+        let Some(expiry) = self.live(token, now, matching)?.flatten() else {
             return Ok(Ok(0));
-        }
+        };
+        let expiry = change.expiry.map_or(expiry, to_instant);
         if !self.conditions_hold(token, change, now)? {
             return Ok(Ok(0));
         }
@@ -184,7 +190,7 @@ impl OpenTables<'_> {
             self.rotate(token, newest)?;
             self.record(token, rotation, now)?;
         }
-        self.put(newest, to_instant(change.expiry), &change.data, now)?;
+        self.put(newest, expiry, &change.data, now)?;
         if let Some(subject) = &change.subject {
             self.set_subject(newest, subject.as_deref())?;
         }

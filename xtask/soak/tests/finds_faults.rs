@@ -108,7 +108,7 @@ impl Store for Faulty {
             self.inner.delete(token)?;
         }
         if self.fault == Fault::OldToken && is_done && change.rotation.is_some() {
-            self.inner.commit(token, &change.data, change.expiry)?;
+            self.inner.commit(token, &change.data, change.first_expiry()?)?;
         }
         Ok(is_done)
     }

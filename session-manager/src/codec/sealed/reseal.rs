@@ -86,8 +86,8 @@ impl<C: Codec> SessionManager<Sealed<C>> {
 
     fn reseal(&self, key: &SessionKey, done: &mut Resealed) -> Result<(), Error> {
         // Again, because what the walk has read may be as old as a page is long.
-        let (data, expiry) = match self.store.load(key.as_str())? {
-            Loaded::Live { data, expiry } => (data, expiry),
+        let data = match self.store.load(key.as_str())? {
+            Loaded::Live { data, .. } => data,
             Loaded::Rotated { .. } => {
                 done.missed += 1;
                 return Ok(());
@@ -110,7 +110,7 @@ impl<C: Codec> SessionManager<Sealed<C>> {
         let sealed = self.seal(key, content.values.encoded(&data).to_vec())?;
         // If the data isn't what was opened anymore, nothing is written: a session that was ended,
         // renewed or changed since then stays so.
-        let change = Change::new(&sealed, expiry);
+        let change = Change::keeping_expiry(&sealed);
         let count = match self.store.update(key.as_str(), &data, &change) {
             Ok(true) => &mut done.resealed,
             Ok(false) => &mut done.missed,

@@ -81,6 +81,7 @@ pub(crate) enum Fault {
     UpdateFoldsCase,
     UpdateDeniesTheSameBytes,
     UpdateKeepsTheOldExpiry,
+    UpdateResetsKeptExpiries,
     UpdateRoundsUp,
     UpdateNeverMatches,
     UpdateIsTwoSteps,

@@ -209,7 +209,7 @@ fn apply(line: &str, memory: &MemoryStore) -> Result<(), Error> {
 }
 
 fn read_change(fields: &mut Fields<'_>) -> Change<'static> {
-    let (data, expiry) = (fields.bytes(), fields.expiry());
+    let (data, sets_expiry, expiry) = (fields.bytes(), fields.number(), fields.expiry());
     let (new_token, grace, opens) = (fields.optional_text(), fields.number(), fields.number());
     let (sets_subject, subject) = (fields.number(), fields.optional_text());
     let absorbed: Vec<_> = (0..fields.number())
@@ -218,6 +218,7 @@ fn read_change(fields: &mut Fields<'_>) -> Change<'static> {
     let expecting = fields.optional_text();
     let expected: Vec<_> = (0..fields.number()).map(|_| fields.text()).collect();
     let mut change = Change::new(&data, expiry);
+    change.expiry = change.expiry.filter(|_| sets_expiry == 1);
     if let Some(new_token) = &new_token {
         let rotation = Rotation::new(new_token).with_grace(Duration::from_nanos(grace));
         let rotation = if opens == 1 { rotation.old_token_opens() } else { rotation };
@@ -241,7 +242,8 @@ fn change_fields<'a>(change: &'a Change<'_>, writing: Writing) -> Vec<Field<'a>>
     let grace = if writing == Writing::WithoutGrace { Duration::ZERO } else { grace };
     let mut fields = vec![
         Field::Bytes(&change.data),
-        Field::Expiry(change.expiry),
+        Field::Number(u64::from(change.expiry.is_some())),
+        Field::Expiry(change.expiry.unwrap_or_default()),
         Field::Optional(rotation.map(|rotation| rotation.new_token.as_bytes())),
         Field::Number(u64::try_from(grace.as_nanos()).expect("a day at most")),
         Field::Number(u64::from(rotation.is_some_and(|rotation| rotation.old_token_opens))),

@@ -178,6 +178,7 @@ claims_catch_faults! {
     update_needs_the_current_data:
         UpdateIgnoresCurrent UpdateFoldsCase UpdateDeniesTheSameBytes UpdateKeepsTheOldExpiry
         UpdateNeverMatches RotationComesBeforeTheComparison;
+    update_can_keep_the_expiry: UpdateResetsKeptExpiries UpdateCreates UpdateRevives;
     update_never_creates_or_revives: UpdateCreates UpdateRevives;
     update_absorbs_other_sessions: AbsorbsNothing AbsorbsTheMissing RotationKeepsTheOldData;
     refused_update_changes_nothing:

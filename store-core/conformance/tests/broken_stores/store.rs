@@ -347,7 +347,7 @@ impl Broken {
     fn change(&self, change: &Change<'_>) -> Change<'static> {
         let mut change = change.to_static();
         change.data = self.data(&change.data).into_owned().into();
-        change.expiry = self.expiry(change.expiry);
+        change.expiry = change.expiry.map(|expiry| self.expiry(expiry));
         if let Some(rotation) = &mut change.rotation {
             rotation.new_token = self.token(&rotation.new_token).into_owned().into();
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use store_core::{Change, Error, Limits, Loaded, Rotation, Store};
 
 use crate::fault::Fault;
@@ -50,7 +50,7 @@ impl Broken {
                 self.absorb_wrongly(token, b"", &mut change)?;
             }
             Fault::CreateOverwrites if self.inner.find(token)?.is_some() => {
-                self.inner.commit(token, &change.data, change.expiry)?;
+                self.inner.commit(token, &change.data, given(change.expiry))?;
                 return self.set_subject(token, change.new_subject()).map(|_| true);
             }
             Fault::CreateRefusesExpiredTokens if self.row(token)?.is_some() => {
@@ -61,7 +61,7 @@ impl Broken {
                     return Err(Error::TokenTaken);
                 }
                 pause();
-                self.inner.commit(token, &change.data, change.expiry)?;
+                self.inner.commit(token, &change.data, given(change.expiry))?;
                 return self.set_subject(token, change.new_subject()).map(|_| true);
             }
             Fault::CreateSetsTheSubjectLater => {
@@ -93,12 +93,14 @@ impl Broken {
             {
                 return Err(Error::TokenTaken);
             }
-            Fault::CreateRoundsUp => change.expiry = round_up_to_the_second(change.expiry),
-            Fault::CreateWrapsFarExpiries if is_far(change.expiry) => {
-                change.expiry = DateTime::<Utc>::MIN_UTC;
+            Fault::CreateRoundsUp => {
+                change.expiry = Some(round_up_to_the_second(given(change.expiry)));
             }
-            Fault::OutOfRangeIsReportedTooLate if is_far(change.expiry) => {
-                return Err(too_far(change.expiry));
+            Fault::CreateWrapsFarExpiries if is_far(given(change.expiry)) => {
+                change.expiry = Some(DateTime::<Utc>::MIN_UTC);
+            }
+            Fault::OutOfRangeIsReportedTooLate if is_far(given(change.expiry)) => {
+                return Err(too_far(given(change.expiry)));
             }
             Fault::ErrorsNameTheToken => {
                 return create(&change)
@@ -191,7 +193,7 @@ impl Broken {
                 notes.failed.insert(token.to_owned(), rotation.new_token.to_string());
             }
             (Fault::RefusedUpdateMovesTheExpiry, ..) => {
-                self.inner.touch(token, change.expiry)?;
+                self.inner.touch(token, given(change.expiry))?;
             }
             (Fault::RefusedUpdateSetsTheSubject, _, Some(subject)) => {
                 self.set_subject(token, subject)?;
@@ -219,7 +221,7 @@ impl Broken {
                 if LIMITS.check_token(token).is_err() {
                     return Ok(Some(false));
                 }
-                self.inner.commit(token, &change.data, change.expiry)?;
+                self.inner.commit(token, &change.data, given(change.expiry))?;
                 if let Some(subject) = &change.subject {
                     self.set_subject(token, subject.as_deref())?;
                 }
@@ -241,20 +243,27 @@ impl Broken {
                 return Ok(Some(update(current, change)? && change.data != current));
             }
             Fault::UpdateKeepsTheOldExpiry => {
-                change.expiry = self.row(token)?.map_or(change.expiry, |(_, expiry)| expiry);
+                change.expiry =
+                    Some(self.row(token)?.map_or(given(change.expiry), |(_, expiry)| expiry));
             }
-            Fault::UpdateRoundsUp => change.expiry = round_up_to_the_second(change.expiry),
+            Fault::UpdateResetsKeptExpiries if change.expiry.is_none() => {
+                // As the caller may have read it, before others have moved it.
+                change.expiry = Some(Utc::now() + TimeDelta::minutes(30));
+            }
+            Fault::UpdateRoundsUp => {
+                change.expiry = Some(round_up_to_the_second(given(change.expiry)));
+            }
             Fault::UpdateNeverMatches => return Ok(Some(false)),
             Fault::UpdateIsTwoSteps => {
                 if self.inner.find(token)?.as_deref() != Some(current) {
                     return Ok(Some(false));
                 }
                 pause();
-                self.inner.commit(token, &change.data, change.expiry)?;
+                self.inner.commit(token, &change.data, given(change.expiry))?;
                 return update(&change.data.clone(), change).map(Some);
             }
             Fault::UpdateComesInParts => {
-                let data = Change::new(&change.data, change.expiry);
+                let data = Change::new(&change.data, given(change.expiry));
                 if !update(current, &data)? {
                     return Ok(Some(false));
                 }
@@ -270,11 +279,11 @@ impl Broken {
             Fault::UpdateFollowsRotations => {
                 return self.inner.update(&self.newest(token)?, current, change).map(Some);
             }
-            Fault::OutOfRangeIsReportedTooLate if is_far(change.expiry) => {
-                return Err(too_far(change.expiry));
+            Fault::OutOfRangeIsReportedTooLate if is_far(given(change.expiry)) => {
+                return Err(too_far(given(change.expiry)));
             }
             Fault::UpdatePanicsAtFarExpiries => {
-                assert!(!is_far(change.expiry), "attempt to add with overflow");
+                assert!(!is_far(given(change.expiry)), "attempt to add with overflow");
             }
             Fault::UpdateLogsTheData => {
                 log::trace!("updating {}", String::from_utf8_lossy(current));
@@ -459,11 +468,12 @@ impl Broken {
                 return self.rotate_in_steps(token, current, change, &new_token).map(Some);
             }
             Fault::RotationKeepsTheOldExpiry => {
-                change.expiry = self.row(token)?.map_or(change.expiry, |(_, expiry)| expiry);
+                change.expiry =
+                    Some(self.row(token)?.map_or(given(change.expiry), |(_, expiry)| expiry));
             }
             Fault::RotationKeepsTheOldData => change.data = current.to_owned().into(),
             Fault::RotationComesFirst => {
-                let alone = Change::new(current, change.expiry).with_rotation(rotation);
+                let alone = Change::new(current, given(change.expiry)).with_rotation(rotation);
                 if !update(&alone)? {
                     return Ok(Some(false));
                 }
@@ -477,7 +487,7 @@ impl Broken {
                     return Ok(Some(false));
                 }
                 pause();
-                let alone = Change::new(&change.data, change.expiry).with_rotation(rotation);
+                let alone = Change::new(&change.data, given(change.expiry)).with_rotation(rotation);
                 return self.inner.update(token, &change.data, &alone).map(Some);
             }
             Fault::RotationComesBeforeTheComparison => {
@@ -530,7 +540,7 @@ impl Broken {
             Fault::RotationDeletesFirst => {
                 self.inner.delete(token)?;
                 pause();
-                self.inner.commit(new_token, &change.data, change.expiry)?;
+                self.inner.commit(new_token, &change.data, given(change.expiry))?;
                 return Ok(true);
             }
             Fault::RotationChecksFirst => {
@@ -540,7 +550,7 @@ impl Broken {
             }
             _ => {}
         }
-        self.inner.commit(new_token, &change.data, change.expiry)?;
+        self.inner.commit(new_token, &change.data, given(change.expiry))?;
         if self.fault == Fault::RotationDeletesLast {
             pause();
         }
@@ -549,4 +559,9 @@ impl Broken {
         }
         Ok(true)
     }
+}
+
+/// The expiry that a change sets; of one that keeps it, any.
+fn given(expiry: Option<DateTime<Utc>>) -> DateTime<Utc> {
+    expiry.unwrap_or_else(|| Utc::now() + TimeDelta::hours(1))
 }
