@@ -221,6 +221,15 @@ impl CookiePolicy {
         &self.name
     }
 
+    /// Returns the attribute with which sessions can't be bound to devices, if there is one.
+    #[cfg(feature = "dbsc")]
+    pub(crate) fn unbindable_attribute(&self) -> Option<&'static str> {
+        // Other hosts of the domain get no new device cookie, and browsers refuse bindings of
+        // partitioned cookies.
+        let domain = self.domain.as_ref().map(|_| "cookie domain");
+        domain.or(self.partitioned.then_some("cookie Partitioned"))
+    }
+
     pub(crate) fn is_persistent(&self) -> bool {
         self.persistent
     }

@@ -95,6 +95,12 @@ pub enum Error {
     /// [`check_form_token`](crate::Session::check_form_token). The adapters answer with status 403.
     #[doc(alias = "csrf")]
     FormToken,
+    /// The session is bound to a device, and the request doesn't prove that it comes from there:
+    /// [`BindingPolicy::requiring_proof`](crate::BindingPolicy::requiring_proof),
+    /// [`check_device_binding`](crate::Session::check_device_binding). The adapters answer with
+    /// status 403.
+    #[cfg(feature = "dbsc")]
+    DeviceUnproven,
     /// The handler of an adapter has called another one for the same cookie, which has given the
     /// browser a session of its own. Pass the outer one's session on instead, or give the inner
     /// manager a cookie of [another name](crate::CookiePolicy::with_name).
@@ -170,6 +176,10 @@ impl fmt::Display for Error {
             }
             Self::FormToken => {
                 f.write_str("the form's token is missing, outdated or of another session")
+            }
+            #[cfg(feature = "dbsc")]
+            Self::DeviceUnproven => {
+                f.write_str("the request doesn't prove that it comes from the session's device")
             }
             Self::CookieSetTwice => {
                 f.write_str("the response sets the session's cookie already: an adapter in another")

@@ -92,6 +92,7 @@ impl ErrorResponse {
     /// | [`Error::TooManySessions`]: a login is refused | 409 |
     /// | [`Error::CrossOrigin`]: the request comes from another site | 403 |
     /// | [`Error::FormToken`]: the form has no token of this session | 403 |
+    /// | with the feature `dbsc`: a bound session without a proof of its device | 403 |
     /// | one after which a later request may succeed ([`Error::is_retryable`], and the store's) | 503, with Retry-After: 5 |
     /// | with the feature `rouille`: a form or JSON that the request should have and hasn't | 400 |
     /// | any other | 500 |
@@ -117,6 +118,8 @@ impl ErrorResponse {
             | Cause::OldForm
             | Cause::TooManySessions
             | Cause::BadInput => log::Level::Info,
+            #[cfg(feature = "dbsc")]
+            Cause::OtherDevice => log::Level::Info,
             Cause::Temporary | Cause::Unknown => log::Level::Error,
         };
         log::log!(level, "a request failed: {}", ErrorChain(error));
@@ -130,6 +133,12 @@ impl ErrorResponse {
             Cause::OldForm => {
                 (403, "This form is outdated. Please reload its page and try again.\n")
             }
+            #[cfg(feature = "dbsc")]
+            Cause::OtherDevice => (
+                403,
+                "Your browser has not shown yet that this is your device. \
+                 Please reload the page, or log in again.\n",
+            ),
             Cause::TooManySessions => (
                 409,
                 "You are logged in on as many devices as you may be. \
@@ -176,6 +185,9 @@ enum Cause {
     OtherSite,
     /// A form without a good token.
     OldForm,
+    /// No proof of the session's device.
+    #[cfg(feature = "dbsc")]
+    OtherDevice,
     TooManySessions,
     /// The request.
     BadInput,
@@ -194,6 +206,8 @@ impl Cause {
             Some(Error::Superseded) => return Some(Self::Superseded),
             Some(Error::CrossOrigin { .. }) => return Some(Self::OtherSite),
             Some(Error::FormToken) => return Some(Self::OldForm),
+            #[cfg(feature = "dbsc")]
+            Some(Error::DeviceUnproven) => return Some(Self::OtherDevice),
             Some(Error::TooManySessions { .. }) => return Some(Self::TooManySessions),
             Some(error) => error.is_retryable(),
             None => error.downcast_ref().is_some_and(store_core::Error::is_retryable),

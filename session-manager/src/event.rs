@@ -96,6 +96,13 @@ pub enum EventKind {
         /// The type that was asked for.
         expected: &'static str,
     },
+    /// It is bound to a device, and a request didn't prove that it comes from there, or with a
+    /// forged proof: the cookie may have been copied, or the browser couldn't get a device cookie.
+    #[cfg(feature = "dbsc")]
+    DeviceUnproven,
+    /// A browser has bound it to its device.
+    #[cfg(feature = "dbsc")]
+    DeviceBound,
 }
 
 /// Why a session has ended.

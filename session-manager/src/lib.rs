@@ -72,6 +72,7 @@
 //! | `http` | [`SessionManager::http`](SessionManager#method.http), for servers on that crate's types |
 //! | `messagepack` | the codec `MessagePack` |
 //! | `sealed` | the codec `Sealed`, with which a copy of the store shows no values, and users as hashes in the store's index |
+//! | `dbsc` | sessions that are bound to their device, `Session::bind_to_device` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod manager;
@@ -105,6 +106,11 @@ mod session_summary;
 mod subject;
 
 mod device;
+
+#[cfg(feature = "dbsc")]
+mod device_bound;
+
+mod sent_device_cookies;
 
 mod cookie_policy;
 
@@ -147,6 +153,10 @@ pub use codec::{Codec, CodecError, Decoded, OpenError, Row};
 pub use content::values::MAX_VALUES;
 pub use cookie_policy::{CookiePolicy, SameSite};
 pub use device::Device;
+#[cfg(feature = "dbsc")]
+pub use device_bound::{
+    binding_policy::BindingPolicy, device_binding::DeviceBinding, device_response::DeviceResponse,
+};
 pub use error::Error;
 pub use error_response::ErrorResponse;
 pub use event::{EndCause, Event, EventKind};

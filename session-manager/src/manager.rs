@@ -2,11 +2,14 @@
 
 mod options;
 
-mod load;
+pub(crate) mod load;
 
 pub(crate) mod resolve;
 
 mod stored_sessions;
+
+#[cfg(feature = "dbsc")]
+mod bound_sessions;
 
 #[cfg(feature = "sealed")]
 mod hashed_subjects;
@@ -30,6 +33,8 @@ use crate::content::reserved::MANAGER;
 use crate::content::values::Values;
 use crate::cookie_policy::CookiePolicy;
 use crate::cross_origin::OriginCheck;
+#[cfg(feature = "dbsc")]
+use crate::device_bound::binding_policy::BindingPolicy;
 use crate::error::Error;
 use crate::error_response::{ErrorResponder, ErrorResponse};
 use crate::event::{Event, EventKind};
@@ -85,6 +90,9 @@ pub struct SessionManager<C = Json> {
     /// Tokens are hashed, and sessions that are still under their plain ones are found, too.
     pub(crate) takes_plain_tokens: bool,
     pub(crate) has_strict_types: bool,
+    /// None if sessions aren't bound to devices.
+    #[cfg(feature = "dbsc")]
+    pub(crate) binding_policy: Option<Arc<BindingPolicy>>,
     event_hook: Option<EventHook>,
     pub(crate) origin_check: OriginCheck,
     error_responder: ErrorResponder,
@@ -125,6 +133,8 @@ impl SessionManager {
             subject_key: None,
             takes_plain_tokens: false,
             has_strict_types: false,
+            #[cfg(feature = "dbsc")]
+            binding_policy: None,
             event_hook: None,
             origin_check: OriginCheck::Trusting(Vec::new()),
             error_responder: Arc::new(|error, _| ErrorResponse::default_for(error)),

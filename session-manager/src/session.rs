@@ -10,6 +10,9 @@ mod lifetime;
 
 mod device;
 
+#[cfg(feature = "dbsc")]
+mod binding;
+
 mod login;
 
 mod form;
@@ -36,6 +39,7 @@ use crate::content::{Content, Merged};
 use crate::error::Error;
 use crate::manager::SessionManager;
 use crate::manager::resolve::LiveSession;
+use crate::sent_device_cookies::SentDeviceCookies;
 use crate::session::origin::{Origin, SentTokens, Snapshot};
 use crate::session_id::SessionId;
 use crate::token::NewToken;
@@ -88,6 +92,9 @@ pub struct Session<'m, C = Json> {
     is_no_use: bool,
     /// The session is another browser's, and has this name.
     is_elsewhere: Option<SessionId>,
+    /// The id of the binding that this request offers to the browser.
+    #[cfg(feature = "dbsc")]
+    offered_binding: Option<String>,
 }
 
 /// What has become of a session during the request.
@@ -137,6 +144,8 @@ impl<'m, C: Codec> Session<'m, C> {
             destroys_others: None,
             is_no_use: false,
             is_elsewhere: None,
+            #[cfg(feature = "dbsc")]
+            offered_binding: None,
         }
     }
 
@@ -145,7 +154,11 @@ impl<'m, C: Codec> Session<'m, C> {
         let LiveSession { key, data, content, expiry } = session;
         let id = content.metadata(&manager.codec, &data).id(&key);
         let origin = Origin::Store(Snapshot { token: None, key, data, expiry });
-        let sent = SentTokens { known: Vec::new(), untried: Vec::new() };
+        let sent = SentTokens {
+            known: Vec::new(),
+            untried: Vec::new(),
+            device_cookies: SentDeviceCookies::default(),
+        };
         let mut session = Self::new(manager, origin, content, sent, None);
         session.is_no_use = true;
         session.is_elsewhere = Some(id);

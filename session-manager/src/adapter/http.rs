@@ -11,6 +11,7 @@ use crate::error_response::ErrorResponse;
 use crate::manager::SessionManager;
 use crate::request_head::RequestHead;
 use crate::session::Session;
+use crate::session::headers::Header;
 
 impl<C: Codec> SessionManager<C> {
     /// [Checks](Self::check_origin) where the request comes from, loads its session, calls the
@@ -36,7 +37,6 @@ impl<C: Codec> SessionManager<C> {
     /// assert!(response.headers().contains_key("set-cookie"));
     /// # Ok::<(), session_manager::Error>(())
     /// ```
-    #[expect(clippy::missing_panics_doc, reason = "what could panic was checked before")]
     pub fn http<Q, B: From<String>, H: HandlerResult<Response<B>>>(
         &self,
         request: &mut Request<Q>,
@@ -49,14 +49,45 @@ impl<C: Codec> SessionManager<C> {
         let (mut response, headers) = answer.unwrap_or_else(|(error, headers)| {
             (from_error_response(self.error_response(&*error, &head(request))), headers)
         });
-        for (name, value) in headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("it is the name of a header");
-            let value = HeaderValue::try_from(value)
-                .expect("what goes into a cookie was checked when the manager was built");
-            // Appended, not inserted: the application may set other cookies.
-            response.headers_mut().append(name, value);
-        }
+        add_headers(&mut response, headers);
         response
+    }
+
+    /// Answers a browser that binds a session to its device, or needs a new device cookie: see
+    /// [`device_endpoint`](Self::device_endpoint). With the feature `dbsc`.
+    ///
+    /// # Examples
+    /// ```
+    /// use http::{Request, Response};
+    /// use session_manager::{BindingPolicy, SessionManager};
+    /// use store_core::MemoryStore;
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?)
+    ///     .with_device_binding(BindingPolicy::new("/device-session"))?;
+    /// let request = Request::post("/device-session").body(()).expect("it is one");
+    /// let response: Response<String> = sessions.http_device_endpoint(&request);
+    /// assert_eq!(response.status(), 403);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[cfg(feature = "dbsc")]
+    #[expect(clippy::missing_panics_doc, reason = "what could panic was checked before")]
+    pub fn http_device_endpoint<Q, B: From<String>>(&self, request: &Request<Q>) -> Response<B> {
+        let cookies = request.headers().get_all(COOKIE).into_iter().map(HeaderValue::as_bytes);
+        let answer = self.device_endpoint(&head(request), cookies);
+        let mut response = Response::new(answer.body.into());
+        *response.status_mut() = StatusCode::from_u16(answer.status).expect("it is a status");
+        add_headers(&mut response, answer.headers);
+        response
+    }
+}
+
+fn add_headers<B>(response: &mut Response<B>, headers: Vec<Header>) {
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("it is the name of a header");
+        let value = HeaderValue::try_from(value)
+            .expect("what goes into a header was checked when the manager was built");
+        // Appended, not inserted: the application may set other cookies.
+        response.headers_mut().append(name, value);
     }
 }
 

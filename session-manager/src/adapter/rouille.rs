@@ -59,6 +59,46 @@ impl<C: Codec> SessionManager<C> {
             .into_iter()
             .fold(response, |response, (name, value)| response.with_additional_header(name, value))
     }
+
+    /// Answers a browser that binds a session to its device, or needs a new device cookie: see
+    /// [`device_endpoint`](Self::device_endpoint). With the feature `dbsc`.
+    ///
+    /// # Examples
+    /// ```
+    /// use rouille::{Request, Response};
+    /// use session_manager::{BindingPolicy, SessionManager};
+    /// use store_core::MemoryStore;
+    ///
+    /// fn respond(sessions: &SessionManager, request: &Request) -> Response {
+    ///     if request.url() == "/device-session" {
+    ///         return sessions.rouille_device_endpoint(request);
+    ///     }
+    ///     sessions.rouille(request, |session| {
+    ///         session.set_subject("7")?;
+    ///         session.bind_to_device()?;
+    ///         Ok(Response::text("logged in"))
+    ///     })
+    /// }
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?)
+    ///     .with_device_binding(BindingPolicy::new("/device-session"))?;
+    /// let request = Request::fake_http("POST", "/device-session", vec![], vec![]);
+    /// assert_eq!(respond(&sessions, &request).status_code, 403);
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[cfg(feature = "dbsc")]
+    pub fn rouille_device_endpoint(&self, request: &Request) -> Response {
+        let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
+        let headers = headers.map(|(_, value)| value.as_bytes());
+        let response = self.device_endpoint(&head(request), headers);
+        let headers = response.headers.into_iter();
+        Response {
+            status_code: response.status,
+            headers: headers.map(|(name, value)| (name.into(), value.into())).collect(),
+            data: ResponseBody::from_data(response.body),
+            upgrade: None,
+        }
+    }
 }
 
 fn head(request: &Request) -> RequestHead<'_> {

@@ -38,8 +38,12 @@ pub(crate) const FORM: &str = "__form";
 /// The secret of forms from before the session was renewed.
 pub(crate) const FORM_BEFORE: &str = "__formBefore";
 
+/// What the session holds of the device that it is bound to (feature `dbsc`). Reserved without the
+/// feature, too: a process that doesn't have it must not lose it.
+pub(crate) const BINDING: &str = "__binding";
+
 /// All keys but those of flash values.
-const SESSION_KEYS: [&str; 12] = [
+const SESSION_KEYS: [&str; 13] = [
     REMEMBER_ME,
     SUBJECT,
     OWNER,
@@ -52,6 +56,7 @@ const SESSION_KEYS: [&str; 12] = [
     IDLE_TIMEOUT,
     FORM,
     FORM_BEFORE,
+    BINDING,
 ];
 
 /// The prefix of the keys of flash values.

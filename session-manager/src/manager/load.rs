@@ -9,12 +9,13 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::manager::SessionManager;
 use crate::manager::resolve::{LiveSession, Resolved};
+use crate::sent_device_cookies::SentDeviceCookies;
 use crate::session::Session;
 use crate::session::origin::{Origin, SentTokens, Snapshot};
 use crate::token::{NewToken, Token};
 
 /// Cookies of the session's name that are tried if a request has several.
-const MAX_COOKIES: usize = 4;
+pub(crate) const MAX_COOKIES: usize = 4;
 
 /// What browsers strip from names and values of cookies. They keep other white space, and treat a
 /// name that begins with it as an ordinary one, not as one with the prefix `__Host-`.
@@ -58,13 +59,29 @@ impl<C: Codec> SessionManager<C> {
         &self,
         cookie_values: impl IntoIterator<Item = &'a str>,
     ) -> Result<Session<'_, C>, Error> {
+        self.load_cookies(cookie_values, SentDeviceCookies::default())
+    }
+
+    pub(super) fn load_cookies<'a>(
+        &self,
+        cookie_values: impl IntoIterator<Item = &'a str>,
+        device_cookies: SentDeviceCookies,
+    ) -> Result<Session<'_, C>, Error> {
         let tokens = cookie_values.into_iter().filter_map(Token::parse).take(MAX_COOKIES);
         let mut tokens = tokens.collect::<Vec<_>>().into_iter();
         let (mut is_superseded, mut unopened) = (false, None);
+        #[cfg(feature = "dbsc")]
+        let mut unproven = None;
         let mut known = Vec::new();
         while let Some(token) = tokens.next() {
             let key = self.key(&token);
             match self.resolve_token(&token, &key)? {
+                #[cfg(feature = "dbsc")]
+                Resolved::Live(found) if self.refuses(&found, &device_cookies) => {
+                    let LiveSession { data, content, .. } = &found;
+                    unproven = Some(self.device_binding_of(content, data, &device_cookies));
+                    known.push(token);
+                }
                 Resolved::Live(LiveSession { key: newest, data, content, expiry }) => {
                     known.push(token.clone());
                     let is_plain = self.plain_key(&token).is_some_and(|plain| newest == plain);
@@ -75,12 +92,16 @@ impl<C: Codec> SessionManager<C> {
                         Some(token) if is_plain => {
                             Some(NewToken { token: token.clone(), key, old_token_opens: true })
                         }
-                        Some(_) if self.is_rotation_due(&content, &data) => Some(self.rotation()?),
+                        Some(_) if !self.is_rotation_due(&content, &data) => None,
+                        // Who has copied the cookie must not take the session over from its device.
+                        #[cfg(feature = "dbsc")]
+                        Some(_) if self.is_unproven(&content, &data, &device_cookies) => None,
+                        Some(_) => Some(self.rotation()?),
                         // If another response brings the newest token, the next request rotates it.
                         _ => None,
                     };
                     let snapshot = Snapshot { token, key: newest, data, expiry };
-                    let sent = SentTokens { known, untried: tokens.collect() };
+                    let sent = SentTokens { known, untried: tokens.collect(), device_cookies };
                     let origin = Origin::Store(snapshot);
                     return Ok(Session::new(self, origin, content, sent, rotation));
                 }
@@ -105,7 +126,9 @@ impl<C: Codec> SessionManager<C> {
             None if is_superseded => Origin::Superseded,
             None => Origin::Fresh,
         };
-        let sent = SentTokens { known, untried: Vec::new() };
+        #[cfg(feature = "dbsc")]
+        let origin = unproven.map_or(origin, Origin::Unproven);
+        let sent = SentTokens { known, untried: Vec::new(), device_cookies };
         Ok(Session::new(self, origin, self.fresh_content(), sent, None))
     }
 
@@ -127,16 +150,12 @@ impl<C: Codec> SessionManager<C> {
         &self,
         cookie_headers: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Session<'_, C>, Error> {
-        // Bytes are split, not text, because another cookie of the header need not be UTF-8.
-        let pairs =
-            cookie_headers.into_iter().flat_map(|header| header.split(|&byte| byte == b';'));
-        self.load(pairs.filter_map(|pair| {
-            let pair = str::from_utf8(pair).ok()?;
-            let (name, value) = pair.split_once('=')?;
-            let name = name.trim_matches(COOKIE_SPACE);
-            let value = value.trim_matches(COOKIE_SPACE).trim_matches('"');
-            (name == self.cookie.name()).then_some(value)
-        }))
+        let cookies = cookies(cookie_headers);
+        #[cfg(feature = "dbsc")]
+        if self.binding_policy.is_some() {
+            return self.load_with_device_cookies(cookies);
+        }
+        self.load(cookies.filter(|(name, _)| *name == self.cookie.name()).map(|(_, value)| value))
     }
 
     /// Returns whether a session's token has to be rotated automatically.
@@ -153,4 +172,17 @@ impl<C: Codec> SessionManager<C> {
     fn rotation(&self) -> Result<NewToken, Error> {
         Ok(NewToken { old_token_opens: true, ..self.new_token()? })
     }
+}
+
+/// Returns the names and values of cookies.
+pub(crate) fn cookies<'a>(
+    cookie_headers: impl IntoIterator<Item = &'a [u8]>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    // Bytes are split, not text, because another cookie of the header need not be UTF-8.
+    let pairs = cookie_headers.into_iter().flat_map(|header| header.split(|&byte| byte == b';'));
+    pairs.filter_map(|pair| {
+        let (name, value) = str::from_utf8(pair).ok()?.split_once('=')?;
+        let value = value.trim_matches(COOKIE_SPACE).trim_matches('"');
+        Some((name.trim_matches(COOKIE_SPACE), value))
+    })
 }

@@ -47,6 +47,10 @@ impl<C: Codec> SessionManager<C> {
     #[doc(alias = "Cookie")]
     pub fn with_cookie(mut self, cookie: CookiePolicy) -> Result<Self, Error> {
         cookie.check()?;
+        #[cfg(feature = "dbsc")]
+        if let Some(policy) = &self.binding_policy {
+            policy.check(&cookie)?;
+        }
         self.cookie = cookie;
         Ok(self)
     }
@@ -348,6 +352,8 @@ impl<C: Codec> SessionManager<C> {
             subject_key: self.subject_key,
             takes_plain_tokens: self.takes_plain_tokens,
             has_strict_types: self.has_strict_types,
+            #[cfg(feature = "dbsc")]
+            binding_policy: self.binding_policy,
             event_hook: self.event_hook,
             origin_check: self.origin_check,
             error_responder: self.error_responder,

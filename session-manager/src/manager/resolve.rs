@@ -87,7 +87,13 @@ impl<C: Codec> SessionManager<C> {
         })
     }
 
-    fn follow(&self, mut key: SessionKey, through_renewals: bool) -> Result<Resolved, Error> {
+    /// Loads the session that a key names, under its newest key, also if only a renewal leads there,
+    /// if that is asked for.
+    pub(crate) fn follow(
+        &self,
+        mut key: SessionKey,
+        through_renewals: bool,
+    ) -> Result<Resolved, Error> {
         loop {
             match self.store.load(key.as_str())? {
                 Loaded::Live { data, expiry } => return Ok(self.judge(key, data, expiry)),

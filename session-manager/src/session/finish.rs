@@ -133,6 +133,10 @@ impl<C: Codec> Session<'_, C> {
             Origin::Superseded if self.has_changes() => return Err(Error::Superseded),
             // The same, of a session that this process can't read.
             Origin::Unopened(why) if self.has_changes() => return Err(Error::Unopened(*why)),
+            #[cfg(feature = "dbsc")]
+            Origin::Unproven(_) if self.has_changes() => return Err(Error::DeviceUnproven),
+            #[cfg(feature = "dbsc")]
+            Origin::Unproven(_) => None,
             Origin::Superseded | Origin::Unopened(_) => None,
             // What follows the end of another browser's session has no browser that gets its token.
             Origin::Fresh if self.is_elsewhere.is_some() => None,
@@ -155,7 +159,10 @@ impl<C: Codec> Session<'_, C> {
         let key = key.cloned();
         let set_cookie = written.and_then(|written| self.cookie_after(&written, now));
         // A new token replaces the cookie of a destroyed session; a response never sets it twice.
-        Ok((self.headers(set_cookie.or_else(|| self.removal())), key))
+        let headers = self.headers(set_cookie.or_else(|| self.removal()));
+        #[cfg(feature = "dbsc")]
+        let headers = self.with_registration(headers, key.is_some());
+        Ok((headers, key))
     }
 
     /// Ends the other sessions of the subject, if that was asked for.

@@ -452,6 +452,8 @@ impl<C: Codec> Session<'_, C> {
         match self.origin {
             Origin::Superseded => Err(Error::Superseded),
             Origin::Unopened(why) => Err(Error::Unopened(why)),
+            #[cfg(feature = "dbsc")]
+            Origin::Unproven(_) => Err(Error::DeviceUnproven),
             Origin::Fresh | Origin::Store(_) => Ok(()),
         }
     }

@@ -61,6 +61,10 @@ impl<C: Codec> Session<'_, C> {
             Resolved::Unopened(why) => return Err(Error::Unopened(why)),
             Resolved::Superseded | Resolved::Unusable | Resolved::Missing => return Ok(false),
         };
+        #[cfg(feature = "dbsc")]
+        if self.manager.refuses(&found, &self.sent_tokens.device_cookies) {
+            return Ok(false);
+        }
         let is_own = self.origin.snapshot().is_some_and(|snapshot| snapshot.key == found.key);
         if is_own || self.merged.iter().any(|merged| merged.key == found.key) {
             return Ok(true);

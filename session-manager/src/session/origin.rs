@@ -2,6 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
+#[cfg(feature = "dbsc")]
+use crate::device_bound::device_binding::DeviceBinding;
+use crate::sent_device_cookies::SentDeviceCookies;
 use crate::session_key::SessionKey;
 use crate::token::Token;
 use crate::unopened::Unopened;
@@ -15,6 +18,10 @@ pub(crate) enum Origin {
     Superseded,
     /// The store has it, and this process can't open it. Nothing is written in its place.
     Unopened(Unopened),
+    /// The store has it, and the request doesn't prove that it comes from the device that it is
+    /// bound to. Nothing is written in its place.
+    #[cfg(feature = "dbsc")]
+    Unproven(DeviceBinding),
     /// The store had it when it was loaded.
     Store(Snapshot),
 }
@@ -35,12 +42,16 @@ pub(crate) struct SentTokens {
     pub(crate) known: Vec<Token>,
     /// Those that weren't tried, because one before them named the session.
     pub(crate) untried: Vec<Token>,
+    #[cfg_attr(not(feature = "dbsc"), expect(dead_code, reason = "there are none"))]
+    pub(crate) device_cookies: SentDeviceCookies,
 }
 
 impl Origin {
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
         match self {
             Self::Fresh | Self::Superseded | Self::Unopened(_) => None,
+            #[cfg(feature = "dbsc")]
+            Self::Unproven(_) => None,
             Self::Store(snapshot) => Some(snapshot),
         }
     }

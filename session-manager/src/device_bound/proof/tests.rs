@@ -1,0 +1,197 @@
+//! Proofs of the specification, of Chromium and of another implementation, and what must be refused.
+
+use p256::ecdsa::SigningKey;
+use p256::ecdsa::signature::Signer as _;
+use serde_json::json;
+
+use super::*;
+
+/// The example of the specification, in its section on `Secure-Session-Response`.
+const SPECIFICATION: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImRic2Mrand0In0.eyJhdWQiOiJodHRwczovL2V4YW1wbGUuY29tL3JlZyIsImp0aSI6ImN2IiwiaWF0IjoiMTcyNTU3OTA1NSIsImp3ayI6eyJrdHkiOiJFQyIsImNydiI6IlAtMjU2IiwieCI6IjZfR0Iydm9RMHFyb01oNk9sREZDRlNfU0pyaVFpMVBUdnZCT2hHWjNiSEkiLCJ5IjoiSWVnT0pVTHlFN1N4SF9DZDFLQ0VSN2xXQnZHRkhRLWgweHlqelVqRUlXRSJ9LCJhdXRob3JpemF0aW9uIjoiYWMifQ.6Fb_vVBDmfNghQiBmIGe8o7tBfYPbPCywhQruP0vIhxgmcJmuNTaMHeVn_M8ZnOm1_bzIitbZqCWEn-1Qzmtyw";
+
+/// The key in the specification's example of a header.
+const SPECIFICATION_KEY: (&str, &str) =
+    ("6_GB2voQ0qroMh6OlDFCFS_SJriQi1PTvvBOhGZ3bHI", "IegOJULyE7SxH_Cd1KCER7lWBvGFHQ-h0xyjzUjEIWE");
+
+/// A registration of Chromium 156, and its first refresh.
+const CHROMIUM: [&str; 2] = [
+    "eyJhbGciOiJFUzI1NiIsImp3ayI6eyJjcnYiOiJQLTI1NiIsImt0eSI6IkVDIiwieCI6InFvSl9nckxBcWtmRlFNQ2NXQVBqYXBYZjdsNTVIX1p3UVpJbUJoNkJKZG8iLCJ5IjoicGYzcThiSzZObml4SzhMOEZrODNuSzFDekF4THozbVZaeTROMjFVRWpFZyJ9LCJ0eXAiOiJkYnNjK2p3dCJ9.eyJqdGkiOiJjaGFsMCJ9.P1sRJFqoo6S2xS8y2KCmR9nXPtjedqMsK6oE0A_zTcREwwM3i5AvDZ3Ri3Cw_GGHhYra0mp1cZWyBvoxT-Du2g",
+    "eyJhbGciOiJFUzI1NiIsInR5cCI6ImRic2Mrand0In0.eyJqdGkiOiJjaGFsMyJ9.YHxcolu1NiUDC5xqj6hofyHLIq3jgQTIE5LioAI9q6FiCMId2Awh0ecz5gpQ9cPSI8ryRuMbthqKBiISg2jezg",
+];
+
+/// The vectors `registration.json` and `refresh.json` of spring-dbsc.
+const SPRING: [&str; 2] = [
+    "eyJhbGciOiJFUzI1NiIsInR5cCI6ImRic2Mrand0IiwiandrIjp7Imt0eSI6IkVDIiwiY3J2IjoiUC0yNTYiLCJ4IjoiT2lxc0xvMkZneDhzMXg1RUk5YmpVRGk1UU45bGc5X3BNOFZHWW52ZHVQNCIsInkiOiJMSXRnd2JXZXdtZzBycmF1S0kxSVg0dEUyV3pObm1CMzIyRTRVdmZTUHQ4In19.eyJqdGkiOiJLTjNxd19wUXhSOHRZNXVJOG9QMWFTMmRGM2dINGpLNWxNNm5PN3BROHJTIn0.6YjXpu8GV1Yjw8R5qB42lh_5HPj0USF7RBAmp1gJaKIondZ0rpSIzjVvAbbztFRTGWI0jPPheN2YqDZQ8J_heg",
+    "eyJhbGciOiJFUzI1NiIsInR5cCI6ImRic2Mrand0In0.eyJqdGkiOiJLTjNxd19wUXhSOHRZNXVJOG9QMWFTMmRGM2dINGpLNWxNNm5PN3BROHJTIn0.dZhwcoAWFE9jCoWAInYiaw9z_ZO_nJCfVv8JUGK_5xZybqIal0uWB8Svdid9A4eymcitK8amsuuhrh7t15lsew",
+];
+
+fn encoded(value: &Value) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
+}
+
+/// Signs a header and a payload of one's own.
+fn signed(key: &SigningKey, header: &Value, payload: &Value) -> String {
+    let signed = format!("{}.{}", encoded(header), encoded(payload));
+    let signature: Signature = key.sign(signed.as_bytes());
+    format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+}
+
+fn signing_key() -> SigningKey {
+    SigningKey::from_slice(&[7; 32]).expect("it is in range")
+}
+
+fn jwk(key: &SigningKey) -> Value {
+    let point = key.verifying_key().to_encoded_point(false);
+    let coordinate = |bytes: Option<&p256::FieldBytes>| {
+        BASE64_URL_SAFE_NO_PAD.encode(bytes.expect("it has one"))
+    };
+    json!({
+        "kty": "EC",
+        "crv": "P-256",
+        "x": coordinate(point.x()),
+        "y": coordinate(point.y()),
+    })
+}
+
+#[test]
+fn registrations_of_chromium_and_of_another_implementation_verify() {
+    for (texts, challenges) in [
+        (CHROMIUM, ["chal0", "chal3"]),
+        (SPRING, ["KN3qw_pQxR8tY5uI8oP1aS2dF3gH4jK5lM6nO7pQ8rS"; 2]),
+    ] {
+        let [registration, refresh] = texts.map(|text| Proof::parse(text).expect("it is one"));
+        assert_eq!([registration.challenge(), refresh.challenge()], challenges);
+        let key = registration.registered_key().expect("it has signed itself");
+        assert!(refresh.is_refresh_by(key));
+        // As it comes out of a session.
+        let stored = PublicKey::from_text(&key.to_text()).expect("it was a key");
+        assert!(refresh.is_refresh_by(&stored));
+        assert_eq!(stored, *key);
+    }
+    let [registration, other] = [CHROMIUM[0], SPRING[0]].map(|text| Proof::parse(text));
+    let (registration, other) = (registration.expect("it is one"), other.expect("it is one"));
+    let key = registration.registered_key().expect("it has signed itself");
+    let refresh = Proof::parse(SPRING[1]).expect("it is one");
+    assert!(!refresh.is_refresh_by(key), "the key is another's");
+    assert_ne!(Some(key), other.registered_key());
+}
+
+/// It has its key in the payload, as earlier drafts had, so it registers nothing; by the key of the
+/// specification's other example its signature is good.
+#[test]
+fn proof_of_the_specification_verifies_and_registers_nothing() {
+    let proof = Proof::parse(SPECIFICATION).expect("it is one");
+    assert_eq!(proof.challenge(), "cv");
+    assert!(proof.registered_key().is_none());
+    let (x, y) = SPECIFICATION_KEY;
+    let key = json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y });
+    let key = PublicKey::from_jwk(&key).expect("it is a point of the curve");
+    assert!(proof.is_refresh_by(&key));
+}
+
+#[test]
+fn other_algorithms_are_refused_before_a_key_is_looked_at() {
+    let key = signing_key();
+    let payload = json!({ "jti": "c" });
+    let good = json!({ "alg": "ES256", "typ": "dbsc+jwt", "jwk": jwk(&key) });
+    assert!(Proof::parse(&signed(&key, &good, &payload)).is_some());
+    for algorithm in ["none", "None", "HS256", "RS256", "ES384", "ES256K", "es256", ""] {
+        // The key is nonsense, which is never seen; with a good one it is refused all the same.
+        for jwk in [json!("nonsense"), jwk(&key)] {
+            let header = json!({ "alg": algorithm, "typ": "dbsc+jwt", "jwk": jwk });
+            assert!(Proof::parse(&signed(&key, &header, &payload)).is_none(), "{algorithm}");
+        }
+    }
+    let unsigned = format!("{}.{}.", encoded(&good), encoded(&payload));
+    assert!(Proof::parse(&unsigned).is_none());
+}
+
+#[test]
+fn what_is_not_a_proof_is_none() {
+    let key = signing_key();
+    let payload = json!({ "jti": "c" });
+    let header = |name: &str, value: Value| {
+        let mut header = json!({ "alg": "ES256", "typ": "dbsc+jwt" });
+        header[name] = value;
+        header
+    };
+    assert!(Proof::parse(&signed(&key, &header("kid", json!("1")), &payload)).is_some());
+    for header in [
+        header("typ", json!("jwt")),
+        header("typ", Value::Null),
+        header("alg", json!(["ES256"])),
+        header("crit", json!(["exp"])),
+        header("jwk", Value::Null),
+        header("jwk", json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" })),
+        json!([]),
+        json!("ES256"),
+    ] {
+        assert!(Proof::parse(&signed(&key, &header, &payload)).is_none(), "{header}");
+    }
+    let good = header("kid", json!("1"));
+    for payload in [json!({}), json!({ "jti": 1 }), json!({ "jti": ["c"] }), json!(["c"])] {
+        assert!(Proof::parse(&signed(&key, &good, &payload)).is_none(), "{payload}");
+    }
+    let good = signed(&key, &good, &payload);
+    let (signed, signature) = good.rsplit_once('.').expect("it has three parts");
+    for bad in [
+        String::new(),
+        "..".to_owned(),
+        signed.to_owned(),
+        format!("{good}."),
+        format!(".{good}"),
+        format!("{good}.{signature}"),
+        format!("{good}="),
+        format!(" {good}"),
+        format!("{signed}.{}", &signature[..84]),
+        // Neither of its two numbers may be zero.
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode([0; 64])),
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode([0xFF; 64])),
+        "A".repeat(MAX_LEN + 1),
+    ] {
+        assert!(Proof::parse(&bad).is_none(), "{bad:?}");
+    }
+}
+
+#[test]
+fn what_is_not_a_public_key_is_refused() {
+    let key = signing_key();
+    let good = jwk(&key);
+    assert!(PublicKey::from_jwk(&good).is_some());
+    let changed = |name: &str, value: Value| {
+        let mut jwk = good.clone();
+        jwk[name] = value;
+        jwk
+    };
+    let x = good["x"].as_str().expect("it is a string");
+    for bad in [
+        changed("crv", json!("P-384")),
+        changed("kty", json!("oct")),
+        changed("d", json!("AQAB")),
+        changed("x", json!("")),
+        changed("x", json!(format!("{x}="))),
+        changed("x", json!(format!("{x}AA"))),
+        // Not a point of the curve.
+        changed("x", json!("A".repeat(43))),
+        changed("y", good["x"].clone()),
+        json!([]),
+        Value::Null,
+    ] {
+        assert!(PublicKey::from_jwk(&bad).is_none(), "{bad}");
+    }
+}
+
+#[test]
+fn one_changed_bit_is_refused() {
+    let [registration, refresh] = CHROMIUM;
+    let key = Proof::parse(registration).expect("it is one");
+    let key = key.registered_key().expect("it has signed itself").clone();
+    for place in 0..refresh.len() {
+        let mut bytes = refresh.as_bytes().to_owned();
+        // Another letter of the alphabet, or a point in its place.
+        bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(bytes).expect("it is ASCII");
+        let is_good = Proof::parse(&changed).is_some_and(|proof| proof.is_refresh_by(&key));
+        assert!(!is_good, "place {place}");
+    }
+}
