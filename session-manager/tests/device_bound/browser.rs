@@ -1,0 +1,222 @@
+//! A browser that binds sessions to its device.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature, SigningKey};
+use serde_json::{Value, json};
+use session_manager::testing::SetCookies;
+use session_manager::{
+    DeviceResponse, Error, Finished, Header, RequestHead, Session, SessionManager,
+};
+
+use crate::fixture::PATH;
+
+/// What a browser keeps, all of which but the key can be copied to another device.
+#[derive(Clone)]
+pub(crate) struct Browser<'m> {
+    sessions: &'m SessionManager,
+    pub(crate) session_cookie: String,
+    pub(crate) device_cookie: String,
+    /// The challenge of the header that asked for a registration.
+    pub(crate) offered: Option<String>,
+    pub(crate) id: String,
+    pub(crate) challenge: Option<String>,
+    key: SigningKey,
+}
+
+impl<'m> Browser<'m> {
+    pub(crate) fn new(sessions: &'m SessionManager) -> Self {
+        Self {
+            sessions,
+            session_cookie: String::new(),
+            device_cookie: String::new(),
+            offered: None,
+            id: String::new(),
+            challenge: None,
+            key: key(7),
+        }
+    }
+
+    /// A browser that has logged in and was asked to register.
+    pub(crate) fn logged_in(sessions: &'m SessionManager) -> Result<Self, Error> {
+        let mut browser = Self::new(sessions);
+        browser.visit(|session| {
+            session.set_subject("7")?;
+            session.insert("name", "Ada")?;
+            session.bind_to_device()
+        })?;
+        Ok(browser)
+    }
+
+    /// A browser with a session that is bound to its device.
+    pub(crate) fn bound(sessions: &'m SessionManager) -> Result<Self, Error> {
+        let mut browser = Self::logged_in(sessions)?;
+        assert_eq!(browser.register().status, 200);
+        Ok(browser)
+    }
+
+    /// Another device to which the cookies were copied.
+    pub(crate) fn thief(&self) -> Self {
+        Self { key: key(8), ..self.clone() }
+    }
+
+    /// The same browser, served by another process.
+    pub(crate) fn at<'p>(&self, sessions: &'p SessionManager) -> Browser<'p>
+    where
+        'm: 'p,
+    {
+        Browser { sessions, ..self.clone() }
+    }
+
+    /// A request for a page.
+    pub(crate) fn visit(
+        &mut self,
+        handler: impl FnOnce(&mut Session<'m>) -> Result<(), Error>,
+    ) -> Result<Finished, Error> {
+        let mut session = self.session()?;
+        handler(&mut session)?;
+        let finished = session.finish()?;
+        self.receive(&finished.headers);
+        Ok(finished)
+    }
+
+    /// The session that the browser's next request has.
+    pub(crate) fn session(&self) -> Result<Session<'m>, Error> {
+        self.sessions.load_from_headers([self.cookies().as_bytes()])
+    }
+
+    /// The Cookie header.
+    pub(crate) fn cookies(&self) -> String {
+        let (session, device) = (self.sessions.cookie_name(), self.sessions.device_cookie_name());
+        let cookies = [(session, &self.session_cookie), (&device, &self.device_cookie)];
+        let cookies = cookies.into_iter().filter(|(_, value)| !value.is_empty());
+        cookies.map(|(name, value)| format!("{name}={value}; ")).collect()
+    }
+
+    pub(crate) fn register(&mut self) -> DeviceResponse {
+        let proof = self.registration();
+        let response = self.post(None, Some(&proof));
+        self.receive_instructions(&response);
+        response
+    }
+
+    /// The proof of a registration.
+    pub(crate) fn registration(&self) -> String {
+        let challenge = self.offered.as_deref().expect("it was asked to register");
+        self.signed(&json!({ "alg": "ES256", "typ": "dbsc+jwt", "jwk": self.jwk() }), challenge)
+    }
+
+    /// Refreshes as Chromium does: if there is no challenge, or it is refused, the answer brings one.
+    pub(crate) fn refresh(&mut self) -> DeviceResponse {
+        for _ in 0..3 {
+            let proof = self.challenge.clone().map(|challenge| self.proof(&challenge));
+            let response = self.post(Some(&self.id), proof.as_deref());
+            self.receive_instructions(&response);
+            if response.status != 403 {
+                return response;
+            }
+        }
+        panic!("its proof is refused again and again");
+    }
+
+    /// The proof of a refresh.
+    pub(crate) fn proof(&self, challenge: &str) -> String {
+        self.signed(&json!({ "alg": "ES256", "typ": "dbsc+jwt" }), challenge)
+    }
+
+    pub(crate) fn signed(&self, header: &Value, challenge: &str) -> String {
+        let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(header), part(&json!({ "jti": challenge })));
+        let signature: Signature = self.key.sign(signed.as_bytes());
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+    }
+
+    pub(crate) fn jwk(&self) -> Value {
+        let point = self.key.verifying_key().to_encoded_point(false);
+        let bytes = point.as_bytes();
+        let coordinate = |range| BASE64_URL_SAFE_NO_PAD.encode::<&[u8]>(&bytes[range]);
+        json!({ "kty": "EC", "crv": "P-256", "x": coordinate(1..33), "y": coordinate(33..65) })
+    }
+
+    /// A request to the device endpoint. The answer isn't looked at.
+    pub(crate) fn post(&self, id: Option<&str>, proof: Option<&str>) -> DeviceResponse {
+        let request = RequestHead::new("POST", PATH, |name| match name {
+            "Sec-Secure-Session-Id" => id,
+            "Secure-Session-Response" => proof,
+            _ => None,
+        });
+        let cookies = self.cookies();
+        let response = self.sessions.device_endpoint(&request, [cookies.as_bytes()]);
+        check(&response, id.is_some());
+        response
+    }
+
+    pub(crate) fn receive_instructions(&mut self, response: &DeviceResponse) {
+        self.receive(&response.headers);
+        if response.status == 200 {
+            let instructions: Value = serde_json::from_str(&response.body).expect("it is JSON");
+            if instructions["continue"] != false {
+                let id = instructions["session_identifier"].as_str().expect("it names the binding");
+                id.clone_into(&mut self.id);
+            }
+        }
+    }
+
+    fn receive(&mut self, headers: &[Header]) {
+        let device_cookie = self.sessions.device_cookie_name();
+        for set_cookie in headers.set_cookies() {
+            let (name, rest) = set_cookie.split_once('=').expect("it has a value");
+            let value = rest.split(';').next().unwrap_or_default();
+            if name == self.sessions.cookie_name() {
+                value.clone_into(&mut self.session_cookie);
+            } else if name == device_cookie {
+                value.clone_into(&mut self.device_cookie);
+            }
+        }
+        for (name, value) in headers {
+            match *name {
+                "Secure-Session-Registration" => {
+                    let challenge = value
+                        .strip_prefix("(ES256);path=\"/device-session\";challenge=\"")
+                        .and_then(|rest| rest.strip_suffix('"'));
+                    self.offered = Some(challenge.expect("it has the form").to_owned());
+                }
+                "Secure-Session-Challenge" => self.challenge = Some(challenge(value).to_owned()),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_slice(&[n; 32]).expect("it is in range")
+}
+
+fn challenge(header: &str) -> &str {
+    let (challenge, id) = header.split_once(';').expect("it names the binding");
+    assert!(id.starts_with("id=\"") && id.ends_with('"'), "{header}");
+    challenge.trim_matches('"')
+}
+
+/// What holds of every answer: browsers end a binding at any other status of 4xx, and at a success
+/// without JSON.
+fn check(response: &DeviceResponse, is_refresh: bool) {
+    let has = |name| response.headers.iter().any(|(own, _)| *own == name);
+    assert!(has("Cache-Control"));
+    match response.status {
+        200 => {
+            let instructions: Value = serde_json::from_str(&response.body).expect("it is JSON");
+            assert!(instructions.is_object() && has("Content-Type"));
+        }
+        403 => {
+            assert_eq!(has("Secure-Session-Challenge"), is_refresh, "{response:?}");
+            assert!(!has("Set-Cookie"));
+        }
+        503 => assert!(has("Retry-After")),
+        status => panic!("status {status}"),
+    }
+    if !is_refresh {
+        assert!(!has("Secure-Session-Challenge"), "the browser has no binding yet");
+    }
+}
