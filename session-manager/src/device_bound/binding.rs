@@ -9,7 +9,8 @@ use crate::device_bound::device_binding::DeviceBinding;
 use crate::device_bound::proof::{Proof, PublicKey};
 use crate::error::Error;
 
-/// How long requests that were under way at the registration go without the cookie.
+/// How long requests that were under way at the registration go without the cookie, if there was no
+/// refresh since.
 const REGISTRATION_GRACE: TimeDelta = TimeDelta::seconds(30);
 
 /// How long requests with a device cookie may be under way.
@@ -98,7 +99,8 @@ impl Binding {
         }
         let proved = DateTime::from_timestamp(self.proved, 0).unwrap_or(DateTime::UNIX_EPOCH);
         let has_cookie = self.good_cookie(cookie_hashes, policy, now).is_some();
-        if has_cookie || is_within(self.bound, REGISTRATION_GRACE, now) {
+        let is_new = self.cookies.len() == 1 && is_within(self.bound, REGISTRATION_GRACE, now);
+        if has_cookie || is_new {
             DeviceBinding::Bound { proved }
         } else {
             DeviceBinding::Unproven { proved }

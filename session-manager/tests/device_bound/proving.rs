@@ -46,6 +46,18 @@ fn copied_session_cookie_is_without_proof() -> TestResult {
 }
 
 #[test]
+fn first_refresh_ends_the_grace_of_the_registration() -> TestResult {
+    let fixture = Fixture::new();
+    let mut browser = Browser::bound(&fixture.sessions)?;
+    let mut under_way = browser.clone();
+    under_way.device_cookie.clear();
+    under_way.session()?.check_device_binding()?;
+    browser.refresh();
+    assert!(under_way.session()?.check_device_binding().is_err());
+    Ok(())
+}
+
+#[test]
 fn device_cookie_of_another_session_proves_nothing() -> TestResult {
     let fixture = Fixture::new();
     let (mut one, other) = (Browser::bound(&fixture.sessions)?, Browser::bound(&fixture.sessions)?);
