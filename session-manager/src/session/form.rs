@@ -100,6 +100,8 @@ impl<C: Codec> Session<'_, C> {
         let is_good = match self.origin {
             Origin::Superseded => self.is_from_before_the_renewal(&sent)?,
             Origin::Unopened(why) => return Err(Error::Unopened(why)),
+            #[cfg(feature = "dbsc")]
+            Origin::Unproven(_) => return Err(Error::DeviceUnproven),
             Origin::Fresh | Origin::Store(_) => {
                 let stored = stored_secret(&self.manager.codec, &self.content, self.data());
                 let before = self.before_renewal(&self.content, self.data());

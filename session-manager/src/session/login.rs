@@ -63,7 +63,7 @@ impl<C: Codec> Session<'_, C> {
     #[doc(alias = "principal")]
     pub fn set_subject(&mut self, subject: &str) -> Result<(), Error> {
         self.manager.subject_in_store(subject)?;
-        if let Origin::Superseded | Origin::Unopened(_) = self.origin {
+        if !matches!(self.origin, Origin::Fresh | Origin::Store(_)) {
             self.origin = Origin::Fresh;
             self.new_token = None;
         }

@@ -201,15 +201,13 @@ impl<C: Codec> Session<'_, C> {
     /// Returns the token that the session gets with this write, if it gets one.
     fn token_to_write(&self) -> Result<Option<NewToken>, Error> {
         match (&self.origin, &self.new_token) {
-            (Origin::Fresh | Origin::Superseded | Origin::Unopened(_), _) => {
-                Ok(Some(self.manager.new_token()?))
-            }
             // The browser's newest token is in another response, which may arrive before this one
             // or after it.
             (Origin::Store(Snapshot { token: None, .. }), Some(new_token)) => {
                 if new_token.old_token_opens { Ok(None) } else { Err(Error::Superseded) }
             }
             (Origin::Store(_), new_token) => Ok(new_token.clone()),
+            _ => Ok(Some(self.manager.new_token()?)),
         }
     }
 

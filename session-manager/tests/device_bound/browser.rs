@@ -91,7 +91,7 @@ impl<'m> Browser<'m> {
         let (session, device) = (self.sessions.cookie_name(), self.sessions.device_cookie_name());
         let cookies = [(session, &self.session_cookie), (&device, &self.device_cookie)];
         let cookies = cookies.into_iter().filter(|(_, value)| !value.is_empty());
-        cookies.map(|(name, value)| format!("{name}={value}; ")).collect()
+        cookies.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
 
     pub(crate) fn register(&mut self) -> DeviceResponse {

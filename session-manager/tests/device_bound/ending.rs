@@ -1,7 +1,7 @@
 //! What ends a binding, and what doesn't.
 
 use serde_json::Value;
-use session_manager::{DeviceBinding, DeviceResponse};
+use session_manager::{DeviceBinding, DeviceResponse, Session};
 
 use crate::TestResult;
 use crate::browser::Browser;
@@ -20,7 +20,7 @@ fn logout_ends_it() -> TestResult {
     let mut browser = Browser::bound(&fixture.sessions)?;
     browser.refresh();
     let before = browser.clone();
-    browser.visit(|session| session.destroy())?;
+    browser.visit(Session::destroy)?;
     assert_eq!(browser.session_cookie, "");
     for mut browser in [browser, before] {
         assert!(ends(&browser.refresh()));
@@ -56,7 +56,7 @@ fn renewal_keeps_it_and_a_refresh_under_way_succeeds() -> TestResult {
     let mut browser = Browser::bound(&fixture.sessions)?;
     browser.refresh();
     let mut under_way = browser.clone();
-    browser.visit(|session| session.renew())?;
+    browser.visit(Session::renew)?;
     assert_ne!(browser.session_cookie, under_way.session_cookie);
     assert!(matches!(browser.session()?.device_binding(), DeviceBinding::Bound { .. }));
     // It came with the old token, and its answer has nothing of the new one.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use session_manager::{DeviceBinding, Error, EventKind, Status};
+use session_manager::{DeviceBinding, Error, EventKind, Session, Status};
 use store_core::Clock as _;
 
 use crate::TestResult;
@@ -115,7 +115,7 @@ fn where_proof_is_required_one_can_log_in_and_out_without_it() -> TestResult {
     assert_eq!(again.session()?.get::<String>("name")?, None, "nothing passes over");
 
     let mut out = browser.clone();
-    out.visit(|session| session.destroy())?;
+    out.visit(Session::destroy)?;
     assert_eq!(out.session_cookie, "");
     // It is final for the device as well.
     let mut browser = browser;

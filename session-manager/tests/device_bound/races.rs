@@ -124,7 +124,7 @@ fn offer_that_races_a_registration_leaves_the_binding() -> TestResult {
 #[test]
 fn of_many_refreshes_with_one_challenge_one_succeeds() -> TestResult {
     let store: Arc<dyn Store> = Arc::new(store_core::MemoryStore::new()?);
-    for _ in 0..20 {
+    for _ in 0..10 {
         one_of_many(&store)?;
     }
     let directory = tempfile::tempdir().expect("there is room");

@@ -68,7 +68,7 @@ fn registrations_of_chromium_and_of_another_implementation_verify() {
         assert!(refresh.is_refresh_by(&stored));
         assert_eq!(stored, *key);
     }
-    let [registration, other] = [CHROMIUM[0], SPRING[0]].map(|text| Proof::parse(text));
+    let [registration, other] = [CHROMIUM[0], SPRING[0]].map(Proof::parse);
     let (registration, other) = (registration.expect("it is one"), other.expect("it is one"));
     let key = registration.registered_key().expect("it has signed itself");
     let refresh = Proof::parse(SPRING[1]).expect("it is one");
