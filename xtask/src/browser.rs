@@ -7,6 +7,12 @@ mod checks;
 mod chromium;
 
 #[cfg(feature = "browser")]
+mod device_bound;
+
+#[cfg(feature = "browser")]
+mod https;
+
+#[cfg(feature = "browser")]
 mod servers;
 
 use std::env;
@@ -38,7 +44,8 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Browser) -> Result 
 
 #[cfg(feature = "browser")]
 fn check(shell: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
-    checks::run(chromium, &crate::demo::build(shell, "sqlite")?, screenshot)
+    checks::run(chromium, &crate::demo::build(shell, "sqlite")?, screenshot)?;
+    device_bound::run(shell, chromium)
 }
 
 /// Builds the task with the checks and runs it. They are a feature, because what they are built on

@@ -1,7 +1,7 @@
 //! What a login does to a binding.
 
 use chrono::TimeDelta;
-use session_manager::{BindingPolicy, CookiePolicy, DeviceBinding, Error, SessionManager};
+use session_manager::{BindingPolicy, CookiePolicy, DeviceBinding, Error, Session, SessionManager};
 use store_core::MemoryStore;
 
 use crate::TestResult;
@@ -24,7 +24,7 @@ fn bound_session_is_not_bound_again() -> TestResult {
 
     fixture.clock.advance(COOKIE_END + TimeDelta::seconds(1));
     let mut thief = browser.thief();
-    thief.visit(|session| session.bind_to_device())?;
+    thief.visit(Session::bind_to_device)?;
     assert_eq!(thief.offered, None, "nobody has logged in");
     let proved = browser.session()?.device_binding();
     assert!(matches!(proved, DeviceBinding::Unproven { .. }));
@@ -42,7 +42,7 @@ fn second_offer_takes_the_place_of_the_first() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::logged_in(&fixture.sessions)?;
     let first = browser.clone();
-    browser.visit(|session| session.bind_to_device())?;
+    browser.visit(Session::bind_to_device)?;
     assert_ne!(browser.offered, first.offered);
     assert_eq!(first.post(None, Some(&first.registration())).status, 403);
     assert_eq!(browser.register().status, 200);
@@ -53,7 +53,7 @@ fn second_offer_takes_the_place_of_the_first() -> TestResult {
 fn offer_is_no_secret_of_a_cache() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::logged_in(&fixture.sessions)?;
-    let finished = browser.visit(|session| session.bind_to_device())?;
+    let finished = browser.visit(Session::bind_to_device)?;
     let count = |name| finished.headers.iter().filter(|(own, _)| *own == name).count();
     assert_eq!((count("Set-Cookie"), count("Secure-Session-Registration")), (0, 1));
     assert_eq!((count("Cache-Control"), count("Vary")), (1, 1));

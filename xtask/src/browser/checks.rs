@@ -217,7 +217,7 @@ fn session_cookie(visitor: &Visitor) -> Result<Cookie> {
     cookie.ok_or_else(|| "the browser has no session cookie".into())
 }
 
-fn expect(claim: &str, holds: bool) -> Result {
+pub(super) fn expect(claim: &str, holds: bool) -> Result {
     if !holds {
         return Err(format!("it isn't so: {claim}").into());
     }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use headless_chrome::protocol::cdp::Network::Cookie;
-use headless_chrome::protocol::cdp::{Browser as BrowserDomain, Emulation, Page};
+use headless_chrome::protocol::cdp::{Browser as BrowserDomain, Emulation, Network, Page};
 use headless_chrome::util::Wait;
 use headless_chrome::{Browser, Tab};
 
@@ -32,6 +32,11 @@ pub(super) struct Chromium {
 
 impl Chromium {
     pub(super) fn start(program: &Path, profile: &Path) -> Result<Self> {
+        Self::start_command(Self::command(program, profile))
+    }
+
+    /// The command that starts it, to which more can be added.
+    pub(super) fn command(program: &Path, profile: &Path) -> Command {
         let mut command = Command::new(program);
         command
             .args(["--headless", "--remote-debugging-port=0", "--disable-gpu", "--disable-quic"])
@@ -43,6 +48,10 @@ impl Chromium {
         if super::is_root() {
             command.arg("--no-sandbox");
         }
+        command
+    }
+
+    pub(super) fn start_command(mut command: Command) -> Result<Self> {
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let (sender, output) = mpsc::channel();
         if let Some(errors) = process.stderr.take() {
@@ -160,9 +169,49 @@ impl Visitor {
         outcome.map(drop).map_err(|_| format!("at {}: never {condition}", place()).into())
     }
 
+    /// Does something again and again until it finds what it looks for.
+    pub(super) fn wait_for_page(&self, mut is_right: impl FnMut() -> Result<bool>) -> Result {
+        let outcome = Wait::new(TIMEOUT, Duration::from_millis(20))
+            .until(|| is_right().map_or_else(|error| Some(Err(error)), |is| is.then_some(Ok(()))));
+        outcome.map_err(|_| format!("at {}: never the right page", self.tab.get_url()))?
+    }
+
     /// The cookies that the page's requests have.
     pub(super) fn cookies(&self) -> Result<Vec<Cookie>> {
         Ok(self.tab.get_cookies()?)
+    }
+
+    /// Takes a cookie away, as its end does.
+    pub(super) fn end_cookie(&self, cookie: &Cookie) -> Result {
+        self.tab.call_method(Network::DeleteCookies {
+            name: cookie.name.clone(),
+            url: None,
+            domain: Some(cookie.domain.clone()),
+            path: Some(cookie.path.clone()),
+            partition_key: None,
+        })?;
+        Ok(())
+    }
+
+    /// Puts a cookie of another browser here.
+    pub(super) fn copy_cookie(&self, cookie: &Cookie, url: &str) -> Result {
+        self.tab.set_cookies(vec![Network::CookieParam {
+            name: cookie.name.clone(),
+            value: cookie.value.clone(),
+            url: Some(url.to_owned()),
+            domain: None,
+            path: Some(cookie.path.clone()),
+            secure: Some(cookie.secure),
+            http_only: Some(cookie.http_only),
+            same_site: cookie.same_site.clone(),
+            expires: None,
+            priority: None,
+            same_party: None,
+            source_scheme: None,
+            source_port: None,
+            partition_key: None,
+        }])?;
+        Ok(())
     }
 
     pub(super) fn become_a_phone(&self, width: u32, height: u32) -> Result {

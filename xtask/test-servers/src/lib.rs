@@ -21,6 +21,8 @@ mod ability;
 
 mod apt;
 
+mod certutil;
+
 #[cfg(feature = "database")]
 mod database;
 
@@ -58,6 +60,7 @@ use std::error::Error;
 
 #[cfg(feature = "database")]
 pub use ability::Ability;
+pub use certutil::{obtain_certutil, trust_authority};
 #[cfg(feature = "database")]
 pub use database::{CLASSIC, CLASSIC_IGNORING_CASE, Database};
 pub use galera::GaleraCluster;

@@ -66,6 +66,16 @@ impl PackageSet {
         alone: &[],
     };
 
+    /// What tells browsers whose certificates to trust.
+    pub(crate) const CERTUTIL: Self = Self {
+        // Of no meaning here.
+        release: Release::MariaDb,
+        name: "certutil",
+        source: Source::Machine,
+        with_dependencies: &["libnss3-tools"],
+        alone: &[],
+    };
+
     /// The packages of a single server.
     pub(crate) fn of(release: Release) -> Self {
         let (source, with_dependencies, alone): (_, _, &[&str]) = match release {

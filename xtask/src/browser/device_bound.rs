@@ -1,0 +1,181 @@
+//! Sessions that are bound to the device, on the example `device_bound`, over HTTPS.
+
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use headless_chrome::protocol::cdp::Network::Cookie;
+use xshell::{Shell, cmd};
+
+use super::checks::expect;
+use super::chromium::{Chromium, Visitor};
+use super::https::HttpsProxy;
+use crate::{Result, say};
+
+const SESSION_COOKIE: &str = "__Host-session";
+const DEVICE_COOKIE: &str = "__Host-session-device";
+
+const SITE: &str = "site.test";
+const ELSEWHERE: &str = "elsewhere.test";
+
+/// A key in a file instead of the device's hardware, which a test machine doesn't have.
+const FEATURES: &str = "--enable-features=DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting";
+
+/// Runs the checks, in two profiles.
+pub(super) fn run(shell: &Shell, chromium: &Path) -> Result {
+    if !cfg!(target_os = "linux") {
+        // There Chromium trusts whom the system trusts, which a test had better not change.
+        crate::test_all::skip("bindings to a device. They are checked in Chromium on Linux.");
+        return Ok(());
+    }
+    test_servers::obtain_certutil()?;
+    let directory = tempfile::tempdir()?;
+    let example = Example::start(&build(shell)?)?;
+    let authority = directory.path().join("authority.pem");
+    let link = |port| {
+        format!(
+            "<!DOCTYPE html><title>Elsewhere</title><form id=link \
+             onsubmit='location.href = \"https://{SITE}:{port}/\"; return false'><button>Go</button></form>"
+        )
+    };
+    let https =
+        HttpsProxy::start(&example.address, &[SITE, ELSEWHERE], (ELSEWHERE, link), &authority)?;
+    test_servers::trust_authority(directory.path(), &authority)?;
+    let start = |profile: &str| {
+        let mut command = Chromium::command(chromium, &directory.path().join(profile));
+        command
+            .env("HOME", directory.path())
+            .args([FEATURES, "--host-resolver-rules=MAP *.test 127.0.0.1"]);
+        Chromium::start_command(command)
+    };
+    let (browser, thief) = (start("device")?, start("thief")?);
+    let (visitor, thief_visitor) = (browser.tab()?, thief.tab()?);
+    let site = format!("https://{SITE}:{}/", https.port);
+    binds(&visitor, &site)?;
+    copied_cookie_is_refused(&visitor, &thief_visitor, &site)?;
+    links_of_other_sites_lead_in(&visitor, https.port)?;
+    logout_ends_the_binding(&visitor, &site)?;
+    browser.close()?;
+    thief.close()
+}
+
+fn binds(visitor: &Visitor, site: &str) -> Result {
+    visitor.open(site)?;
+    expect("nobody is logged in on a device", state(visitor)? == "logged out")?;
+    visitor.send("#login", &[])?;
+    // The browser registers on its own; a page that comes too early says so.
+    let bound = || -> Result<bool> {
+        visitor.open(site)?;
+        Ok(state(visitor)? == "bound" && cookie(visitor, DEVICE_COOKIE)?.is_some())
+    };
+    visitor.wait_for_page(bound)?;
+    say("ok: a login binds the session to the device");
+    let first = device_cookie(visitor)?;
+    expect("the device cookie is HttpOnly and Secure", first.http_only && first.secure)?;
+
+    // Without it, the browser asks for a challenge and signs it before it asks for the page.
+    visitor.end_cookie(&first)?;
+    visitor.open(site)?;
+    expect("at the device cookie's end the browser proves its key", state(visitor)? == "bound")?;
+    let second = device_cookie(visitor)?;
+    expect("and gets another device cookie", first.value != second.value)?;
+    visitor.end_cookie(&second)?;
+    visitor.open(site)?;
+    expect("it does so again, by the next challenge", state(visitor)? == "bound")?;
+    expect("with another cookie", device_cookie(visitor)?.value != second.value)
+}
+
+fn copied_cookie_is_refused(visitor: &Visitor, thief: &Visitor, site: &str) -> Result {
+    let session = cookie(visitor, SESSION_COOKIE)?.ok_or("there is no session cookie")?;
+    thief.open(site)?;
+    thief.copy_cookie(&session, site)?;
+    thief.open(site)?;
+    expect("a cookie that was copied to another device is refused", state(thief)? == "unproven")?;
+    expect("and shows nothing of the user", thief.text("#user")?.is_none())?;
+    visitor.open(site)?;
+    expect("the device goes on", state(visitor)? == "bound")
+}
+
+/// Chromium asks for no new device cookie when another site has led to the page.
+fn links_of_other_sites_lead_in(visitor: &Visitor, port: u16) -> Result {
+    visitor.end_cookie(&device_cookie(visitor)?)?;
+    visitor.open(&format!("https://{ELSEWHERE}:{port}/"))?;
+    visitor.send("#link", &[])?;
+    visitor.wait_until("document.querySelector('#state')?.textContent === 'bound'")?;
+    say("ok: by a link of another site one gets in, too, because the page loads itself again");
+    Ok(())
+}
+
+fn logout_ends_the_binding(visitor: &Visitor, site: &str) -> Result {
+    visitor.send("#logout", &[])?;
+    expect("after logout nobody is logged in", state(visitor)? == "logged out")?;
+    visitor.end_cookie(&device_cookie(visitor)?)?;
+    visitor.open(site)?;
+    expect("the browser gets no other device cookie", cookie(visitor, DEVICE_COOKIE)?.is_none())?;
+    visitor.send("#login", &[])?;
+    let bound = || -> Result<bool> {
+        visitor.open(site)?;
+        Ok(state(visitor)? == "bound" && cookie(visitor, DEVICE_COOKIE)?.is_some())
+    };
+    visitor.wait_for_page(bound)?;
+    say("ok: the next login binds another session");
+    Ok(())
+}
+
+fn state(visitor: &Visitor) -> Result<String> {
+    visitor.text("#state")?.ok_or_else(|| "the page has no state".into())
+}
+
+fn device_cookie(visitor: &Visitor) -> Result<Cookie> {
+    cookie(visitor, DEVICE_COOKIE)?.ok_or_else(|| "there is no device cookie".into())
+}
+
+fn cookie(visitor: &Visitor, name: &str) -> Result<Option<Cookie>> {
+    Ok(visitor.cookies()?.into_iter().find(|cookie| cookie.name == name))
+}
+
+/// Builds the example, and returns its program.
+fn build(shell: &Shell) -> Result<PathBuf> {
+    cmd!(
+        shell,
+        "cargo build --quiet --package sync-session-manager --example device_bound --features dbsc,rouille"
+    )
+    .quiet()
+    .run()?;
+    // In the target directory of this very program.
+    let name = format!("examples/device_bound{}", env::consts::EXE_SUFFIX);
+    Ok(env::current_exe()?.with_file_name(name))
+}
+
+/// The running example; killed when dropped.
+struct Example {
+    process: Child,
+    address: String,
+}
+
+impl Example {
+    fn start(program: &Path) -> Result<Self> {
+        let process = Command::new(program)
+            .arg("127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("can't run {}: {error}", program.display()))?;
+        let mut example = Self { process, address: String::new() };
+        let mut line = String::new();
+        if let Some(out) = example.process.stdout.take() {
+            BufReader::new(out).read_line(&mut line)?;
+        }
+        let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
+        let address = url.ok_or("the example doesn't say where it listens")?;
+        address.trim_end_matches('/').clone_into(&mut example.address);
+        Ok(example)
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
