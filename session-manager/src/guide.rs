@@ -5,6 +5,7 @@
 
 #[doc = "[states]: crate::guide::states"]
 #[doc = "[encryption]: crate::guide::encryption"]
+#[doc = "[device-bound]: crate::guide::device_bound"]
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
 
@@ -14,6 +15,16 @@ pub mod security {}
     doc = "Sessions encrypted in the store, with the feature `sealed`."
 )]
 pub mod encryption {}
+
+#[cfg_attr(
+    all(feature = "dbsc", feature = "rouille"),
+    doc = include_str!("../docs/device-bound-sessions.md")
+)]
+#[cfg_attr(
+    not(all(feature = "dbsc", feature = "rouille")),
+    doc = "Sessions bound to the device of their browser, with the feature `dbsc`."
+)]
+pub mod device_bound {}
 
 #[doc = include_str!("../docs/session-states.md")]
 pub mod states {}

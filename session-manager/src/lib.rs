@@ -59,6 +59,7 @@
 //! - [`guide::security`]: the defaults, what the application has to do, and how OWASP, ASVS and RFC
 //!   6265bis are met.
 //! - [`guide::encryption`]: sessions that are encrypted in the store, and keys that change.
+//! - [`guide::device_bound`]: sessions that are bound to the device of their browser.
 //! - [`guide::states`]: what requests of the same session can do to each other.
 //! - [`guide::from_scs`]: for Go programmers who know SCS, and for sharing sessions with a Go
 //!   program.

@@ -113,7 +113,8 @@ impl Binding {
         key.is_some_and(|key| proof.is_refresh_by(&key))
     }
 
-    /// Takes the key of a registration, unless the proof isn't one.
+    /// Takes the key of a registration, unless the proof isn't one. If there is a key already, the
+    /// challenge of the offer is gone.
     pub(super) fn register(
         &mut self,
         proof: &Proof,
@@ -121,9 +122,6 @@ impl Binding {
         policy: &BindingPolicy,
         now: DateTime<Utc>,
     ) -> Result<(), NoProof> {
-        if self.is_bound() {
-            return Err(NoProof);
-        }
         let key = proof.registered_key().ok_or(NoProof)?;
         self.use_challenge(proof, policy, now)?;
         self.key = Some(key.to_text());

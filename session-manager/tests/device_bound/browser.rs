@@ -120,6 +120,14 @@ impl<'m> Browser<'m> {
         panic!("its proof is refused again and again");
     }
 
+    /// Refreshes, and gets another device cookie.
+    pub(crate) fn refreshed(&mut self) {
+        let before = self.device_cookie.clone();
+        let response = self.refresh();
+        assert_eq!(response.status, 200);
+        assert_ne!(self.device_cookie, before, "{}", response.body);
+    }
+
     /// The proof of a refresh.
     pub(crate) fn proof(&self, challenge: &str) -> String {
         self.signed(&json!({ "alg": "ES256", "typ": "dbsc+jwt" }), challenge)
@@ -163,7 +171,7 @@ impl<'m> Browser<'m> {
         }
     }
 
-    fn receive(&mut self, headers: &[Header]) {
+    pub(crate) fn receive(&mut self, headers: &[Header]) {
         let device_cookie = self.sessions.device_cookie_name();
         for set_cookie in headers.set_cookies() {
             let (name, rest) = set_cookie.split_once('=').expect("it has a value");

@@ -18,7 +18,7 @@ fn ends(response: &DeviceResponse) -> bool {
 fn logout_ends_it() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     let before = browser.clone();
     browser.visit(Session::destroy)?;
     assert_eq!(browser.session_cookie, "");
@@ -46,7 +46,7 @@ fn another_user_another_binding() -> TestResult {
     assert_eq!(browser.register().status, 200);
     // The browser still has the old one, too.
     assert!(ends(&browser.post(Some(&old), None)));
-    assert_eq!(browser.refresh().status, 200);
+    browser.refreshed();
     Ok(())
 }
 
@@ -54,17 +54,17 @@ fn another_user_another_binding() -> TestResult {
 fn renewal_keeps_it_and_a_refresh_under_way_succeeds() -> TestResult {
     let fixture = Fixture::requiring_proof();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     let mut under_way = browser.clone();
     browser.visit(Session::renew)?;
     assert_ne!(browser.session_cookie, under_way.session_cookie);
     assert!(matches!(browser.session()?.device_binding(), DeviceBinding::Bound { .. }));
     // It came with the old token, and its answer has nothing of the new one.
-    assert_eq!(under_way.refresh().status, 200);
+    under_way.refreshed();
     assert!(under_way.session()?.is_empty());
     browser.device_cookie = under_way.device_cookie;
     assert_eq!(browser.session()?.subject().as_deref(), Some("7"));
-    assert_eq!(browser.refresh().status, 200);
+    browser.refreshed();
     Ok(())
 }
 
@@ -83,7 +83,7 @@ fn store_that_is_down_ends_nothing() -> TestResult {
         assert_eq!(browser.post(Some(&browser.id), None).status, 503);
         fixture.store.fail(Failing::Nothing);
     }
-    browser.refresh();
+    browser.refreshed();
     let challenge = browser.challenge.clone().expect("it has one");
     for failing in [Failing::Find, Failing::Update, Failing::UpdateNeverMatches] {
         fixture.store.fail(failing);
@@ -93,6 +93,6 @@ fn store_that_is_down_ends_nothing() -> TestResult {
     // Done, and the answer lost: the browser tries again.
     fixture.store.fail_once(Failing::UpdateUnheard);
     assert_eq!(browser.post(Some(&browser.id), Some(&browser.proof(&challenge))).status, 503);
-    assert_eq!(browser.refresh().status, 200);
+    browser.refreshed();
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::fixture::{Fixture, PATH};
 fn adapters_answer_as_the_plain_call_does() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     let proof = browser.proof(&browser.challenge.clone().expect("it has one"));
     let headers = |proof: Option<&str>| {
         let mut headers = vec![

@@ -39,7 +39,7 @@ fn copied_session_cookie_is_without_proof() -> TestResult {
     thief.session()?.check_device_binding()?;
     fixture.clock.advance(COOKIE_END);
     assert!(thief.session()?.check_device_binding().is_err());
-    browser.refresh();
+    browser.refreshed();
     browser.session()?.check_device_binding()?;
     assert!(thief.session()?.check_device_binding().is_err());
     Ok(())
@@ -52,7 +52,7 @@ fn first_refresh_ends_the_grace_of_the_registration() -> TestResult {
     let mut under_way = browser.clone();
     under_way.device_cookie.clear();
     under_way.session()?.check_device_binding()?;
-    browser.refresh();
+    browser.refreshed();
     assert!(under_way.session()?.check_device_binding().is_err());
     Ok(())
 }
@@ -90,7 +90,7 @@ fn where_proof_is_required_a_session_without_it_reads_as_none_and_is_not_lost() 
     assert!(matches!(written, Err(Error::DeviceUnproven)));
     assert!(matches!(visit.session()?.mark_authenticated(), Err(Error::DeviceUnproven)));
 
-    browser.refresh();
+    browser.refreshed();
     assert_eq!(browser.session()?.get("name")?, Some("Ada".to_owned()));
     assert_eq!(browser.session()?.get::<u32>("visits")?, None);
     Ok(())
@@ -119,7 +119,7 @@ fn where_proof_is_required_one_can_log_in_and_out_without_it() -> TestResult {
     assert_eq!(out.session_cookie, "");
     // It is final for the device as well.
     let mut browser = browser;
-    browser.refresh();
+    assert!(browser.refresh().body.contains("\"continue\":false"));
     assert!(browser.session()?.is_empty());
     Ok(())
 }
@@ -142,7 +142,7 @@ fn browser_that_skipped_a_refresh_is_without_proof_until_the_next() -> TestResul
         Ok(http::Response::new(String::new()))
     });
     assert_eq!(response.status(), 403);
-    assert_eq!(browser.refresh().status, 200);
+    browser.refreshed();
     assert_eq!(browser.session()?.subject().as_deref(), Some("7"));
     Ok(())
 }
@@ -156,7 +156,7 @@ fn request_without_proof_rotates_no_token() -> TestResult {
     let mut thief = browser.thief();
     thief.visit(|session| session.insert("seen", true))?;
     assert_eq!(thief.session_cookie, browser.session_cookie);
-    browser.refresh();
+    browser.refreshed();
     browser.visit(|_| Ok(()))?;
     assert_ne!(thief.session_cookie, browser.session_cookie, "it was due");
     assert_eq!(browser.session()?.get("seen")?, Some(true));

@@ -10,7 +10,7 @@ use store_core::Store;
 use crate::TestResult;
 use crate::browser::Browser;
 use crate::counting_store::Failing;
-use crate::fixture::{Fixture, PATH};
+use crate::fixture::{COOKIE_END, Fixture, PATH};
 
 /// Has another process change the session just before the endpoint writes.
 fn before_the_write(
@@ -47,7 +47,7 @@ fn registration_that_races_the_page_after_the_login_loses_nothing() -> TestResul
     page.finish()?;
     assert!(matches!(second.session()?.device_binding(), DeviceBinding::Bound { .. }));
     assert!(second.session()?.contains("cart"));
-    assert_eq!(second.refresh().status, 200);
+    second.refreshed();
     Ok(())
 }
 
@@ -58,7 +58,7 @@ fn registration_or_refresh_that_races_a_logout_revives_nothing() -> TestResult {
         let mut browser = Browser::logged_in(&fixture.sessions)?;
         if is_refresh {
             browser.register();
-            browser.refresh();
+            browser.refreshed();
         }
         before_the_write(&fixture, &browser, |other, cookies| {
             let mut session = other.load_from_headers([cookies.as_bytes()])?;
@@ -79,13 +79,13 @@ fn registration_or_refresh_that_races_a_logout_revives_nothing() -> TestResult {
 fn refresh_that_races_a_renewal_changes_the_renewed_session() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     before_the_write(&fixture, &browser, |other, cookies| {
         let mut session = other.load_from_headers([cookies.as_bytes()])?;
         session.renew()?;
         session.finish().map(drop)
     })?;
-    assert_eq!(browser.refresh().status, 200);
+    browser.refreshed();
     assert!(browser.session()?.is_empty(), "the old token opens nothing");
     assert_eq!(fixture.store.count()?, 1);
     Ok(())
@@ -95,7 +95,7 @@ fn refresh_that_races_a_renewal_changes_the_renewed_session() -> TestResult {
 fn refresh_that_races_a_login_of_another_user_ends_the_binding() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     before_the_write(&fixture, &browser, |other, cookies| {
         let mut session = other.load_from_headers([cookies.as_bytes()])?;
         session.set_subject("8")?;
@@ -105,6 +105,31 @@ fn refresh_that_races_a_login_of_another_user_ends_the_binding() -> TestResult {
     let of_other = fixture.sessions.sessions_of("8")?;
     assert_eq!((of_other.len(), fixture.store.count()?), (1, 1));
     Ok(())
+}
+
+#[test]
+fn refresh_that_races_a_login_which_binds_anew_leaves_the_new_binding() -> TestResult {
+    let fixture = Fixture::new();
+    let mut browser = Browser::bound(&fixture.sessions)?;
+    browser.refreshed();
+    fixture.clock.advance(COOKIE_END * 2);
+    let mut other = browser.clone();
+    browser.receive_instructions(&browser.post(Some(&browser.id), None));
+    let challenge = browser.challenge.clone().expect("it has one");
+    let (headers, sent) = std::sync::mpsc::channel();
+    before_the_write(&fixture, &browser, move |other, cookies| {
+        let mut session = other.load_from_headers([cookies.as_bytes()])?;
+        session.mark_authenticated()?;
+        session.bind_to_device()?;
+        headers.send(session.finish()?.headers).expect("the test waits for it");
+        Ok(())
+    })?;
+    let response = browser.post(Some(&browser.id), Some(&browser.proof(&challenge)));
+    assert!(response.body.contains("\"continue\":false"), "{response:?}");
+    other.receive(&sent.recv().expect("it was sent"));
+    assert_eq!(other.register().status, 200);
+    other.refreshed();
+    other.session()?.check_device_binding()
 }
 
 #[test]
@@ -138,7 +163,7 @@ fn one_of_many(store: &Arc<dyn Store>) -> TestResult {
         || SessionManager::new(Arc::clone(store)).with_device_binding(BindingPolicy::new(PATH));
     let sessions = process()?;
     let mut browser = Browser::bound(&sessions)?;
-    browser.refresh();
+    browser.refreshed();
     let challenge = browser.challenge.clone().expect("it has one");
     let proof = browser.proof(&challenge);
     let managers = (0..PROCESSES).map(|_| process()).collect::<Result<Vec<_>, Error>>()?;
@@ -158,6 +183,6 @@ fn one_of_many(store: &Arc<dyn Store>) -> TestResult {
     });
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 403, 403, 403]);
-    assert_eq!(browser.refresh().status, 200, "nobody took its session away");
+    browser.refreshed();
     browser.session()?.check_device_binding()
 }

@@ -39,7 +39,7 @@ fn each_refresh_brings_another_cookie_and_the_one_before_is_good_until_its_end()
     };
     fixture.clock.advance(TimeDelta::minutes(8));
     let first = browser.clone();
-    browser.refresh();
+    browser.refreshed();
     let second = browser.clone();
     assert_ne!(first.device_cookie, second.device_cookie);
     assert!(is_bound(&first)? && is_bound(&second)?);
@@ -49,8 +49,8 @@ fn each_refresh_brings_another_cookie_and_the_one_before_is_good_until_its_end()
     fixture.clock.advance(TimeDelta::seconds(1));
     assert!(!is_bound(&first)? && is_bound(&second)?);
 
-    browser.refresh();
-    browser.refresh();
+    browser.refreshed();
+    browser.refreshed();
     assert!(!is_bound(&second)?, "it is no more the one before");
     assert!(is_bound(&browser)?);
     fixture.clock.advance(COOKIE_END + TimeDelta::seconds(1));
@@ -62,7 +62,7 @@ fn each_refresh_brings_another_cookie_and_the_one_before_is_good_until_its_end()
 fn challenge_is_used_once() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     let used = browser.proof(&browser.challenge.clone().expect("it has one"));
     let response = browser.post(Some(&browser.id), Some(&used));
     assert_eq!(response.status, 200);
@@ -72,7 +72,7 @@ fn challenge_is_used_once() -> TestResult {
         assert_eq!(browser.thief().post(Some(&browser.id), Some(&used)).status, 403);
     }
     assert_eq!(fixture.events(), [], "an old challenge is nothing to be alarmed about");
-    assert_eq!(browser.refresh().status, 200);
+    browser.refreshed();
     Ok(())
 }
 
@@ -80,7 +80,7 @@ fn challenge_is_used_once() -> TestResult {
 fn challenge_outlives_the_cookie_and_its_predecessor_is_taken() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     let first = browser.challenge.clone().expect("it has one");
     fixture.clock.advance(COOKIE_LIFETIME + TimeDelta::seconds(1));
     // Another request asks, and gets the next, while the browser signs the first.
@@ -103,11 +103,11 @@ fn challenge_outlives_the_cookie_and_its_predecessor_is_taken() -> TestResult {
 fn challenge_that_was_signed_long_ago_is_refused() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     let stored_up = browser.proof(&browser.challenge.clone().expect("it has one"));
     fixture.clock.advance(COOKIE_LIFETIME * 2 + TimeDelta::seconds(1));
     assert_eq!(browser.post(Some(&browser.id), Some(&stored_up)).status, 403);
-    assert_eq!(browser.refresh().status, 200, "after a night, the browser gets another");
+    browser.refreshed();
     Ok(())
 }
 
@@ -115,7 +115,7 @@ fn challenge_that_was_signed_long_ago_is_refused() -> TestResult {
 fn who_asks_again_and_again_takes_no_challenge_away_and_writes_nothing() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     let thief = browser.thief();
     fixture.store.calls().take();
     for _ in 0..10 {
@@ -131,7 +131,7 @@ fn who_asks_again_and_again_takes_no_challenge_away_and_writes_nothing() -> Test
 fn forged_proofs_are_refused_and_reported() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     let challenge = browser.challenge.clone().expect("it has one");
     let thief = browser.thief();
     let with_key = |browser: &Browser<'_>| {
@@ -160,17 +160,17 @@ fn forged_proofs_are_refused_and_reported() -> TestResult {
 fn answer_that_is_lost_costs_nothing() -> TestResult {
     let fixture = Fixture::requiring_proof();
     let mut browser = Browser::bound(&fixture.sessions)?;
-    browser.refresh();
+    browser.refreshed();
     fixture.clock.advance(TimeDelta::minutes(8));
     for _ in 0..3 {
         // The server has made the change, and the browser has heard nothing of it.
-        assert_eq!(browser.clone().refresh().status, 200);
+        browser.clone().refreshed();
         assert_eq!(browser.session()?.subject().as_deref(), Some("7"));
     }
     fixture.clock.advance(TimeDelta::minutes(3));
     assert_eq!(browser.session()?.subject().as_deref(), Some("7"));
     browser.device_cookie.clear();
-    assert_eq!(browser.refresh().status, 200);
+    browser.refreshed();
     assert_eq!(browser.session()?.subject().as_deref(), Some("7"));
     Ok(())
 }

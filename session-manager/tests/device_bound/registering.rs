@@ -104,7 +104,21 @@ fn challenge_of_a_registration_is_used_once() -> TestResult {
         assert_eq!(other.post(None, Some(&other.registration())).status, 403);
     }
     // The device goes on.
-    assert_eq!(browser.refresh().status, 200);
+    browser.refreshed();
+    Ok(())
+}
+
+/// Whoever has the session cookie can ask for the challenge of a refresh.
+#[test]
+fn challenge_of_a_refresh_registers_no_other_key() -> TestResult {
+    let fixture = Fixture::new();
+    let mut browser = Browser::bound(&fixture.sessions)?;
+    let mut thief = browser.thief();
+    let asked = thief.post(Some(&browser.id), None);
+    thief.receive_instructions(&asked);
+    thief.offered.clone_from(&thief.challenge);
+    assert_eq!(thief.post(None, Some(&thief.registration())).status, 403);
+    browser.refreshed();
     Ok(())
 }
 

@@ -13,6 +13,8 @@
 
 mod control;
 
+mod device;
+
 #[path = "../hooked_store/mod.rs"]
 mod hooked_store;
 
@@ -170,6 +172,34 @@ fn every_pair_of_requests_is_serializable_while_keys_change() {
         tally.explore(world, &kinds, None, usize::MAX);
     }
     tally.report("pairs while keys change", began);
+    assert_eq!(tally.cut, 0);
+}
+
+/// A browser that registers its device, or refreshes the device cookie, while each of the other
+/// requests runs, also where a call of the store fails, and with two that end or renew the session.
+#[test]
+fn every_request_of_a_device_is_serializable_with_every_other() {
+    let (began, mut tally) = (Instant::now(), Tally::new());
+    for world in World::with_device() {
+        for kind in ALL.into_iter().chain([Kind::AskDevice]) {
+            tally.explore(world, &[Kind::AskDevice, kind], None, usize::MAX);
+        }
+        for others in [[Kind::Update, Kind::LogOut], [Kind::Renew, Kind::LogOut]] {
+            let kinds = [Kind::AskDevice, others[0], others[1]];
+            tally.explore(world, &kinds, None, usize::MAX);
+        }
+        let kinds = [Kind::AskDevice, Kind::Update];
+        let reference = Reference::new(world, &kinds);
+        for when in [When::Before, When::After] {
+            for call in 0.. {
+                let fault = Some(Fault { request: 0, call, when });
+                if !tally.explore_against(&reference, world, &kinds, fault, usize::MAX) {
+                    break;
+                }
+            }
+        }
+    }
+    tally.report("requests of a device", began);
     assert_eq!(tally.cut, 0);
 }
 

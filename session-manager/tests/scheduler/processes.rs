@@ -270,6 +270,7 @@ impl World {
             other: text("other"),
             device: text("device"),
             form: text("form"),
+            device_request: None,
         }))
     }
 }

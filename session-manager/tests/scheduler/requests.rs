@@ -11,6 +11,7 @@ use session_manager::{Error, Header, Json, KeyRing, Sealed, SecretKey, SessionMa
 use store_core::{CleanupOptions, Clock, ManualClock, MemoryOptions, OwnedRecord, Store};
 
 use crate::control::{Controller, EndOnDrop, Fault, Gate, Schedules, Workers};
+use crate::device::{DeviceRequest, Moment, bindable};
 use crate::hooked_store::HookedStore;
 
 /// What a request does. All come with the browser's cookie, but where it is said otherwise.
@@ -50,6 +51,8 @@ pub(crate) enum Kind {
     SendForm,
     /// An administrator has all sessions sealed with the newer key, if they are sealed.
     ResealAll,
+    /// The browser registers its device, or refreshes the device cookie, as the world says.
+    AskDevice,
 }
 
 /// Writes plain JSON, or what is sealed, as the world says.
@@ -104,6 +107,7 @@ impl Kind {
                 | ShowForm
                 | SendForm
                 | ResealAll
+                | AskDevice
         )
     }
 
@@ -158,6 +162,8 @@ pub(crate) struct World {
     pub(crate) device: String,
     /// The token of a form that the browser shows, empty if it shows none.
     pub(crate) form: String,
+    /// What the browser sends for its device, if it does.
+    pub(crate) device_request: Option<DeviceRequest>,
 }
 
 /// What came out of the requests of one run.
@@ -196,19 +202,30 @@ impl World {
     /// [`HASHED`](Self::HASHED) have no plain tokens.
     pub(crate) fn all() -> [&'static Self; 3] {
         [(Start::Nobody, false), (Start::Ada, false), (Start::Ada, true)]
-            .map(|(start, is_plain)| Self::leak(start, is_plain, false))
+            .map(|(start, is_plain)| Self::leak(start, is_plain, false, None))
     }
 
     /// The world in which keys are changed.
     pub(crate) fn sealed() -> &'static Self {
-        Self::leak(Start::Ada, false, true)
+        Self::leak(Start::Ada, false, true, None)
     }
 
-    fn leak(start: Start, is_plain: bool, is_sealed: bool) -> &'static Self {
-        Box::leak(Box::new(Self::new(start, is_plain, is_sealed)))
+    /// The worlds in which the browser registers its device, and in which it has done so.
+    pub(crate) fn with_device() -> [&'static Self; 2] {
+        [Moment::Registration, Moment::Refresh]
+            .map(|moment| Self::leak(Start::Ada, false, false, Some(moment)))
     }
 
-    fn new(start: Start, is_plain: bool, is_sealed: bool) -> Self {
+    fn leak(
+        start: Start,
+        is_plain: bool,
+        is_sealed: bool,
+        device: Option<Moment>,
+    ) -> &'static Self {
+        Box::leak(Box::new(Self::new(start, is_plain, is_sealed, device)))
+    }
+
+    fn new(start: Start, is_plain: bool, is_sealed: bool, moment: Option<Moment>) -> Self {
         // The present, because stores on a database have clocks of their own.
         let clock = Arc::new(ManualClock::new(Utc::now().trunc_subsecs(0)));
         let store = store(&clock);
@@ -218,6 +235,7 @@ impl World {
             .with_idle_timeout(Duration::from_secs(60 * 60))
             .expect("an hour");
         let sessions = if is_plain { sessions.with_plain_tokens_in_store() } else { sessions };
+        let sessions = if moment.is_some() { bindable(sessions) } else { sessions };
         let make = |name: &str, subject: Option<&str>| {
             let mut session = sessions.load([]).expect("memory doesn't fail");
             session.insert("from", name).expect("a string");
@@ -238,6 +256,7 @@ impl World {
             form = session.form_token().expect("there is randomness");
             session.finish().expect("memory doesn't fail");
         }
+        let device_request = moment.map(|moment| DeviceRequest::new(&sessions, &cookie, moment));
         let mut rows = Vec::new();
         store
             .for_each(&mut |record| {
@@ -252,7 +271,7 @@ impl World {
         // So that an idle timeout of an hour has to be moved.
         clock.advance(TimeDelta::minutes(30));
         let now = clock.now();
-        Self { start, is_plain, is_sealed, now, rows, cookie, other, device, form }
+        Self { start, is_plain, is_sealed, now, rows, cookie, other, device, form, device_request }
     }
 
     fn clock(&self) -> Arc<ManualClock> {
@@ -282,6 +301,7 @@ impl World {
             .with_codec(codec(self.is_sealed, n))
             .with_clock(self.clock())
             .with_kept_values(["from"]);
+        let sessions = if self.device_request.is_some() { bindable(sessions) } else { sessions };
         if self.is_plain { sessions.with_hashed_tokens_and_plain_fallback() } else { sessions }
     }
 
@@ -372,6 +392,10 @@ impl World {
     fn handle(&self, kind: Kind, n: usize, sessions: &Manager) -> Result<Vec<Header>, Error> {
         match kind {
             ResealAll => return sessions.reseal_all().map(|_| Vec::new()),
+            AskDevice => {
+                let request = self.device_request.as_ref().expect("the world has a device");
+                return request.send(sessions, &self.cookie);
+            }
             DestroyAll => return sessions.destroy_all_of("ada").map(|_| Vec::new()),
             DestroyByKey => {
                 // The list is from before; its keys are those of the store.
@@ -448,7 +472,7 @@ impl World {
                 session.check_form_token(&self.form)?;
                 session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).map(drop)
             }
-            DestroyAll | DestroyByKey | ChangeListed | ResealAll => {
+            DestroyAll | DestroyByKey | ChangeListed | ResealAll | AskDevice => {
                 unreachable!("they have no session")
             }
         }
@@ -482,7 +506,8 @@ impl World {
 pub(crate) fn opens(sessions: &Manager, token: &str) -> Option<String> {
     let session = sessions.load([token]).expect("memory doesn't fail");
     session.key()?;
-    Some(format!("{} of {:?}", show(session.keys(), |key| session.get(key)), session.subject()))
+    let values = show(session.keys(), |key| session.get(key));
+    Some(format!("{values} of {:?}, {:?}", session.subject(), session.device_binding()))
 }
 
 /// Whether a request that ended so has changed nothing.
