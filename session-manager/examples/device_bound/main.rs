@@ -2,11 +2,11 @@
 //! elsewhere. With rouille.
 //!
 //! ```text
-//! cargo run --package sync-session-manager --example device_bound --features dbsc,rouille -- 127.0.0.1:4000
+//! cargo run --example device_bound --features dbsc,rouille -- 127.0.0.1:4000
 //! ```
 //!
-//! It speaks plain HTTP, and browsers bind only to sites with HTTPS: put a proxy in front of it that
-//! speaks that. It has no passwords.
+//! It speaks plain HTTP, and browsers bind only to sites with HTTPS: put a proxy in front of it
+//! that speaks that. It has no passwords.
 
 mod page;
 

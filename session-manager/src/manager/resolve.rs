@@ -87,8 +87,8 @@ impl<C: Codec> SessionManager<C> {
         })
     }
 
-    /// Loads the session that a key names, under its newest key, also if only a renewal leads there,
-    /// if that is asked for.
+    /// Loads the session that a key names, under its newest key; if that is asked for, also if only
+    /// a renewal leads there.
     pub(crate) fn follow(
         &self,
         mut key: SessionKey,

@@ -132,8 +132,8 @@ impl<C: Codec> Session<'_, C> {
         self.manager.binding(&self.content, self.data())
     }
 
-    /// Writes a session with another state of its binding, if that is still the one with this id and
-    /// the change finds the proof good; returns that state. The event is reported once it is
+    /// Writes a session with another state of its binding, if that is still the one with this id
+    /// and the change finds the proof good; returns that state. The event is reported once it is
     /// written.
     ///
     /// # Errors

@@ -107,7 +107,7 @@ impl<'m> Browser<'m> {
         self.signed(&json!({ "alg": "ES256", "typ": "dbsc+jwt", "jwk": self.jwk() }), challenge)
     }
 
-    /// Refreshes as Chromium does: if there is no challenge, or it is refused, the answer brings one.
+    /// Refreshes as Chromium does: if there is no challenge, or it is refused, the answer has one.
     pub(crate) fn refresh(&mut self) -> DeviceResponse {
         for _ in 0..3 {
             let proof = self.challenge.clone().map(|challenge| self.proof(&challenge));

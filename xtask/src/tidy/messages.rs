@@ -52,8 +52,11 @@ fn explained(page: &str) -> Vec<&str> {
 fn display_messages(source: &str) -> Vec<String> {
     let display = source.split_once("fmt::Display for Error {").map_or("", |(_, rest)| rest);
     let display = display.split("\n}\n").next().unwrap_or_default();
+    // Attributes name features.
+    let is_code = |line: &&str| !line.trim_start().starts_with("#[");
+    let display = display.lines().filter(is_code).collect::<Vec<_>>().join("\n");
     // What is shorter is a separator.
-    literals(display).into_iter().filter(|literal| literal.len() > 3).collect()
+    literals(&display).into_iter().filter(|literal| literal.len() > 3).collect()
 }
 
 /// The string literals of a source, with placeholders for what is formatted into them.
@@ -101,6 +104,13 @@ mod tests {
         let source =
             "write!(f, \"a {table:?} is \\\n            missing\", 1); f.write_str(\"b\\\"c\")";
         assert_eq!(literals(source), ["a … is missing", "b\"c"]);
+    }
+
+    #[test]
+    fn messages_of_a_feature_count_and_its_name_does_not() {
+        let source =
+            "impl fmt::Display for Error {\n    #[cfg(feature = \"sealed\")]\n    \"closed\"\n}\n";
+        assert_eq!(display_messages(source), ["closed"]);
     }
 
     #[test]

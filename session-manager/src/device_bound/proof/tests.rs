@@ -1,4 +1,4 @@
-//! Proofs of the specification, of Chromium and of another implementation, and what must be refused.
+//! Proofs of the specification, of Chromium and of another implementation, and what is refused.
 
 use p256::ecdsa::SigningKey;
 use p256::ecdsa::signature::Signer as _;
