@@ -2,7 +2,8 @@
 //! elsewhere. With rouille.
 //!
 //! ```text
-//! cargo run --example device_bound --features dbsc,rouille -- 127.0.0.1:4000
+//! cargo run --package sync-session-manager --example device_bound \
+//!     --features dbsc,rouille -- 127.0.0.1:4000
 //! ```
 //!
 //! It speaks plain HTTP, and browsers bind only to sites with HTTPS: put a proxy in front of it

@@ -151,11 +151,11 @@ impl<C: Codec> SessionManager<C> {
         proof: &str,
         sent: &SentCookies,
     ) -> Result<DeviceResponse, Error> {
-        let Some(proof) = Proof::parse(proof).filter(|proof| binding.is_proof_of_key(proof)) else {
-            let metadata = session.content.metadata(&self.codec, &session.data);
-            self.report_session(EventKind::DeviceUnproven, &session.key, &metadata);
+        let Some(proof) = Proof::parse(proof).map(Arc::new) else {
+            self.report_forgery(session);
             return Err(Error::DeviceUnproven);
         };
+        let proof_of_change = Arc::clone(&proof);
         let cookie = DeviceCookie::generate()?;
         let new = NewSecrets { cookie_hash: cookie.hash(), challenge: random()? };
         let challenge = new.challenge.clone();
@@ -163,9 +163,18 @@ impl<C: Codec> SessionManager<C> {
         let hashes = sent.device_cookies.hashes.clone();
         let refreshed = Session::elsewhere(self, session.clone()).write_binding(
             binding.id(),
-            move |binding| binding.refresh(&proof, &hashes, &new, &policy_of_change, now).is_ok(),
+            move |binding| {
+                let proof = &proof_of_change;
+                binding.refresh(proof, &hashes, &new, &policy_of_change, now).is_ok()
+            },
             None,
-        )?;
+        );
+        // An old challenge is nothing to be alarmed about. A signature takes too long to be checked
+        // twice otherwise.
+        if matches!(refreshed, Err(Error::DeviceUnproven)) && !binding.is_proof_of_key(&proof) {
+            self.report_forgery(session);
+        }
+        let refreshed = refreshed?;
         let response = DeviceResponse::instructions(policy, &self.cookie, refreshed.id(), &cookie);
         Ok(response.with_challenge(refreshed.id(), &challenge))
     }
@@ -189,6 +198,11 @@ impl<C: Codec> SessionManager<C> {
         )?;
         // There is one by now.
         Ok(DeviceResponse::challenge(asked.id(), asked.challenge().unwrap_or_default()))
+    }
+
+    fn report_forgery(&self, session: &LiveSession) {
+        let metadata = session.content.metadata(&self.codec, &session.data);
+        self.report_session(EventKind::DeviceUnproven, &session.key, &metadata);
     }
 
     fn required_policy(&self) -> Result<Arc<BindingPolicy>, Error> {

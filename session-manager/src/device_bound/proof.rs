@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use p256::EncodedPoint;
+use p256::Sec1Point;
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{Signature, VerifyingKey};
 use serde_json::{Map, Value};
@@ -87,9 +87,9 @@ impl PublicKey {
             BASE64_URL_SAFE_NO_PAD.decode(string(jwk, name)?).ok()?.try_into().ok()
         };
         let (x, y) = (coordinate("x")?, coordinate("y")?);
-        let point = EncodedPoint::from_affine_coordinates(&x.into(), &y.into(), false);
+        let point = Sec1Point::from_affine_coordinates(&x.into(), &y.into(), false);
         // Refuses what isn't a point of the curve.
-        VerifyingKey::from_encoded_point(&point).ok().map(Self)
+        VerifyingKey::from_sec1_point(&point).ok().map(Self)
     }
 
     /// Reads a key as sessions hold it.
@@ -100,7 +100,7 @@ impl PublicKey {
 
     /// Returns the key as sessions hold it.
     pub(super) fn to_text(&self) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(self.0.to_encoded_point(true))
+        BASE64_URL_SAFE_NO_PAD.encode(self.0.to_sec1_point(true))
     }
 
     fn has_signed(&self, proof: &Proof) -> bool {

@@ -141,7 +141,7 @@ impl<'m> Browser<'m> {
     }
 
     pub(crate) fn jwk(&self) -> Value {
-        let point = self.key.verifying_key().to_encoded_point(false);
+        let point = self.key.verifying_key().to_sec1_point(false);
         let bytes = point.as_bytes();
         let coordinate = |range| BASE64_URL_SAFE_NO_PAD.encode::<&[u8]>(&bytes[range]);
         json!({ "kty": "EC", "crv": "P-256", "x": coordinate(1..33), "y": coordinate(33..65) })

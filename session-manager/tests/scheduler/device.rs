@@ -87,7 +87,7 @@ fn sign(is_registration: bool, challenge: &str) -> String {
     let key = SigningKey::from_slice(&[7; 32]).expect("it is in range");
     let mut header = json!({ "alg": "ES256", "typ": "dbsc+jwt" });
     if is_registration {
-        let point = key.verifying_key().to_encoded_point(false);
+        let point = key.verifying_key().to_sec1_point(false);
         let coordinate = |range| BASE64_URL_SAFE_NO_PAD.encode::<&[u8]>(&point.as_bytes()[range]);
         header["jwk"] = json!({
             "kty": "EC", "crv": "P-256", "x": coordinate(1..33), "y": coordinate(33..65)

@@ -41,7 +41,7 @@ fn signing_key() -> SigningKey {
 }
 
 fn jwk(key: &SigningKey) -> Value {
-    let point = key.verifying_key().to_encoded_point(false);
+    let point = key.verifying_key().to_sec1_point(false);
     let coordinate = |bytes: Option<&p256::FieldBytes>| {
         BASE64_URL_SAFE_NO_PAD.encode(bytes.expect("it has one"))
     };
@@ -182,13 +182,13 @@ fn what_is_not_a_public_key_is_refused() {
 }
 
 #[test]
-fn one_changed_bit_is_refused() {
+fn one_changed_letter_is_refused() {
     let [registration, refresh] = CHROMIUM;
     let key = Proof::parse(registration).expect("it is one");
     let key = key.registered_key().expect("it has signed itself").clone();
     for place in 0..refresh.len() {
         let mut bytes = refresh.as_bytes().to_owned();
-        // Another letter of the alphabet, or a point in its place.
+        // Another letter of the alphabet, also in the place of a point.
         bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(bytes).expect("it is ASCII");
         let is_good = Proof::parse(&changed).is_some_and(|proof| proof.is_refresh_by(&key));
