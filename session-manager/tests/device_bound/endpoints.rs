@@ -57,6 +57,25 @@ fn adapters_answer_as_the_plain_call_does() -> TestResult {
 }
 
 #[test]
+fn debug_output_shows_no_cookie_and_no_challenge() -> TestResult {
+    let fixture = Fixture::new();
+    let mut browser = Browser::bound(&fixture.sessions)?;
+    let mut outputs = Vec::new();
+    for _ in 0..2 {
+        let response = browser.refresh();
+        outputs.push(format!("{response:?} {response:#?}"));
+        let session = browser.session()?;
+        outputs.push(format!("{session:?} {:?} {:?}", session.device_binding(), session.key()));
+    }
+    outputs.push(format!("{:?}", fixture.sessions));
+    let challenge = browser.challenge.clone().expect("it has one");
+    for secret in [&browser.session_cookie, &browser.device_cookie, &challenge] {
+        assert!(outputs.iter().all(|output| !output.contains(secret.as_str())), "{outputs:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn other_methods_are_not_allowed() {
     let fixture = Fixture::new();
     for method in ["GET", "HEAD", "PUT", "post"] {

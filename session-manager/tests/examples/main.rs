@@ -2,6 +2,8 @@
 
 mod accounts;
 
+mod device_bound;
+
 mod shop;
 
 mod api;
