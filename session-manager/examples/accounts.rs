@@ -15,10 +15,10 @@ use std::{env, io};
 
 use chrono::{TimeDelta, Utc};
 use rouille::{Request, Response, Server, post_input};
+use session_manager::store_core::MemoryStore;
 use session_manager::{
     BoxError, CookiePolicy, Device, Session, SessionId, SessionLimit, SessionManager,
 };
-use store_core::MemoryStore;
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 

@@ -8,8 +8,8 @@ use std::io::Write as _;
 use std::{env, io};
 
 use rouille::{Response, Server};
+use session_manager::store_core::MemoryStore;
 use session_manager::{BoxError, CookiePolicy, SessionManager};
-use store_core::MemoryStore;
 
 fn main() -> Result<(), BoxError> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4000".to_owned());

@@ -170,6 +170,9 @@ pub use session_id::{ParseSessionIdError, SessionId};
 pub use session_key::SessionKey;
 pub use session_limit::SessionLimit;
 pub use session_summary::SessionSummary;
+/// The crate of the stores' trait and of the store in memory, so that an application needs no
+/// version of its own.
+pub use store_core;
 pub use store_core::BoxError;
 pub use stored_session::StoredSession;
 pub use subject::subject_in_store;

@@ -19,6 +19,10 @@ use crate::{Result, bench, say};
 /// `store-sqlite` is a stranger's.
 const PREFIX: &str = "sync-session-";
 
+/// The packages that have examples. Those of the stores need the session manager, which depends on
+/// none of them.
+const WITH_EXAMPLES: [&str; 2] = ["sync-session-manager", "sync-session-store-conformance"];
+
 /// The profile of the workspace, which the packages don't have: the dependencies that the tests
 /// have compiled are theirs, too.
 const PROFILE: (&str, &str) = ("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
@@ -35,10 +39,15 @@ pub(crate) fn run(shell: &Shell, root: &Path) -> Result<Option<String>> {
     let packages = Packages::make(shell, &target, &workspace)?;
     say("an application on what was packed, with all features");
     let application = packages.make_application(shell)?;
-    compile(shell, "check", &application, root, &target)?;
+    compile(shell, &["check"], &application, root, &target)?;
     say("the smallest program of README.md");
     let program = readme_program::make(shell, root, &packages)?;
-    compile(shell, "build", &program, root, &target)?;
+    compile(shell, &["build"], &program, root, &target)?;
+    for package in WITH_EXAMPLES {
+        say(&format!("the examples of {package}"));
+        let examples = packages.make_stand_alone(shell, package)?;
+        compile(shell, &["check", "--examples", "--all-features"], &examples, root, &target)?;
+    }
     say("the application on the oldest Rust, without a lock file");
     oldest_rust::resolve(shell, &application, &workspace)
 }
@@ -55,12 +64,18 @@ pub(crate) fn check_bounds(shell: &Shell, root: &Path) -> Result<Vec<String>> {
 
 /// Compiles a crate that depends on the packages, with the versions that the workspace is locked
 /// to: they are compiled already, and change with no release of others.
-fn compile(shell: &Shell, command: &str, directory: &Path, root: &Path, target: &Path) -> Result {
+fn compile(
+    shell: &Shell,
+    command: &[&str],
+    directory: &Path,
+    root: &Path,
+    target: &Path,
+) -> Result {
     shell.copy_file(root.join("Cargo.lock"), directory.join("Cargo.lock"))?;
     let manifest = directory.join("Cargo.toml");
     cmd!(
         shell,
-        "cargo {command} --quiet --offline --manifest-path {manifest} --target-dir {target}"
+        "cargo {command...} --quiet --offline --manifest-path {manifest} --target-dir {target}"
     )
     .quiet()
     .run()?;

@@ -23,8 +23,8 @@ use oxhttp::model::{Body, HeaderValue, Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use session_manager::store_core::MemoryStore;
 use session_manager::{BoxError, CookiePolicy, Device, Session, SessionId, SessionManager};
-use store_core::MemoryStore;
 
 use crate::answers::{
     LOG_IN_FIRST, NO_SUCH_THING, Refusal, json, json_error, no_content, not_allowed, read,

@@ -15,8 +15,8 @@ use std::io::Write as _;
 use std::{env, io};
 
 use rouille::{Request, Response, Server};
+use session_manager::store_core::MemoryStore;
 use session_manager::{BindingPolicy, BoxError, DeviceBinding, Session, SessionManager};
-use store_core::MemoryStore;
 
 /// Where browsers register devices and get new device cookies.
 const DEVICE_PATH: &str = "/device-session";

@@ -17,8 +17,8 @@ use std::{env, thread};
 use chrono::{TimeDelta, Utc};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use session_manager::store_core::MemoryStore;
 use session_manager::{BoxError, CookiePolicy, RequestHead, Session, SessionManager};
-use store_core::MemoryStore;
 use tiny_http::Server;
 
 use crate::page::{Items, Message, Page};

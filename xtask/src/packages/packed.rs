@@ -85,8 +85,32 @@ impl<'a> Packages<'a> {
         Ok(directory)
     }
 
-    /// A crate outside the workspace with these dependencies and this program. The packages aren't
-    /// taken from the registry, which doesn't have them before the release.
+    /// A package by itself, as somebody who looks at its examples has it.
+    pub(super) fn make_stand_alone(&self, shell: &Shell, name: &str) -> Result<PathBuf> {
+        let package = self.published.iter().copied().find(|package| package.name() == name);
+        let version = package.map(Package::version).ok_or("there is no such package")?;
+        let directory = self.directory.join(format!("{name}-alone"));
+        let packed = self.directory.join(format!("{name}-{version}"));
+        cmd!(shell, "cp -R {packed} {directory}").quiet().run()?;
+        let path = directory.join("Cargo.toml");
+        let manifest = shell.read_file(&path)?;
+        let others = self.replacements(|package| package.name() != name);
+        shell.write_file(path, format!("{manifest}\n[workspace]\n\n{others}"))?;
+        Ok(directory)
+    }
+
+    /// The libraries among the packages in place of those on the registry, which doesn't have them
+    /// before the release.
+    fn replacements(&self, is_wanted: impl Fn(&Package<'_>) -> bool) -> String {
+        let wanted = |package: &&Package<'_>| package.is_library() && is_wanted(package);
+        let packages = self.published.iter().filter(wanted).map(|package| {
+            let (name, version) = (package.name(), package.version());
+            format!("{name} = {{ path = \"../{name}-{version}\" }}\n")
+        });
+        format!("[patch.crates-io]\n{}", packages.collect::<String>())
+    }
+
+    /// A crate outside the workspace with these dependencies and this program.
     pub(super) fn make_crate(
         &self,
         shell: &Shell,
@@ -94,21 +118,12 @@ impl<'a> Packages<'a> {
         dependencies: &str,
         program: &str,
     ) -> Result<PathBuf> {
-        let replaced: Vec<_> = self
-            .published
-            .iter()
-            .filter(|package| package.is_library())
-            .map(|package| {
-                let (name, version) = (package.name(), package.version());
-                format!("{name} = {{ path = \"../{name}-{version}\" }}\n")
-            })
-            .collect();
+        let packages = self.replacements(|_| true);
         let oldest = self.published.first().and_then(|package| package.rust_version());
         let manifest = format!(
             "[package]\nname = {name:?}\nedition = \"2024\"\nrust-version = {:?}\n\n\
-             {dependencies}\n[workspace]\n\n[patch.crates-io]\n{}",
+             {dependencies}\n[workspace]\n\n{packages}",
             oldest.unwrap_or_default(),
-            replaced.concat()
         );
         let directory = self.directory.join(name);
         shell.write_file(directory.join("Cargo.toml"), manifest)?;
