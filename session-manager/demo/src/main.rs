@@ -27,6 +27,7 @@ use std::{env, io};
 use session_manager::{BoxError, CookiePolicy, SessionManager};
 use store_core::ErrorChain;
 
+use crate::app::App;
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
@@ -46,19 +47,21 @@ fn serve() -> Result<(), BoxError> {
     let store = arguments.next().unwrap_or_else(|| "sqlite".to_owned());
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:4000".to_owned());
     let settings = Settings::from_env()?;
-    let (store, place) = stores::open(&store, arguments.next(), &settings)?;
+    let opened = stores::open(&store, arguments.next(), &settings)?;
     let sessions = settings
-        .apply(SessionManager::new(store))?
+        .apply(SessionManager::new(opened.store))?
         // The demo is served on plain HTTP; an application on HTTPS leaves this line out.
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?
         .with_error_responder(|error, _| {
             log(error);
             app::error_page(error)
         });
-    let server = rouille::Server::new(&address, move |request| app::respond(&sessions, request))
+    let app = App::new(sessions, opened.label);
+    let server = rouille::Server::new(&address, move |request| app.respond(request))
         .map_err(|error| format!("can't listen on {address} (another one: --addr): {error}"))?;
     announce(&format!(
-        "Sessions are in {place}. Open http://{}/ in a browser.",
+        "Sessions are in {}. Open http://{}/ in a browser.",
+        opened.place,
         server.server_addr()
     ))?;
     server.run();

@@ -1,6 +1,7 @@
 //! The stores that the demo can keep its sessions in, each behind its feature.
 
 use std::env;
+use std::path::Path;
 
 use session_manager::BoxError;
 use store_core::{CleanupOptions, ErrorChain, Store};
@@ -10,12 +11,21 @@ use crate::settings::Settings;
 const NO_URL: &str =
     "DATABASE_URL has to say where the database is: mysql://user:password@host/database";
 
-/// Opens a store by its name, and returns it with the place in which it keeps sessions, for people.
+/// A store, and what people are told of it.
+pub(crate) struct Opened {
+    pub(crate) store: Box<dyn Store>,
+    /// Where it keeps sessions, for the person at the terminal.
+    pub(crate) place: String,
+    /// The database and the name of its file, for visitors, who needn't know where that is.
+    pub(crate) label: String,
+}
+
+/// Opens a store by its name.
 pub(crate) fn open(
     name: &str,
     path: Option<String>,
     settings: &Settings,
-) -> Result<(Box<dyn Store>, String), BoxError> {
+) -> Result<Opened, BoxError> {
     let location = match name {
         "mysql" => env::var("DATABASE_URL").map_err(|_| NO_URL)?,
         "ql" => path.unwrap_or_else(|| "demo.redb".to_owned()),
@@ -35,7 +45,13 @@ pub(crate) fn open(
     };
     let store = opened
         .map_err(|error| format!("can't keep sessions in {place}: {}", ErrorChain(&error)))?;
-    Ok((store, place))
+    let file = Path::new(&location).file_name().unwrap_or_default().display();
+    let label = match name {
+        "mysql" => "MySQL or MariaDB".to_owned(),
+        "ql" => format!("redb, in the file {file}"),
+        _ => format!("SQLite, in the file {file}"),
+    };
+    Ok(Opened { store, place, label })
 }
 
 #[cfg(feature = "sqlite")]

@@ -2,8 +2,10 @@
 //! on a store that loses, mixes up and revives sessions.
 
 // The demo has no library.
-#[path = "../../../session-manager/demo/src/app.rs"]
-mod app;
+#[path = "../../../session-manager/demo/src"]
+mod demo {
+    pub(crate) mod app;
+}
 
 use std::error::Error as StdError;
 use std::ops::ControlFlow;
@@ -14,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use demo::app::{self, App};
 use session_manager::{CookiePolicy, SessionManager};
 use store_core::{
     Change, CleanupStatistics, Error, Loaded, MemoryStore, OwnedRecord, Record, Store,
@@ -179,8 +182,8 @@ fn serve(fault: Fault) -> Result<String, Box<dyn StdError>> {
         response.retry_after = response.retry_after.filter(|_| fault != Fault::RetryAfter);
         response
     });
-    let server =
-        rouille::Server::new("127.0.0.1:0", move |request| app::respond(&sessions, request));
+    let app = App::new(sessions, "memory".to_owned());
+    let server = rouille::Server::new("127.0.0.1:0", move |request| app.respond(request));
     let server = server.map_err(|error| error.to_string())?;
     let url = format!("http://{}", server.server_addr());
     thread::spawn(move || server.run());

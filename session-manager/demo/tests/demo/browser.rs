@@ -75,12 +75,13 @@ impl Browser {
         };
         let set_cookie = header("Set-Cookie")?;
         let (location, cache_control) = (header("Location")?, header("Cache-Control")?);
+        let policy = header("Content-Security-Policy")?;
         if !set_cookie.is_empty() {
             set_cookie.split(';').next().unwrap_or_default().clone_into(&mut self.cookie);
         }
         let status = response.status().as_u16();
         let page = response.body_mut().read_to_string()?;
-        Ok(Answer { status, set_cookie, location, cache_control, page })
+        Ok(Answer { status, set_cookie, location, cache_control, policy, page })
     }
 }
 
@@ -89,18 +90,31 @@ pub(crate) struct Answer {
     pub(crate) set_cookie: String,
     pub(crate) location: String,
     pub(crate) cache_control: String,
+    /// The Content-Security-Policy.
+    pub(crate) policy: String,
     pub(crate) page: String,
 }
 
 impl Answer {
     /// What stands in the page after `start` and before `end`.
-    fn between(&self, start: &str, end: &str) -> Option<&str> {
+    pub(crate) fn between(&self, start: &str, end: &str) -> Option<&str> {
         Some(self.page.split_once(start)?.1.split_once(end)?.0)
     }
 
     pub(crate) fn visits(&self) -> usize {
         let number = self.between("<span id=\"visits\">", "</span>");
         number.and_then(|number| number.parse().ok()).expect("the page shows the visits")
+    }
+
+    /// What the requests of the first experiment have counted.
+    pub(crate) fn count(&self) -> usize {
+        let number = self.between("<strong id=\"count\">", "</strong>");
+        number.and_then(|number| number.parse().ok()).expect("the page shows the count")
+    }
+
+    /// “Latest events”.
+    pub(crate) fn events(&self) -> &str {
+        self.between("<section id=\"events\"", "</section>").expect("the page shows events")
     }
 
     pub(crate) fn user(&self) -> Option<&str> {

@@ -2,6 +2,8 @@
 
 mod browser;
 
+mod experiments;
+
 mod pages;
 
 mod process;

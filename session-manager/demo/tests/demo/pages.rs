@@ -8,7 +8,7 @@ use crate::TestResult;
 use crate::browser::Browser;
 use crate::process::Demo;
 
-fn start(database: &Path) -> TestResult<Demo> {
+pub(crate) fn start(database: &Path) -> TestResult<Demo> {
     Demo::start("sqlite", database)
 }
 
@@ -194,6 +194,75 @@ fn what_is_too_long_or_no_form_is_refused() -> TestResult {
     }
     let page = browser.get(&demo, "/")?;
     assert_eq!((page.user(), page.note()), (Some(&*user), Some(&*longest)), "all is as before");
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_stands_at_its_field_and_the_text_stays() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let demo = start(&directory.path().join("demo.db"))?;
+    let mut browser = Browser::new();
+    browser.get(&demo, "/")?;
+    let too_long = "a".repeat(201);
+    for (path, field, text, message) in [
+        ("/login", "user", " ", "A name is needed."),
+        ("/login", "user", "<b>\u{1}", "Letters, digits and the like, please."),
+        ("/login", "user", &too_long, "At most 40 characters, please."),
+        ("/note", "note", &too_long, "At most 200 characters, please."),
+        ("/note", "user", "Ada", "This field is missing in the form."),
+    ] {
+        let page = browser.post(&demo, path, &[(field, text)])?;
+        let field = path.trim_start_matches('/').replace("login", "user");
+        let input = page.between(&format!("<input id=\"{field}-field\""), ">").unwrap_or_default();
+        let described = format!("aria-invalid=\"true\" aria-describedby=\"{field}-problem\"");
+        assert!(page.status == 400 && input.contains(&described), "{field}: {input}");
+        let start = format!("<p class=\"problem\" id=\"{field}-problem\">");
+        assert_eq!(page.between(&start, "</p>"), Some(message), "{}", page.page);
+        let kept = text.trim().replace('<', "&lt;").replace('>', "&gt;");
+        let is_kept = kept == "Ada" || input.contains(&format!("value=\"{kept}"));
+        assert!(is_kept, "{input}");
+        assert_eq!(page.page.matches("aria-invalid").count(), 1, "the other field is fine");
+        assert_eq!(page.visits(), 1, "and it is no visit");
+    }
+    Ok(())
+}
+
+#[test]
+fn scripts_and_styles_are_files_and_files_are_no_visits() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let demo = start(&directory.path().join("demo.db"))?;
+    let mut browser = Browser::new();
+    for (path, status, start) in [
+        ("/script.js", 200, "//"),
+        ("/style.css", 200, ":root"),
+        ("/icon.svg", 200, "<svg"),
+        ("/favicon.ico", 404, ""),
+    ] {
+        let answer = browser.get(&demo, path)?;
+        assert!(answer.status == status && answer.page.starts_with(start), "{path}");
+        assert_eq!(answer.set_cookie, "", "{path} begins no session");
+        assert_ne!(answer.cache_control, "no-store", "{path}");
+    }
+    let start = browser.get(&demo, "/")?;
+    assert_eq!(start.visits(), 1);
+    browser.log_in(&demo, "Ada")?;
+    for answer in [
+        start,
+        browser.get(&demo, "/favicon.ico")?,
+        browser.get(&demo, "/")?,
+        browser.get(&demo, "/private")?,
+        browser.get(&demo, "/nowhere")?,
+        browser.post(&demo, "/login", &[("user", "")])?,
+        browser.post(&demo, "/sessions/end", &[])?,
+    ] {
+        assert!(answer.policy.contains("default-src 'none'; script-src 'self'; style-src 'self';"));
+        assert!(!answer.policy.contains("unsafe"));
+        let scripts = answer.page.matches("<script").count();
+        let files = answer.page.matches("<script src=\"/script.js\" defer></script>").count();
+        assert_eq!(scripts, files, "a script in the page wouldn't run: {}", answer.page);
+        assert!(!answer.page.contains("<style") && !answer.page.contains("style=\""));
+    }
+    assert_eq!(browser.get(&demo, "/")?.visits(), 3);
     Ok(())
 }
 
