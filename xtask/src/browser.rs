@@ -1,6 +1,11 @@
 //! `cargo xtask browser`: what only a browser can show, checked in Chromium on the demo.
 
 #[cfg(feature = "browser")]
+mod accessibility;
+
+mod axe;
+
+#[cfg(feature = "browser")]
 mod checks;
 
 #[cfg(feature = "browser")]
@@ -10,7 +15,13 @@ mod chromium;
 mod device_bound;
 
 #[cfg(feature = "browser")]
+mod experiments;
+
+#[cfg(feature = "browser")]
 mod https;
+
+#[cfg(feature = "browser")]
+mod picture;
 
 #[cfg(feature = "browser")]
 mod servers;
@@ -33,25 +44,36 @@ const HOW_TO_GET_IT: &str = "the browser checks need Chromium, and there is none
 
 /// Runs the checks; `start` is where the person is.
 pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Browser) -> Result {
-    let chromium = match find()? {
-        Some(chromium) => chromium,
-        None if env::var_os("CI").is_some() => install(shell)?,
-        None => return Err(HOW_TO_GET_IT.into()),
+    if find()?.is_none() {
+        install(shell, "chromium", HOW_TO_GET_IT)?;
+    }
+    let chromium = find()?.ok_or("the package chromium brought no program of that name")?;
+    let axe = match axe::find(shell) {
+        Some(axe) => axe,
+        None if axe::has_npm() => axe::download(shell)?,
+        None => {
+            install(shell, "npm", axe::HOW_TO_GET_IT)?;
+            axe::download(shell)?
+        }
     };
     let screenshot = flags.screenshot.map(|path| start.join(path));
-    check(shell, &chromium, screenshot.as_deref())
+    check(shell, &chromium, &axe, screenshot.as_deref())
 }
 
 #[cfg(feature = "browser")]
-fn check(shell: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
-    checks::run(chromium, &crate::demo::build(shell, "sqlite")?, screenshot)?;
+fn check(shell: &Shell, chromium: &Path, axe: &Path, screenshot: Option<&Path>) -> Result {
+    let program = crate::demo::build(shell, "sqlite")?;
+    if let Some(path) = screenshot {
+        return picture::save(chromium, &program, path);
+    }
+    checks::run(chromium, &program, axe)?;
     device_bound::run(shell, chromium)
 }
 
 /// Builds the task with the checks and runs it. They are a feature, because what they are built on
 /// takes a minute to compile, which nobody should wait who wants to see the demo.
 #[cfg(not(feature = "browser"))]
-fn check(shell: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
+fn check(shell: &Shell, chromium: &Path, _: &Path, screenshot: Option<&Path>) -> Result {
     let screenshot = screenshot.map(|path| [Path::new("--screenshot"), path]);
     let screenshot = screenshot.iter().flatten();
     cmd!(shell, "cargo run --quiet --package xtask --features browser -- browser {screenshot...}")
@@ -61,9 +83,17 @@ fn check(shell: &Shell, chromium: &Path, screenshot: Option<&Path>) -> Result {
     Ok(())
 }
 
-/// Whether the checks have to run here: a person without Chromium is spared, CI never is.
-pub(crate) fn is_expected() -> Result<bool> {
-    Ok(env::var_os("CI").is_some() || find()?.is_some())
+/// Returns what keeps the checks from being run here, for a person. In CI nothing does.
+pub(crate) fn missing(shell: &Shell) -> Result<Option<&'static str>> {
+    Ok(if env::var_os("CI").is_some() {
+        None
+    } else if find()?.is_none() {
+        Some(HOW_TO_GET_IT)
+    } else if axe::find(shell).is_none() && !axe::has_npm() {
+        Some(axe::HOW_TO_GET_IT)
+    } else {
+        None
+    })
 }
 
 /// The program, if there is one.
@@ -86,16 +116,17 @@ fn on_path(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn install(shell: &Shell) -> Result<PathBuf> {
+/// Installs a package of Debian, if this is root in CI, where nobody is surprised by that.
+fn install(shell: &Shell, package: &str, how_to_get_it: &str) -> Result {
     let is_debian = Path::new("/etc/debian_version").exists() && on_path("apt-get").is_some();
-    if !is_debian || !is_root() {
-        return Err(HOW_TO_GET_IT.into());
+    if env::var_os("CI").is_none() || !is_debian || !is_root() {
+        return Err(how_to_get_it.into());
     }
-    say("there is no Chromium, and CI is set: installing the package chromium");
+    say(&format!("CI is set, and there is no {package}: installing the package"));
     let _frontend = shell.push_env("DEBIAN_FRONTEND", "noninteractive");
     cmd!(shell, "apt-get update --quiet").quiet().run()?;
-    cmd!(shell, "apt-get install --quiet --yes --no-install-recommends chromium").quiet().run()?;
-    find()?.ok_or_else(|| "the package chromium brought no program of that name".into())
+    cmd!(shell, "apt-get install --quiet --yes --no-install-recommends {package}").quiet().run()?;
+    Ok(())
 }
 
 /// Chromium's sandbox refuses to work for root, too.

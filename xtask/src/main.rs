@@ -68,7 +68,7 @@ mod flags {
             }
             /// Checks in Chromium what only a browser can show, on the demo.
             cmd browser {
-                /// Where to save what a phone shows of the demo, as PNG.
+                /// Only saves a picture of the demo here, as PNG, in a window 1,200 pixels wide.
                 optional --screenshot screenshot: PathBuf
             }
             /// Runs ours and Go's side by side on one database. It needs a Go toolchain.

@@ -69,13 +69,11 @@ pub(crate) fn run(shell: &Shell) -> Result {
     } else {
         skipped.push(skip("cargo xtask interop. There is no Go toolchain, so Go wasn't asked."));
     }
-    if browser::is_expected()? {
-        step(cmd!(shell, "cargo run --quiet --package xtask -- browser"))?;
-    } else {
-        skipped.push(skip(
-            "cargo xtask browser. There is no Chromium, so nothing was checked in a browser.
-With Chromium on the PATH, or its path in CHROME, run: cargo xtask browser",
-        ));
+    match browser::missing(shell)? {
+        None => step(cmd!(shell, "cargo run --quiet --package xtask -- browser"))?,
+        Some(why) => skipped.push(skip(&format!(
+            "cargo xtask browser, so nothing was checked in a browser: {why}"
+        ))),
     }
 
     say(&format!("everything that ran passed, in {} s", started.elapsed().as_secs()));

@@ -1,25 +1,24 @@
 //! The checks, each on pages as a visitor sees them.
 
-use std::fs;
 use std::path::Path;
 
 use headless_chrome::protocol::cdp::Network::{Cookie, CookieSameSite};
 
-use super::chromium::{Chromium, Visitor};
+use super::chromium::{Chromium, Screen, Visitor};
 use super::servers::{Attacker, Demo};
+use super::{accessibility, experiments};
 use crate::{Result, say};
 
 /// The session cookie of the demo.
 const COOKIE: &str = "session";
 
-const USER: &str = "Ada Lovelace";
-const NOTE: &str = "Note G, seven";
+pub(super) const USER: &str = "Ada Lovelace";
+pub(super) const NOTE: &str = "Note G, seven";
 
-/// CSS pixels of a phone.
-const PHONE: (u32, u32) = (390, 844);
+pub(super) const PHONE: Screen = Screen { width: 390, height: 844, is_phone: true };
 
-/// Runs the checks, each in a profile of its own.
-pub(super) fn run(chromium: &Path, program: &Path, screenshot: Option<&Path>) -> Result {
+/// Runs the checks, each in a profile of its own; `axe` is the script of axe-core.
+pub(super) fn run(chromium: &Path, program: &Path, axe: &Path) -> Result {
     let directory = tempfile::tempdir()?;
     let demo = Demo::start(program, &directory.path().join("demo.db"))?;
     let attacker = Attacker::start(&demo.url)?;
@@ -32,7 +31,14 @@ pub(super) fn run(chromium: &Path, program: &Path, screenshot: Option<&Path>) ->
     forms_have_the_token_of_their_page(&browser.tab()?, &demo)?;
     log_out_leaves_nothing(&browser.tab()?, &demo)?;
     tabs_work_together(&browser.tab()?, &browser.tab()?, &demo)?;
-    fits_on_a_phone(&browser.tab()?, &demo, screenshot)?;
+    fits_on_a_phone(&browser.tab()?, &demo)?;
+    browser.close()?;
+
+    let browser = Chromium::start(chromium, &profile("experiments"))?;
+    let other = Chromium::start(chromium, &profile("other"))?;
+    experiments::run(&browser.tab()?, &demo)?;
+    accessibility::run(&browser.tab()?, &other.tab()?, &demo, axe)?;
+    other.close()?;
     browser.close()
 }
 
@@ -157,29 +163,24 @@ fn tabs_work_together(one: &Visitor, other: &Visitor, demo: &Demo) -> Result {
     expect("logout in one tab logs out the other", !is_private(other)?)
 }
 
-fn fits_on_a_phone(visitor: &Visitor, demo: &Demo, screenshot: Option<&Path>) -> Result {
-    let (width, height) = PHONE;
-    visitor.become_a_phone(width, height)?;
+fn fits_on_a_phone(visitor: &Visitor, demo: &Demo) -> Result {
+    visitor.use_screen(&PHONE)?;
     visitor.open(&demo.url)?;
     expect("the page fits on a phone", fits(visitor)?)?;
     log_in(visitor, &[])?;
     save_note(visitor, NOTE)?;
     expect("so it does when logged in", fits(visitor)?)?;
-    if let Some(path) = screenshot {
-        fs::write(path, visitor.screenshot()?)?;
-        say(&format!("what a phone shows is in {}", path.display()));
-    }
     save_note(visitor, &"W".repeat(200))?;
     expect("and with a word that is too long for it", fits(visitor)?)?;
     visitor.open(&format!("{}/private", demo.url))?;
     expect("the private page fits, too", fits(visitor)?)
 }
 
-fn log_in(visitor: &Visitor, fields: &[(&str, &str)]) -> Result {
+pub(super) fn log_in(visitor: &Visitor, fields: &[(&str, &str)]) -> Result {
     visitor.send("#login", &[&[("#user-field", USER)], fields].concat())
 }
 
-fn save_note(visitor: &Visitor, note: &str) -> Result {
+pub(super) fn save_note(visitor: &Visitor, note: &str) -> Result {
     visitor.send("form[action=\"/note\"]", &[("#note-field", note)])?;
     match visitor.text(".flash")?.as_deref() {
         Some("Saved.") => Ok(()),
@@ -187,7 +188,7 @@ fn save_note(visitor: &Visitor, note: &str) -> Result {
     }
 }
 
-fn is_logged_in(visitor: &Visitor) -> Result<bool> {
+pub(super) fn is_logged_in(visitor: &Visitor) -> Result<bool> {
     Ok(visitor.text("#user")?.as_deref() == Some(USER))
 }
 
@@ -202,7 +203,7 @@ fn is_private(visitor: &Visitor) -> Result<bool> {
 fn fits(visitor: &Visitor) -> Result<bool> {
     let fits = format!(
         "String(document.documentElement.scrollWidth <= Math.min(innerWidth, {}))",
-        PHONE.0
+        PHONE.width
     );
     Ok(visitor.string(&fits)?.as_deref() == Some("true"))
 }

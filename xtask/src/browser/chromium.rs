@@ -115,6 +115,13 @@ fn connect(output: &Receiver<String>) -> Result<Browser> {
     }
 }
 
+/// What pages are shown on, in CSS pixels.
+pub(super) struct Screen {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) is_phone: bool,
+}
+
 /// What a person does in one tab. Each step waits until the page that it leads to has loaded.
 pub(super) struct Visitor {
     tab: Arc<Tab>,
@@ -136,14 +143,14 @@ impl Visitor {
     /// Fills in a form, whose fields are named by their ids, and sends it with its button.
     pub(super) fn send(&self, form: &str, fields: &[(&str, &str)]) -> Result {
         for (id, text) in fields {
-            self.tab.wait_for_element(id)?;
+            self.wait_for(id)?;
             let fill = match *text {
                 "on" => format!("document.querySelector('{id}').checked = true"),
                 text => format!("document.querySelector('{id}').value = '{text}'"),
             };
             self.tab.evaluate(&fill, false)?;
         }
-        self.tab.wait_for_element(form)?;
+        self.wait_for(form)?;
         let click = format!("document.querySelector('{form} button').click()");
         self.leave(|| self.tab.evaluate(&click, false).map(drop))
     }
@@ -157,6 +164,10 @@ impl Visitor {
     pub(super) fn string(&self, expression: &str) -> Result<Option<String>> {
         let value = self.tab.evaluate(expression, false)?.value;
         Ok(value.and_then(|value| value.as_str().map(str::to_owned)))
+    }
+
+    fn wait_for(&self, selector: &str) -> Result {
+        self.wait_until(&format!("document.querySelector('{selector}') !== null"))
     }
 
     /// Waits until an expression of JavaScript is true.
@@ -214,12 +225,13 @@ impl Visitor {
         Ok(())
     }
 
-    pub(super) fn become_a_phone(&self, width: u32, height: u32) -> Result {
+    /// Shows pages on such a screen from now on.
+    pub(super) fn use_screen(&self, screen: &Screen) -> Result {
         self.tab.call_method(Emulation::SetDeviceMetricsOverride {
-            width,
-            height,
-            device_scale_factor: 2.0,
-            mobile: true,
+            width: screen.width,
+            height: screen.height,
+            device_scale_factor: if screen.is_phone { 2.0 } else { 1.0 },
+            mobile: screen.is_phone,
             scale: None,
             screen_width: None,
             screen_height: None,
@@ -232,6 +244,57 @@ impl Visitor {
             device_posture: None,
         })?;
         Ok(())
+    }
+
+    pub(super) fn pretend_to_be(&self, user_agent: &str) -> Result {
+        Ok(self.tab.set_user_agent(user_agent, None, None)?)
+    }
+
+    /// Prefers a scheme of colours, `light` or `dark`.
+    pub(super) fn use_colours(&self, scheme: &str) -> Result {
+        let feature = Emulation::MediaFeature {
+            name: "prefers-color-scheme".to_owned(),
+            value: scheme.to_owned(),
+        };
+        self.tab.call_method(Emulation::SetEmulatedMedia {
+            media: None,
+            features: Some(vec![feature]),
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn move_to_zone(&self, zone: &str) -> Result {
+        self.tab.call_method(Emulation::SetTimezoneOverride { timezone_id: zone.to_owned() })?;
+        Ok(())
+    }
+
+    /// Lets pages run scripts from now on, or not; [`string`](Self::string) works either way.
+    pub(super) fn allow_scripts(&self, allow: bool) -> Result {
+        self.tab.call_method(Emulation::SetScriptExecutionDisabled { value: !allow })?;
+        Ok(())
+    }
+
+    /// Runs a script in each page that is opened from now on, before its own.
+    pub(super) fn run_in_new_pages(&self, script: &str) -> Result {
+        self.tab.call_method(Page::AddScriptToEvaluateOnNewDocument {
+            source: script.to_owned(),
+            world_name: None,
+            include_command_line_api: None,
+            run_immediately: None,
+        })?;
+        Ok(())
+    }
+
+    /// Presses a button, and stays on the page.
+    pub(super) fn press(&self, button: &str) -> Result {
+        self.tab.evaluate(&format!("document.querySelector('{button}').click()"), false)?;
+        Ok(())
+    }
+
+    /// Returns the value of a promise, if it is a string.
+    pub(super) fn promised(&self, expression: &str) -> Result<Option<String>> {
+        let value = self.tab.evaluate(expression, true)?.value;
+        Ok(value.and_then(|value| value.as_str().map(str::to_owned)))
     }
 
     pub(super) fn screenshot(&self) -> Result<Vec<u8>> {

@@ -57,7 +57,7 @@ fn text(kind: &EventKind) -> String {
         EventKind::Created => "A session began".to_owned(),
         EventKind::Renewed => "A session got a new token".to_owned(),
         EventKind::Ended(cause) => format!("A session ended: {cause}"),
-        EventKind::Conflict => "Two requests changed a session at once: both counted".to_owned(),
+        EventKind::Conflict => "Two requests at once: both counted".to_owned(),
         EventKind::Lost => "A request came too late to change a session".to_owned(),
         EventKind::UnknownToken => "A token opened nothing".to_owned(),
         EventKind::Undecodable => "A session could not be read".to_owned(),

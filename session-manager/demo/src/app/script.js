@@ -89,4 +89,5 @@ function announceMessage() {
 connect('at-once', countAtOnce);
 connect('meanwhile', logOutMeanwhile);
 showLocalTimes();
-announceMessage();
+// A screen reader has to know the page before it notices a change.
+addEventListener('load', () => { setTimeout(announceMessage, 200); });

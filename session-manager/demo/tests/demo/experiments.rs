@@ -24,7 +24,7 @@ fn twenty_requests_at_once_are_all_counted() -> TestResult {
         })?;
         assert_eq!(browser.get(&demo, "/")?.count(), counted);
     }
-    assert!(browser.get(&demo, "/")?.events().contains("changed a session at once"));
+    assert!(browser.get(&demo, "/")?.events().contains("Two requests at once"));
     Ok(())
 }
 
