@@ -12,9 +12,13 @@
 //! `kill -9` and start it again: everybody is still logged in.
 //!
 //! `DEMO_IDLE_TIMEOUT`, `DEMO_ROTATION` and `DEMO_CLEANUP_INTERVAL` set times in seconds,
-//! `DEMO_TIMEOUT_MS` how long the store waits, and `DEMO_CONNECTIONS` the size of its pool.
+//! `DEMO_TIMEOUT_MS` how long the store waits, and `DEMO_CONNECTIONS` the size of its pool. With
+//! the feature `metrics`, visitors from the same machine find figures for Prometheus at `/metrics`.
 
 mod app;
+
+#[cfg(feature = "metrics")]
+mod metrics;
 
 mod settings;
 
@@ -24,6 +28,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::{env, io};
 
+use rouille::Request;
 use session_manager::{BoxError, CookiePolicy, SessionManager};
 use store_core::ErrorChain;
 
@@ -48,8 +53,11 @@ fn serve() -> Result<(), BoxError> {
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:4000".to_owned());
     let settings = Settings::from_env()?;
     let opened = stores::open(&store, arguments.next(), &settings)?;
+    let store = opened.store;
+    #[cfg(feature = "metrics")]
+    let (store, metrics) = metrics::Metrics::of(store)?;
     let sessions = settings
-        .apply(SessionManager::new(opened.store))?
+        .apply(SessionManager::new(store))?
         // The demo is served on plain HTTP; an application on HTTPS leaves this line out.
         .with_cookie(CookiePolicy::new().insecure_for_local_development())?
         .with_error_responder(|error, _| {
@@ -57,12 +65,20 @@ fn serve() -> Result<(), BoxError> {
             app::error_page(error)
         });
     let app = App::new(sessions, opened.label);
-    let server = rouille::Server::new(&address, move |request| app.respond(request))
+    let respond = move |request: &Request| {
+        #[cfg(feature = "metrics")]
+        if let Some(figures) = metrics.respond(request) {
+            return figures;
+        }
+        app.respond(request)
+    };
+    let server = rouille::Server::new(&address, respond)
         .map_err(|error| format!("can't listen on {address} (another one: --addr): {error}"))?;
     announce(&format!(
-        "Sessions are in {}. Open http://{}/ in a browser.",
+        "Sessions are in {}. Open http://{}/ in a browser.{}",
         opened.place,
-        server.server_addr()
+        server.server_addr(),
+        if cfg!(feature = "metrics") { " Figures for Prometheus are at /metrics." } else { "" }
     ))?;
     server.run();
     Ok(())

@@ -4,6 +4,9 @@ mod browser;
 
 mod experiments;
 
+#[cfg(feature = "metrics")]
+mod metrics;
+
 mod pages;
 
 mod process;
