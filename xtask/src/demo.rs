@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: the demo, built with a store and started with an address and a database.
 
+mod prerequisites;
+
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +16,9 @@ use crate::{Result, flags, say};
 const STORES: [(&str, Option<&str>); 3] =
     [("sqlite", Some("demo.db")), ("mysql", None), ("ql", Some("demo.redb"))];
 
+/// As long as 65 s of processor time are, and what else the machine does.
+const BUILD_TIME: &str = "the first time that takes a minute or two, later seconds";
+
 /// Builds the demo and runs it; `start` is where the person is.
 pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
     let name = flags.store.as_deref().unwrap_or(STORES[0].0);
@@ -21,7 +26,10 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
         let names = STORES.map(|(store, _)| store).join(", ");
         return Err(format!("there is no store {name:?}; the stores are: {names}").into());
     };
-    let mut demo = Command::new(build(shell, store)?);
+    prerequisites::check(store)?;
+    say(&format!("building the demo with the store {store}: {BUILD_TIME}"));
+    let features = if flags.metrics { format!("{store},metrics") } else { store.to_owned() };
+    let mut demo = Command::new(build(shell, &features)?);
     demo.arg(store).arg(flags.addr.as_deref().unwrap_or("127.0.0.1:4000"));
     // A path that was given counts from where the person is, not from the root of the workspace.
     let path = flags.path.map(|path| start.join(path));
@@ -38,11 +46,11 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
     }
 }
 
-/// Builds the demo with one store, and returns its program.
-pub(crate) fn build(shell: &Shell, store: &str) -> Result<PathBuf> {
+/// Builds the demo with these of its features, and returns its program.
+pub(crate) fn build(shell: &Shell, features: &str) -> Result<PathBuf> {
     cmd!(
         shell,
-        "cargo build --quiet --package sessions-demo --no-default-features --features {store}"
+        "cargo build --quiet --package sessions-demo --no-default-features --features {features}"
     )
     .quiet()
     .run()?;

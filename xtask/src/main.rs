@@ -65,6 +65,8 @@ mod flags {
                 optional --addr addr: String
                 /// The database file, target/demo/demo.db or demo.redb by default.
                 optional --path path: PathBuf
+                /// With figures of the store for Prometheus, at /metrics, for this machine alone.
+                optional --metrics
             }
             /// Checks in Chromium what only a browser can show, on the demo.
             cmd browser {
