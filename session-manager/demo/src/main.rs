@@ -17,6 +17,8 @@
 
 mod app;
 
+mod connections;
+
 #[cfg(feature = "metrics")]
 mod metrics;
 
@@ -26,6 +28,7 @@ mod stores;
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::{env, io};
 
 use rouille::Request;
@@ -33,6 +36,7 @@ use session_manager::{BoxError, CookiePolicy, SessionManager};
 use store_core::ErrorChain;
 
 use crate::app::App;
+use crate::connections::Connections;
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
@@ -65,7 +69,10 @@ fn serve() -> Result<(), BoxError> {
             app::error_page(error)
         });
     let app = App::new(sessions, opened.label);
+    let connections = Arc::new(Connections::default());
+    let of_requests = Arc::clone(&connections);
     let respond = move |request: &Request| {
+        of_requests.request_came();
         #[cfg(feature = "metrics")]
         if let Some(figures) = metrics.respond(request) {
             return figures;
@@ -74,6 +81,7 @@ fn serve() -> Result<(), BoxError> {
     };
     let server = rouille::Server::new(&address, respond)
         .map_err(|error| format!("can't listen on {address} (another one: --addr): {error}"))?;
+    connections.keep_moving(server.server_addr())?;
     announce(&format!(
         "Sessions are in {}. Open http://{}/ in a browser.{}",
         opened.place,

@@ -1,8 +1,11 @@
 //! The pages and forms, on SQLite: through a crash, and a thousand requests at once.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::TestResult;
 use crate::browser::Browser;
@@ -283,6 +286,29 @@ fn form_of_another_site_is_refused_and_sets_no_cookie() -> TestResult {
         let answer = browser.post_with(&demo, "/login", &[(name, value)], &[("user", "Eve")])?;
         assert_eq!(answer.status, status, "{name}: {value}");
         assert_eq!(answer.set_cookie.is_empty(), status == 403, "{name}: {value}");
+    }
+    Ok(())
+}
+
+#[test]
+fn no_connection_waits_for_the_end_of_another() -> TestResult {
+    const CONNECTIONS: usize = 64;
+    let directory = tempfile::tempdir()?;
+    let demo = start(&directory.path().join("demo.db"))?;
+    let address = demo.url.trim_start_matches("http://");
+    let request = format!("GET /icon.svg HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    // All at once, and all stay open, as those of browsers do.
+    let connections = (0..CONNECTIONS).map(|_| TcpStream::connect(address));
+    let mut connections: Vec<_> = connections.collect::<Result<_, _>>()?;
+    for connection in &mut connections {
+        connection.write_all(request.as_bytes())?;
+    }
+    for connection in &mut connections {
+        // Only ends what hangs.
+        connection.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let mut start = [0; 15];
+        connection.read_exact(&mut start)?;
+        assert_eq!(&start, b"HTTP/1.1 200 OK");
     }
     Ok(())
 }
