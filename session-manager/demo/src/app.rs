@@ -4,6 +4,7 @@
 mod assets;
 mod device;
 mod events;
+mod fields;
 mod form;
 mod page;
 
@@ -16,13 +17,10 @@ use rouille::{Request, Response};
 use session_manager::{BoxError, Device, Session, SessionManager};
 
 use crate::app::events::EventLog;
-use crate::app::form::{Form, Problem};
+use crate::app::fields::{FORM_TOKEN, MAX_NOTE, MAX_USER, NOTE, Problem, USER};
+use crate::app::form::Form;
 pub(crate) use crate::app::page::error as error_page;
 use crate::app::page::{Account, Start, refusal};
-
-/// In characters; the forms have the same limits.
-const MAX_NAME: usize = 40;
-const MAX_NOTE: usize = 200;
 
 /// How long a login lasts, and with “Keep me logged in”.
 const LOGGED_IN: TimeDelta = TimeDelta::hours(24);
@@ -32,18 +30,10 @@ const KEPT_LOGGED_IN: TimeDelta = TimeDelta::days(30);
 const COUNTING: Duration = Duration::from_millis(50);
 const SLOW: Duration = Duration::from_secs(2);
 
-/// The keys of the session's values.
+/// The keys of the session's values, besides the note.
 const VISITS: &str = "visits";
 const COUNT: &str = "count";
-const NOTE: &str = "note";
 const MESSAGE: &str = "message";
-
-/// The field of the login form.
-const USER: &str = "user";
-
-/// The field of the forms that end sessions. All forms are checked by where they come from; these
-/// are also told from forged ones by browsers that don't say it.
-const FORM_TOKEN: &str = "csrf_token";
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
@@ -140,7 +130,7 @@ impl App {
             Ok(form) => form,
             Err(refusal) => return Ok(refusal),
         };
-        let name = match form.text(USER, MAX_NAME) {
+        let name = match form.text(USER, MAX_USER) {
             Ok(name) if !name.is_empty() => name.to_owned(),
             Ok(name) => {
                 let message = "A name is needed.".to_owned();

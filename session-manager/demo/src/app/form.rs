@@ -2,6 +2,7 @@
 
 use rouille::{Request, Response};
 
+use crate::app::fields::Problem;
 use crate::app::page::refusal;
 
 /// Room for the longest note with every byte percent-encoded.
@@ -9,13 +10,6 @@ const MAX_FORM_BYTES: usize = 4 * 1024;
 
 /// The fields of a form that was posted.
 pub(crate) struct Form(Vec<(String, String)>);
-
-/// What is wrong with a field. The page shows it next to the field, which keeps its text.
-pub(crate) struct Problem {
-    pub(crate) field: &'static str,
-    pub(crate) value: String,
-    pub(crate) message: String,
-}
 
 impl Form {
     /// Returns the form, or the response to something else.

@@ -8,8 +8,7 @@ use rouille::Response;
 use session_manager::{ErrorResponse, SessionId, StoredSession};
 
 use crate::app::events::Line;
-use crate::app::form::Problem;
-use crate::app::{FORM_TOKEN, MAX_NAME, MAX_NOTE, NOTE, USER};
+use crate::app::fields::{FORM_TOKEN, MAX_NOTE, MAX_USER, NOTE, Problem, USER};
 
 /// What the start page shows. All text of it is escaped where it becomes HTML.
 pub(crate) struct Start<'a> {
@@ -146,7 +145,7 @@ fn field(
     let is_name = name == USER;
     html! {
         label for=(id) { (label) }
-        input id=(id) name=(name) value=[value] maxlength=(if is_name { MAX_NAME } else { MAX_NOTE })
+        input id=(id) name=(name) value=[value] maxlength=(if is_name { MAX_USER } else { MAX_NOTE })
             autocomplete=(if is_name { "username" } else { "off" }) required[is_name]
             aria-invalid=[problem.map(|_| "true")] aria-describedby=[problem.map(|_| &problem_id)]
             autofocus[problem.is_some()];
