@@ -87,6 +87,13 @@ impl Binding {
         self.challenge().filter(|_| !self.is_bound())
     }
 
+    /// Returns whether the challenge of an offer was made only lately, so that a browser has time
+    /// to answer.
+    pub(crate) fn is_offer_fresh(&self, policy: &BindingPolicy, now: DateTime<Utc>) -> bool {
+        let made = self.challenges.first().filter(|_| !self.is_bound()).map(|(_, made)| *made);
+        made.is_some_and(|made| is_within(made, policy.cookie_lifetime(), now))
+    }
+
     /// Returns whether a request with these device cookies comes from the device.
     pub(crate) fn state(
         &self,

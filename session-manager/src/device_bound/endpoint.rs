@@ -92,7 +92,8 @@ impl<C: Codec> SessionManager<C> {
             return Ok(DeviceResponse::registration_refused());
         };
         let waits = |binding: &Binding| binding.offered_challenge() == Some(proof.challenge());
-        let Some((session, binding)) = self.find_bound(sent, waits)? else {
+        // By a token that opens it: nobody else gets their key into a session.
+        let Some((session, binding)) = self.find_bound(sent, false, waits)? else {
             return Ok(DeviceResponse::registration_refused());
         };
         let cookie = DeviceCookie::generate()?;
@@ -123,7 +124,9 @@ impl<C: Codec> SessionManager<C> {
     ) -> Result<DeviceResponse, Error> {
         let policy = self.required_policy()?;
         let is_named = |binding: &Binding| binding.is_bound() && binding.id() == id;
-        let Some((session, binding)) = self.find_bound(sent, is_named)? else {
+        // A token that was renewed a moment ago will do: only the device can give the proof, and
+        // what it gets is worth nothing without the new token.
+        let Some((session, binding)) = self.find_bound(sent, true, is_named)? else {
             return Ok(DeviceResponse::end(id));
         };
         let refreshed = match proof {
@@ -211,17 +214,16 @@ impl<C: Codec> SessionManager<C> {
         self.binding_policy.clone().ok_or_else(none)
     }
 
-    /// Finds the session with a binding, among those that the request's cookies name. A token that
-    /// was renewed a moment ago will do: what the browser gets here is worth nothing without the
-    /// new one.
+    /// Finds the session with a binding, among those that the request's cookies name.
     fn find_bound(
         &self,
         sent: &SentCookies,
+        through_renewals: bool,
         is_wanted: impl Fn(&Binding) -> bool,
     ) -> Result<Option<(LiveSession, Binding)>, Error> {
         for token in &sent.tokens {
             let key = self.key(token);
-            let resolved = match self.follow(key.clone(), true)? {
+            let resolved = match self.follow(key.clone(), through_renewals)? {
                 // It may be there under its plain token.
                 Resolved::Missing => self.resolve_token(token, &key)?,
                 resolved => resolved,

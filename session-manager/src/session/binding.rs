@@ -23,10 +23,14 @@ impl<C: Codec> Session<'_, C> {
     /// [`device_binding`](Self::device_binding) tells the requests of that device from others. A
     /// renewal keeps the binding; it ends when the session passes to another user.
     ///
+    /// A browser that comes from another site can't register, for example at the end of a login by
+    /// OAuth. So call it for some minutes after such a login, on pages of sessions that are
+    /// [`Unbound`](DeviceBinding::Unbound); it repeats the header, and mostly writes nothing.
+    ///
     /// For a session that is bound it does nothing, unless the request has no proof and gives the
-    /// session a new token ([`renew`](Self::renew), as [`set_subject`](Self::set_subject) and
-    /// [`mark_authenticated`](Self::mark_authenticated) do): then somebody has logged in again
-    /// whose browser has lost the binding.
+    /// session a new token ([`renew`](Self::renew), as
+    /// [`mark_authenticated`](Self::mark_authenticated) and [`set_subject`](Self::set_subject) of
+    /// another user do): then somebody has logged in again whose browser has lost the binding.
     ///
     /// # Errors
     /// [`Error::InvalidOption`] if the manager was not built
@@ -56,6 +60,7 @@ impl<C: Codec> Session<'_, C> {
             let problem = "the manager has none".to_owned();
             return Err(Error::InvalidOption { option: "device binding", problem });
         };
+        let policy_of_offer = Arc::clone(&policy);
         let now = self.manager.now();
         let is_login = matches!(self.origin, Origin::Fresh)
             || self.new_token.as_ref().is_some_and(|new| !new.old_token_opens);
@@ -65,8 +70,15 @@ impl<C: Codec> Session<'_, C> {
             DeviceBinding::Bound { .. } => true,
             DeviceBinding::Unproven { .. } => !is_login,
         };
-        if self.binding().as_ref().is_some_and(&stays) {
-            return Ok(());
+        match self.binding() {
+            Some(binding) if stays(&binding) => return Ok(()),
+            // The same again, which writes nothing. A login needs another challenge, because
+            // somebody may know this one who knows the token from before.
+            Some(binding) if !is_login && binding.is_offer_fresh(&policy_of_offer, now) => {
+                self.offered_binding = Some(binding.id().to_owned());
+                return Ok(());
+            }
+            _ => {}
         }
         let offer = Binding::offer(now)?;
         self.offered_binding = Some(offer.id().to_owned());

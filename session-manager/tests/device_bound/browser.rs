@@ -7,15 +7,14 @@ use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{Value, json};
 use session_manager::testing::SetCookies;
 use session_manager::{
-    DeviceResponse, Error, Finished, Header, RequestHead, Session, SessionManager,
+    Codec, DeviceResponse, Error, Finished, Header, Json, RequestHead, Session, SessionManager,
 };
 
 use crate::fixture::PATH;
 
 /// What a browser keeps, all of which but the key can be copied to another device.
-#[derive(Clone)]
-pub(crate) struct Browser<'m> {
-    sessions: &'m SessionManager,
+pub(crate) struct Browser<'m, C = Json> {
+    sessions: &'m SessionManager<C>,
     pub(crate) session_cookie: String,
     pub(crate) device_cookie: String,
     /// The challenge of the header that asked for a registration.
@@ -25,8 +24,29 @@ pub(crate) struct Browser<'m> {
     key: SigningKey,
 }
 
-impl<'m> Browser<'m> {
-    pub(crate) fn new(sessions: &'m SessionManager) -> Self {
+impl<C> Clone for Browser<'_, C> {
+    fn clone(&self) -> Self {
+        self.at(self.sessions)
+    }
+}
+
+impl<C> Browser<'_, C> {
+    /// The same browser, served by another process.
+    pub(crate) fn at<'p, D>(&self, sessions: &'p SessionManager<D>) -> Browser<'p, D> {
+        Browser {
+            sessions,
+            session_cookie: self.session_cookie.clone(),
+            device_cookie: self.device_cookie.clone(),
+            offered: self.offered.clone(),
+            id: self.id.clone(),
+            challenge: self.challenge.clone(),
+            key: self.key.clone(),
+        }
+    }
+}
+
+impl<'m, C: Codec> Browser<'m, C> {
+    pub(crate) fn new(sessions: &'m SessionManager<C>) -> Self {
         Self {
             sessions,
             session_cookie: String::new(),
@@ -39,7 +59,7 @@ impl<'m> Browser<'m> {
     }
 
     /// A browser that has logged in and was asked to register.
-    pub(crate) fn logged_in(sessions: &'m SessionManager) -> Result<Self, Error> {
+    pub(crate) fn logged_in(sessions: &'m SessionManager<C>) -> Result<Self, Error> {
         let mut browser = Self::new(sessions);
         browser.visit(|session| {
             session.set_subject("7")?;
@@ -50,7 +70,7 @@ impl<'m> Browser<'m> {
     }
 
     /// A browser with a session that is bound to its device.
-    pub(crate) fn bound(sessions: &'m SessionManager) -> Result<Self, Error> {
+    pub(crate) fn bound(sessions: &'m SessionManager<C>) -> Result<Self, Error> {
         let mut browser = Self::logged_in(sessions)?;
         assert_eq!(browser.register().status, 200);
         Ok(browser)
@@ -61,18 +81,10 @@ impl<'m> Browser<'m> {
         Self { key: key(8), ..self.clone() }
     }
 
-    /// The same browser, served by another process.
-    pub(crate) fn at<'p>(&self, sessions: &'p SessionManager) -> Browser<'p>
-    where
-        'm: 'p,
-    {
-        Browser { sessions, ..self.clone() }
-    }
-
     /// A request for a page.
     pub(crate) fn visit(
         &mut self,
-        handler: impl FnOnce(&mut Session<'m>) -> Result<(), Error>,
+        handler: impl FnOnce(&mut Session<'m, C>) -> Result<(), Error>,
     ) -> Result<Finished, Error> {
         let mut session = self.session()?;
         handler(&mut session)?;
@@ -82,7 +94,7 @@ impl<'m> Browser<'m> {
     }
 
     /// The session that the browser's next request has.
-    pub(crate) fn session(&self) -> Result<Session<'m>, Error> {
+    pub(crate) fn session(&self) -> Result<Session<'m, C>, Error> {
         self.sessions.load_from_headers([self.cookies().as_bytes()])
     }
 

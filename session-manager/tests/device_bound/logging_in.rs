@@ -6,7 +6,7 @@ use store_core::MemoryStore;
 
 use crate::TestResult;
 use crate::browser::Browser;
-use crate::fixture::{COOKIE_END, Fixture};
+use crate::fixture::{COOKIE_END, COOKIE_LIFETIME, Fixture};
 
 #[test]
 fn bound_session_is_not_bound_again() -> TestResult {
@@ -37,14 +37,46 @@ fn bound_session_is_not_bound_again() -> TestResult {
     browser.session()?.check_device_binding()
 }
 
+/// A browser that comes from another site, as at the end of a login by OAuth, sends its
+/// registration without the session cookie.
 #[test]
-fn second_offer_takes_the_place_of_the_first() -> TestResult {
+fn offer_is_repeated_until_the_browser_can_register_and_writes_nothing() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::logged_in(&fixture.sessions)?;
-    let first = browser.clone();
+    let first = browser.offered.take();
+    let mut without_cookie = browser.clone();
+    without_cookie.session_cookie.clear();
+    without_cookie.offered.clone_from(&first);
+    assert_eq!(without_cookie.register().status, 403);
+
+    fixture.store.calls().take();
     browser.visit(Session::bind_to_device)?;
-    assert_ne!(browser.offered, first.offered);
-    assert_eq!(first.post(None, Some(&first.registration())).status, 403);
+    assert_eq!(browser.offered, first);
+    assert_eq!(fixture.store.calls().take(), (1, 0, 0));
+    fixture.clock.advance(COOKIE_LIFETIME + TimeDelta::seconds(1));
+    browser.visit(Session::bind_to_device)?;
+    assert_ne!(browser.offered, first, "the browser has time to answer");
+    assert_eq!(browser.register().status, 200);
+    Ok(())
+}
+
+#[test]
+fn login_offers_another_challenge_than_before() -> TestResult {
+    let fixture = Fixture::new();
+    let mut before = Browser::new(&fixture.sessions);
+    before.visit(|session| {
+        session.insert("cart", ["tea"])?;
+        session.bind_to_device()
+    })?;
+    let mut browser = before.clone();
+    browser.visit(|session| {
+        session.set_subject("7")?;
+        session.bind_to_device()
+    })?;
+    assert_ne!(browser.offered, before.offered);
+    // Who knows the token from before, and even the new challenge, gets no key into the session.
+    before.offered.clone_from(&browser.offered);
+    assert_eq!(before.thief().register().status, 403);
     assert_eq!(browser.register().status, 200);
     Ok(())
 }

@@ -21,6 +21,8 @@ mod races;
 
 mod endpoints;
 
+mod everywhere;
+
 use session_manager::Error;
 
 type TestResult = Result<(), Error>;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::Barrier;
 use std::thread;
 
+use chrono::TimeDelta;
 use session_manager::{BindingPolicy, DeviceBinding, Error, SessionManager};
 use store_core::Store;
 
 use crate::TestResult;
 use crate::browser::Browser;
 use crate::counting_store::Failing;
-use crate::fixture::{COOKIE_END, Fixture, PATH};
+use crate::fixture::{COOKIE_END, COOKIE_LIFETIME, Fixture, PATH};
 
 /// Has another process change the session just before the endpoint writes.
 fn before_the_write(
@@ -136,6 +137,8 @@ fn refresh_that_races_a_login_which_binds_anew_leaves_the_new_binding() -> TestR
 fn offer_that_races_a_registration_leaves_the_binding() -> TestResult {
     let fixture = Fixture::new();
     let mut browser = Browser::logged_in(&fixture.sessions)?;
+    // The page makes another offer, because this one is no more fresh.
+    fixture.clock.advance(COOKIE_LIFETIME + TimeDelta::seconds(1));
     let mut page = browser.session()?;
     page.bind_to_device()?;
     assert_eq!(browser.register().status, 200);
