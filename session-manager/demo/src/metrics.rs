@@ -14,6 +14,10 @@ type Metered = Arc<MeteredStore<Box<dyn Store>>>;
 /// How often figures are put together, so that they need no more memory if nobody asks for them.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// The upper bounds of a histogram, in seconds, up to the stores' timeouts. Fixed bounds need the
+/// same memory for any number of operations, and Prometheus can add up those of several processes.
+const BOUNDS: [f64; 8] = [0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0, 5.0];
+
 pub(crate) struct Metrics {
     store: Metered,
     recorder: PrometheusHandle,
@@ -23,7 +27,7 @@ impl Metrics {
     /// Counts and times what the store does from now on.
     pub(crate) fn of(store: Box<dyn Store>) -> Result<(Metered, Self), BoxError> {
         // First, because the store describes its figures to the recorder that is there.
-        let recorder = PrometheusBuilder::new().install_recorder()?;
+        let recorder = PrometheusBuilder::new().set_buckets(&BOUNDS)?.install_recorder()?;
         let store = Arc::new(MeteredStore::new(store));
         thread::Builder::new().name("metrics upkeep".to_owned()).spawn({
             let recorder = recorder.clone();

@@ -20,6 +20,7 @@ fn figures_are_of_the_requests_before_and_looking_is_no_visit() -> TestResult {
         "# HELP session_store_operation_seconds How long they took.",
         "session_store_operations_total{operation=\"create\",outcome=\"ok\"} 2",
         "session_store_operations_total{operation=\"delete\",outcome=\"ok\"} 1",
+        "# TYPE session_store_operation_seconds histogram",
         "session_store_operation_seconds_count{operation=\"delete\"} 1",
         "session_store_cleanup_runs 0",
     ] {
