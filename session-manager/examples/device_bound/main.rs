@@ -12,6 +12,7 @@
 mod page;
 
 use std::io::Write as _;
+use std::time::Duration;
 use std::{env, io};
 
 use rouille::{Request, Response, Server};
@@ -20,6 +21,9 @@ use session_manager::{BindingPolicy, BoxError, DeviceBinding, Session, SessionMa
 
 /// Where browsers register devices and get new device cookies.
 const DEVICE_PATH: &str = "/device-session";
+
+/// How long after a login the browser is asked to register.
+const FRESH: Duration = Duration::from_secs(10 * 60);
 
 fn main() -> Result<(), BoxError> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4000".to_owned());
@@ -39,12 +43,10 @@ fn main() -> Result<(), BoxError> {
 
 fn route(request: &Request, session: &mut Session<'_>) -> Result<Response, BoxError> {
     match (request.method(), &*request.url()) {
-        ("GET", "/") => Ok(Response::html(home(session))),
-        ("POST", "/login") => {
-            session.set_subject("ada")?;
-            session.bind_to_device()?;
-            Ok(Response::redirect_303("/"))
-        }
+        ("GET", "/") => home(session),
+        // The second is where a login at another site ends; OAuth's state and code have to be
+        // checked there.
+        ("POST", "/login") | ("GET", "/callback") => log_in(session),
         ("POST", "/logout") => {
             session.destroy()?;
             Ok(Response::redirect_303("/"))
@@ -53,12 +55,25 @@ fn route(request: &Request, session: &mut Session<'_>) -> Result<Response, BoxEr
     }
 }
 
-fn home(session: &Session<'_>) -> String {
-    match (session.device_binding(), session.subject()) {
+fn log_in(session: &mut Session<'_>) -> Result<Response, BoxError> {
+    session.set_subject("ada")?;
+    // Also if the same user logs in again.
+    session.mark_authenticated()?;
+    session.bind_to_device()?;
+    Ok(Response::redirect_303("/"))
+}
+
+fn home(session: &mut Session<'_>) -> Result<Response, BoxError> {
+    // A browser that came from another site for the login couldn't register.
+    if session.device_binding() == DeviceBinding::Unbound && session.authenticated_within(FRESH) {
+        session.bind_to_device()?;
+    }
+    let page = match (session.device_binding(), session.subject()) {
         // The session reads as none, so there is no subject.
         (DeviceBinding::Unproven { .. }, _) => page::unproven(),
         (DeviceBinding::Bound { proved }, Some(user)) => page::bound(&user, proved),
         (_, Some(user)) => page::unbound(&user),
         (_, None) => page::logged_out(),
-    }
+    };
+    Ok(Response::html(page))
 }
