@@ -1,10 +1,12 @@
 //! The options of a store, and the pool that they describe.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql::Opts;
 use r2d2::{ManageConnection, Pool};
+use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
 use store_core::backend::{OpenStore, TableName};
 use store_core::{CleanupOptions, Error, Limits};
 
@@ -31,6 +33,9 @@ const OUTAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The pool's own longest wait. It makes half of it pauses between attempts to connect.
 const MAX_POOL_WAIT: Duration = Duration::from_secs(1);
+
+/// The threads on which a pool connects, as many as r2d2's.
+const POOL_THREADS: usize = 3;
 
 /// How a [`MysqlStore`] is made.
 ///
@@ -501,7 +506,15 @@ impl MysqlOptions {
         let first =
             manager.connect().map_err(|error| Error::Unreachable { source: error.into() })?;
         drop(first);
+        // r2d2's own would stay for up to 30 seconds after the pool, for the next look at idle
+        // connections.
+        let threads = ScheduledThreadPool::builder()
+            .num_threads(POOL_THREADS)
+            .thread_name_pattern("mysql-pool-{}")
+            .on_drop_behavior(OnPoolDropBehavior::DiscardPendingScheduled)
+            .build();
         Ok(Pool::builder()
+            .thread_pool(Arc::new(threads))
             .max_size(self.max_connections.get())
             .min_idle(Some(0))
             .connection_timeout(self.pool_timeouts.checkout.min(MAX_POOL_WAIT))
