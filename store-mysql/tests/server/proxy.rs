@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub(crate) struct Traffic {
     /// By how many seconds the server's clock is made to look fast.
     pub(crate) clock_ahead: AtomicU64,
     is_over: AtomicBool,
-    clients: Mutex<Vec<TcpStream>>,
+    clients: Mutex<Vec<Weak<TcpStream>>>,
 }
 
 /// What MariaDB greets with: the protocol, the version, the connection's number, eight bytes of a
@@ -136,8 +136,12 @@ impl Proxy {
                     }
                     let server = *server.lock().expect("no panic");
                     let Ok(server) = TcpStream::connect(server) else { continue };
-                    if let Ok(client) = client.try_clone() {
-                        traffic.clients.lock().expect("no panic").push(client);
+                    let client = Arc::new(client);
+                    {
+                        let mut clients = traffic.clients.lock().expect("no panic");
+                        // Sockets are few: an ordinary user's process has 1,024 of them.
+                        clients.retain(|client| client.strong_count() > 0);
+                        clients.push(Arc::downgrade(&client));
                     }
                     let number = traffic.connections.fetch_add(1, Ordering::AcqRel);
                     let traffic = Arc::clone(&traffic);
@@ -151,7 +155,9 @@ impl Proxy {
     /// Cuts all connections.
     pub(crate) fn cut(&self) {
         for client in self.traffic.clients.lock().expect("no panic").drain(..) {
-            let _ = client.shutdown(Shutdown::Both);
+            if let Some(client) = client.upgrade() {
+                let _ = client.shutdown(Shutdown::Both);
+            }
         }
     }
 
