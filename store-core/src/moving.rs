@@ -62,10 +62,11 @@ pub use report::MoveReport;
 ///
 /// # What it can't do
 /// - Both databases have to be there. An operation that needs one that is away is an error.
-/// - Two `create`s of one token, or a `create` and a rotation to it, at the same moment, one in a
-///   process of each phase, can both succeed, which can't happen to random tokens; and a [limit of
-///   sessions](Change::expecting_sessions_of) can be exceeded by logins of one user at the same
-///   moment in processes of both phases.
+/// - While processes of both phases run, one token that is given to two sessions at the same
+///   moment, by a `create`, a `commit` or a rotation, can name one in each store: nothing that
+///   happens to random tokens.
+/// - A [limit of sessions](Change::expecting_sessions_of) can be exceeded by logins of one user at
+///   the same moment in processes of both phases.
 /// - While preparing, [`delete_by_subject`](Store::delete_by_subject) ends the sessions one after
 ///   the other; if it fails, some have ended.
 /// - [`count`](Store::count), and a walk while preparing, can meet a session twice that moves
