@@ -80,16 +80,18 @@ impl App {
             // For the page's script, which is no visitor.
             ("GET", "/now") => self.start_page(session, None, None),
             ("GET", "/private") => private_page(session),
-            ("POST", "/login") => self.log_in(request, session),
+            ("POST", "/login") => with_form(request, |form| self.log_in(form, request, session)),
             ("POST", "/logout") => {
                 session.destroy()?;
                 // This goes into a fresh session.
                 session.flash(MESSAGE, "Logged out.")?;
                 Ok(Response::redirect_303("/"))
             }
-            ("POST", "/note") => self.keep_note(request, session),
-            ("POST", "/sessions/end") => self.end_session(request, session),
-            ("POST", "/sessions/end-others") => end_other_sessions(request, session),
+            ("POST", "/note") => with_form(request, |form| self.keep_note(form, session)),
+            ("POST", "/sessions/end") => with_form(request, |form| self.end_session(form, session)),
+            ("POST", "/sessions/end-others") => {
+                with_form(request, |form| end_other_sessions(form, session))
+            }
             ("POST", "/count") => count(session),
             ("POST", "/slow") => work_slowly(session),
             _ => Ok(refusal(404, "There is no such page.")),
@@ -125,11 +127,12 @@ impl App {
         }))
     }
 
-    fn log_in(&self, request: &Request, session: &mut Session<'_>) -> Result<Response, BoxError> {
-        let form = match Form::of(request) {
-            Ok(form) => form,
-            Err(refusal) => return Ok(refusal),
-        };
+    fn log_in(
+        &self,
+        form: &Form,
+        request: &Request,
+        session: &mut Session<'_>,
+    ) -> Result<Response, BoxError> {
         let name = match form.text(USER, MAX_USER) {
             Ok(name) if !name.is_empty() => name.to_owned(),
             Ok(name) => {
@@ -154,15 +157,7 @@ impl App {
         Ok(Response::redirect_303("/"))
     }
 
-    fn keep_note(
-        &self,
-        request: &Request,
-        session: &mut Session<'_>,
-    ) -> Result<Response, BoxError> {
-        let form = match Form::of(request) {
-            Ok(form) => form,
-            Err(refusal) => return Ok(refusal),
-        };
+    fn keep_note(&self, form: &Form, session: &mut Session<'_>) -> Result<Response, BoxError> {
         match form.text(NOTE, MAX_NOTE) {
             Ok("") => {
                 session.remove(NOTE);
@@ -174,15 +169,7 @@ impl App {
         Ok(Response::redirect_303("/"))
     }
 
-    fn end_session(
-        &self,
-        request: &Request,
-        session: &mut Session<'_>,
-    ) -> Result<Response, BoxError> {
-        let form = match Form::of(request) {
-            Ok(form) => form,
-            Err(refusal) => return Ok(refusal),
-        };
+    fn end_session(&self, form: &Form, session: &mut Session<'_>) -> Result<Response, BoxError> {
         let Some(user) = session.subject() else { return Ok(Response::redirect_303("/")) };
         session.check_form_token(form.get(FORM_TOKEN))?;
         let Ok(id) = form.get("session").parse() else {
@@ -194,11 +181,18 @@ impl App {
     }
 }
 
-fn end_other_sessions(request: &Request, session: &mut Session<'_>) -> Result<Response, BoxError> {
-    let form = match Form::of(request) {
-        Ok(form) => form,
-        Err(refusal) => return Ok(refusal),
-    };
+/// Passes the posted form on, or refuses what isn't one.
+fn with_form(
+    request: &Request,
+    handle: impl FnOnce(&Form) -> Result<Response, BoxError>,
+) -> Result<Response, BoxError> {
+    match Form::of(request) {
+        Ok(form) => handle(&form),
+        Err(refusal) => Ok(refusal),
+    }
+}
+
+fn end_other_sessions(form: &Form, session: &mut Session<'_>) -> Result<Response, BoxError> {
     if session.subject().is_some() {
         session.check_form_token(form.get(FORM_TOKEN))?;
         session.destroy_others()?;
