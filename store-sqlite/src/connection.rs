@@ -57,8 +57,6 @@ pub(crate) fn configure(
     settings: Settings,
     contention_timeout: Duration,
 ) -> SqliteResult<()> {
-    // Contention is waited out by `retry`, which knows how long the operation has waited before.
-    connection.busy_timeout(Duration::ZERO)?;
     connection.pragma_update(
         None,
         "synchronous",
@@ -67,7 +65,6 @@ pub(crate) fn configure(
             Durability::Normal => "NORMAL",
         },
     )?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // It returns what it set.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_LIMIT, |_| Ok(()))?;

@@ -2,18 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::path::{self, Path, PathBuf};
-use std::time::Duration;
+use std::path::{self, Path};
 
-use r2d2::{ManageConnection, Pool};
-use rusqlite::{Connection, Error as SqliteError, OpenFlags, Result as SqliteResult};
 use store_core::backend::OpenStore;
 use store_core::{CleanupOptions, Error, Inspection};
 
-use crate::connection::STATEMENTS;
 use crate::file::DatabaseFile;
-use crate::opening::create;
+use crate::manager::{Access, FileManager};
+use crate::opening::{create, refuse_unsuitable};
 use crate::options::SqliteOptions;
+use crate::reader_connections::ReaderConnections;
 use crate::retry::{Deadline, retry, retry_contended};
 use crate::rotations::Rotations;
 use crate::store::SqliteStore;
@@ -50,7 +48,7 @@ impl SqliteOptions {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn open_existing(self, path: impl AsRef<Path>) -> Result<SqliteStore, Error> {
-        self.open_as_it_is(path.as_ref(), OpenFlags::SQLITE_OPEN_READ_WRITE)
+        self.open_as_it_is(path.as_ref(), Access::ReadWrite)
     }
 
     /// As [`open_existing`](Self::open_existing), to read alone: every write is
@@ -76,24 +74,28 @@ impl SqliteOptions {
     /// ```
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<SqliteStore, Error> {
         let options = self.with_cleanup(CleanupOptions::disabled());
-        options.open_as_it_is(path.as_ref(), OpenFlags::SQLITE_OPEN_READ_ONLY)
+        options.open_as_it_is(path.as_ref(), Access::ReadOnly)
     }
 
-    fn open_as_it_is(self, path: &Path, flags: OpenFlags) -> Result<SqliteStore, Error> {
-        let path = existing(path)?;
-        // A first connection of its own, because the pool returns errors late.
-        drop(connect(&path, flags)?);
-        let file = DatabaseFile::at(&path);
-        let manager = ExistingManager { path, flags, file };
-        let pool = Pool::builder()
-            .max_size(self.max_connections.get())
-            .min_idle(Some(0))
-            .connection_timeout(self.checkout_timeout)
-            .test_on_check_out(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .build_unchecked(manager);
-        self.build(pool)
+    fn open_as_it_is(self, path: &Path, access: Access) -> Result<SqliteStore, Error> {
+        let mut manager = self.manager(path, access)?;
+        drop(manager.open_first()?);
+        let (table, open) = (self.check()?, OpenStore::new()?);
+        let deadline = Deadline::after(self.contention_timeout);
+        let (path, file) = (manager.path.clone(), DatabaseFile::at(&manager.path));
+        manager.file.clone_from(&file);
+        let readers = ReaderConnections::none();
+        let connections = self.connections(Some(path), self.max_connections, manager, readers);
+        self.start(open, connections, file, table, deadline)
+    }
+
+    /// What opens a file that is there, and leaves the database as it is.
+    fn manager(&self, path: &Path, access: Access) -> Result<FileManager, Error> {
+        let unreachable = |error: io::Error| Error::Unreachable { source: error.into() };
+        fs::metadata(path).map_err(unreachable)?;
+        let path = path::absolute(path).map_err(unreachable)?;
+        let contention_timeout = self.contention_timeout;
+        Ok(FileManager { path, access, file: None, settings: None, contention_timeout })
     }
 
     /// Looks at the database and its tables, without changing anything.
@@ -117,7 +119,7 @@ impl SqliteOptions {
     /// ```
     pub fn inspect(&self, path: impl AsRef<Path>) -> Result<Inspection, Error> {
         let (table, _open) = (self.check()?, OpenStore::new()?);
-        let connection = connect(&existing(path.as_ref())?, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let connection = self.manager(path.as_ref(), Access::ReadOnly)?.open_first()?;
         let deadline = Deadline::after(self.contention_timeout);
         let has_expiry_index =
             retry_contended(deadline.left(), || schema::check(&connection, &table))?;
@@ -194,71 +196,15 @@ impl SqliteOptions {
     /// ```
     pub fn create_table_in(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let (table, ddl) = (self.check()?, self.ddl()?);
-        let Ok(path) = existing(path.as_ref()) else {
+        let Ok(manager) = self.manager(path.as_ref(), Access::ReadWrite) else {
             // If anything else is wrong with it than that it is missing, this says so.
             let options = self.clone().with_cleanup(CleanupOptions::disabled());
             return options.open(path).map(drop);
         };
         let _open = OpenStore::new()?;
-        let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let connection = manager.open_first()?;
         let deadline = Deadline::after(self.contention_timeout);
-        // An unsuitable table is refused before anything is created next to it.
-        match retry_contended(deadline.left(), || schema::check(&connection, &table)) {
-            Ok(_) | Err(Error::TableMissing { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        refuse_unsuitable(&connection, &table, deadline)?;
         create(&connection, &table, &ddl, deadline)
     }
-}
-
-/// Opens connections to a file that exists, and leaves their settings alone.
-#[derive(Debug)]
-struct ExistingManager {
-    path: PathBuf,
-    flags: OpenFlags,
-    /// What had the name when the store was opened.
-    file: Option<DatabaseFile>,
-}
-
-impl ManageConnection for ExistingManager {
-    type Connection = Connection;
-    type Error = SqliteError;
-
-    fn connect(&self) -> SqliteResult<Connection> {
-        let connection = open(&self.path, self.flags)?;
-        // Before anything is read, and with it the log of another file.
-        if let Some(file) = &self.file {
-            file.check()?;
-        }
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(connection)
-    }
-
-    fn is_valid(&self, _: &mut Connection) -> SqliteResult<()> {
-        // A file doesn't hang up.
-        Ok(())
-    }
-
-    fn has_broken(&self, _: &mut Connection) -> bool {
-        false
-    }
-}
-
-/// Returns the path of a file that exists, whatever the process's directory is later.
-fn existing(path: &Path) -> Result<PathBuf, Error> {
-    let unreachable = |error: io::Error| Error::Unreachable { source: error.into() };
-    fs::metadata(path).map_err(unreachable)?;
-    path::absolute(path).map_err(unreachable)
-}
-
-fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
-    open(path, flags).map_err(|error| error::from_file(error, path))
-}
-
-fn open(path: &Path, flags: OpenFlags) -> SqliteResult<Connection> {
-    // A connection is used by one thread at a time.
-    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    // Contention is waited out by `retry`.
-    connection.busy_timeout(Duration::ZERO)?;
-    Ok(connection)
 }

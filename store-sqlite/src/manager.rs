@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use r2d2::ManageConnection;
 use rusqlite::{Connection, Error as SqliteError, OpenFlags, Result as SqliteResult};
+use store_core::Error;
 
-use crate::connection::{Settings, configure};
+use crate::connection::{STATEMENTS, Settings, configure};
+use crate::error;
 use crate::file::DatabaseFile;
 
 /// The VFS that keeps a file for this process: its locks, and the index of its log, are in the
@@ -17,25 +19,47 @@ const EXCLUSIVE_VFS: &str = "unix-excl";
 #[derive(Debug)]
 pub(crate) struct FileManager {
     pub(crate) path: PathBuf,
-    pub(crate) is_exclusive: bool,
+    pub(crate) access: Access,
     /// What has the name since the first connection.
     pub(crate) file: Option<DatabaseFile>,
-    pub(crate) settings: Settings,
+    /// What the database is set up with. Nothing leaves it as it is.
+    pub(crate) settings: Option<Settings>,
     pub(crate) contention_timeout: Duration,
 }
 
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Access {
+    ReadOnly,
+    ReadWrite,
+    /// No other process gets in, where SQLite has this.
+    Exclusive,
+}
+
 impl FileManager {
-    /// Opens a connection and leaves it as SQLite sets it up.
-    pub(crate) fn open(&self) -> SqliteResult<Connection> {
-        // A file that was taken away is an error, not a reason to begin an empty one; and a path is
-        // never a URI.
-        let flags =
-            OpenFlags::default() & !(OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_URI);
-        if self.is_exclusive && cfg!(unix) {
-            Connection::open_with_flags_and_vfs(&self.path, flags, EXCLUSIVE_VFS)
-        } else {
-            Connection::open_with_flags(&self.path, flags)
-        }
+    /// Opens a first connection, outside of the pool, because that returns errors late.
+    pub(crate) fn open_first(&self) -> Result<Connection, Error> {
+        self.open().map_err(|error| error::from_file(error, &self.path))
+    }
+
+    /// Opens a connection that waits for nobody: contention is waited out by `retry`.
+    fn open(&self) -> SqliteResult<Connection> {
+        // Without CREATE, because a file that was taken away is no reason to begin an empty one;
+        // and without URI, because a path is none.
+        let flags = match self.access {
+            Access::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Access::ReadWrite | Access::Exclusive => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        };
+        // A connection is used by one thread at a time.
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match self.access {
+            Access::Exclusive if cfg!(unix) => {
+                Connection::open_with_flags_and_vfs(&self.path, flags, EXCLUSIVE_VFS)
+            }
+            _ => Connection::open_with_flags(&self.path, flags),
+        }?;
+        connection.busy_timeout(Duration::ZERO)?;
+        Ok(connection)
     }
 }
 
@@ -49,7 +73,10 @@ impl ManageConnection for FileManager {
         if let Some(file) = &self.file {
             file.check()?;
         }
-        configure(&mut connection, self.settings, self.contention_timeout)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        if let Some(settings) = self.settings {
+            configure(&mut connection, settings, self.contention_timeout)?;
+        }
         Ok(connection)
     }
 

@@ -13,7 +13,7 @@ use crate::connection::configure;
 use crate::connections::Connections;
 use crate::database::Database;
 use crate::file::{self, DatabaseFile};
-use crate::manager::{FileManager, MemoryManager};
+use crate::manager::{Access, FileManager, MemoryManager};
 use crate::options::SqliteOptions;
 use crate::reader_connections::ReaderConnections;
 use crate::retry::{Deadline, retry, retry_contended};
@@ -230,23 +230,15 @@ impl SqliteOptions {
             return Err(error);
         }
         let deadline = Deadline::after(self.contention_timeout);
-        // A first connection of its own, because the pool returns errors late.
         let mut manager = FileManager {
             path: path.clone(),
-            is_exclusive: self.is_exclusive,
+            access: if self.is_exclusive { Access::Exclusive } else { Access::ReadWrite },
             file: None,
-            settings: self.settings,
+            settings: Some(self.settings),
             contention_timeout: self.contention_timeout,
         };
-        let mut first = manager.open().map_err(|error| error::from_file(error, &path))?;
-        // Contention is waited out by `retry`.
-        first.busy_timeout(Duration::ZERO).map_err(error::from_sqlite)?;
-        // An unsuitable table is refused before anything is changed.
-        let check = || schema::check(&first, &table);
-        match retry_contended(deadline.left(), check) {
-            Ok(_) | Err(Error::TableMissing { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        let mut first = manager.open_first()?;
+        refuse_unsuitable(&first, &table, deadline)?;
         configure(&mut first, self.settings, deadline.left())
             .map_err(|error| error::from_file(error, &path))?;
         // Those next to it are created, if that is possible, when the store is made.
@@ -357,7 +349,7 @@ impl SqliteOptions {
         if self.has_expiry_index { table::CREATE_TABLE } else { table::CREATE_TABLE_ALONE }
     }
 
-    fn connections<M>(
+    pub(crate) fn connections<M>(
         &self,
         path: Option<PathBuf>,
         max_connections: NonZeroU32,
@@ -379,7 +371,7 @@ impl SqliteOptions {
     }
 
     /// Makes the store and starts its cleanup thread.
-    fn start(
+    pub(crate) fn start(
         self,
         open: OpenStore,
         connections: Connections,
@@ -392,6 +384,18 @@ impl SqliteOptions {
             Database::open(open, connections, file, table, deadline, contention_timeout)?;
         let shared = Shared::new(database, limits, clock, cleanup.batch_size().get());
         SqliteStore::start(shared, cleanup)
+    }
+}
+
+/// Refuses a table that can't keep sessions, before anything is changed. It may be missing.
+pub(crate) fn refuse_unsuitable(
+    connection: &Connection,
+    table: &TableName,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    match retry_contended(deadline.left(), || schema::check(connection, table)) {
+        Ok(_) | Err(Error::TableMissing { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
