@@ -1,7 +1,7 @@
 //! What an adapter does, for `tiny_http`: to copy as it is.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read as _};
+use std::io::{self, Cursor, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use session_manager::{BoxError, Header, RequestHead, Session, SessionManager};
@@ -24,6 +24,8 @@ where
     let response = catch_unwind(AssertUnwindSafe(|| respond(sessions, &mut request, handler)));
     let response = response.unwrap_or_else(|_| Err("the handler panicked".into()));
     let response = response.unwrap_or_else(|error| apologize(sessions, &request, &error));
+    // What is left of a body in chunks would be taken for the next request of the connection.
+    let _ = io::copy(request.as_reader(), &mut io::sink());
     // A visitor who has gone misses nothing.
     let _ = request.respond(response);
 }

@@ -1,6 +1,7 @@
 //! Sessions in a rouille application.
 
 use std::error::Error as StdError;
+use std::io;
 
 use rouille::input::json::JsonError;
 use rouille::input::multipart::MultipartError;
@@ -23,7 +24,8 @@ impl<C: Codec> SessionManager<C> {
     /// fails, none of the session's changes is written, though a session that the handler has
     /// destroyed stays destroyed, and the response is the [error
     /// responder's](Self::with_error_responder). A handler that panics writes nothing either;
-    /// rouille answers with status 500.
+    /// rouille answers with status 500. What the handler leaves of a body in chunks is read and
+    /// thrown away, so that it isn't taken for the connection's next request.
     ///
     /// # Examples
     /// ```no_run
@@ -46,6 +48,7 @@ impl<C: Codec> SessionManager<C> {
         request: &Request,
         handler: impl FnOnce(&mut Session<'_, C>) -> H,
     ) -> Response {
+        let _unread = UnreadBody(request);
         let head = head(request);
         let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
         let headers = headers.map(|(_, value)| value.as_bytes());
@@ -88,6 +91,7 @@ impl<C: Codec> SessionManager<C> {
     /// ```
     #[cfg(feature = "dbsc")]
     pub fn rouille_device_endpoint(&self, request: &Request) -> Response {
+        let _unread = UnreadBody(request);
         let headers = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
         let headers = headers.map(|(_, value)| value.as_bytes());
         let response = self.device_endpoint(&head(request), headers);
@@ -97,6 +101,23 @@ impl<C: Codec> SessionManager<C> {
             headers: headers.map(|(name, value)| (name.into(), value.into())).collect(),
             data: ResponseBody::from_data(response.body),
             upgrade: None,
+        }
+    }
+}
+
+/// Reads what nobody has read of a body in chunks, when dropped. rouille's server would take that
+/// for the next request of the connection, and a proxy would send the response to it to whoever
+/// comes next. What is left of a body of a known length, the server reads.
+struct UnreadBody<'r>(&'r Request);
+
+impl Drop for UnreadBody<'_> {
+    fn drop(&mut self) {
+        // A connection that becomes another protocol's has no such header, and no end.
+        if self.0.header("Transfer-Encoding").is_some()
+            && let Some(mut body) = self.0.data()
+        {
+            // After an error nothing follows on the connection.
+            let _ = io::copy(&mut body, &mut io::sink());
         }
     }
 }

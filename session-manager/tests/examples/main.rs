@@ -24,6 +24,9 @@ type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 /// What doesn't answer for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The headers of a connection's last request.
+const LAST: &str = "Host: a\r\nConnection: close\r\n";
+
 /// A running example; killed when dropped.
 struct Example {
     process: Child,
@@ -69,11 +72,15 @@ impl Example {
 
     /// All that comes back for a `HEAD`: clients pass over a body that shouldn't be there.
     fn head(&self, path: &str) -> TestResult<String> {
+        self.exchange(&format!("HEAD /{path} HTTP/1.1\r\n{LAST}\r\n"))
+    }
+
+    /// All that comes back on a connection until the server closes it.
+    fn exchange(&self, requests: &str) -> TestResult<String> {
         let address = self.url.trim_start_matches("http://").trim_end_matches('/');
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let headers = format!("Host: {address}\r\nConnection: close");
-        write!(stream, "HEAD /{path} HTTP/1.1\r\n{headers}\r\n\r\n")?;
+        stream.write_all(requests.as_bytes())?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply)?;
         Ok(reply)
@@ -181,5 +188,37 @@ fn rouille_example_counts_visits() -> TestResult {
     assert_eq!(Browser::new(&example, "another").get("")?.body, "visit 1");
     let forged = browser.send("POST", "", &[("Origin", "https://evil.example")], ())?;
     assert_eq!(forged.status, 403);
+    Ok(())
+}
+
+/// What a server leaves of a body, it takes for the next request, and a proxy gives the response to
+/// whoever comes next on the connection. (oxhttp reads all of it, and no requests sent at once.)
+#[test]
+fn bodies_in_chunks_are_never_taken_for_requests() -> TestResult {
+    let hidden = "HIDE /hidden HTTP/1.1\r\n\r\n";
+    let long = format!("{}{}", "x".repeat(4096), hidden.repeat(2));
+    let long = format!("{:x}\r\n{long}\r\n", long.len());
+    let (same, cross) = ("same-origin", "cross-site");
+    for (name, path, site) in [
+        ("rouille", "", same),
+        ("rouille", "", cross),
+        ("accounts", "login", cross),
+        ("device_bound", "device-session", same),
+        ("shop", "logout", same),
+        ("shop", "logout", cross),
+    ] {
+        let example = Example::start(name, &[])?;
+        // The size of a chunk can be followed by what makes it a request's first line.
+        for body in ["", "4;HIDE /hidden HTTP/1.1\r\n\r\n\r\n\r\n", &long] {
+            let refused =
+                format!("Host: a\r\nSec-Fetch-Site: {site}\r\nTransfer-Encoding: chunked");
+            let first = format!("POST /{path} HTTP/1.1\r\n{refused}\r\n\r\n{body}0\r\n\r\n");
+            let second = format!("GET / HTTP/1.1\r\n{LAST}\r\n");
+            let replies = example.exchange(&format!("{first}{second}"))?;
+            let statuses = replies.split("HTTP/1.1 ").skip(1).map(|reply| &reply[..3]);
+            let statuses: Vec<_> = statuses.collect();
+            assert!(statuses.len() == 2 && statuses[1] != "400", "{name} {body:?}: {replies}");
+        }
+    }
     Ok(())
 }
