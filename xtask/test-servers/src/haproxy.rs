@@ -5,14 +5,21 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use std::thread;
 use std::time::Duration;
-use std::{env, thread};
 
-use crate::packages::{self, PackageSet, make_once, say};
+use crate::packaged_program::PackagedProgram;
+use crate::packages::PackageSet;
 use crate::supervisor::Supervisor;
-use crate::{Result, apt, installation, ports, server};
+use crate::{Result, ports, server};
+
+const HAPROXY: PackagedProgram = PackagedProgram {
+    name: "haproxy",
+    directory: "usr/sbin",
+    package: PackageSet::HAPROXY,
+    how_to_get_it: "Debian: apt-get install haproxy",
+};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -30,23 +37,13 @@ pub struct HaProxy {
 impl HaProxy {
     /// Gets the program if it isn't there: Debian's package is unpacked below the target directory.
     pub fn obtain() -> Result {
-        if find_program().is_some() {
-            return Ok(());
-        }
-        say("downloading haproxy");
-        make_once(PackageSet::HAPROXY.name, |directory| {
-            apt::download_into(&PackageSet::HAPROXY, directory)
-        })
-        .map_err(|error| {
-            format!("HAProxy isn't available: {error}\n    Debian: apt-get install haproxy")
-        })?;
-        find_program().map(drop).ok_or_else(|| "the package of HAProxy has no program".into())
+        HAPROXY.obtain()
     }
 
     /// Starts the program, and waits until a server's greeting comes through it. Connections that
     /// are silent for `idle` are closed.
     pub fn start(servers: &[SocketAddr], idle: Duration) -> Result<Self> {
-        let mut command = find_program().ok_or(
+        let mut command = HAPROXY.find().ok_or(
             "there is no HAProxy here; `cargo xtask test-proxies` gets it and runs the tests",
         )?;
         let [port] = ports::free(Ipv4Addr::LOCALHOST)?;
@@ -131,23 +128,4 @@ listen mysql
         writeln!(lines, "    server {index} {server}{role}")?;
     }
     Ok(lines)
-}
-
-/// The machine's program, or that of the package.
-fn find_program() -> Option<Command> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let machine = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    let machine = machine.map(|directory| directory.join("haproxy")).find(|path| path.is_file());
-    if let Some(machine) = machine {
-        return Some(Command::new(machine));
-    }
-    let tree = packages::tree(&PackageSet::HAPROXY);
-    let program = tree.join("usr/sbin/haproxy");
-    if !program.is_file() {
-        return None;
-    }
-    let mut command = Command::new(program);
-    let libraries = installation::library_directories(&tree);
-    command.env("LD_LIBRARY_PATH", env::join_paths(libraries).ok()?);
-    Some(command)
 }

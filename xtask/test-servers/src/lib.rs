@@ -36,6 +36,8 @@ mod installation;
 
 mod maven;
 
+mod packaged_program;
+
 mod packages;
 
 mod ports;
