@@ -14,7 +14,7 @@ pub(crate) mod device_response;
 
 pub(crate) mod device_cookie;
 
-mod proof;
+pub(crate) mod proof;
 
 pub(crate) mod binding;
 

@@ -93,7 +93,7 @@ impl ErrorResponse {
     /// | [`Error::CrossOrigin`]: the request comes from another site | 403 |
     /// | [`Error::FormToken`]: the form has no token of this session | 403 |
     /// | with the feature `dbsc`: a bound session without a proof of its device | 403 |
-    /// | one after which a later request may succeed ([`Error::is_retryable`], and the store's) | 503, with Retry-After: 5 |
+    /// | one that a later request may not have ([`Error::is_retryable`]; the store's, too) | 503, with Retry-After: 5 |
     /// | with the feature `rouille`: a form or JSON that the request should have and hasn't | 400 |
     /// | any other | 500 |
     ///

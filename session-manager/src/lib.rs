@@ -72,8 +72,9 @@
 //! | `rouille` | [`SessionManager::rouille`](SessionManager#method.rouille) |
 //! | `http` | [`SessionManager::http`](SessionManager#method.http), for servers on that crate's types |
 //! | `messagepack` | the codec `MessagePack` |
-//! | `sealed` | the codec `Sealed`, with which a copy of the store shows no values, and users as hashes in the store's index |
+//! | `sealed` | the codec `Sealed`: a copy of the store shows no values; users as hashes |
 //! | `dbsc` | sessions that are bound to their device, `Session::bind_to_device` |
+//! | `dbsc-rs256` | also to devices that have RSA keys alone, `BindingPolicy::with_rsa_keys` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod manager;

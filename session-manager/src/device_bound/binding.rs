@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::device_bound::binding_policy::BindingPolicy;
 use crate::device_bound::device_binding::DeviceBinding;
-use crate::device_bound::proof::{Proof, PublicKey};
+use crate::device_bound::proof::Proof;
+use crate::device_bound::proof::public_key::PublicKey;
 use crate::error::Error;
 
 /// How long requests that were under way at the registration go without the cookie, if there was no

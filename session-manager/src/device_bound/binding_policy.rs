@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::cookie_policy::CookiePolicy;
+use crate::device_bound::proof::algorithm::Algorithm;
 use crate::error::Error;
 
 /// Chromium signs six times in nine minutes for a site, and asks for a new device cookie up to two
@@ -35,6 +36,8 @@ pub struct BindingPolicy {
     path: String,
     cookie_lifetime: Duration,
     requires_proof: bool,
+    /// Without repetition, the best first.
+    algorithms: Vec<Algorithm>,
 }
 
 impl BindingPolicy {
@@ -50,7 +53,8 @@ impl BindingPolicy {
     /// ```
     pub fn new(path: impl Into<String>) -> Self {
         let cookie_lifetime = Duration::from_secs(10 * 60);
-        Self { path: path.into(), cookie_lifetime, requires_proof: false }
+        let algorithms = vec![Algorithm::Es256];
+        Self { path: path.into(), cookie_lifetime, requires_proof: false, algorithms }
     }
 
     /// Sets how long a device cookie lives: after at most this time, and a minute for requests that
@@ -87,6 +91,26 @@ impl BindingPolicy {
     pub fn requiring_proof(mut self) -> Self {
         self.requires_proof = true;
         self
+    }
+
+    /// Also accepts RSA keys (RS256) of 2,048 to 4,096 bits, from devices that have no others, such
+    /// as old TPMs. If this is taken away again, sessions with such keys stay bound, and are
+    /// unproven once their device cookie has ended. With the feature `dbsc-rs256`.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::BindingPolicy;
+    ///
+    /// let policy = BindingPolicy::new("/device-session").with_rsa_keys();
+    /// ```
+    #[cfg(feature = "dbsc-rs256")]
+    pub fn with_rsa_keys(mut self) -> Self {
+        self.algorithms = vec![Algorithm::Es256, Algorithm::Rs256];
+        self
+    }
+
+    pub(crate) fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
     }
 
     pub(crate) fn path(&self) -> &str {

@@ -88,7 +88,7 @@ impl<C: Codec> SessionManager<C> {
 
     fn register(&self, proof: Option<&str>, sent: &SentCookies) -> Result<DeviceResponse, Error> {
         let policy = self.required_policy()?;
-        let Some(proof) = proof.and_then(Proof::parse) else {
+        let Some(proof) = proof.and_then(|proof| Proof::parse(proof, policy.algorithms())) else {
             return Ok(DeviceResponse::registration_refused());
         };
         let waits = |binding: &Binding| binding.offered_challenge() == Some(proof.challenge());
@@ -154,7 +154,7 @@ impl<C: Codec> SessionManager<C> {
         proof: &str,
         sent: &SentCookies,
     ) -> Result<DeviceResponse, Error> {
-        let Some(proof) = Proof::parse(proof).map(Arc::new) else {
+        let Some(proof) = Proof::parse(proof, policy.algorithms()).map(Arc::new) else {
             self.report_forgery(session);
             return Err(Error::DeviceUnproven);
         };

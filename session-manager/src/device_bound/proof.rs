@@ -1,19 +1,21 @@
 //! What a device signs: a JWT with a challenge.
 
-use std::fmt;
+pub(crate) mod algorithm;
+
+pub(super) mod public_key;
+
+#[cfg(feature = "dbsc-rs256")]
+mod rsa_key;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use p256::Sec1Point;
-use p256::ecdsa::signature::Verifier as _;
-use p256::ecdsa::{Signature, VerifyingKey};
 use serde_json::{Map, Value};
 
-/// The longest that is looked at, in bytes. Those of Chromium have some 400.
-const MAX_LEN: usize = 4_096;
+use crate::device_bound::proof::algorithm::Algorithm;
+use crate::device_bound::proof::public_key::{PublicKey, Signature};
 
-/// The bytes of a coordinate of P-256.
-const COORDINATE_LEN: usize = 32;
+/// The longest that is looked at, in bytes. Those of Chromium have some 400, by RSA some 900.
+const MAX_LEN: usize = 4_096;
 
 /// A proof that has the form of one. Its signature is checked by [`PublicKey::has_signed`].
 pub(super) struct Proof {
@@ -26,14 +28,10 @@ pub(super) struct Proof {
     jwk: Option<PublicKey>,
 }
 
-/// The public half of a device's key.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct PublicKey(VerifyingKey);
-
 impl Proof {
-    /// Takes a proof apart. Returns `None` for what isn't a JWT by ES256 of the type `dbsc+jwt`;
-    /// other algorithms are refused before the key is looked at.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Takes a proof apart. Returns `None` for what is no JWT of the type `dbsc+jwt` by one of the
+    /// algorithms; others are refused before the key is looked at.
+    pub(super) fn parse(text: &str, algorithms: &[Algorithm]) -> Option<Self> {
         if text.len() > MAX_LEN {
             return None;
         }
@@ -41,7 +39,9 @@ impl Proof {
         // A point in the payload isn't base64url.
         let (header, payload) = signed.split_once('.')?;
         let header = object(header)?;
-        if string(&header, "alg") != Some("ES256") || string(&header, "typ") != Some("dbsc+jwt") {
+        let name = string(&header, "alg")?;
+        let algorithm = *algorithms.iter().find(|algorithm| algorithm.name() == name)?;
+        if string(&header, "typ") != Some("dbsc+jwt") {
             return None;
         }
         // What the header says to be critical would have to be understood (RFC 7515, 4.1.11).
@@ -49,12 +49,12 @@ impl Proof {
             return None;
         }
         let jwk = match header.get("jwk") {
-            Some(jwk) => Some(PublicKey::from_jwk(jwk)?),
+            Some(jwk) => Some(PublicKey::from_jwk(algorithm, jwk.as_object()?)?),
             None => None,
         };
         let jti = string(&object(payload)?, "jti")?.to_owned();
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let signature = Signature::from_slice(&signature).ok()?;
+        let signature = Signature::from_bytes(algorithm, &signature)?;
         Some(Self { signed: signed.to_owned(), signature, jti, jwk })
     }
 
@@ -64,53 +64,16 @@ impl Proof {
 
     /// Returns the key of a registration, if that has signed it itself.
     pub(super) fn registered_key(&self) -> Option<&PublicKey> {
-        self.jwk.as_ref().filter(|key| key.has_signed(self))
+        self.jwk.as_ref().filter(|key| self.is_signed_by(key))
+    }
+
+    fn is_signed_by(&self, key: &PublicKey) -> bool {
+        key.has_signed(self.signed.as_bytes(), &self.signature)
     }
 
     /// Returns whether this is the proof of a refresh, signed by the key of the registration.
     pub(super) fn is_refresh_by(&self, key: &PublicKey) -> bool {
-        self.jwk.is_none() && key.has_signed(self)
-    }
-}
-
-impl PublicKey {
-    fn from_jwk(jwk: &Value) -> Option<Self> {
-        let jwk = jwk.as_object()?;
-        if string(jwk, "kty") != Some("EC") || string(jwk, "crv") != Some("P-256") {
-            return None;
-        }
-        // A private key that was sent isn't private.
-        if jwk.contains_key("d") {
-            return None;
-        }
-        let coordinate = |name| -> Option<[u8; COORDINATE_LEN]> {
-            BASE64_URL_SAFE_NO_PAD.decode(string(jwk, name)?).ok()?.try_into().ok()
-        };
-        let (x, y) = (coordinate("x")?, coordinate("y")?);
-        let point = Sec1Point::from_affine_coordinates(&x.into(), &y.into(), false);
-        // Refuses what isn't a point of the curve.
-        VerifyingKey::from_sec1_point(&point).ok().map(Self)
-    }
-
-    /// Reads a key as sessions hold it.
-    pub(super) fn from_text(text: &str) -> Option<Self> {
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
-        VerifyingKey::from_sec1_bytes(&bytes).ok().map(Self)
-    }
-
-    /// Returns the key as sessions hold it.
-    pub(super) fn to_text(&self) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(self.0.to_sec1_point(true))
-    }
-
-    fn has_signed(&self, proof: &Proof) -> bool {
-        self.0.verify(proof.signed.as_bytes(), &proof.signature).is_ok()
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PublicKey(…)")
+        self.jwk.is_none() && self.is_signed_by(key)
     }
 }
 

@@ -199,7 +199,9 @@ impl<C: Codec> Session<'_, C> {
         let offered = self.binding().filter(|binding| is_stored && binding.id() == id);
         if let Some(challenge) = offered.as_ref().and_then(Binding::offered_challenge) {
             let path = policy.path();
-            let registration = format!("(ES256);path=\"{path}\";challenge=\"{challenge}\"");
+            let algorithms = policy.algorithms().iter().map(|algorithm| algorithm.name());
+            let algorithms = algorithms.collect::<Vec<_>>().join(" ");
+            let registration = format!("({algorithms});path=\"{path}\";challenge=\"{challenge}\"");
             headers.push(("Secure-Session-Registration", registration));
             if !headers.iter().any(|(name, _)| *name == "Cache-Control") {
                 headers.push(("Cache-Control", "no-store".to_owned()));

@@ -2,14 +2,13 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{Value, json};
 use session_manager::testing::SetCookies;
 use session_manager::{
     Codec, DeviceResponse, Error, Finished, Header, Json, RequestHead, Session, SessionManager,
 };
 
+use crate::device_key::DeviceKey;
 use crate::fixture::PATH;
 
 /// What a browser keeps, all of which but the key can be copied to another device.
@@ -19,9 +18,11 @@ pub(crate) struct Browser<'m, C = Json> {
     pub(crate) device_cookie: String,
     /// The challenge of the header that asked for a registration.
     pub(crate) offered: Option<String>,
+    /// Those of that header.
+    pub(crate) algorithms: String,
     pub(crate) id: String,
     pub(crate) challenge: Option<String>,
-    key: SigningKey,
+    key: DeviceKey,
 }
 
 impl<C> Clone for Browser<'_, C> {
@@ -38,6 +39,7 @@ impl<C> Browser<'_, C> {
             session_cookie: self.session_cookie.clone(),
             device_cookie: self.device_cookie.clone(),
             offered: self.offered.clone(),
+            algorithms: self.algorithms.clone(),
             id: self.id.clone(),
             challenge: self.challenge.clone(),
             key: self.key.clone(),
@@ -52,9 +54,10 @@ impl<'m, C: Codec> Browser<'m, C> {
             session_cookie: String::new(),
             device_cookie: String::new(),
             offered: None,
+            algorithms: String::new(),
             id: String::new(),
             challenge: None,
-            key: key(7),
+            key: DeviceKey::p256(7),
         }
     }
 
@@ -76,9 +79,16 @@ impl<'m, C: Codec> Browser<'m, C> {
         Ok(browser)
     }
 
+    /// The same browser on a device that has RSA keys alone.
+    #[cfg(feature = "dbsc-rs256")]
+    pub(crate) fn with_rsa_key(mut self) -> Self {
+        self.key = DeviceKey::rsa();
+        self
+    }
+
     /// Another device to which the cookies were copied.
     pub(crate) fn thief(&self) -> Self {
-        Self { key: key(8), ..self.clone() }
+        Self { key: DeviceKey::p256(8), ..self.clone() }
     }
 
     /// A request for a page.
@@ -116,7 +126,8 @@ impl<'m, C: Codec> Browser<'m, C> {
     /// The proof of a registration.
     pub(crate) fn registration(&self) -> String {
         let challenge = self.offered.as_deref().expect("it was asked to register");
-        self.signed(&json!({ "alg": "ES256", "typ": "dbsc+jwt", "jwk": self.jwk() }), challenge)
+        let header = json!({ "alg": self.key.algorithm(), "typ": "dbsc+jwt", "jwk": self.jwk() });
+        self.signed(&header, challenge)
     }
 
     /// Refreshes as Chromium does: if there is no challenge, or it is refused, the answer has one.
@@ -142,21 +153,17 @@ impl<'m, C: Codec> Browser<'m, C> {
 
     /// The proof of a refresh.
     pub(crate) fn proof(&self, challenge: &str) -> String {
-        self.signed(&json!({ "alg": "ES256", "typ": "dbsc+jwt" }), challenge)
+        self.signed(&json!({ "alg": self.key.algorithm(), "typ": "dbsc+jwt" }), challenge)
     }
 
     pub(crate) fn signed(&self, header: &Value, challenge: &str) -> String {
         let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(header), part(&json!({ "jti": challenge })));
-        let signature: Signature = self.key.sign(signed.as_bytes());
-        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(self.key.sign(signed.as_bytes())))
     }
 
     pub(crate) fn jwk(&self) -> Value {
-        let point = self.key.verifying_key().to_sec1_point(false);
-        let bytes = point.as_bytes();
-        let coordinate = |range| BASE64_URL_SAFE_NO_PAD.encode::<&[u8]>(&bytes[range]);
-        json!({ "kty": "EC", "crv": "P-256", "x": coordinate(1..33), "y": coordinate(33..65) })
+        self.key.jwk()
     }
 
     /// A request to the device endpoint. The answer isn't looked at.
@@ -197,20 +204,16 @@ impl<'m, C: Codec> Browser<'m, C> {
         for (name, value) in headers {
             match *name {
                 "Secure-Session-Registration" => {
-                    let challenge = value
-                        .strip_prefix("(ES256);path=\"/device-session\";challenge=\"")
-                        .and_then(|rest| rest.strip_suffix('"'));
-                    self.offered = Some(challenge.expect("it has the form").to_owned());
+                    let challenge = value.split_once(";path=\"/device-session\";challenge=\"");
+                    let (algorithms, challenge) = challenge.expect("it has the form");
+                    algorithms.clone_into(&mut self.algorithms);
+                    self.offered = challenge.strip_suffix('"').map(str::to_owned);
                 }
                 "Secure-Session-Challenge" => self.challenge = Some(challenge(value).to_owned()),
                 _ => {}
             }
         }
     }
-}
-
-fn key(n: u8) -> SigningKey {
-    SigningKey::from_slice(&[n; 32]).expect("it is in range")
 }
 
 fn challenge(header: &str) -> &str {

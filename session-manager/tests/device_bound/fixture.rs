@@ -35,7 +35,7 @@ impl Fixture {
         Self::with_policy(BindingPolicy::new(PATH).requiring_proof())
     }
 
-    fn with_policy(policy: BindingPolicy) -> Self {
+    pub(crate) fn with_policy(policy: BindingPolicy) -> Self {
         let clock = Arc::new(ManualClock::new("2026-06-01T12:00:00Z".parse().expect("noon")));
         let store = counting_store(clock.clone());
         let events = Arc::<Mutex<Vec<_>>>::default();

@@ -5,6 +5,8 @@ mod counting_store;
 
 mod browser;
 
+mod device_key;
+
 mod fixture;
 
 mod registering;
@@ -22,6 +24,9 @@ mod races;
 mod endpoints;
 
 mod everywhere;
+
+#[cfg(feature = "dbsc-rs256")]
+mod rsa_keys;
 
 use session_manager::Error;
 

@@ -1,7 +1,10 @@
 //! Proofs of the specification, of Chromium and of another implementation, and what is refused.
 
-use p256::ecdsa::SigningKey;
+#[cfg(feature = "dbsc-rs256")]
+mod rs256;
+
 use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature, SigningKey};
 use serde_json::json;
 
 use super::*;
@@ -24,6 +27,14 @@ const SPRING: [&str; 2] = [
     "eyJhbGciOiJFUzI1NiIsInR5cCI6ImRic2Mrand0IiwiandrIjp7Imt0eSI6IkVDIiwiY3J2IjoiUC0yNTYiLCJ4IjoiT2lxc0xvMkZneDhzMXg1RUk5YmpVRGk1UU45bGc5X3BNOFZHWW52ZHVQNCIsInkiOiJMSXRnd2JXZXdtZzBycmF1S0kxSVg0dEUyV3pObm1CMzIyRTRVdmZTUHQ4In19.eyJqdGkiOiJLTjNxd19wUXhSOHRZNXVJOG9QMWFTMmRGM2dINGpLNWxNNm5PN3BROHJTIn0.6YjXpu8GV1Yjw8R5qB42lh_5HPj0USF7RBAmp1gJaKIondZ0rpSIzjVvAbbztFRTGWI0jPPheN2YqDZQ8J_heg",
     "eyJhbGciOiJFUzI1NiIsInR5cCI6ImRic2Mrand0In0.eyJqdGkiOiJLTjNxd19wUXhSOHRZNXVJOG9QMWFTMmRGM2dINGpLNWxNNm5PN3BROHJTIn0.dZhwcoAWFE9jCoWAInYiaw9z_ZO_nJCfVv8JUGK_5xZybqIal0uWB8Svdid9A4eymcitK8amsuuhrh7t15lsew",
 ];
+
+fn parse(text: &str) -> Option<Proof> {
+    Proof::parse(text, &[Algorithm::Es256])
+}
+
+fn p256_key(jwk: &Value) -> Option<PublicKey> {
+    PublicKey::from_jwk(Algorithm::Es256, jwk.as_object()?)
+}
 
 fn encoded(value: &Value) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
@@ -59,7 +70,7 @@ fn registrations_of_chromium_and_of_another_implementation_verify() {
         (CHROMIUM, ["chal0", "chal3"]),
         (SPRING, ["KN3qw_pQxR8tY5uI8oP1aS2dF3gH4jK5lM6nO7pQ8rS"; 2]),
     ] {
-        let [registration, refresh] = texts.map(|text| Proof::parse(text).expect("it is one"));
+        let [registration, refresh] = texts.map(|text| parse(text).expect("it is one"));
         assert_eq!([registration.challenge(), refresh.challenge()], challenges);
         let key = registration.registered_key().expect("it has signed itself");
         assert!(refresh.is_refresh_by(key));
@@ -68,10 +79,10 @@ fn registrations_of_chromium_and_of_another_implementation_verify() {
         assert!(refresh.is_refresh_by(&stored));
         assert_eq!(stored, *key);
     }
-    let [registration, other] = [CHROMIUM[0], SPRING[0]].map(Proof::parse);
+    let [registration, other] = [CHROMIUM[0], SPRING[0]].map(parse);
     let (registration, other) = (registration.expect("it is one"), other.expect("it is one"));
     let key = registration.registered_key().expect("it has signed itself");
-    let refresh = Proof::parse(SPRING[1]).expect("it is one");
+    let refresh = parse(SPRING[1]).expect("it is one");
     assert!(!refresh.is_refresh_by(key), "the key is another's");
     assert_ne!(Some(key), other.registered_key());
 }
@@ -80,12 +91,12 @@ fn registrations_of_chromium_and_of_another_implementation_verify() {
 /// it shows is the form alone.
 #[test]
 fn example_of_the_specification_has_the_form_and_registers_nothing() {
-    let proof = Proof::parse(SPECIFICATION).expect("it has the form");
+    let proof = parse(SPECIFICATION).expect("it has the form");
     assert_eq!(proof.challenge(), "cv");
     assert!(proof.registered_key().is_none());
     let (x, y) = SPECIFICATION_KEY;
     let key = json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y });
-    let key = PublicKey::from_jwk(&key).expect("it is a point of the curve");
+    let key = p256_key(&key).expect("it is a point of the curve");
     assert!(!proof.is_refresh_by(&key));
 }
 
@@ -94,16 +105,16 @@ fn other_algorithms_are_refused_before_a_key_is_looked_at() {
     let key = signing_key();
     let payload = json!({ "jti": "c" });
     let good = json!({ "alg": "ES256", "typ": "dbsc+jwt", "jwk": jwk(&key) });
-    assert!(Proof::parse(&signed(&key, &good, &payload)).is_some());
+    assert!(parse(&signed(&key, &good, &payload)).is_some());
     for algorithm in ["none", "None", "HS256", "RS256", "ES384", "ES256K", "es256", ""] {
         // The key is nonsense, which is never seen; with a good one it is refused all the same.
         for jwk in [json!("nonsense"), jwk(&key)] {
             let header = json!({ "alg": algorithm, "typ": "dbsc+jwt", "jwk": jwk });
-            assert!(Proof::parse(&signed(&key, &header, &payload)).is_none(), "{algorithm}");
+            assert!(parse(&signed(&key, &header, &payload)).is_none(), "{algorithm}");
         }
     }
     let unsigned = format!("{}.{}.", encoded(&good), encoded(&payload));
-    assert!(Proof::parse(&unsigned).is_none());
+    assert!(parse(&unsigned).is_none());
 }
 
 #[test]
@@ -115,7 +126,7 @@ fn what_is_not_a_proof_is_none() {
         header[name] = value;
         header
     };
-    assert!(Proof::parse(&signed(&key, &header("kid", json!("1")), &payload)).is_some());
+    assert!(parse(&signed(&key, &header("kid", json!("1")), &payload)).is_some());
     for header in [
         header("typ", json!("jwt")),
         header("typ", Value::Null),
@@ -126,11 +137,11 @@ fn what_is_not_a_proof_is_none() {
         json!([]),
         json!("ES256"),
     ] {
-        assert!(Proof::parse(&signed(&key, &header, &payload)).is_none(), "{header}");
+        assert!(parse(&signed(&key, &header, &payload)).is_none(), "{header}");
     }
     let good = header("kid", json!("1"));
     for payload in [json!({}), json!({ "jti": 1 }), json!({ "jti": ["c"] }), json!(["c"])] {
-        assert!(Proof::parse(&signed(&key, &good, &payload)).is_none(), "{payload}");
+        assert!(parse(&signed(&key, &good, &payload)).is_none(), "{payload}");
     }
     let good = signed(&key, &good, &payload);
     let (signed, signature) = good.rsplit_once('.').expect("it has three parts");
@@ -149,7 +160,7 @@ fn what_is_not_a_proof_is_none() {
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode([0xFF; 64])),
         "A".repeat(MAX_LEN + 1),
     ] {
-        assert!(Proof::parse(&bad).is_none(), "{bad:?}");
+        assert!(parse(&bad).is_none(), "{bad:?}");
     }
 }
 
@@ -157,7 +168,7 @@ fn what_is_not_a_proof_is_none() {
 fn what_is_not_a_public_key_is_refused() {
     let key = signing_key();
     let good = jwk(&key);
-    assert!(PublicKey::from_jwk(&good).is_some());
+    assert!(p256_key(&good).is_some());
     let changed = |name: &str, value: Value| {
         let mut jwk = good.clone();
         jwk[name] = value;
@@ -177,21 +188,21 @@ fn what_is_not_a_public_key_is_refused() {
         json!([]),
         Value::Null,
     ] {
-        assert!(PublicKey::from_jwk(&bad).is_none(), "{bad}");
+        assert!(p256_key(&bad).is_none(), "{bad}");
     }
 }
 
 #[test]
 fn one_changed_letter_is_refused() {
     let [registration, refresh] = CHROMIUM;
-    let key = Proof::parse(registration).expect("it is one");
+    let key = parse(registration).expect("it is one");
     let key = key.registered_key().expect("it has signed itself").clone();
     for place in 0..refresh.len() {
         let mut bytes = refresh.as_bytes().to_owned();
         // Another letter of the alphabet, also in the place of a point.
         bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(bytes).expect("it is ASCII");
-        let is_good = Proof::parse(&changed).is_some_and(|proof| proof.is_refresh_by(&key));
+        let is_good = parse(&changed).is_some_and(|proof| proof.is_refresh_by(&key));
         assert!(!is_good, "place {place}");
     }
 }
