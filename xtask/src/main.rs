@@ -24,6 +24,8 @@ mod platforms;
 
 mod schedules;
 
+mod serving_program;
+
 mod soak;
 
 mod supply_chain;

@@ -3,11 +3,12 @@
 //! are tasks of their own.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::{fs, io};
 
 use xshell::{Shell, cmd};
 
+use crate::serving_program::ServingProgram;
 use crate::{Result, bench, say};
 
 /// Systems other than Linux.
@@ -66,11 +67,7 @@ pub(crate) fn run_static(shell: &Shell, root: &Path) -> Result {
     let mut demo = Command::new("unshare");
     demo.args(["--user", "--map-root-user", "--root"]).arg(place);
     demo.args(["/sessions-demo", "ql", "127.0.0.1:0", "/sessions.redb"]);
-    let mut demo = Running(demo.stdout(Stdio::piped()).spawn()?);
-    let line = demo.first_line()?;
-    if !line.contains("Open http://127.0.0.1:") {
-        return Err(format!("the demo doesn't run in an empty directory: {line:?}").into());
-    }
+    let _demo = ServingProgram::start(demo)?;
     let mut files: Vec<_> = fs::read_dir(place)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<io::Result<_>>()?;
@@ -85,25 +82,4 @@ pub(crate) fn run_static(shell: &Shell, root: &Path) -> Result {
 fn add_target(shell: &Shell, target: &str) -> Result {
     let added = cmd!(shell, "rustup target add {target}").quiet().ignore_stderr().run();
     added.map_err(|_| format!("rustup has no {target} here, so nothing was checked").into())
-}
-
-/// A program that ends with the task.
-struct Running(Child);
-
-impl Running {
-    fn first_line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        if let Some(out) = self.0.stdout.take() {
-            io::BufRead::read_line(&mut io::BufReader::new(out), &mut line)?;
-        }
-        Ok(line)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // An error: it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

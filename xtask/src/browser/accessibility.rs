@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::checks::{NOTE, PHONE, expect, log_in, save_note};
 use super::chromium::{Screen, Visitor};
-use super::servers::Demo;
+use crate::serving_program::ServingProgram;
 use crate::{Result, say};
 
 const DESKTOP: Screen = Screen { width: 1200, height: 900, is_phone: false };
@@ -55,7 +55,7 @@ struct Checks<'a> {
 }
 
 /// Looks at all pages as `visitor`, while `other` logs in elsewhere.
-pub(super) fn run(visitor: &Visitor, other: &Visitor, demo: &Demo, axe: &Path) -> Result {
+pub(super) fn run(visitor: &Visitor, other: &Visitor, demo: &ServingProgram, axe: &Path) -> Result {
     let mut checks = Checks { visitor, axe: fs::read_to_string(axe)?, done: 0 };
     let open = |path: &str| visitor.open(&format!("{}{path}", demo.url));
 

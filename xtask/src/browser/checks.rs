@@ -5,8 +5,9 @@ use std::path::Path;
 use headless_chrome::protocol::cdp::Network::{Cookie, CookieSameSite};
 
 use super::chromium::{Chromium, Screen, Visitor};
-use super::servers::{Attacker, Demo};
+use super::servers::{Attacker, start_demo};
 use super::{accessibility, experiments};
+use crate::serving_program::ServingProgram;
 use crate::{Result, say};
 
 /// The session cookie of the demo.
@@ -20,7 +21,7 @@ pub(super) const PHONE: Screen = Screen { width: 390, height: 844, is_phone: tru
 /// Runs the checks, each in a profile of its own; `axe` is the script of axe-core.
 pub(super) fn run(chromium: &Path, program: &Path, axe: &Path) -> Result {
     let directory = tempfile::tempdir()?;
-    let demo = Demo::start(program, &directory.path().join("demo.db"))?;
+    let demo = start_demo(program, &directory.path().join("demo.db"))?;
     let attacker = Attacker::start(&demo.url)?;
     let profile = |name: &str| directory.path().join(name);
 
@@ -42,7 +43,7 @@ pub(super) fn run(chromium: &Path, program: &Path, axe: &Path) -> Result {
     browser.close()
 }
 
-fn restarts(chromium: &Path, profile: &Path, demo: &Demo) -> Result {
+fn restarts(chromium: &Path, profile: &Path, demo: &ServingProgram) -> Result {
     let browser = Chromium::start(chromium, profile)?;
     let visitor = browser.tab()?;
     visitor.open(&demo.url)?;
@@ -65,7 +66,7 @@ fn restarts(chromium: &Path, profile: &Path, demo: &Demo) -> Result {
     browser.close()
 }
 
-fn cookie_is_invisible_and_renewed(visitor: &Visitor, demo: &Demo) -> Result {
+fn cookie_is_invisible_and_renewed(visitor: &Visitor, demo: &ServingProgram) -> Result {
     visitor.open(&demo.url)?;
     visitor.open(&demo.url)?;
     expect("the session works", visitor.text("#visits")?.as_deref() == Some("2"))?;
@@ -83,7 +84,11 @@ fn cookie_is_invisible_and_renewed(visitor: &Visitor, demo: &Demo) -> Result {
     expect("and SameSite=Lax", after.same_site == Some(CookieSameSite::Lax))
 }
 
-fn other_sites_are_kept_out(visitor: &Visitor, demo: &Demo, attacker: &Attacker) -> Result {
+fn other_sites_are_kept_out(
+    visitor: &Visitor,
+    demo: &ServingProgram,
+    attacker: &Attacker,
+) -> Result {
     visitor.open(&demo.url)?;
     save_note(visitor, NOTE)?;
     let is_kept = || -> Result<bool> {
@@ -117,7 +122,7 @@ fn other_sites_are_kept_out(visitor: &Visitor, demo: &Demo, attacker: &Attacker)
 }
 
 /// The user has sessions in browsers that were closed before.
-fn forms_have_the_token_of_their_page(visitor: &Visitor, demo: &Demo) -> Result {
+fn forms_have_the_token_of_their_page(visitor: &Visitor, demo: &ServingProgram) -> Result {
     visitor.open(&demo.url)?;
     visitor.send("#end-others", &[("#end-others [name=csrf_token]", "")])?;
     let answer = visitor.text("body")?.unwrap_or_default();
@@ -130,7 +135,7 @@ fn forms_have_the_token_of_their_page(visitor: &Visitor, demo: &Demo) -> Result 
     expect("and changes something", visitor.text("#end-others")?.is_none())
 }
 
-fn log_out_leaves_nothing(visitor: &Visitor, demo: &Demo) -> Result {
+fn log_out_leaves_nothing(visitor: &Visitor, demo: &ServingProgram) -> Result {
     visitor.open(&demo.url)?;
     if !is_logged_in(visitor)? {
         log_in(visitor, &[])?;
@@ -147,7 +152,7 @@ fn log_out_leaves_nothing(visitor: &Visitor, demo: &Demo) -> Result {
     expect("nor further back", !is_private(visitor)?)
 }
 
-fn tabs_work_together(one: &Visitor, other: &Visitor, demo: &Demo) -> Result {
+fn tabs_work_together(one: &Visitor, other: &Visitor, demo: &ServingProgram) -> Result {
     one.open(&demo.url)?;
     other.open(&demo.url)?;
     log_in(one, &[])?;
@@ -163,7 +168,7 @@ fn tabs_work_together(one: &Visitor, other: &Visitor, demo: &Demo) -> Result {
     expect("logout in one tab logs out the other", !is_private(other)?)
 }
 
-fn fits_on_a_phone(visitor: &Visitor, demo: &Demo) -> Result {
+fn fits_on_a_phone(visitor: &Visitor, demo: &ServingProgram) -> Result {
     visitor.use_screen(&PHONE)?;
     visitor.open(&demo.url)?;
     expect("the page fits on a phone", fits(visitor)?)?;

@@ -1,9 +1,8 @@
 //! Sessions that are bound to the device, on the example `device_bound`, over HTTPS.
 
 use std::env;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use headless_chrome::protocol::cdp::Network::Cookie;
 use xshell::{Shell, cmd};
@@ -11,6 +10,7 @@ use xshell::{Shell, cmd};
 use super::checks::expect;
 use super::chromium::{Chromium, Visitor};
 use super::https::HttpsProxy;
+use crate::serving_program::ServingProgram;
 use crate::{Result, say};
 
 const SESSION_COOKIE: &str = "__Host-session";
@@ -31,7 +31,10 @@ pub(super) fn run(shell: &Shell, chromium: &Path) -> Result {
     }
     test_servers::obtain_certutil()?;
     let directory = tempfile::tempdir()?;
-    let example = Example::start(&build(shell)?)?;
+    let mut command = Command::new(build(shell)?);
+    command.arg("127.0.0.1:0");
+    let example = ServingProgram::start(command)?;
+    let address = example.url.trim_start_matches("http://");
     let authority = directory.path().join("authority.pem");
     let links = |port| {
         let form = |id: &str, path: &str| {
@@ -41,8 +44,7 @@ pub(super) fn run(shell: &Shell, chromium: &Path) -> Result {
         let forms = [form("link", "/"), form("callback", "/callback")].concat();
         format!("<!DOCTYPE html><title>Elsewhere</title>{forms}")
     };
-    let https =
-        HttpsProxy::start(&example.address, &[SITE, ELSEWHERE], (ELSEWHERE, links), &authority)?;
+    let https = HttpsProxy::start(address, &[SITE, ELSEWHERE], (ELSEWHERE, links), &authority)?;
     test_servers::trust_authority(directory.path(), &authority)?;
     let start = |profile: &str| {
         let mut command = Chromium::command(chromium, &directory.path().join(profile));
@@ -155,36 +157,4 @@ fn build(shell: &Shell) -> Result<PathBuf> {
     // In the target directory of this very program.
     let name = format!("examples/device_bound{}", env::consts::EXE_SUFFIX);
     Ok(env::current_exe()?.with_file_name(name))
-}
-
-/// The running example; killed when dropped.
-struct Example {
-    process: Child,
-    address: String,
-}
-
-impl Example {
-    fn start(program: &Path) -> Result<Self> {
-        let process = Command::new(program)
-            .arg("127.0.0.1:0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("can't run {}: {error}", program.display()))?;
-        let mut example = Self { process, address: String::new() };
-        let mut line = String::new();
-        if let Some(out) = example.process.stdout.take() {
-            BufReader::new(out).read_line(&mut line)?;
-        }
-        let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
-        let address = url.ok_or("the example doesn't say where it listens")?;
-        address.trim_end_matches('/').clone_into(&mut example.address);
-        Ok(example)
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

@@ -2,8 +2,8 @@
 
 use super::checks::{USER, expect, is_logged_in, log_in};
 use super::chromium::Visitor;
-use super::servers::Demo;
 use crate::Result;
+use crate::serving_program::ServingProgram;
 
 /// Notes when the page's message changes, by which it is announced.
 const OBSERVE_MESSAGE: &str = "addEventListener('DOMContentLoaded', () => {
@@ -15,7 +15,7 @@ const OBSERVE_MESSAGE: &str = "addEventListener('DOMContentLoaded', () => {
 /// Half an hour off, all year.
 const ZONE: (&str, &str) = ("Asia/Kolkata", "GMT+5:30");
 
-pub(super) fn run(visitor: &Visitor, demo: &Demo) -> Result {
+pub(super) fn run(visitor: &Visitor, demo: &ServingProgram) -> Result {
     pages_run_no_other_script(visitor, demo)?;
     requests_at_once_are_counted(visitor, demo)?;
     problem_stands_at_its_field(visitor, demo)?;
@@ -25,7 +25,7 @@ pub(super) fn run(visitor: &Visitor, demo: &Demo) -> Result {
     works_without_scripts(visitor, demo)
 }
 
-fn pages_run_no_other_script(visitor: &Visitor, demo: &Demo) -> Result {
+fn pages_run_no_other_script(visitor: &Visitor, demo: &ServingProgram) -> Result {
     visitor.open(&demo.url)?;
     let inject = "{ const script = document.createElement('script');
         script.textContent = 'window.isInjected = true';
@@ -35,7 +35,7 @@ fn pages_run_no_other_script(visitor: &Visitor, demo: &Demo) -> Result {
     expect("a script in the page doesn't run", is_injected.as_deref() == Some("undefined"))
 }
 
-fn requests_at_once_are_counted(visitor: &Visitor, demo: &Demo) -> Result {
+fn requests_at_once_are_counted(visitor: &Visitor, demo: &ServingProgram) -> Result {
     visitor.open(&demo.url)?;
     let visits = visitor.text("#visits")?;
     let page = page_of(visitor)?;
@@ -53,7 +53,7 @@ fn requests_at_once_are_counted(visitor: &Visitor, demo: &Demo) -> Result {
     expect("and none was a visit", visits == visitor.text("#visits")?)
 }
 
-fn problem_stands_at_its_field(visitor: &Visitor, demo: &Demo) -> Result {
+fn problem_stands_at_its_field(visitor: &Visitor, demo: &ServingProgram) -> Result {
     visitor.open(&demo.url)?;
     visitor.send("#login", &[("#user-field", "  ")])?;
     let described = visitor.string(
@@ -68,7 +68,7 @@ fn problem_stands_at_its_field(visitor: &Visitor, demo: &Demo) -> Result {
     )
 }
 
-fn message_is_announced(visitor: &Visitor, demo: &Demo) -> Result {
+fn message_is_announced(visitor: &Visitor, demo: &ServingProgram) -> Result {
     visitor.run_in_new_pages(OBSERVE_MESSAGE)?;
     visitor.open(&demo.url)?;
     log_in(visitor, &[])?;
@@ -77,7 +77,7 @@ fn message_is_announced(visitor: &Visitor, demo: &Demo) -> Result {
     expect("a message is announced, and stays", message.as_deref() == Some("Logged in."))
 }
 
-fn logout_is_final(visitor: &Visitor, demo: &Demo) -> Result {
+fn logout_is_final(visitor: &Visitor, demo: &ServingProgram) -> Result {
     expect("somebody is logged in", is_logged_in(visitor)?)?;
     let page = page_of(visitor)?;
     let expected = "The slow request was refused with status 409, and nobody is logged in.";
@@ -92,7 +92,7 @@ fn logout_is_final(visitor: &Visitor, demo: &Demo) -> Result {
     expect("nobody is logged in after a reload", !is_logged_in(visitor)?)
 }
 
-fn times_are_the_visitors(visitor: &Visitor, demo: &Demo) -> Result {
+fn times_are_the_visitors(visitor: &Visitor, demo: &ServingProgram) -> Result {
     let (zone, offset) = ZONE;
     visitor.move_to_zone(zone)?;
     visitor.open(&demo.url)?;
@@ -100,7 +100,7 @@ fn times_are_the_visitors(visitor: &Visitor, demo: &Demo) -> Result {
     expect("times are in the visitor's zone", time.ends_with(offset))
 }
 
-fn works_without_scripts(visitor: &Visitor, demo: &Demo) -> Result {
+fn works_without_scripts(visitor: &Visitor, demo: &ServingProgram) -> Result {
     visitor.allow_scripts(false)?;
     visitor.open(&demo.url)?;
     let time = visitor.text("time")?.unwrap_or_default();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::checks::{NOTE, log_in, save_note};
 use super::chromium::{Chromium, Screen};
-use super::servers::Demo;
+use super::servers::start_demo;
 use crate::{Result, say};
 
 /// The window, before it is made as high as the page.
@@ -23,7 +23,7 @@ const SET_TIMES: &str = "for (const time of document.querySelectorAll('time')) {
 /// Saves what a desktop shows of the demo after a few steps of a visitor.
 pub(super) fn save(chromium: &Path, program: &Path, picture: &Path) -> Result {
     let directory = tempfile::tempdir()?;
-    let demo = Demo::start(program, &directory.path().join("demo.db"))?;
+    let demo = start_demo(program, &directory.path().join("demo.db"))?;
     let profile = |name: &str| directory.path().join(name);
     let phone = Chromium::start(chromium, &profile("phone"))?;
     let desktop = Chromium::start(chromium, &profile("desktop"))?;

@@ -1,8 +1,7 @@
 //! The servers that the browser talks to: the demo, and the page of an attacker.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
@@ -10,39 +9,13 @@ use std::thread::{self, JoinHandle};
 use tiny_http::{Header, Method, Request, Response, Server};
 
 use crate::Result;
+use crate::serving_program::ServingProgram;
 
-/// The running demo; killed when dropped.
-pub(super) struct Demo {
-    process: Child,
-    /// Without a slash at the end.
-    pub(super) url: String,
-}
-
-impl Demo {
-    pub(super) fn start(program: &Path, database: &Path) -> Result<Self> {
-        let process = Command::new(program)
-            .args(["sqlite", "127.0.0.1:0"])
-            .arg(database)
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("can't run {}: {error}", program.display()))?;
-        let mut demo = Self { process, url: String::new() };
-        let mut line = String::new();
-        if let Some(out) = demo.process.stdout.take() {
-            BufReader::new(out).read_line(&mut line)?;
-        }
-        let url = line.split_whitespace().find(|word| word.starts_with("http://"));
-        let url = url.ok_or("the demo doesn't say where it listens")?;
-        url.trim_end_matches('/').clone_into(&mut demo.url);
-        Ok(demo)
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Starts the demo.
+pub(super) fn start_demo(program: &Path, database: &Path) -> Result<ServingProgram> {
+    let mut command = Command::new(program);
+    command.args(["sqlite", "127.0.0.1:0"]).arg(database);
+    ServingProgram::start(command)
 }
 
 /// A server with pages that post a form as soon as they are opened. Asked for as `localhost` it is
