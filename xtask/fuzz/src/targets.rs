@@ -6,6 +6,8 @@ mod cookie_policy;
 
 mod cookies;
 
+mod device_proofs;
+
 mod form_tokens;
 
 mod mysql_url;
@@ -25,7 +27,7 @@ mod tokens;
 use crate::Target;
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     cookies::TARGET,
     tokens::TARGET,
     origins::TARGET,
@@ -34,6 +36,7 @@ pub const TARGETS: [Target; 11] = [
     codecs::TARGET,
     stored_data::TARGET,
     sealed::TARGET,
+    device_proofs::TARGET,
     ql::TARGET,
     mysql_url::TARGET,
     table_names::TARGET,

@@ -10,7 +10,7 @@ use fuzz::TARGETS;
 use fuzz::engine::{self, Limit};
 
 /// For all targets together; they differ in speed.
-const INPUTS: [(&str, u64); 11] = [
+const INPUTS: [(&str, u64); 12] = [
     ("cookies", 500),
     ("tokens", 1_000),
     ("origins", 1_000),
@@ -19,6 +19,7 @@ const INPUTS: [(&str, u64); 11] = [
     ("codecs", 1_000),
     ("stored_data", 500),
     ("sealed", 1_000),
+    ("device_proofs", 200),
     ("ql", 500),
     ("mysql_url", 1_000),
     ("table_names", 300),
@@ -59,6 +60,9 @@ fn reached(name: &str) -> &'static [&'static str] {
         "codecs" => &["3 values", "can't be encoded"],
         "stored_data" => &["loaded, 3 values, written", "fresh", "somebody, logged in"],
         "sealed" => &["opened", "unknown key", "newer", "undecodable", "a ring", "line 2"],
+        "device_proofs" => {
+            &["registers true", "refreshes true", "registers false, refreshes false"]
+        }
         "ql" => &["9 rows", "Replayed", "Unfinished", "cycle", "damaged log", "overlap"],
         "mysql_url" => &["taken", "parameter", "scheme"],
         "table_names" => &["a table", "the same", "another kind", "begins with a digit"],
