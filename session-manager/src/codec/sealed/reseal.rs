@@ -46,9 +46,7 @@ impl<C: Codec> SessionManager<Sealed<C>> {
     ///
     /// It takes a walk over all sessions, in bounded memory, and a conditional write for each that
     /// changes. It is no use of the sessions: what expires when stays as it is. Requests go on at
-    /// the same time: what one of them writes or ends stays so. Only a request that puts off a
-    /// session's idle timeout just between this call's last read and its write is overtaken: then
-    /// the session expires when it would have without that request.
+    /// the same time: what one of them writes, ends or keeps alive stays so.
     ///
     /// What can't be opened or decoded is reported and left as it is.
     ///
