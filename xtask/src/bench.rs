@@ -65,7 +65,7 @@ pub(crate) fn run(shell: &Shell, root: &Path, flags: Bench) -> Result {
         }
     };
 
-    let crates = crates::of_an_application(shell)?.len().to_string();
+    let crates = crates::beside_rouille(shell)?.len().to_string();
     let mut measure = cmd!(shell, "{target}/release/bench-runner measure --crates {crates}")
         .args([OsStr::new("--scratch"), scratch.as_os_str(), OsStr::new("--out"), out.as_os_str()]);
     for program in programs {

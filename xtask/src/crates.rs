@@ -6,14 +6,24 @@ use xshell::{Shell, cmd};
 
 use crate::Result;
 
-/// The crates of an application on `store-sqlite` and `session-manager`, but for its web framework
-/// and what that brings.
+const APPLICATION: [&str; 2] = ["sync-session-store-sqlite", "sync-session-manager"];
+
+/// The crates of an application on `store-sqlite` and `session-manager`, without a framework.
 pub(crate) fn of_an_application(shell: &Shell) -> Result<BTreeSet<String>> {
+    of(shell, &APPLICATION)
+}
+
+/// Those of them that an application on rouille hasn't got already.
+pub(crate) fn beside_rouille(shell: &Shell) -> Result<BTreeSet<String>> {
+    Ok(&of(shell, &APPLICATION)? - &of(shell, &["rouille"])?)
+}
+
+fn of(shell: &Shell, packages: &[&str]) -> Result<BTreeSet<String>> {
     let format = "{p}";
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
     let tree = cmd!(
         shell,
-        "cargo tree --locked --package sync-session-store-sqlite --package sync-session-manager
-            --edges normal --prefix none --format {format}"
+        "cargo tree --locked {packages...} --edges normal --prefix none --format {format}"
     )
     .quiet()
     .read()?;
