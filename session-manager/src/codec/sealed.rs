@@ -6,6 +6,8 @@ pub(crate) mod key_error;
 
 pub(crate) mod key_ring;
 
+mod cipher;
+
 mod row_form;
 
 pub(crate) mod reseal;
@@ -149,8 +151,8 @@ impl<C: Codec> Codec for Sealed<C> {
                 return Err(OpenError::Unopened(Unopened::NewerVersion { version }));
             }
             Form::Sealed(sealed) => {
-                let key = self.keys.opening(sealed.key_id())?;
-                Cow::Owned(sealed.open(key, row).ok_or(OpenError::Unreadable)?)
+                let cipher = self.keys.opening(sealed.key_id())?;
+                Cow::Owned(sealed.open(cipher, row).ok_or(OpenError::Unreadable)?)
             }
         };
         // The other codec may protect the bytes in its own way.
@@ -168,10 +170,10 @@ impl<C: Codec> Codec for Sealed<C> {
         if self.plain == Plain::Written {
             return Ok(encoded);
         }
-        let mut nonce = [0; row_form::NONCE_LEN];
+        let mut nonce = [0; cipher::NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(Error::Randomness)?;
-        let (id, key) = self.keys.sealing();
-        seal(id, key, &nonce, row, &encoded)
+        let (id, cipher) = self.keys.sealing();
+        seal(id, cipher, &nonce, row, &encoded)
             .ok_or(Error::unencodable::<Self>("(the whole session)"))
     }
 

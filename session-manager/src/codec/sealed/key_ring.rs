@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::codec::OpenError;
+use crate::codec::sealed::cipher::Cipher;
 use crate::codec::sealed::key::SecretKey;
 use crate::codec::sealed::key_error::{KeyError, read_file};
 use crate::unopened::Unopened;
@@ -25,9 +26,9 @@ use crate::unopened::Unopened;
 /// ```
 #[derive(Clone)]
 pub struct KeyRing {
-    sealing: (u32, SecretKey),
+    sealing: (u32, Cipher),
     /// Those that only open.
-    opening: Vec<(u32, SecretKey)>,
+    opening: Vec<(u32, Cipher)>,
     lost: Vec<u32>,
 }
 
@@ -43,8 +44,9 @@ impl KeyRing {
     /// # Ok::<(), session_manager::KeyError>(())
     /// ```
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "the key is overwritten when dropped")]
     pub fn new(id: u32, key: SecretKey) -> Self {
-        Self { sealing: (id, key), opening: Vec::new(), lost: Vec::new() }
+        Self { sealing: (id, Cipher::new(&key)), opening: Vec::new(), lost: Vec::new() }
     }
 
     /// Adds a key that only opens: an older one, or one with which other processes seal already.
@@ -61,9 +63,10 @@ impl KeyRing {
     /// assert!(matches!(keys.with_key(1, key), Err(KeyError::DuplicateId { id: 1 })));
     /// # Ok::<(), KeyError>(())
     /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "the key is overwritten when dropped")]
     pub fn with_key(mut self, id: u32, key: SecretKey) -> Result<Self, KeyError> {
         self.check_new(id)?;
-        self.opening.push((id, key));
+        self.opening.push((id, Cipher::new(&key)));
         Ok(self)
     }
 
@@ -153,17 +156,17 @@ impl KeyRing {
         if ids.any(|own| *own == id) { Err(KeyError::DuplicateId { id }) } else { Ok(()) }
     }
 
-    fn keys(&self) -> impl Iterator<Item = &(u32, SecretKey)> {
+    fn keys(&self) -> impl Iterator<Item = &(u32, Cipher)> {
         std::iter::once(&self.sealing).chain(&self.opening)
     }
 
     /// Returns the key that seals, and its id.
-    pub(super) fn sealing(&self) -> (u32, &SecretKey) {
+    pub(super) fn sealing(&self) -> (u32, &Cipher) {
         (self.sealing.0, &self.sealing.1)
     }
 
     /// Returns the key that opens what is sealed with this one.
-    pub(super) fn opening(&self, id: u32) -> Result<&SecretKey, OpenError> {
+    pub(super) fn opening(&self, id: u32) -> Result<&Cipher, OpenError> {
         match self.keys().find(|(own, _)| *own == id) {
             Some((_, key)) => Ok(key),
             None if self.lost.contains(&id) => Err(OpenError::Unreadable),

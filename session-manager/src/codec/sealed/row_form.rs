@@ -12,18 +12,13 @@
 //! What is authenticated besides: the header with the id, the length of the cookie's name in four
 //! bytes, the cookie's name, and the session's key in the store.
 
-use aes_gcm_siv::aead::inout::InOutBuf;
-use aes_gcm_siv::{AeadInOut as _, Aes256GcmSiv, KeyInit as _, Nonce, Tag};
-
 use crate::codec::Row;
-use crate::codec::sealed::key::SecretKey;
+use crate::codec::sealed::cipher::{Cipher, NONCE_LEN, TAG_LEN};
 
 const MAGIC: u8 = 0xC1;
 const VERSION: u8 = 1;
 
 const HEADER_LEN: usize = 6;
-pub(super) const NONCE_LEN: usize = 12;
-const TAG_LEN: usize = 16;
 
 /// What stored bytes are.
 pub(super) enum Form<'d> {
@@ -68,9 +63,9 @@ impl<'d> SealedBytes<'d> {
     }
 
     /// Returns the plaintext, or `None` if anything isn't as it was sealed for this row.
-    pub(super) fn open(&self, key: &SecretKey, row: &Row<'_>) -> Option<Vec<u8>> {
+    pub(super) fn open(&self, cipher: &Cipher, row: &Row<'_>) -> Option<Vec<u8>> {
         let mut text = self.ciphertext.to_vec();
-        decrypt(key, self.nonce, &associated_data(*self.header, row)?, &mut text, self.tag)?;
+        cipher.decrypt(self.nonce, &associated_data(*self.header, row)?, &mut text, self.tag)?;
         Some(text)
     }
 }
@@ -78,7 +73,7 @@ impl<'d> SealedBytes<'d> {
 /// Seals a plaintext for a row. `None` for one of 64 GiB and more, or a cookie's name of 4 GiB.
 pub(super) fn seal(
     id: u32,
-    key: &SecretKey,
+    cipher: &Cipher,
     nonce: &[u8; NONCE_LEN],
     row: &Row<'_>,
     text: &[u8],
@@ -90,7 +85,7 @@ pub(super) fn seal(
     sealed.extend_from_slice(&header);
     sealed.extend_from_slice(nonce);
     sealed.extend_from_slice(text);
-    let tag = encrypt(key, nonce, &associated, &mut sealed[HEADER_LEN + NONCE_LEN..])?;
+    let tag = cipher.encrypt(nonce, &associated, &mut sealed[HEADER_LEN + NONCE_LEN..])?;
     sealed.extend_from_slice(&tag);
     Some(sealed)
 }
@@ -101,72 +96,19 @@ fn associated_data(header: [u8; HEADER_LEN], row: &Row<'_>) -> Option<Vec<u8>> {
     Some([&header[..], &cookie_len, cookie, key].concat())
 }
 
-fn encrypt(
-    key: &SecretKey,
-    nonce: &[u8; NONCE_LEN],
-    associated: &[u8],
-    text: &mut [u8],
-) -> Option<Tag> {
-    let cipher = Aes256GcmSiv::new(key.bytes().into());
-    let nonce: &Nonce = nonce.into();
-    cipher.encrypt_inout_detached(nonce, associated, InOutBuf::from(text)).ok()
-}
-
-fn decrypt(
-    key: &SecretKey,
-    nonce: &[u8; NONCE_LEN],
-    associated: &[u8],
-    text: &mut [u8],
-    tag: &[u8; TAG_LEN],
-) -> Option<()> {
-    let cipher = Aes256GcmSiv::new(key.bytes().into());
-    let (nonce, tag): (&Nonce, &Tag) = (nonce.into(), tag.into());
-    cipher.decrypt_inout_detached(nonce, associated, InOutBuf::from(text), tag).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use zeroize::{ZeroizeOnDrop, Zeroizing};
-
     use super::*;
+    use crate::codec::sealed::cipher::hex;
+    use crate::codec::sealed::key::SecretKey;
 
     /// Bytes that count up.
     fn counting<const N: usize>(first: u8) -> [u8; N] {
         std::array::from_fn(|n| first + u8::try_from(n).expect("there are few"))
     }
 
-    fn key() -> SecretKey {
-        SecretKey::from_bytes(&counting::<32>(0x80)).expect("it has the length of one")
-    }
-
-    fn digit(half: u8) -> char {
-        char::from_digit(half.into(), 16).expect("it is below 16")
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
-    }
-
-    /// C.2 of RFC 8452.
-    #[test]
-    fn cipher_is_the_one_of_the_rfc() {
-        let start = |first: u8| {
-            let mut bytes = [0; 32];
-            bytes[0] = first;
-            bytes
-        };
-        let key = SecretKey::from_bytes(&start(1)).expect("it has the length of one");
-        let nonce = *start(3).first_chunk().expect("it is longer");
-        for (associated, text, expected) in [
-            (&b""[..], start(1), "c2ef328e5c71c83b843122130f7364b761e0b97427e3df28"),
-            (b"\x01", start(2), "1de22967237a813291213f267e3b452f02d01ae33e4ec854"),
-        ] {
-            let mut sealed = text[..8].to_vec();
-            let tag = encrypt(&key, &nonce, associated, &mut sealed).expect("it is short");
-            assert_eq!(hex(&[&sealed[..], &tag].concat()), expected);
-            let opened = decrypt(&key, &nonce, associated, &mut sealed, &tag.into());
-            assert_eq!((opened, &*sealed), (Some(()), &text[..8]));
-        }
+    fn cipher() -> Cipher {
+        Cipher::new(&SecretKey::from_bytes(&counting::<32>(0x80)).expect("it has the length"))
     }
 
     /// The row that another implementation has made, OpenSSL's, by the table above.
@@ -174,7 +116,7 @@ mod tests {
     fn form_of_version_1_is_as_it_is_written_down() {
         let row = Row::new("__Host-session", "a key");
         let session = br#"{"v":1,"deadline":"2026-11-21T15:30:00.000000Z","values":{"visits":3}}"#;
-        let sealed = seal(7, &key(), &counting(0x40), &row, session).expect("it is short");
+        let sealed = seal(7, &cipher(), &counting(0x40), &row, session).expect("it is short");
         assert_eq!(
             hex(&sealed),
             "c10100000007404142434445464748494a4be3d59bb1fabec23bb0e29fefcf0a44d3c5cbdb32930cb8\
@@ -184,24 +126,16 @@ mod tests {
         assert_eq!(sealed.len(), session.len() + 34);
         let Form::Sealed(bytes) = Form::of(&sealed) else { panic!("it is sealed") };
         assert_eq!(bytes.key_id(), 7);
-        assert_eq!(bytes.open(&key(), &row).as_deref(), Some(&session[..]));
+        assert_eq!(bytes.open(&cipher(), &row).as_deref(), Some(&session[..]));
     }
 
     /// Where a name ends and a key begins is part of what is authenticated.
     #[test]
     fn names_and_keys_that_read_the_same_together_are_different_rows() {
-        let sealed = seal(7, &key(), &counting(0), &Row::new("ab", "c"), b"{}");
+        let sealed = seal(7, &cipher(), &counting(0), &Row::new("ab", "c"), b"{}");
         let sealed = sealed.expect("it is short");
         let Form::Sealed(bytes) = Form::of(&sealed) else { panic!("it is sealed") };
-        assert_eq!(bytes.open(&key(), &Row::new("a", "bc")), None);
-        assert_eq!(bytes.open(&key(), &Row::new("ab", "c")).as_deref(), Some(&b"{}"[..]));
-    }
-
-    /// It compiles, so what has keys in it overwrites them when it is dropped.
-    #[test]
-    fn keys_are_overwritten_when_they_are_dropped() {
-        fn overwrites<T: ZeroizeOnDrop>() {}
-        overwrites::<aes::Aes256>();
-        overwrites::<Zeroizing<[u8; 32]>>();
+        assert_eq!(bytes.open(&cipher(), &Row::new("a", "bc")), None);
+        assert_eq!(bytes.open(&cipher(), &Row::new("ab", "c")).as_deref(), Some(&b"{}"[..]));
     }
 }
