@@ -12,7 +12,7 @@ pub(crate) fn run(shell: &Shell, flags: &flags::TestMysql) -> Result {
     obtain(release)?;
     let long = cmd!(
         shell,
-        "cargo test --locked --package sync-session-store-mysql --all-features --test server -- --ignored cleanup::"
+        "cargo test --workspace --all-features --locked --test server -- --ignored cleanup::"
     );
     let long = long.env(SERVER_VARIABLE, release.name()).env(REQUIRED_VARIABLE, "1");
     for command in tests(shell, release).into_iter().chain([long]) {
@@ -30,13 +30,13 @@ pub(crate) fn run_galera(shell: &Shell) -> Result {
     let one = "--test-threads=1";
     cmd!(
         shell,
-        "cargo test --locked --package test-servers --test galera_cluster -- --ignored {one}"
+        "cargo test --workspace --all-features --locked --test galera_cluster -- --ignored {one}"
     )
     .quiet()
     .run()?;
     cmd!(
         shell,
-        "cargo test --locked --package sync-session-store-mysql --all-features --test server -- --ignored {one} galera::"
+        "cargo test --workspace --all-features --locked --test server -- --ignored {one} galera::"
     )
     .quiet()
     .run()?;
@@ -50,7 +50,7 @@ pub(crate) fn run_proxies(shell: &Shell) -> Result {
     let one = "--test-threads=1";
     cmd!(
         shell,
-        "cargo test --locked --package sync-session-store-mysql --all-features --test server -- --ignored {one} haproxy::"
+        "cargo test --workspace --all-features --locked --test server -- --ignored {one} haproxy::"
     )
     .quiet()
     .run()?;
@@ -66,14 +66,16 @@ pub(crate) fn obtain(release: Release) -> Result {
 
 /// The commands that run all tests on a release. Without a server they fail.
 pub(crate) fn tests(shell: &Shell, release: Release) -> Vec<Cmd<'_>> {
-    let server = cmd!(shell, "cargo test --locked --package test-servers --test private_server");
-    let store =
-        cmd!(shell, "cargo test --locked --package sync-session-store-mysql --all-features");
-    let manager = cmd!(
+    // The features are those of the other tests, so that nothing is compiled twice.
+    let own = cmd!(
         shell,
-        "cargo test --locked --package sync-session-manager --all-features --test every_store --test scheduler -- mysql"
+        "cargo test --workspace --all-features --locked --test private_server --test server --test forks"
     );
-    [server, store, manager]
+    let of_every_store = cmd!(
+        shell,
+        "cargo test --workspace --all-features --locked --test every_store --test scheduler -- mysql"
+    );
+    [own, of_every_store]
         .map(|test| test.env(SERVER_VARIABLE, release.name()).env(REQUIRED_VARIABLE, "1"))
         .into()
 }

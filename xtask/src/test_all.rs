@@ -85,7 +85,9 @@ pub(crate) fn run(shell: &Shell) -> Result {
 
 fn step(command: xshell::Cmd<'_>) -> Result {
     say(&format!("--- {command}"));
+    let started = Instant::now();
     command.quiet().run()?;
+    say(&format!("--- passed in {} s", started.elapsed().as_secs()));
     Ok(())
 }
 
