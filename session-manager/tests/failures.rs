@@ -268,7 +268,7 @@ fn handler_that_panics_commits_nothing_and_locks_nothing() -> TestResult {
         // A panic in an update, too, while it is first run.
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
             adapter.serve(&sessions, &[&token], |session| {
-                session.update("visits", |_: Option<u32>| unwind())?;
+                session.update("visits", |_: Option<u32>| -> u32 { unwind() })?;
                 Ok(Page::default())
             })
         }));

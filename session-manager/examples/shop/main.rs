@@ -131,11 +131,11 @@ fn add(item: &str, session: &mut Session<'_>) -> Result<(), BoxError> {
     if GOODS.contains(&item) {
         let (item, number) = (item.to_owned(), getrandom::u64()?);
         // Two requests that do it at the same time both count.
-        session.update("basket", move |basket: Option<Option<Basket>>| {
+        session.update("basket", move |basket: Option<Basket>| {
             let empty = || Basket { number, items: Items::new() };
-            let mut basket = basket.flatten().unwrap_or_else(empty);
+            let mut basket = basket.unwrap_or_else(empty);
             *basket.items.entry(item.clone()).or_default() += 1;
-            Some(basket)
+            basket
         })?;
     }
     Ok(())
@@ -152,8 +152,8 @@ fn check_out(orders: &Orders, session: &mut Session<'_>) -> Result<(), BoxError>
     // finds it, and makes no second one.
     let ordered = orders.lock().entry(number).or_insert((user, items)).1.clone();
     let next = getrandom::u64()?;
-    session.update("basket", move |basket: Option<Option<Basket>>| {
-        let mut basket = basket.flatten()?;
+    session.update("basket", move |basket: Option<Basket>| {
+        let mut basket = basket?;
         if basket.number == number {
             // What another request has put in concurrently is for the next order.
             basket.number = next;

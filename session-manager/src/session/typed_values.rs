@@ -105,7 +105,8 @@ impl<C: Codec> Session<'_, C> {
         self.set(key, &value)
     }
 
-    /// Replaces the value under a key by what `update` makes of it, and returns the new value.
+    /// Replaces the value under a key by what `update` makes of it, and returns the new value. The
+    /// closure may also return an `Option`, whose `None` is the absence of a value.
     ///
     /// If another request has changed the session in the meantime, `update` is called again with
     /// the newest value when this one finishes: a counter counts any number of concurrent requests.
@@ -130,24 +131,29 @@ impl<C: Codec> Session<'_, C> {
     ///     cart.push("tea".to_owned());
     ///     cart
     /// })?;
+    ///
+    /// session.insert("attempts_left", 1)?;
+    /// session.update("attempts_left", |n: Option<u32>| n.filter(|n| *n > 1).map(|n| n - 1))?;
+    /// assert_eq!(session.get::<u32>("attempts_left")?, None);
     /// # Ok::<(), session_manager::Error>(())
     /// ```
-    pub fn update<T, F>(&mut self, key: &str, mut update: F) -> Result<T, Error>
+    pub fn update<T, U, F>(&mut self, key: &str, mut update: F) -> Result<U, Error>
     where
-        T: Serialize + DeserializeOwned,
-        F: FnMut(Option<T>) -> T + Send + 'static,
+        T: DeserializeOwned,
+        U: Serialize + DeserializeOwned + Into<Option<T>>,
+        F: FnMut(Option<T>) -> U + Send + 'static,
     {
         check_key(key)?;
         let own_key = key.to_owned();
         let mut encoded_update = move |reader: &TypedReader<'_, C>, old: Option<&[u8]>| {
             let new = update(reader.read(&own_key, old)?);
             let new = reader.manager.codec.encode_value(&new);
-            new.map(Arc::from).map_err(|_| Error::unencodable::<T>(&own_key))
+            new.map(Arc::from).map_err(|_| Error::unencodable::<U>(&own_key))
         };
         let old = self.content().values.get(key, self.data());
         let encoded = encoded_update(&self.reader(), old)?;
         let new = self.manager.codec.decode_value(&encoded);
-        let new = new.map_err(|_| Error::unencodable::<T>(key))?;
+        let new = new.map_err(|_| Error::unencodable::<U>(key))?;
         self.check_room_for(key)?;
         self.content.values.set(key, encoded);
         self.edits.push(Edit::Update(key.to_owned(), Box::new(encoded_update)));

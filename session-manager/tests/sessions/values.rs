@@ -177,6 +177,10 @@ fn none_is_the_absence_of_a_value_and_is_one() -> TestResult {
         assert_eq!(session.update("k", |k: Option<Option<u32>>| k.flatten())?, None);
         assert_eq!(session.update("k", |k: Option<u32>| k.map_or(1, |_| 2))?, 1);
         assert_eq!(session.update("k", |k: Option<Option<u32>>| k.flatten().map(|_| 3))?, Some(3));
+        assert_eq!(session.update("k", |k: Option<u32>| k.map(|k| k + 1))?, Some(4));
+        assert_eq!(session.update("k", |k: Option<u32>| k.filter(|_| false))?, None);
+        assert_eq!(session.get::<u32>("k")?, None);
+        assert_eq!(session.update("k", |k: Option<u32>| k.unwrap_or(7))?, 7);
         session.insert("k", None::<u32>)?;
         assert_eq!(session.pop::<u32>("k")?, None);
         assert!(!session.contains("k"));
