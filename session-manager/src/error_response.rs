@@ -44,6 +44,8 @@ pub struct ErrorResponse {
     pub content_type: &'static str,
     /// The body. It should not quote the error.
     pub body: String,
+    /// Others than those of the fields.
+    more_headers: Vec<Header>,
 }
 
 impl ErrorResponse {
@@ -80,7 +82,26 @@ impl ErrorResponse {
     /// ```
     #[must_use]
     pub fn new(status: u16, content_type: &'static str, body: impl Into<String>) -> Self {
-        Self { status, retry_after: None, content_type, body: body.into() }
+        let (body, more_headers) = (body.into(), Vec::new());
+        Self { status, retry_after: None, content_type, body, more_headers }
+    }
+
+    /// Adds a header, unless the value has control characters, which no header may have.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::ErrorResponse;
+    ///
+    /// let response = ErrorResponse::new(303, "text/plain", "").with_header("Location", "/login");
+    /// assert!(response.headers().contains(&("Location", "/login".to_owned())));
+    /// ```
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        if !value.contains(char::is_control) {
+            self.more_headers.push((name, value));
+        }
+        self
     }
 
     /// Returns the response unless the application has another one. What decides is the first of
@@ -150,12 +171,15 @@ impl ErrorResponse {
             }
             Cause::Unknown => (500, "Something went wrong on our side.\n"),
         };
-        let retry_after = matches!(cause, Cause::Temporary).then_some(5);
-        Self { status, retry_after, content_type: TEXT, body: body.to_owned() }
+        let response = Self::new(status, TEXT, body);
+        if matches!(cause, Cause::Temporary) {
+            return Self { retry_after: Some(5), ..response };
+        }
+        response
     }
 
-    /// Returns the headers of the response: Content-Type, Cache-Control and, if there is one,
-    /// Retry-After.
+    /// Returns the headers of the response: Content-Type, Cache-Control, Retry-After if there is
+    /// one, and those that were added.
     ///
     /// # Examples
     /// ```
@@ -173,6 +197,7 @@ impl ErrorResponse {
         if let Some(seconds) = self.retry_after {
             headers.push(("Retry-After", seconds.to_string()));
         }
+        headers.extend(self.more_headers.iter().cloned());
         headers
     }
 }

@@ -186,7 +186,11 @@ fn error_responder_sees_the_request() -> TestResult {
 #[test]
 fn error_of_the_application_has_a_response_of_its_own() {
     let sessions = manager().with_error_responder(|error, _| match error.downcast_ref() {
-        Some(Failed(None)) => ErrorResponse::new(401, "application/json", "{}"),
+        Some(Failed(None)) => ErrorResponse::new(401, "application/json", "{}")
+            .with_header("WWW-Authenticate", "Bearer")
+            .with_header("Link", "</login>")
+            .with_header("Link", "</help>")
+            .with_header("X-Split", "a\r\nSet-Cookie: a=b"),
         _ => ErrorResponse::default_for(error),
     });
     for adapter in ADAPTERS {
@@ -202,6 +206,10 @@ fn error_of_the_application_has_a_response_of_its_own() {
             assert_eq!((reply.status, is_stored(&reply)), (status, false), "{what}");
             assert_eq!(reply.all("Content-Type"), [content_type], "{what}");
             assert_eq!(reply.all("Cache-Control"), ["no-store"], "{what}");
+            let own: &[&str] = if status == 401 { &["</login>", "</help>"] } else { &[] };
+            assert_eq!(reply.all("Link"), own, "{what}");
+            assert_eq!(reply.all("WWW-Authenticate").len(), own.len() / 2, "{what}");
+            assert!(reply.all("X-Split").is_empty(), "{what}");
             assert!(reply.body.starts_with(body), "{what}: {}", reply.body);
         }
     }

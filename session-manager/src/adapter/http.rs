@@ -109,7 +109,7 @@ fn from_error_response<B: From<String>>(answer: ErrorResponse) -> Response<B> {
     for (name, value) in headers {
         // The application's content type may be anything.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().insert(name, value);
+            response.headers_mut().append(name, value);
         }
     }
     response
