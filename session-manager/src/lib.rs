@@ -176,6 +176,8 @@ pub use session_summary::SessionSummary;
 pub use store_core;
 pub use store_core::BoxError;
 pub use stored_session::StoredSession;
+#[cfg(feature = "sealed")]
+pub use subject::hashed_subject_in_store;
 pub use subject::subject_in_store;
 pub use unopened::Unopened;
 
@@ -190,4 +192,7 @@ mod pages {
 
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;
+
+    #[doc = include_str!("../../docs/moving-a-store.md")]
+    struct Moving;
 }

@@ -43,6 +43,8 @@ use crate::reported_tokens::ReportedTokens;
 use crate::request_head::RequestHead;
 use crate::session_key::SessionKey;
 use crate::session_limit::SessionLimit;
+#[cfg(feature = "sealed")]
+use crate::subject::hashed_subject_in_store;
 use crate::subject::subject_in_store;
 use crate::token::{NewToken, Token, TokensAtRest};
 
@@ -219,14 +221,11 @@ impl<C> SessionManager<C> {
     /// [`Error::Store`] for one that is empty or too long.
     pub(crate) fn subject_in_store(&self, subject: &str) -> Result<String, Error> {
         let name = self.cookie.name();
-        let in_store = subject_in_store(name, subject)?;
         #[cfg(feature = "sealed")]
         if let Some(key) = &self.subject_key {
-            let (prefix, _) = in_store.split_at(in_store.len() - subject.len() - 1);
-            // No name of a cookie contains an equals sign, so no subject looks like a hash.
-            return Ok(format!("{prefix}={}", hashed_subjects::keyed_hash(key, name, subject)));
+            return Ok(hashed_subject_in_store(name, subject, key)?);
         }
-        Ok(in_store)
+        Ok(subject_in_store(name, subject)?)
     }
 
     /// Reports what has happened to a session of which nothing but a key is known.

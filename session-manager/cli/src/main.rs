@@ -17,6 +17,8 @@ mod engines;
 
 mod subject;
 
+mod key_files;
+
 mod summary;
 
 mod target;

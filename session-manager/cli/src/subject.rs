@@ -1,9 +1,10 @@
 //! Which user is meant.
 
 use clap::Args;
-use session_manager::subject_in_store;
+use session_manager::{hashed_subject_in_store, subject_in_store};
 
 use crate::failure::Failure;
+use crate::key_files::{KeyFiles, Unsealer};
 
 /// A user's sessions, or everybody's.
 #[derive(Args, Debug)]
@@ -12,13 +13,17 @@ pub(crate) struct SubjectArguments {
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
 
-    /// The name of the session cookie: applications with different ones have different users
-    #[arg(long, value_name = "NAME", default_value = "__Host-session", requires = "subject")]
+    /// The name of the session cookie: applications with different ones have different users, and
+    /// seal their sessions for it
+    #[arg(long, value_name = "NAME", default_value = "__Host-session")]
     cookie: String,
 
     /// The subject is what the store has, as `stats` shows it: for stores without a session manager
     #[arg(long, requires = "subject", conflicts_with = "cookie")]
     as_stored: bool,
+
+    #[command(flatten)]
+    keys: KeyFiles,
 }
 
 impl SubjectArguments {
@@ -32,11 +37,19 @@ impl SubjectArguments {
         match &self.subject {
             None => Ok(None),
             Some(subject) if self.as_stored => Ok(Some(subject.clone())),
-            Some(subject) => match subject_in_store(&self.cookie, subject) {
-                Ok(in_store) => Ok(Some(in_store)),
-                Err(error) => Err(Failure::usage(format!("--subject: {error}"))),
-            },
+            Some(subject) => {
+                let in_store = match self.keys.subject_key()? {
+                    Some(key) => hashed_subject_in_store(&self.cookie, subject, &key),
+                    None => subject_in_store(&self.cookie, subject),
+                };
+                in_store.map(Some).map_err(|error| Failure::usage(format!("--subject: {error}")))
+            }
         }
+    }
+
+    /// Returns what opens the sessions.
+    pub(crate) fn unsealer(&self) -> Result<Unsealer, Failure> {
+        self.keys.unsealer(&self.cookie)
     }
 
     /// What to say if the user has no sessions.

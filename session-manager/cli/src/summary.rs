@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use session_manager::{Json, MessagePack, SessionSummary};
 use store_core::Record;
 
+use crate::key_files::Unsealer;
 use crate::output::{bytes, printable};
 
 /// A session of the store. What only its bytes tell is missing if the application has a codec of
-/// its own: its id, too, because a session that was renewed has it there.
+/// its own, or they are sealed and the keys aren't here: its id, too, because a session that was
+/// renewed has it there.
 pub(crate) struct Summary {
     pub(crate) told: Option<SessionSummary>,
     expiry: DateTime<Utc>,
@@ -24,10 +26,11 @@ const NONE: &str = "-";
 impl Summary {
     pub(crate) const HEADER: [&str; 5] = ["ID", "SUBJECT", "COOKIE", "EXPIRES", "SIZE"];
 
-    pub(crate) fn read(record: Record<'_>) -> Self {
+    pub(crate) fn read(record: Record<'_>, unsealer: &Unsealer) -> Self {
+        let content = unsealer.unseal(&record);
         let Record { token, data, expiry, .. } = record;
-        let told = SessionSummary::read(&Json, token, data)
-            .or_else(|_| SessionSummary::read(&MessagePack, token, data))
+        let told = SessionSummary::read(&Json, token, &content)
+            .or_else(|_| SessionSummary::read(&MessagePack, token, &content))
             .ok();
         // Whichever comes first.
         let expiry = told.as_ref().map_or(expiry, |told| expiry.min(told.deadline));
@@ -77,7 +80,7 @@ mod tests {
             ("2026-11-21T16:30:00Z", "2026-11-21T15:30:00Z"),
         ] {
             let expiry = expiry.parse().expect("an instant");
-            let summary = Summary::read(Record::new("key", data, expiry));
+            let summary = Summary::read(Record::new("key", data, expiry), &Unsealer::default());
             assert_eq!(summary.as_row()[1..], ["7", NONE, shown, "68 bytes"]);
             assert_eq!(summary.as_json()["expires"], shown);
         }

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use session_manager::SessionId;
 use store_core::{Error, Record, Store};
 
+use crate::key_files::Unsealer;
 use crate::summary::Summary;
 
 /// How often a session is looked for that was renewed while it was looked for, or written again by
@@ -16,11 +17,12 @@ const ATTEMPTS: u32 = 10;
 pub(crate) struct Target<'a> {
     pub(crate) subject: Option<&'a str>,
     pub(crate) id: Option<SessionId>,
+    pub(crate) unsealer: &'a Unsealer,
 }
 
 impl Target<'_> {
     fn matches(&self, record: Record<'_>) -> bool {
-        let id = || Summary::read(record).told.map(|told| told.id);
+        let id = || Summary::read(record, self.unsealer).told.map(|told| told.id);
         self.id.is_none_or(|looked_for| id() == Some(looked_for))
     }
 
@@ -150,7 +152,7 @@ mod tests {
     fn session_that_is_renewed_meanwhile_ends_nevertheless() -> Result<(), Error> {
         for subject in [None, Some("__Host-session:7")] {
             let (store, id) = fixture(2);
-            let target = Target { subject, id: Some(id) };
+            let target = Target { subject, id: Some(id), unsealer: &Unsealer::default() };
             assert_eq!(target.count(&store)?, 1);
             assert!(target.end(&store)?);
             assert_eq!(store.count()?, 0, "{subject:?}");
@@ -162,7 +164,8 @@ mod tests {
     #[test]
     fn session_that_always_comes_again_is_an_error() -> Result<(), Error> {
         let (store, id) = fixture(u32::MAX);
-        let outcome = Target { subject: None, id: Some(id) }.end(&store);
+        let outcome =
+            Target { subject: None, id: Some(id), unsealer: &Unsealer::default() }.end(&store);
         assert!(matches!(outcome, Err(Error::Contended { .. })), "{outcome:?}");
         assert_eq!(store.count()?, 1);
         Ok(())
@@ -173,8 +176,18 @@ mod tests {
         let (store, id) = fixture(0);
         let (_, other) = fixture(0);
         assert_ne!(id, other);
-        assert!(!Target { subject: None, id: Some(other) }.end(&store)?);
-        assert!(!Target { subject: Some("__Host-session:8"), id: Some(id) }.end(&store)?);
+        assert!(
+            !Target { subject: None, id: Some(other), unsealer: &Unsealer::default() }
+                .end(&store)?
+        );
+        assert!(
+            !Target {
+                subject: Some("__Host-session:8"),
+                id: Some(id),
+                unsealer: &Unsealer::default()
+            }
+            .end(&store)?
+        );
         let mut ids = Vec::new();
         store.for_each(&mut |record| {
             ids.extend(SessionSummary::read(&Json, record.token, record.data).map(|told| told.id));

@@ -2,10 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use store_core::Change;
 
 use crate::codec::Codec;
@@ -16,14 +12,6 @@ use crate::manager::SessionManager;
 use crate::manager::resolve::Resolved;
 use crate::session_id::SessionId;
 use crate::session_key::SessionKey;
-
-/// Returns the HMAC-SHA-256 of a subject of the manager with this cookie: 43 characters.
-pub(super) fn keyed_hash(key: &SecretKey, cookie: &str, subject: &str) -> String {
-    let mac = Hmac::<Sha256>::new_from_slice(key.bytes()).expect("HMAC takes keys of any length");
-    // A cookie's name contains no NUL.
-    let mac = mac.chain_update(cookie).chain_update([0]).chain_update(subject);
-    BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
-}
 
 impl<C: Codec> SessionManager<C> {
     /// Keeps subjects in the store's index as keyed hashes (HMAC-SHA-256), so that a copy of the
@@ -37,8 +25,8 @@ impl<C: Codec> SessionManager<C> {
     /// All processes need the same key, which is another one than those that seal. A session is
     /// found by the key under which it was written last: after this was turned on or off, or the
     /// key was changed, call [`reindex_subjects`](Self::reindex_subjects) before requests are
-    /// served. Tools without the key, which use [`subject_in_store`](crate::subject_in_store), find
-    /// no session by its user.
+    /// served. A tool finds a user's sessions by
+    /// [`hashed_subject_in_store`](crate::hashed_subject_in_store).
     ///
     /// # Examples
     /// ```
@@ -128,20 +116,5 @@ impl<C: Codec> SessionManager<C> {
             }
             conflicts.wait(Some(&session.key))?;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What another implementation has made, in Python, of the name, a NUL and the subject.
-    #[test]
-    fn hash_of_a_subject_is_an_hmac_of_it_and_the_cookie() {
-        let key: Vec<u8> = (0x80..0xa0).collect();
-        let key = SecretKey::from_bytes(&key).expect("it has the length of one");
-        let hash = keyed_hash(&key, "__Host-session", "ada");
-        assert_eq!(hash, "j_69gdMAMsU0Crvp_g-oxwuM1RmJOifz7AAYcSTQ0o8");
-        assert_ne!(keyed_hash(&key, "__Host-sessio", "nada"), hash);
     }
 }

@@ -22,7 +22,7 @@ const ROWS: u64 = 100;
 ///
 /// The id is the session's public name, which stays when its token changes: applications log it,
 /// and `logout --id` takes it. What stands in the session's data is "unknown" if the application
-/// has a codec of its own.
+/// has a codec of its own, or seals its sessions and --keys doesn't name the keys.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   sessions --store sqlite:app.db list
@@ -44,7 +44,7 @@ pub(crate) struct List {
 impl List {
     pub(crate) fn run(&self, place: &Place, out: &mut dyn Write) -> Result<Exit, Failure> {
         let limit = self.limit.unwrap_or(if self.json { u64::MAX } else { ROWS });
-        let subject = self.subject.in_store()?;
+        let (subject, unsealer) = (self.subject.in_store()?, self.subject.unsealer()?);
         let (opened, url) = place.open(Access::Read)?;
         let mut rows = Vec::new();
         let (mut shown, mut is_cut) = (0, false);
@@ -55,7 +55,7 @@ impl List {
                 return ControlFlow::Break(());
             }
             shown += 1;
-            let summary = Summary::read(record);
+            let summary = Summary::read(record, &unsealer);
             if self.json {
                 outcome = writeln!(out, "{}", summary.as_json());
             } else {

@@ -47,11 +47,11 @@ pub(crate) struct Logout {
 
 impl Logout {
     pub(crate) fn run(&self, place: &Place, out: &mut dyn Write) -> Result<Exit, Failure> {
-        let subject = self.subject.in_store()?;
+        let (subject, unsealer) = (self.subject.in_store()?, self.subject.unsealer()?);
         let (opened, url) = place.open(Access::Write)?;
         let store = opened.store();
         let failed = |error: Error| Failure::of_store(&error, &url);
-        let target = Target { subject: subject.as_deref(), id: self.id };
+        let target = Target { subject: subject.as_deref(), id: self.id, unsealer: &unsealer };
         let found = if self.all { store.count() } else { target.count(store) }.map_err(failed)?;
         if found == 0 && !self.all {
             writeln!(io::stderr(), "sessions: {}", self.not_found())?;
@@ -67,7 +67,7 @@ impl Logout {
         }
         let ended = match (self.all, &target) {
             (true, _) => store.delete_all(),
-            (false, Target { subject: Some(subject), id: None }) => {
+            (false, Target { subject: Some(subject), id: None, .. }) => {
                 store.delete_by_subject(subject, None)
             }
             (false, target) => target.end(store).map(u64::from),

@@ -45,6 +45,8 @@ mod copying;
 
 mod refusing;
 
+mod sealed;
+
 mod documents;
 
 mod readme;
