@@ -41,8 +41,10 @@ pub(crate) fn run(shell: &Shell, root: &Path) -> Result<Option<String>> {
     let application = packages.make_application(shell)?;
     compile(shell, &["check"], &application, root, &target)?;
     say("the smallest program of README.md");
-    let program = readme_program::make(shell, root, &packages)?;
+    let address = readme_program::free_address()?;
+    let program = readme_program::make(shell, root, &packages, address)?;
     compile(shell, &["build"], &program, root, &target)?;
+    readme_program::visit(shell, &target, address)?;
     for package in WITH_EXAMPLES {
         say(&format!("the examples of {package}"));
         let examples = packages.make_stand_alone(shell, package)?;
