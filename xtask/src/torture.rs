@@ -100,7 +100,21 @@ fn fill_volumes(shell: &Shell) -> Result<Option<String>> {
 /// there as well, and losses of power are simulated.
 fn scratch(shell: &Shell) -> PathBuf {
     let memory = Path::new("/dev/shm");
-    let parent =
-        if memory.is_dir() { memory.to_owned() } else { shell.current_dir().join("target") };
-    parent.join("torture")
+    match process_owner() {
+        // A directory for each user, because what one has made no other can write to.
+        Some(user) if memory.is_dir() => memory.join(format!("torture-{user}")),
+        _ => shell.current_dir().join("target/torture"),
+    }
+}
+
+/// The number of the user who runs this.
+#[cfg(target_os = "linux")]
+fn process_owner() -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    Some(std::fs::metadata("/proc/self").ok()?.uid())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn process_owner() -> Option<u32> {
+    None
 }
