@@ -10,6 +10,7 @@
 //! - [`SubjectCounts`] keeps the subjects that have the most sessions, for a store's statistics.
 //! - [`NewFile`] is a file that gets its name once it is complete, as a backup.
 //! - [`TableName`] is a name that can stand in a statement.
+//! - [`record_pool_wait`] records how long a connection was waited for.
 
 mod cleanup;
 
@@ -27,12 +28,15 @@ mod subject_counts;
 
 mod new_file;
 
+pub(crate) mod pool_wait;
+
 mod lock;
 
 pub use cleanup::{Batch, CleanupThread, delete_in_batches};
 pub use group_commit::{GroupCommit, SubmitError};
 pub use new_file::NewFile;
 pub use operation::Operation;
+pub use pool_wait::record_pool_wait;
 pub use process::{OpenStore, OwnerProcess};
 pub use subject_counts::SubjectCounts;
 pub use table_name::TableName;

@@ -9,6 +9,7 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use crate::backend::pool_wait::POOL_WAIT;
 use crate::{Change, CleanupStatistics, Error, Loaded, OwnedRecord, Record, Store};
 
 const OPERATIONS: &str = "session_store_operations_total";
@@ -24,14 +25,16 @@ const CLEANUP_REMOVED: &str = "session_store_cleanup_removed_sessions";
 /// |---|---|---|
 /// | `session_store_operations_total` | counter | `operation`, as the method is named; `outcome` |
 /// | `session_store_operation_seconds` | histogram | `operation` |
+/// | `session_store_pool_wait_seconds` | histogram | |
 /// | `session_store_cleanup_runs`, `…_failures`, `…_removed_sessions` | gauge | |
 ///
 /// The outcome is `ok`; `missing` for a `find`, `load` or `touch` of no live session; `rotated` for
 /// a `load` of a token from before a renewal; `conflict` for an `update` or `create_with` whose
 /// condition didn't hold, and a token that was taken; and for errors `pool_exhausted`,
-/// `unreachable`, `contended`, or `error`. How long a pool was waited for is part of the
-/// operation's time, and shows by itself only where it was too long. The gauges of the cleanup are
-/// set by [`record_cleanup`](Self::record_cleanup). No label has a token, a subject or data in it.
+/// `unreachable`, `contended`, or `error`. How long an operation waits for a connection of its pool
+/// is part of its time, and a metric of its own, which the stores record by themselves; who keeps a
+/// connection waits for none. The gauges of the cleanup are set by
+/// [`record_cleanup`](Self::record_cleanup). No label has a token, a subject or data in it.
 ///
 /// # Examples
 /// ```
@@ -62,6 +65,7 @@ impl<S: Store> MeteredStore<S> {
     pub fn new(store: S) -> Self {
         describe_counter!(OPERATIONS, "Operations on the store of sessions.");
         describe_histogram!(SECONDS, Unit::Seconds, "How long they took.");
+        describe_histogram!(POOL_WAIT, Unit::Seconds, "How long they waited for a connection.");
         describe_gauge!(CLEANUP_RUNS, "Runs of the cleanup, failed ones included.");
         describe_gauge!(CLEANUP_FAILURES, "Runs of the cleanup that failed.");
         describe_gauge!(CLEANUP_REMOVED, "Expired sessions that the cleanup has removed.");
@@ -237,6 +241,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::backend::record_pool_wait;
     use crate::sync::{Mutex, PoisonError};
     use crate::{CleanupOptions, MemoryOptions, Rotation};
 
@@ -315,6 +320,7 @@ mod tests {
             assert!(!store.touch("token", expiry)?);
             assert!(matches!(store.commit("", b"data", expiry), Err(Error::InvalidToken(_))));
             store.record_cleanup();
+            record_pool_wait(Instant::now());
             Ok::<_, Error>(())
         })?;
         for counted in [
@@ -331,6 +337,7 @@ mod tests {
             assert_eq!(recorded.get(&format!("{OPERATIONS} {counted}")), 1, "{counted}");
         }
         assert_eq!(recorded.get(&format!("{SECONDS} find")), 2);
+        assert_eq!(recorded.get(POOL_WAIT), 1);
         let names = recorded.0.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(names.keys().all(|name| !name.contains("token")), "{:?}", names.keys());
         Ok(())

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use r2d2::{HandleError, Pool, PooledConnection};
 use store_core::Error;
+use store_core::backend::record_pool_wait;
 
 use crate::connect_error::ConnectError;
 use crate::manager::MysqlConnectionManager;
@@ -17,7 +18,9 @@ pub(crate) fn checkout(
     timeout: Duration,
 ) -> Result<PooledConnection<MysqlConnectionManager>, Error> {
     let started = Instant::now();
-    pool.get_timeout(timeout).map_err(|error| no_connection(pool, started.elapsed(), error))
+    let connection = pool.get_timeout(timeout);
+    record_pool_wait(started);
+    connection.map_err(|error| no_connection(pool, started.elapsed(), error))
 }
 
 /// The error of an operation that has waited for a connection in vain.

@@ -12,7 +12,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use mysql::{Error as DriverError, Result as DriverResult};
 use r2d2::{Pool, PooledConnection};
 use store_core::Error;
-use store_core::backend::OwnerProcess;
+use store_core::backend::{OwnerProcess, record_pool_wait};
 
 use crate::connection::Connection;
 use crate::error::{self, ErrorClass};
@@ -191,6 +191,15 @@ impl<'a> Retry<'a> {
         // Before the pool, whose locks other threads of the parent may have held.
         self.owner.check()?;
         let started = Instant::now();
+        let connection = self.wait_for_connection(started);
+        record_pool_wait(started);
+        connection
+    }
+
+    fn wait_for_connection(
+        &self,
+        started: Instant,
+    ) -> Result<PooledConnection<MysqlConnectionManager>, Error> {
         let deadline = self.deadline.min(started + self.timeouts.checkout);
         // A connection may be there even though no further one can be made.
         if let Some(connection) = self.pool.try_get() {

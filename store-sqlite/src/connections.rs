@@ -10,6 +10,7 @@ use r2d2::{HandleError, ManageConnection, Pool};
 use rusqlite::{Connection, Error as SqliteError};
 use scheduled_thread_pool::ScheduledThreadPool;
 use store_core::Error;
+use store_core::backend::record_pool_wait;
 
 use crate::error;
 use crate::pool::{Checkout, ConnectionPool};
@@ -53,7 +54,9 @@ impl Connections {
 
     pub(crate) fn checkout(&self) -> Result<Checkout, Error> {
         let started = Instant::now();
-        self.pool.checkout().map_err(|error| {
+        let connection = self.pool.checkout();
+        record_pool_wait(started);
+        connection.map_err(|error| {
             let waited = started.elapsed();
             // A pool that has fewer couldn't open another; it tells one of the waiting threads why.
             if self.pool.state().connections >= self.pool.max_size() {

@@ -22,6 +22,8 @@ fn figures_are_of_the_requests_before_and_looking_is_no_visit() -> TestResult {
         "session_store_operations_total{operation=\"delete\",outcome=\"ok\"} 1",
         "# TYPE session_store_operation_seconds histogram",
         "session_store_operation_seconds_count{operation=\"delete\"} 1",
+        "# HELP session_store_pool_wait_seconds How long they waited for a connection.",
+        "# TYPE session_store_pool_wait_seconds histogram",
         "session_store_cleanup_runs 0",
     ] {
         assert!(figures.page.lines().any(|there| there == line), "{line}\n{}", figures.page);
