@@ -32,7 +32,7 @@ use std::process::Command;
 
 use xshell::{Shell, cmd};
 
-use crate::{Result, flags, say};
+use crate::{Result, build_programs, flags, say};
 
 /// Names of the program, besides the path that the environment variable CHROME has.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -57,29 +57,42 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Browser) -> Result 
         }
     };
     let screenshot = flags.screenshot.map(|path| start.join(path));
-    check(shell, &chromium, &axe, screenshot.as_deref())
+    // Before the build, which puts another file in its place.
+    let xtask = env::current_exe()?;
+    build_programs(shell)?;
+    check(shell, &xtask, &chromium, &axe, screenshot.as_deref())
 }
 
 #[cfg(feature = "browser")]
-fn check(shell: &Shell, chromium: &Path, axe: &Path, screenshot: Option<&Path>) -> Result {
-    let program = crate::demo::build(shell, "sqlite")?;
+fn check(
+    _: &Shell,
+    xtask: &Path,
+    chromium: &Path,
+    axe: &Path,
+    screenshot: Option<&Path>,
+) -> Result {
+    let program = |name: &str| xtask.with_file_name(format!("{name}{}", env::consts::EXE_SUFFIX));
+    let demo = program("sessions-demo");
     if let Some(path) = screenshot {
-        return picture::save(chromium, &program, path);
+        return picture::save(chromium, &demo, path);
     }
-    checks::run(chromium, &program, axe)?;
-    device_bound::run(shell, chromium)
+    checks::run(chromium, &demo, axe)?;
+    device_bound::run(chromium, &program("examples/device_bound"))
 }
 
-/// Builds the task with the checks and runs it. They are a feature, because what they are built on
+/// Runs the task that was built with the checks. They are a feature, because what they are built on
 /// takes a minute to compile, which nobody should wait who wants to see the demo.
 #[cfg(not(feature = "browser"))]
-fn check(shell: &Shell, chromium: &Path, _: &Path, screenshot: Option<&Path>) -> Result {
+fn check(
+    shell: &Shell,
+    xtask: &Path,
+    chromium: &Path,
+    _: &Path,
+    screenshot: Option<&Path>,
+) -> Result {
     let screenshot = screenshot.map(|path| [Path::new("--screenshot"), path]);
     let screenshot = screenshot.iter().flatten();
-    cmd!(shell, "cargo run --quiet --package xtask --features browser -- browser {screenshot...}")
-        .env("CHROME", chromium)
-        .quiet()
-        .run()?;
+    cmd!(shell, "{xtask} browser {screenshot...}").env("CHROME", chromium).quiet().run()?;
     Ok(())
 }
 

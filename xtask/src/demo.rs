@@ -47,7 +47,7 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Demo) -> Result {
 }
 
 /// Builds the demo with these of its features, and returns its program.
-pub(crate) fn build(shell: &Shell, features: &str) -> Result<PathBuf> {
+fn build(shell: &Shell, features: &str) -> Result<PathBuf> {
     cmd!(
         shell,
         "cargo build --quiet --package sessions-demo --no-default-features --features {features}"

@@ -45,7 +45,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use xshell::Shell;
+use xshell::{Shell, cmd};
 
 /// What a task fails with: the message is for a person at a terminal.
 pub(crate) type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -245,6 +245,15 @@ fn run() -> Result {
         flags::XtaskCmd::Mutants(flags) => mutants::run(&shell, &root, &flags),
         flags::XtaskCmd::Tidy(_) => tidy::run(&shell, &root),
     }
+}
+
+/// Builds all programs and examples, with the features of the tests, so that nothing is compiled
+/// twice. They are next to this very program, wherever the target directory is.
+fn build_programs(shell: &Shell) -> Result {
+    cmd!(shell, "cargo build --quiet --workspace --bins --examples --all-features --locked")
+        .quiet()
+        .run()?;
+    Ok(())
 }
 
 /// Prints a line for the person at the terminal, next to the output of the programs that run.

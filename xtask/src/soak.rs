@@ -8,7 +8,7 @@ use std::path::Path;
 
 use xshell::{Shell, cmd};
 
-use crate::{Result, flags, say};
+use crate::{Result, build_programs, flags, say};
 
 /// The stores, by the names of the demo's features.
 const STORES: [&str; 3] = ["sqlite", "ql", "mysql"];
@@ -30,13 +30,11 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Soak) -> Result {
     let default = shell.current_dir().join("target/soak");
     let directory = flags.scratch.map_or_else(|| default.clone(), |path| start.join(path));
     let out = flags.out.map_or(default, |path| start.join(path));
-    // All features, so that one build does for all stores.
-    let packages = ["--package", "soak", "--package", "sessions-demo"];
-    cmd!(shell, "cargo build --quiet --locked {packages...} --all-features").quiet().run()?;
-    let program = |name: &str| -> Result<_> {
-        Ok(env::current_exe()?.with_file_name(format!("{name}{}", env::consts::EXE_SUFFIX)))
-    };
-    let (soak, demo) = (program("soak")?, program("sessions-demo")?);
+    // Before the build, which puts another file in the place of this one.
+    let xtask = env::current_exe()?;
+    let program = |name: &str| xtask.with_file_name(format!("{name}{}", env::consts::EXE_SUFFIX));
+    let (soak, demo) = (program("soak"), program("sessions-demo"));
+    build_programs(shell)?;
     say(&format!("seed {seed}"));
     for store in stores {
         let (seed, seconds) = (seed.to_string(), seconds.to_string());

@@ -40,7 +40,7 @@ pub(crate) fn run(shell: &Shell) -> Result {
         ))?;
     }
     step(cmd!(shell, "cargo doc --workspace --all-features --no-deps --locked"))?;
-    step(cmd!(shell, "cargo build --workspace --examples --all-features --locked"))?;
+    step(cmd!(shell, "cargo build --workspace --bins --examples --all-features --locked"))?;
     say("--- cargo xtask test-packages");
     if let Some(what) = packages::run(shell, &shell.current_dir())? {
         skipped.push(skip(&what));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
 use crate::test_all::skip;
-use crate::{Result, flags, say};
+use crate::{Result, build_programs, flags, say};
 
 /// The stores, by the names of the program's features, and what is done to each. The power of the
 /// server's disk is the server's business.
@@ -39,9 +39,9 @@ pub(crate) fn run(shell: &Shell, start: &Path, flags: flags::Torture) -> Result 
         Some(directory) => start.join(directory),
         None => scratch(shell),
     };
-    // All features, so that one build does for all stores.
-    cmd!(shell, "cargo build --quiet --locked --package torture --all-features").quiet().run()?;
+    // Before the build, which puts another file in the place of this one.
     let program = env::current_exe()?.with_file_name(format!("torture{}", env::consts::EXE_SUFFIX));
+    build_programs(shell)?;
     say(&format!("seed {seed}"));
     let mut skipped = Vec::new();
     for (store, roles) in stores {

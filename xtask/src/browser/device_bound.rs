@@ -1,11 +1,9 @@
 //! Sessions that are bound to the device, on the example `device_bound`, over HTTPS.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use headless_chrome::protocol::cdp::Network::Cookie;
-use xshell::{Shell, cmd};
 
 use super::checks::expect;
 use super::chromium::{Chromium, Visitor};
@@ -23,7 +21,7 @@ const ELSEWHERE: &str = "elsewhere.test";
 const FEATURES: &str = "--enable-features=DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting";
 
 /// Runs the checks, in two profiles.
-pub(super) fn run(shell: &Shell, chromium: &Path) -> Result {
+pub(super) fn run(chromium: &Path, example: &Path) -> Result {
     if !cfg!(target_os = "linux") {
         // There Chromium trusts whom the system trusts, which a test had better not change.
         crate::test_all::skip("bindings to a device. They are checked in Chromium on Linux.");
@@ -31,7 +29,7 @@ pub(super) fn run(shell: &Shell, chromium: &Path) -> Result {
     }
     test_servers::obtain_certutil()?;
     let directory = tempfile::tempdir()?;
-    let mut command = Command::new(build(shell)?);
+    let mut command = Command::new(example);
     command.arg("127.0.0.1:0");
     let example = ServingProgram::start(command)?;
     let address = example.url.trim_start_matches("http://");
@@ -144,17 +142,4 @@ fn device_cookie(visitor: &Visitor) -> Result<Cookie> {
 
 fn cookie(visitor: &Visitor, name: &str) -> Result<Option<Cookie>> {
     Ok(visitor.cookies()?.into_iter().find(|cookie| cookie.name == name))
-}
-
-/// Builds the example, and returns its program.
-fn build(shell: &Shell) -> Result<PathBuf> {
-    cmd!(
-        shell,
-        "cargo build --quiet --package sync-session-manager --example device_bound --features dbsc,rouille"
-    )
-    .quiet()
-    .run()?;
-    // In the target directory of this very program.
-    let name = format!("examples/device_bound{}", env::consts::EXE_SUFFIX);
-    Ok(env::current_exe()?.with_file_name(name))
 }
