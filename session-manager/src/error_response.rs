@@ -114,7 +114,7 @@ impl ErrorResponse {
     /// | [`Error::CrossOrigin`]: the request comes from another site | 403 |
     /// | [`Error::FormToken`]: the form has no token of this session | 403 |
     /// | with the feature `dbsc`: a bound session without a proof of its device | 403 |
-    /// | one that a later request may not have ([`Error::is_retryable`]; the store's, too) | 503, with Retry-After: 5 |
+    /// | one that may pass ([`Error::is_retryable`]; the store's, too) | 503, with Retry-After: 5 |
     /// | with the feature `rouille`: a form or JSON that the request should have and hasn't | 400 |
     /// | any other | 500 |
     ///
@@ -171,11 +171,8 @@ impl ErrorResponse {
             }
             Cause::Unknown => (500, "Something went wrong on our side.\n"),
         };
-        let response = Self::new(status, TEXT, body);
-        if matches!(cause, Cause::Temporary) {
-            return Self { retry_after: Some(5), ..response };
-        }
-        response
+        let retry_after = matches!(cause, Cause::Temporary).then_some(5);
+        Self { retry_after, ..Self::new(status, TEXT, body) }
     }
 
     /// Returns the headers of the response: Content-Type, Cache-Control, Retry-After if there is

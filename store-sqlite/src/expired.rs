@@ -7,7 +7,7 @@ use crate::statements::Statements;
 use crate::walk;
 
 /// A step of a walk ends after this many rows, so that no snapshot stays open for long: the log
-/// can't begin anew meanwhile.
+/// can't begin again meanwhile.
 const MAX_STEP: usize = 10_000;
 
 /// Where a search for expired sessions has come.

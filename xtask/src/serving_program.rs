@@ -5,9 +5,20 @@ use std::process::{Child, Command, Stdio};
 
 use crate::Result;
 
+/// A process that is killed when dropped.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error: it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A program that has said where it listens; killed when dropped.
 pub(crate) struct ServingProgram {
-    process: Child,
+    process: Running,
     /// Without a slash at the end.
     pub(crate) url: String,
 }
@@ -18,22 +29,14 @@ impl ServingProgram {
         let name = command.get_program().to_string_lossy().into_owned();
         let process = command.stdout(Stdio::piped()).spawn();
         let process = process.map_err(|error| format!("can't run {name}: {error}"))?;
-        let mut program = Self { process, url: String::new() };
+        let mut program = Self { process: Running(process), url: String::new() };
         let mut line = String::new();
-        if let Some(out) = program.process.stdout.take() {
+        if let Some(out) = program.process.0.stdout.take() {
             BufReader::new(out).read_line(&mut line)?;
         }
         let url = line.split_whitespace().find(|word| word.starts_with("http://"));
         let url = url.ok_or_else(|| format!("{name} doesn't say where it listens: {line:?}"))?;
         url.trim_end_matches('/').clone_into(&mut program.url);
         Ok(program)
-    }
-}
-
-impl Drop for ServingProgram {
-    fn drop(&mut self) {
-        // An error: it has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

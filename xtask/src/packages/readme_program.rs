@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -11,6 +11,7 @@ use xshell::Shell;
 
 use super::Packages;
 use crate::Result;
+use crate::serving_program::Running;
 
 /// The section that has the program.
 const SECTION: &str = "## The smallest program\n";
@@ -51,51 +52,38 @@ pub(super) fn visit(shell: &Shell, target: &Path, address: SocketAddr) -> Result
     let directory = shell.create_temp_dir()?;
     let program = target.join("debug").join(format!("{NAME}{}", env::consts::EXE_SUFFIX));
     let mut running = Running(Command::new(program).current_dir(directory.path()).spawn()?);
-    let first = running.get(address, "")?;
+    let first = get(&mut running, address, "")?;
     let cookie = first.split_once("Set-Cookie: ").and_then(|(_, rest)| rest.split(';').next());
     let cookie = cookie.ok_or_else(|| format!("the first visit gets no cookie: {first}"))?;
-    let second = running.get(address, cookie)?;
+    let second = get(&mut running, address, cookie)?;
     if !first.ends_with("\r\n\r\nvisit 1") || !second.ends_with("\r\n\r\nvisit 2") {
         return Err(format!("the smallest program doesn't count: {first}\n{second}").into());
     }
     Ok(())
 }
 
-/// The program; killed when dropped.
-struct Running(Child);
-
-impl Running {
-    /// Returns all that comes back for a GET, once the program listens.
-    fn get(&mut self, address: SocketAddr, cookie: &str) -> Result<String> {
-        let started = Instant::now();
-        let mut stream = loop {
-            match TcpStream::connect(address) {
-                Ok(stream) => break stream,
-                Err(error) => {
-                    if let Some(status) = self.0.try_wait()? {
-                        return Err(format!("the smallest program has ended: {status}").into());
-                    }
-                    if started.elapsed() > PATIENCE {
-                        return Err(error.into());
-                    }
+/// Returns all that comes back for a GET, once the program listens.
+fn get(running: &mut Running, address: SocketAddr, cookie: &str) -> Result<String> {
+    let started = Instant::now();
+    let mut stream = loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => break stream,
+            Err(error) => {
+                if let Some(status) = running.0.try_wait()? {
+                    return Err(format!("the smallest program has ended: {status}").into());
+                }
+                if started.elapsed() > PATIENCE {
+                    return Err(error.into());
                 }
             }
-            thread::sleep(Duration::from_millis(10));
-        };
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET / HTTP/1.0\r\nHost: {address}\r\nCookie: {cookie}\r\n\r\n")?;
-        let mut response = String::new();
-        stream.read_to_string(&mut response)?;
-        Ok(response)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // An error: it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET / HTTP/1.0\r\nHost: {address}\r\nCookie: {cookie}\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    Ok(response)
 }
 
 /// The first block of code in this language in the section.
