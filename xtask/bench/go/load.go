@@ -94,7 +94,7 @@ func measure(s store, o order) (measurement, error) {
 }
 
 func (l *load) run(s store, o order, thread uint64) {
-	measuredFrom := time.Now().Add(time.Duration(o.Millis) * time.Millisecond / 5)
+	measuredFrom := time.Now().Add(time.Duration(o.WarmUpMillis) * time.Millisecond)
 	until := measuredFrom.Add(time.Duration(o.Millis) * time.Millisecond)
 	r := newRandom(0x5eed + thread)
 	nextOwn := thread

@@ -20,10 +20,11 @@ type scenario struct {
 }
 
 type order struct {
-	Contender string   `json:"contender"`
-	Scenario  scenario `json:"scenario"`
-	Path      string   `json:"path"`
-	Millis    int64    `json:"millis"`
+	Contender    string   `json:"contender"`
+	Scenario     scenario `json:"scenario"`
+	Path         string   `json:"path"`
+	WarmUpMillis int64    `json:"warm_up_millis"`
+	Millis       int64    `json:"millis"`
 }
 
 type measurement struct {

@@ -60,7 +60,7 @@ impl Load {
     /// The load of thread number `thread`, from now on.
     pub fn new(order: &Order, thread: usize) -> Result<Self> {
         let scenario = &order.scenario;
-        let measured_from = Instant::now() + Duration::from_millis(order.millis / 5);
+        let measured_from = Instant::now() + Duration::from_millis(order.warm_up_millis);
         Ok(Self {
             operation: scenario.operation,
             rows: scenario.rows,

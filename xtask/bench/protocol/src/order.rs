@@ -75,7 +75,9 @@ pub struct Order {
     pub scenario: Scenario,
     /// The database. On a server, its [`name`](crate::database) comes from this.
     pub path: PathBuf,
-    /// The duration of the measurement, after a warm-up of a fifth of it.
+    /// The duration of the warm-up.
+    pub warm_up_millis: u64,
+    /// The duration of the measurement, which follows.
     pub millis: u64,
 }
 

@@ -28,6 +28,7 @@ use bench_protocol::Result;
 use crate::plan::Extent;
 use crate::programs::Programs;
 use crate::results::{Results, Run};
+use crate::rounds::Outcome;
 
 mod flags {
     #![allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "the macro's expansion")]
@@ -107,13 +108,16 @@ fn measure(flags: flags::Measure) -> Result {
         ..machine::describe(&scratch)?
     };
     let micro_ns = flags.micro.map(|program| programs::micro(&program)).transpose()?;
-    let rows = rounds::measure(&points, &programs, rounds, &scratch);
+    let Outcome { rows, failed } = rounds::measure(&points, &programs, rounds, &scratch);
     fs::remove_dir_all(&scratch)?;
 
     fs::create_dir_all(&flags.out)?;
-    let run = Run { micro_ns: micro_ns.unwrap_or_default(), ..run };
-    Results { run, rows: rows? }.write(&flags.out)?;
-    redraw(&flags.out)
+    let failures = failed.iter().map(|point| format!("A contender failed: {point}."));
+    let absent = run.absent.iter().cloned().chain(failures).collect();
+    let run = Run { micro_ns: micro_ns.unwrap_or_default(), absent, ..run };
+    Results { run, rows }.write(&flags.out)?;
+    redraw(&flags.out)?;
+    if failed.is_empty() { Ok(()) } else { Err("not everything was measured".into()) }
 }
 
 /// Reads the results, so that what was just measured and what was measured long ago are shown

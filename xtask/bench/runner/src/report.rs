@@ -1,7 +1,6 @@
 //! The report in Markdown.
 
 use bench_protocol::Operation::{CommitUpdate, FindHit};
-use bench_protocol::Scenario;
 
 use crate::charts::Chart;
 use crate::plan::{at, normal};
@@ -51,12 +50,14 @@ Operations per second, relative to the store on SQLite as it comes.
 again, on `rows` sessions of `data_len` bytes. If `half_expired`, every other session had expired; if
 `swept`, these were removed concurrently.
 
-The figures are medians over the rounds, and `lowest` and `highest` the operations per second of the
-slowest and the fastest round. `p50_us` and `p99_us` are latencies in microseconds, `memory_kib` is
-the peak of resident memory above what the process had with the store open, `written_bytes` what the
-process wrote to disk per operation, and `growth_kib` how much longer the database's files were at
-the end. What a database server takes and writes isn't counted. `delete_all` ends all sessions once;
-its latencies are those of a thread that begins new ones meanwhile.
+The figures are medians over the rounds, and `rounds` has the operations per second of each.
+`p50_us` and `p99_us` are latencies in microseconds, `memory_kib` is the peak of resident memory above
+what the process had with the store open, `written_bytes` what the process wrote to disk per
+operation, and `growth_kib` how much longer the database's files were at the end. What a database
+server takes and writes isn't counted. Before all of this the contender warms up; those who write do
+so until the log of SQLite has its full length, so that what is measured isn't how the file system
+makes a file longer. `delete_all` ends all sessions once; its latencies are those of a thread that
+begins new ones meanwhile.
 {micro}
 ## Tried in vain
 A cleanup thread that copies the log into the database instead of the writers: it competes with them
@@ -66,7 +67,8 @@ more by it. No index on the end of a rotation's grace: a login of one thread is 
 XChaCha20-Poly1305 for sealed sessions: 1.7 instead of 0.8 µs.
 
 ## Targets
-Each is the ratio of two medians, with the two in parentheses, or one figure.
+Each is a ratio, with the two medians in parentheses, or one figure. A ratio of operations per second is
+the median of the ratios within a round.
 
 {targets}",
         settings = settings(results),
@@ -87,9 +89,6 @@ fn settings(results: &Results) -> String {
         normal(1),
         normal(8),
     ];
-    let per_second = |contender: &str, point: &Scenario| {
-        results.figures(contender, point).map(|figures| f64::from(figures.per_second))
-    };
     let rows = [
         ("mmap", "`with_mmap_size`", "a disk that fails while it is read ends the process"),
         ("exclusive", "`with_exclusive_process`", "no other process, not even to read"),
@@ -99,10 +98,10 @@ fn settings(results: &Results) -> String {
     ]
     .map(|(contender, setting, cost)| {
         let ratios = points.each_ref().map(|point| {
-            let ours = per_second(&format!("store-sqlite-{contender}"), point);
-            match (ours, per_second("store-sqlite", point)) {
-                (Some(ours), Some(usual)) => format!("{:.2} |", ours / usual),
-                _ => " |".to_owned(),
+            let ours = format!("store-sqlite-{contender}");
+            match results.ratio([&*ours, "store-sqlite"].map(|contender| (contender, point))) {
+                Some(ratio) => format!("{ratio:.2} |"),
+                None => " |".to_owned(),
             }
         });
         format!("| {setting} | {} {cost} |\n", ratios.join(" "))

@@ -13,7 +13,7 @@ const TABLE: &str = "results.csv";
 const RUN: &str = "run.json";
 
 /// The columns of the table: the fields of a [`Row`], in their order.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 15] = [
     "contender",
     "operation",
     "threads",
@@ -23,8 +23,7 @@ const COLUMNS: [&str; 16] = [
     "half_expired",
     "swept",
     "per_second",
-    "lowest",
-    "highest",
+    "rounds",
     "p50_us",
     "p99_us",
     "memory_kib",
@@ -58,7 +57,7 @@ pub(crate) struct Run {
     pub(crate) micro_ns: BTreeMap<String, f64>,
     /// The database server and its settings.
     pub(crate) server: Option<String>,
-    /// Which contenders are missing, and why.
+    /// What wasn't measured, and why.
     pub(crate) absent: Vec<String>,
     pub(crate) contenders: Vec<Entry>,
 }
@@ -75,9 +74,9 @@ pub(crate) struct Row {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) per_second: u32,
-    /// Of the slowest and of the fastest round.
-    pub(crate) lowest: u32,
-    pub(crate) highest: u32,
+    /// Operations per second of each round.
+    #[serde(with = "spaced")]
+    pub(crate) rounds: Vec<u32>,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     /// The peak of resident memory above what the process had with the store open.
@@ -109,6 +108,15 @@ impl Results {
         Ok(table.flush()?)
     }
 
+    /// The throughput of the first contender, relative to the second one's: the median of the
+    /// ratios of the rounds. The contenders of a point take turns, so that a machine that gets
+    /// slower, or a disk, matters less than between their medians.
+    pub(crate) fn ratio(&self, [ours, theirs]: [(&str, &Scenario); 2]) -> Option<f64> {
+        let rounds = |(contender, scenario)| self.figures(contender, scenario).map(|it| &it.rounds);
+        let pairs = rounds(ours)?.iter().zip(rounds(theirs)?);
+        Some(median(pairs.map(|(&ours, &theirs)| f64::from(ours) / f64::from(theirs))))
+    }
+
     pub(crate) fn figures(&self, contender: &str, scenario: &Scenario) -> Option<&Figures> {
         let mut rows = self.rows.iter();
         let row = rows.find(|row| row.contender == contender && row.scenario == *scenario);
@@ -124,22 +132,12 @@ impl Figures {
         reason = "the figures are far below 2^31 and, growth aside, positive"
     )]
     pub(crate) fn summarize(rounds: &[Measurement], is_on_server: bool) -> Self {
-        let sorted = |figure: &dyn Fn(&Measurement) -> f64| {
-            let mut figures: Vec<_> = rounds.iter().map(figure).collect();
-            figures.sort_by(f64::total_cmp);
-            figures
-        };
-        let median = |figure: &dyn Fn(&Measurement) -> f64| {
-            let figures = sorted(figure);
-            f64::midpoint(figures[(figures.len() - 1) / 2], figures[figures.len() / 2])
-        };
+        let median = |figure: &dyn Fn(&Measurement) -> f64| median(rounds.iter().map(figure));
         let tenths = |figure: f64| (figure * 10.0).round() / 10.0;
         let whole = |figure: f64| figure.round() as u32;
-        let throughput = sorted(&Measurement::throughput);
         Self {
             per_second: whole(median(&Measurement::throughput)),
-            lowest: whole(throughput[0]),
-            highest: whole(throughput[throughput.len() - 1]),
+            rounds: rounds.iter().map(|round| whole(round.throughput())).collect(),
             p50_us: tenths(median(&|round| round.p50_us)),
             p99_us: tenths(median(&|round| round.p99_us)),
             memory_kib: whole(median(&|round| {
@@ -150,5 +148,27 @@ impl Figures {
             growth_kib: (!is_on_server)
                 .then(|| (median(&|round| round.grown_bytes as f64) / 1024.0).round() as i32),
         }
+    }
+}
+
+/// Of at least one.
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<_> = figures.collect();
+    sorted.sort_by(f64::total_cmp);
+    f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2])
+}
+
+/// Several numbers in one field of the table, with spaces between them.
+mod spaced {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(numbers: &[u32], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(" "))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u32>, D::Error> {
+        let text = String::deserialize(from)?;
+        text.split(' ').map(|number| number.parse().map_err(Error::custom)).collect()
     }
 }

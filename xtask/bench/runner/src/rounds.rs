@@ -1,5 +1,5 @@
 //! Measures the points of the plan, one after the other. Every round measures each contender once,
-//! A, B, A, B, so that a change in the machine's speed affects all of them.
+//! A, B, B, A, so that a change in the machine's speed affects all of them.
 
 use std::path::Path;
 
@@ -10,41 +10,70 @@ use crate::programs::Programs;
 use crate::results::{Figures, Row};
 use crate::sessions::Database;
 
+/// What was measured, and the points that weren't, because a contender failed there.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) failed: Vec<String>,
+}
+
 pub(crate) fn measure(
     points: &[Point],
     programs: &Programs,
     rounds: usize,
     scratch: &Path,
-) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+) -> Outcome {
+    let mut outcome = Outcome::default();
     for (number, point) in points.iter().enumerate() {
-        let scenario = &point.scenario;
-        let name = title(scenario);
+        let name = title(&point.scenario);
         eprintln!("{}/{}: {name}", number + 1, points.len());
-        let mut measurements = vec![Vec::new(); point.contenders.len()];
-        for _ in 0..rounds {
-            for (&contender, measurements) in point.contenders.iter().zip(&mut measurements) {
-                let database = Database::open(scratch, programs, contender, scenario)?;
-                let mut measurement = programs
-                    .measure(&Order {
-                        contender: contender.to_owned(),
-                        scenario: scenario.clone(),
-                        path: database.path.clone(),
-                        millis: point.millis,
-                    })
-                    .map_err(|error| format!("{contender}: {name}: {error}"))?;
-                measurement.grown_bytes = database.growth();
-                measurements.push(measurement);
+        match measure_point(point, programs, rounds, scratch) {
+            Ok(rows) => outcome.rows.extend(rows),
+            // The others took long, and aren't lost with it.
+            Err(error) => {
+                eprintln!("    error: {error}");
+                outcome.failed.push(name);
             }
         }
-        for (&contender, measurements) in point.contenders.iter().zip(&measurements) {
-            let figures = Figures::summarize(measurements, programs.is_on_server(contender));
-            eprintln!(
-                "    {contender:32} {:>10}/s   p50 {:>8.1} µs   p99 {:>8.1} µs",
-                figures.per_second, figures.p50_us, figures.p99_us,
-            );
-            rows.push(Row { contender: contender.to_owned(), scenario: scenario.clone(), figures });
+    }
+    outcome
+}
+
+fn measure_point(
+    point: &Point,
+    programs: &Programs,
+    rounds: usize,
+    scratch: &Path,
+) -> Result<Vec<Row>> {
+    let scenario = &point.scenario;
+    let mut measurements = vec![Vec::new(); point.contenders.len()];
+    for round in 0..rounds {
+        let mut turns: Vec<_> = point.contenders.iter().zip(&mut measurements).collect();
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for (&contender, measurements) in turns {
+            let database = Database::open(scratch, programs, contender, scenario)?;
+            let mut measurement = programs
+                .measure(&Order {
+                    contender: contender.to_owned(),
+                    scenario: scenario.clone(),
+                    path: database.path.clone(),
+                    warm_up_millis: point.warm_up_millis,
+                    millis: point.millis,
+                })
+                .map_err(|error| format!("{contender}: {error}"))?;
+            measurement.grown_bytes = database.growth();
+            measurements.push(measurement);
         }
     }
-    Ok(rows)
+    let rows = point.contenders.iter().zip(&measurements).map(|(&contender, measurements)| {
+        let figures = Figures::summarize(measurements, programs.is_on_server(contender));
+        eprintln!(
+            "    {contender:32} {:>10}/s   p50 {:>8.1} µs   p99 {:>8.1} µs",
+            figures.per_second, figures.p50_us, figures.p99_us,
+        );
+        Row { contender: contender.to_owned(), scenario: scenario.clone(), figures }
+    });
+    Ok(rows.collect())
 }

@@ -39,6 +39,7 @@ impl Database {
                 contender: contender.to_owned(),
                 scenario: scenario.clone(),
                 path: template.clone(),
+                warm_up_millis: 0,
                 millis: 0,
             })?;
             if is_on_server && !is_used_up {

@@ -31,7 +31,7 @@ enum Bound {
 
 /// What is compared with the bound.
 enum Figure {
-    /// The ratio of the throughputs of two contenders.
+    /// The ratio of the throughputs of two contenders: the median over the rounds.
     Throughput([Cell; 2]),
     /// The ratio of the 99th percentiles of two contenders.
     P99([Cell; 2]),
@@ -107,7 +107,10 @@ impl Figure {
         };
         let alone = |value: f64| (value, String::new());
         match self {
-            Self::Throughput(cells) => ratio(cells, |it| f64::from(it.per_second), "/s"),
+            Self::Throughput(cells) => {
+                let (_, medians) = ratio(cells, |it| f64::from(it.per_second), "/s")?;
+                Some((results.ratio(cells.each_ref().map(|Cell(it, at)| (*it, at)))?, medians))
+            }
             Self::P99(cells) => ratio(cells, |it| it.p99_us, " µs"),
             Self::Written(cells) => {
                 ratio(cells, |it| it.written_bytes.map_or(f64::NAN, f64::from), " bytes")
