@@ -18,8 +18,8 @@ use crate::codec::{Codec, Decoded};
 use crate::content::edit::{Edit, SubjectEdit};
 use crate::content::metadata::Metadata;
 use crate::content::reserved::{
-    AUTHENTICATED, DEVICE, FLASH, FORM, FORM_BEFORE, IDLE_TIMEOUT, MANAGER, OWNER, REMEMBER_ME,
-    SUBJECT, is_session_key,
+    AUTHENTICATED, CREATED, DEVICE, FLASH, FORM, FORM_BEFORE, ID, IDLE_TIMEOUT, MANAGER, OWNER,
+    REMEMBER_ME, ROTATED, SUBJECT, is_session_key,
 };
 use crate::content::typed::TypedReader;
 use crate::content::values::{MAX_VALUES, Values};
@@ -56,6 +56,11 @@ impl Content {
     /// Returns what the session knows about itself. `data` is what the store has.
     pub(crate) fn metadata<'a, C>(&'a self, codec: &'a C, data: &'a [u8]) -> Metadata<'a, C> {
         Metadata { codec, content: self, data }
+    }
+
+    /// Returns whether there is nothing that the application or its visitor would miss.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.values.keys().all(|key| [MANAGER, ROTATED, ID, CREATED].contains(&key))
     }
 
     /// Refuses values beyond the bound, unless there were as many before.

@@ -133,6 +133,9 @@ pub enum EndCause {
     Limit,
     /// Its deadline was moved into the past, or has passed although the store still had it.
     Deadline,
+    /// A request has removed the last of its values:
+    /// [`SessionManager::with_dead_cookies_removed`](crate::SessionManager::with_dead_cookies_removed).
+    Emptied,
     /// Another session has [taken it over](crate::Session::merge).
     Merged,
     /// Another user has logged in with it, or its user has left it: what goes on in the same
@@ -148,6 +151,7 @@ impl fmt::Display for EndCause {
             Self::Revoked => "revoked",
             Self::Limit => "limit",
             Self::Deadline => "deadline",
+            Self::Emptied => "emptied",
             Self::Merged => "merged",
             Self::TakenOver => "taken over",
         })

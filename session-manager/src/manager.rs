@@ -92,6 +92,8 @@ pub struct SessionManager<C = Json> {
     /// Tokens are hashed, and sessions that are still under their plain ones are found, too.
     pub(crate) takes_plain_tokens: bool,
     pub(crate) has_strict_types: bool,
+    /// Also cookies of sessions that have become empty, which end.
+    pub(crate) removes_dead_cookies: bool,
     /// None if sessions aren't bound to devices.
     #[cfg(feature = "dbsc")]
     pub(crate) binding_policy: Option<Arc<BindingPolicy>>,
@@ -135,6 +137,7 @@ impl SessionManager {
             subject_key: None,
             takes_plain_tokens: false,
             has_strict_types: false,
+            removes_dead_cookies: false,
             #[cfg(feature = "dbsc")]
             binding_policy: None,
             event_hook: None,

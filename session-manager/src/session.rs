@@ -83,7 +83,7 @@ pub struct Session<'m, C = Json> {
     /// The application has destroyed the session.
     is_destroyed: bool,
     /// The browser has a cookie that names nothing anymore.
-    removes_cookie: bool,
+    pub(crate) removes_cookie: bool,
     /// The sessions that end in the step that writes this one.
     merged: Vec<Merged>,
     /// The subject whose other sessions end.

@@ -67,7 +67,9 @@ impl<C: Codec> SessionManager<C> {
         cookie_values: impl IntoIterator<Item = &'a str>,
         device_cookies: SentDeviceCookies,
     ) -> Result<Session<'_, C>, Error> {
-        let tokens = cookie_values.into_iter().filter_map(Token::parse).take(MAX_COOKIES);
+        let mut has_cookie = false;
+        let tokens = cookie_values.into_iter().inspect(|_| has_cookie = true);
+        let tokens = tokens.filter_map(Token::parse).take(MAX_COOKIES);
         let mut tokens = tokens.collect::<Vec<_>>().into_iter();
         let (mut is_superseded, mut unopened) = (false, None);
         #[cfg(feature = "dbsc")]
@@ -128,8 +130,11 @@ impl<C: Codec> SessionManager<C> {
         };
         #[cfg(feature = "dbsc")]
         let origin = unproven.map_or(origin, Origin::Unproven);
+        let is_dead = has_cookie && known.is_empty();
         let sent = SentTokens { known, untried: Vec::new(), device_cookies };
-        Ok(Session::new(self, origin, self.fresh_content(), sent, None))
+        let mut session = Session::new(self, origin, self.fresh_content(), sent, None);
+        session.removes_cookie = self.removes_dead_cookies && is_dead;
+        Ok(session)
     }
 
     /// Returns the session of a request, from its Cookie headers. They may be anything: bytes that

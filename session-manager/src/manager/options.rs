@@ -352,12 +352,41 @@ impl<C: Codec> SessionManager<C> {
             subject_key: self.subject_key,
             takes_plain_tokens: self.takes_plain_tokens,
             has_strict_types: self.has_strict_types,
+            removes_dead_cookies: self.removes_dead_cookies,
             #[cfg(feature = "dbsc")]
             binding_policy: self.binding_policy,
             event_hook: self.event_hook,
             origin_check: self.origin_check,
             error_responder: self.error_responder,
         }
+    }
+
+    /// Has browsers forget cookies that name nothing: those of sessions that have ended elsewhere
+    /// or expired, and of any other form. A session from which a request removes the last value
+    /// ends, unless somebody is logged in or has a form of it open. Default: they stay until they
+    /// are replaced, and so do empty sessions until they expire.
+    ///
+    /// Browsers can't be told to remove a cookie only if it still has a certain value, and
+    /// responses overtake each other. So a visitor who logs in while another page of theirs is
+    /// being loaded with the dead cookie may have to log in again: the session is stored, and the
+    /// cookie gone. The same is true of what a request puts into a session that another one is
+    /// emptying.
+    ///
+    /// # Examples
+    /// ```
+    /// use session_manager::SessionManager;
+    /// use store_core::MemoryStore;
+    ///
+    /// let sessions = SessionManager::new(MemoryStore::new()?).with_dead_cookies_removed();
+    /// let session = sessions.load(["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"])?;
+    /// let headers = session.finish()?.headers;
+    /// assert!(headers[0].1.contains("Max-Age=0"));
+    /// # Ok::<(), session_manager::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_dead_cookies_removed(mut self) -> Self {
+        self.removes_dead_cookies = true;
+        self
     }
 
     /// Calls `hook` for each [`Event`], on the thread of the request. A hook that panics harms

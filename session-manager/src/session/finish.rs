@@ -238,7 +238,9 @@ impl<C: Codec> Session<'_, C> {
                 manager.report_event(&event.with_previous(ended.session));
             }
             Some(snapshot) if is_over => {
-                let ended = EventKind::Ended(EndCause::Deadline);
+                let is_emptied = self.is_emptied();
+                let cause = if is_emptied { EndCause::Emptied } else { EndCause::Deadline };
+                let ended = EventKind::Ended(cause);
                 manager.report_session(ended, &snapshot.key, &self.metadata());
             }
             Some(snapshot) if snapshot.key != *key && snapshot.token != written.token => {

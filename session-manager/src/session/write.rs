@@ -89,6 +89,10 @@ impl<C: Codec> Session<'_, C> {
         if new_token.is_none() && self.edits.is_empty() {
             return Ok(Attempt::NotNeeded);
         }
+        if self.is_emptied() {
+            // For this attempt: another request may just be putting something in.
+            self.content.deadline = now;
+        }
         let unmarked = self.rotates_by_itself().then(|| self.content.clone());
         if new_token.is_some() {
             self.mark_as_new(now)?;
@@ -209,6 +213,11 @@ impl<C: Codec> Session<'_, C> {
             (Origin::Store(_), new_token) => Ok(new_token.clone()),
             _ => Ok(Some(self.manager.new_token()?)),
         }
+    }
+
+    /// Returns whether the session ends because this request leaves nothing in it.
+    pub(super) fn is_emptied(&self) -> bool {
+        self.manager.removes_dead_cookies && self.content.is_bare()
     }
 
     /// Returns whether the session gets a new token only because the old one is old.

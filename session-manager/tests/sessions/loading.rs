@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use session_manager::{EventKind, SessionManager};
+use session_manager::{EndCause, Error, EventKind, Session, SessionManager};
 use store_core::{MemoryStore, Store};
 
 use crate::TestResult;
 use crate::counting_store::token;
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, header, renewed};
 
 #[test]
 fn unknown_token_is_never_adopted_and_is_reported() -> TestResult {
@@ -64,6 +64,71 @@ fn dead_cookie_and_empty_session_stay_because_a_newer_cookie_may_be_under_way() 
     assert_eq!(token(&emptying.finish()?), None);
     filling.finish()?;
     assert_eq!(fixture.sessions.load([&*own])?.get("cart")?, Some(3));
+    Ok(())
+}
+
+#[test]
+fn dead_cookies_are_removed_by_option_but_never_beside_a_newer_one() -> TestResult {
+    let fixture = Fixture::new().with(|sessions| Ok(sessions.with_dead_cookies_removed()));
+    let removed = Some(String::new());
+    let dead = fixture.stored()?;
+    fixture.sessions.load([&*dead])?.destroy()?;
+    for cookies in [&[&*dead][..], &["junk"], &["junk", &*dead]] {
+        let finished = fixture.sessions.load(cookies.iter().copied())?.finish()?;
+        assert_eq!(token(&finished), removed, "{} cookies", cookies.len());
+        let failed = fixture.sessions.load(cookies.iter().copied())?.removal_headers();
+        assert!(header(&failed, "Set-Cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")));
+    }
+    assert_eq!(token(&fixture.sessions.load([])?.finish()?), None, "there is none to remove");
+
+    // A session that it begins, another cookie of the name that opens one or did so a moment ago.
+    let mut login = fixture.sessions.load([&*dead])?;
+    login.set_subject("7")?;
+    assert!(token(&login.finish()?).is_some_and(|token| !token.is_empty()));
+    let own = fixture.stored()?;
+    assert_eq!(token(&fixture.sessions.load([&*dead, &*own])?.finish()?), None);
+    renewed(&fixture.sessions, &own)?;
+    assert_eq!(token(&fixture.sessions.load([&*dead, &*own])?.finish()?), None);
+    Ok(())
+}
+
+#[test]
+fn session_that_was_emptied_ends_by_option_unless_another_request_fills_it() -> TestResult {
+    let fixture = Fixture::new().with(|sessions| Ok(sessions.with_dead_cookies_removed()));
+    let own = fixture.stored()?;
+    let (mut emptying, mut filling) =
+        (fixture.sessions.load([&*own])?, fixture.sessions.load([&*own])?);
+    emptying.remove("name");
+    filling.insert("cart", 3)?;
+    filling.finish()?;
+    assert_eq!(token(&emptying.finish()?), None);
+    assert_eq!(fixture.sessions.load([&*own])?.get("cart")?, Some(3));
+
+    fixture.events();
+    let (mut emptying, mut filling) =
+        (fixture.sessions.load([&*own])?, fixture.sessions.load([&*own])?);
+    emptying.clear();
+    let finished = emptying.finish()?;
+    assert_eq!((token(&finished), finished.id), (Some(String::new()), None));
+    assert_eq!(fixture.events(), [EventKind::Ended(EndCause::Emptied)]);
+    filling.insert("cart", 4)?;
+    assert!(matches!(filling.finish(), Err(Error::Superseded)));
+    assert!(fixture.sessions.load([&*own])?.is_empty());
+    assert_eq!(fixture.rows(), 0);
+
+    // A login, a form, and what the visitor has chosen are something.
+    let keep: [fn(&mut Session<'_>) -> Result<(), Error>; 3] = [
+        |session| session.set_subject("7"),
+        |session| session.form_token().map(drop),
+        |session| session.remember_me(true),
+    ];
+    for keep in keep {
+        let own = fixture.stored()?;
+        let mut session = fixture.sessions.load([&*own])?;
+        keep(&mut session)?;
+        session.clear();
+        assert!(session.finish()?.id.is_some());
+    }
     Ok(())
 }
 
