@@ -100,8 +100,10 @@ impl Shared {
                         Some(lost) => Err(self.explain(lost)),
                     };
                 }
-                Err(error) if !error.is_connection_lost() => return Err(self.explain(error)),
-                Err(lost) => lost,
+                Err(error) if error.is_connection_lost() => error,
+                // This attempt has done nothing, and an earlier one may still do the write, whose
+                // lock this one has waited for.
+                Err(error) => return Err(self.explain(unanswered.unwrap_or(error))),
             };
             if !retry.should_retry(ErrorClass::ConnectionLost) {
                 return Err(self.explain(lost));
@@ -112,8 +114,8 @@ impl Shared {
                 continue;
             }
             // The server may have done the write. If the session has changed, this attempt or
-            // another request has changed it. Nothing tells which.
-            if !is_unchanged(&mut retry)? {
+            // another request has changed it. Nothing tells which, nor if it can't be read.
+            if !matches!(is_unchanged(&mut retry), Ok(true)) {
                 return Err(self.explain(lost));
             }
             // The attempt has done nothing so far. If it is still under way and comes first, the

@@ -119,10 +119,20 @@ impl<'a> Retry<'a> {
         safety: RetrySafety,
         mut operation: impl FnMut(&mut Connection) -> DriverResult<T>,
     ) -> Result<T, AttemptError> {
+        // The error of the last attempt that may have had its effect, or may still have it: another
+        // one may have waited for its lock. So what the others say is not what has become of the
+        // operation.
+        let mut unanswered = None;
         loop {
             // Nothing of this attempt has been sent, and each earlier one had no effect or may be
             // repeated. So it is safe to begin an attempt, and to give up without a connection.
-            let mut connection = self.checkout().map_err(AttemptError::NoConnection)?;
+            let mut connection = match self.checkout() {
+                Ok(connection) => connection,
+                Err(error) => {
+                    let no_connection = AttemptError::NoConnection(error);
+                    return Err(unanswered.map_or(no_connection, AttemptError::Failed));
+                }
+            };
             let error = match connection.attempt(&mut operation) {
                 // Everything that was sent has been answered.
                 Ok(value) => return Ok(value),
@@ -151,7 +161,10 @@ impl<'a> Retry<'a> {
                 ErrorClass::Permanent => false,
             };
             if !is_safe || !self.should_retry(class) {
-                return Err(AttemptError::Failed(error));
+                return Err(AttemptError::Failed(unanswered.unwrap_or(error)));
+            }
+            if class == ErrorClass::ConnectionLost && safety == RetrySafety::Idempotent {
+                unanswered = Some(error);
             }
         }
     }

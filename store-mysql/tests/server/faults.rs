@@ -196,7 +196,7 @@ fn is_done(outcome: &Result<bool, Error>, is_in_the_store: bool) {
 #[test]
 fn connections_that_the_server_kills_fail_no_write_that_was_not_done() {
     const THREADS: u64 = 8;
-    if !Ability::ProcessList.is_there() {
+    if !Ability::Kill.is_there() {
         return;
     }
     let database = Database::new();

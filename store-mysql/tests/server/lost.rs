@@ -63,6 +63,46 @@ fn lose_while_it_waits<T: Send>(
 }
 
 #[test]
+fn write_whose_reply_is_lost_is_not_contended_because_its_repetition_is() -> Result<(), Error> {
+    if !is_server_there() {
+        return Ok(());
+    }
+    let database = Database::new();
+    // Locks are waited for half as long as for the network, and no attempt begins after a second.
+    let options = options()
+        .with_network_timeout(Duration::from_secs(4))
+        .with_operation_timeout(Duration::from_secs(1));
+    options.create_table(&options.pool(&database.url())?)?;
+    let proxy = Proxy::to_database(&database);
+    let store = options.connect(&proxy.url(&database.url()))?;
+    store.commit("token", b"data", in_an_hour())?;
+    // A rotation is a transaction. Lost before its COMMIT, it has done nothing for certain.
+    let writes: [fn(&MysqlStore) -> Result<(), Error>; 5] = [
+        |store| store.create("new", b"data", in_an_hour(), None),
+        |store| set(store, "token", b"data", b"new", in_an_hour()).map(drop),
+        |store| store.touch("token", in_an_hour()).map(drop),
+        |store| store.commit("token", b"new", in_an_hour()),
+        |store| store.delete("token"),
+    ];
+    for (n, write) in writes.into_iter().enumerate() {
+        let mut other = database.connection();
+        other.query_drop("BEGIN").expect("it begins");
+        other.query_drop("SELECT * FROM sessions FOR UPDATE").expect("it locks");
+        let outcome = thread::scope(|scope| {
+            let write = scope.spawn(|| write(&store));
+            database.wait_for_a_lock_wait(|| write.is_finished());
+            proxy.traffic.keeps_server.store(true, Ordering::Release);
+            proxy.cut();
+            write.join().expect("no panic")
+        });
+        // Whether the first attempt is done when the row is free, nobody knows yet.
+        assert!(matches!(outcome, Err(Error::Unreachable { .. })), "{n}: {outcome:?}");
+        other.query_drop("ROLLBACK").expect("it lets go");
+    }
+    Ok(())
+}
+
+#[test]
 fn update_that_was_made_is_not_denied() -> Result<(), Error> {
     if !is_server_there() {
         return Ok(());
