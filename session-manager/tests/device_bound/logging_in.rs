@@ -1,7 +1,9 @@
 //! What a login does to a binding.
 
 use chrono::TimeDelta;
-use session_manager::{BindingPolicy, CookiePolicy, DeviceBinding, Error, Session, SessionManager};
+use session_manager::{
+    BindingPolicy, CookiePolicy, DeviceBinding, Error, Session, SessionManager, Status,
+};
 use store_core::MemoryStore;
 
 use crate::TestResult;
@@ -24,7 +26,11 @@ fn bound_session_is_not_bound_again() -> TestResult {
 
     fixture.clock.advance(COOKIE_END + TimeDelta::seconds(1));
     let mut thief = browser.thief();
-    thief.visit(Session::bind_to_device)?;
+    thief.visit(|session| {
+        session.bind_to_device()?;
+        assert_eq!(session.status(), Status::Unmodified);
+        Ok(())
+    })?;
     assert_eq!(thief.offered, None, "nobody has logged in");
     let proved = browser.session()?.device_binding();
     assert!(matches!(proved, DeviceBinding::Unproven { .. }));

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use session_manager::{Error, SessionManager};
-use store_core::{ManualClock, MemoryOptions};
+use store_core::{Clock as _, ManualClock, MemoryOptions};
 
 use crate::TestResult;
 use crate::counting_store::{Failing, token};
-use crate::fixture::{Fixture, logged_in, logged_in_sessions, manager};
+use crate::fixture::{Fixture, header, logged_in, logged_in_sessions, manager};
 
 #[test]
 fn merging_takes_over_values_and_ends_the_other() -> TestResult {
@@ -35,6 +35,22 @@ fn merging_takes_over_values_and_ends_the_other() -> TestResult {
     assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
     assert_eq!(session.get("cart")?, Some(3));
     assert!(fixture.sessions.load([&*other])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn what_was_chosen_for_a_merged_session_holds_for_the_one_that_takes_it_over() -> TestResult {
+    let fixture = Fixture::new();
+    let mut other = fixture.sessions.load([])?;
+    other.remember_me(true)?;
+    other.set_idle_timeout(Some(Duration::from_secs(60)))?;
+    let other = token(&other.finish()?).expect("it is new");
+    let own = fixture.stored()?;
+    let mut session = fixture.sessions.load([&*own])?;
+    assert!(session.merge(&other)?);
+    assert_eq!(session.expiry(), fixture.clock.now() + TimeDelta::minutes(1));
+    let headers = session.finish()?.headers;
+    assert!(header(&headers, "Set-Cookie").is_some_and(|cookie| cookie.contains("Max-Age=60")));
     Ok(())
 }
 
