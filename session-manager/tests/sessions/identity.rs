@@ -289,9 +289,11 @@ fn login_beyond_the_limit_ends_the_oldest_logins_and_no_other_users() -> TestRes
     let fixture = fixture.with(|sessions| sessions.with_session_limit(SessionLimit::EndOldest(2)));
     let sessions = &fixture.sessions;
     logged_in(sessions, "grace")?;
-    let mut ids = Vec::new();
+    let (mut ids, mut newest) = (Vec::new(), String::new());
     for _ in 0..4 {
-        ids.push(logged_in(sessions, "ada")?.1);
+        let (cookie, id) = logged_in(sessions, "ada")?;
+        ids.push(id);
+        newest = cookie;
         fixture.clock.advance(TimeDelta::minutes(1));
     }
     let ended: Vec<_> = events()
@@ -308,6 +310,8 @@ fn login_beyond_the_limit_ends_the_oldest_logins_and_no_other_users() -> TestRes
     // takes over one of the others.
     let fixture = fixture.with(|sessions| sessions.with_session_limit(SessionLimit::EndOldest(1)));
     let sessions = &fixture.sessions;
+    renewed(sessions, &newest)?;
+    assert_eq!(sessions.sessions_of("ada")?.len(), 2);
     let (cookie, _) = logged_in(sessions, "ada")?;
     assert_eq!(sessions.sessions_of("ada")?.len(), 1);
     let mut session = sessions.load([])?;

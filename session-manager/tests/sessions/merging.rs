@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use session_manager::{Error, SessionManager};
+use session_manager::{EndCause, Error, EventKind, SessionManager};
 use store_core::{Clock as _, ManualClock, MemoryOptions};
 
 use crate::TestResult;
@@ -184,6 +184,20 @@ fn session_whose_deadline_has_passed_is_not_merged() -> TestResult {
     let mut session = sessions.load([])?;
     assert!(!session.merge(&other)?);
     assert!(session.is_empty());
+    Ok(())
+}
+
+#[test]
+fn fresh_session_that_merges_and_ends_at_once_has_never_begun() -> TestResult {
+    let fixture = Fixture::new();
+    let other = fixture.stored()?;
+    let mut session = fixture.sessions.load([])?;
+    assert!(session.merge(&other)?);
+    session.set_deadline(fixture.clock.now());
+    let finished = session.finish()?;
+    assert_eq!((token(&finished), finished.id), (Some(String::new()), None));
+    assert_eq!(fixture.events(), [EventKind::Ended(EndCause::Merged)]);
+    assert_eq!(fixture.rows(), 0);
     Ok(())
 }
 
