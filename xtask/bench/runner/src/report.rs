@@ -64,7 +64,10 @@ A cleanup thread that copies the log into the database instead of the writers: i
 for the disk. Batches of a sweep that don't wait for the disk themselves: the writers wait as long. A
 page cache of 8 or 16 MiB for a million rows: 0.49 and 0.47 of ten thousand, because small tables gain
 more by it. No index on the end of a rotation's grace: a login of one thread is 2 to 3 % faster.
-XChaCha20-Poly1305 for sealed sessions: 1.7 instead of 0.8 µs.
+XChaCha20-Poly1305 for sealed sessions: 1.7 instead of 0.8 µs. Leaders that don't linger, where a commit
+doesn't wait for the disk: 0.7 of a transaction each instead of 0.8 to 0.9 with two threads. What these
+are ahead by is that one thread writes the log into the database while the other one commits; without
+checkpoints the store has 1.3 times as much as they have.
 
 ## Targets
 Each is a ratio, with the two medians in parentheses, or one figure. A ratio of operations per second is
