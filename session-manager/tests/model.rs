@@ -44,7 +44,8 @@ enum Op {
     Destroy,
 }
 
-/// Values in the order in which they were first inserted.
+/// Values in the order in which they were first inserted, and among them what a session notes of
+/// itself: a value that is removed and inserted again is behind that, and so it isn't the same.
 type Values = Vec<(String, i64)>;
 
 /// A request as the model has it.
@@ -97,6 +98,9 @@ fn set(values: &mut Values, key: &str, value: i64) {
     }
 }
 
+/// What a session notes when it begins, and when it gets another token.
+const NOTES: [&str; 2] = ["__created", "__id"];
+
 /// What an operation does to values, in the request or later to newer ones.
 fn apply(values: &mut Values, op: &Op) {
     match op {
@@ -106,7 +110,7 @@ fn apply(values: &mut Values, op: &Op) {
             let old = values.iter().find(|(own, _)| *own == key(*k)).map_or(0, |(_, old)| *old);
             set(values, &key(*k), old + by);
         }
-        Op::Clear => values.clear(),
+        Op::Clear => values.retain(|(own, _)| NOTES.contains(&&**own)),
         Op::Flash(value) => set(values, "__flash.notice", *value),
         Op::TakeFlash => values.retain(|(own, _)| own != "__flash.notice"),
         Op::Renew | Op::Destroy => {}
@@ -241,10 +245,15 @@ proptest! {
                             // It has ended, and there is nothing to write.
                             None => None,
                             Some(mut values) => {
-                                if request.view != request.loaded {
+                                // What comes to nothing is no reason to write, but is done to newer
+                                // values by a write that has another reason.
+                                if request.renews || request.view != request.loaded {
                                     for op in &request.changes {
                                         apply(&mut values, op);
                                     }
+                                }
+                                if request.renews {
+                                    set(&mut values, NOTES[1], 0);
                                 }
                                 let new = if request.renews { given.clone().unwrap_or_default() } else { token.clone() };
                                 live.insert(new.clone(), values);
@@ -258,7 +267,9 @@ proptest! {
                         None if request.view.is_empty() => request.destroys.then(String::new),
                         None => {
                             let new = given.clone().unwrap_or_default();
-                            live.insert(new.clone(), request.view.clone());
+                            let mut values = request.view.clone();
+                            set(&mut values, NOTES[0], 0);
+                            live.insert(new.clone(), values);
                             Some(new)
                         }
                     };
