@@ -49,17 +49,32 @@ fn lose_while_it_waits<T: Send>(
     proxy: &Proxy,
     operation: impl FnOnce() -> T + Send,
 ) -> T {
-    let mut other = database.connection();
-    other.query_drop("BEGIN").expect("it begins");
-    other.query_drop("SELECT * FROM sessions FOR UPDATE").expect("it locks");
+    let mut other = lock_all(database);
     thread::scope(|scope| {
         let operation = scope.spawn(operation);
-        database.wait_for_a_lock_wait(|| operation.is_finished());
-        proxy.traffic.keeps_server.store(true, Ordering::Release);
-        proxy.cut();
+        cut_once_it_waits(database, proxy, &operation);
         other.query_drop("COMMIT").expect("it lets go");
         operation.join().expect("no panic")
     })
+}
+
+/// Returns a connection that has locked all rows.
+fn lock_all(database: &Database) -> mysql::Conn {
+    let mut other = database.connection();
+    other.query_drop("BEGIN").expect("it begins");
+    other.query_drop("SELECT * FROM sessions FOR UPDATE").expect("it locks");
+    other
+}
+
+/// Cuts an operation's connection once it waits for a row, at which the server goes on.
+fn cut_once_it_waits<T>(
+    database: &Database,
+    proxy: &Proxy,
+    operation: &thread::ScopedJoinHandle<'_, T>,
+) {
+    database.wait_for_a_lock_wait(|| operation.is_finished());
+    proxy.traffic.keeps_server.store(true, Ordering::Release);
+    proxy.cut();
 }
 
 #[test]
@@ -85,14 +100,10 @@ fn write_whose_reply_is_lost_is_not_contended_because_its_repetition_is() -> Res
         |store| store.delete("token"),
     ];
     for (n, write) in writes.into_iter().enumerate() {
-        let mut other = database.connection();
-        other.query_drop("BEGIN").expect("it begins");
-        other.query_drop("SELECT * FROM sessions FOR UPDATE").expect("it locks");
+        let mut other = lock_all(&database);
         let outcome = thread::scope(|scope| {
             let write = scope.spawn(|| write(&store));
-            database.wait_for_a_lock_wait(|| write.is_finished());
-            proxy.traffic.keeps_server.store(true, Ordering::Release);
-            proxy.cut();
+            cut_once_it_waits(&database, &proxy, &write);
             write.join().expect("no panic")
         });
         // Whether the first attempt is done when the row is free, nobody knows yet.

@@ -74,7 +74,7 @@ impl<F: HasFault> FileStore for Journal<F> {
 }
 
 /// What is drawn at random, and what threads or processes race for, may pass a fault by: one run in
-/// seventy-five did. A claim that misses a fault this often would miss it in a store.
+/// twenty-five did. A claim that misses a fault this often would miss it in a store.
 const MAX_RUNS: usize = 4;
 
 /// The claim must fail for a store with this fault, and by hanging only where the fault is a hang.
