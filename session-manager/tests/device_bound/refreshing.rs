@@ -30,6 +30,21 @@ fn first_refresh_gets_a_challenge_and_the_next_needs_no_other() -> TestResult {
     Ok(())
 }
 
+/// The browser may have a binding that the session had before.
+#[test]
+fn refresh_of_another_binding_ends_that_and_leaves_this_one() -> TestResult {
+    let fixture = Fixture::new();
+    let mut browser = Browser::bound(&fixture.sessions)?;
+    browser.refreshed();
+    let challenge = browser.challenge.clone().expect("it has one");
+    let proof = browser.proof(&challenge);
+    let response = browser.post(Some("another"), Some(&proof));
+    assert!(response.body.contains("\"continue\":false"), "{response:?}");
+    assert!(response.headers.set_cookies().is_empty());
+    assert_eq!(browser.post(Some(&browser.id), Some(&proof)).status, 200, "it is unused");
+    Ok(())
+}
+
 #[test]
 fn each_refresh_brings_another_cookie_and_the_one_before_is_good_until_its_end() -> TestResult {
     let fixture = Fixture::new();

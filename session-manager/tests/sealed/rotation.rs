@@ -116,6 +116,21 @@ fn resealing_overwrites_and_revives_nothing() -> TestResult {
     Ok(())
 }
 
+/// The walk reads a page of sessions at a time.
+#[test]
+fn session_that_is_renewed_after_the_walk_has_read_it_is_missed() -> TestResult {
+    let store = counting_store(Arc::new(store_core::SystemClock));
+    let cookie = begin(&with_keys(&store, &[1]))?;
+    let other = with_keys(&store, &[1, 2]);
+    store.before(Failing::Find, move || {
+        renewed(&other, &cookie).expect("memory doesn't fail");
+    });
+    let sessions = with_keys(&store, &[2, 1]);
+    assert_eq!(counts(sessions.reseal_all()?), [0, 1, 0]);
+    assert_eq!(counts(sessions.reseal_all()?), [1, 0, 0]);
+    Ok(())
+}
+
 #[test]
 fn resealing_leaves_what_it_cannot_open_and_other_managers_sessions() -> TestResult {
     let store = memory();

@@ -42,8 +42,8 @@ impl<'d> Form<'d> {
     pub(super) fn of(data: &'d [u8]) -> Self {
         match data {
             [MAGIC, VERSION, ..] => SealedBytes::of(data).map_or(Self::Damaged, Self::Sealed),
-            [MAGIC, version, ..] if *version > VERSION => Self::NewerVersion(*version),
-            [MAGIC, ..] => Self::Damaged,
+            [MAGIC] | [MAGIC, 0..VERSION, ..] => Self::Damaged,
+            [MAGIC, version, ..] => Self::NewerVersion(*version),
             _ => Self::Plain,
         }
     }
@@ -127,6 +127,17 @@ mod tests {
         let Form::Sealed(bytes) = Form::of(&sealed) else { panic!("it is sealed") };
         assert_eq!(bytes.key_id(), 7);
         assert_eq!(bytes.open(&cipher(), &row).as_deref(), Some(&session[..]));
+    }
+
+    #[test]
+    fn bytes_that_begin_like_sealed_ones_are_never_taken_for_plain_ones() {
+        for damaged in [&[MAGIC][..], &[MAGIC, 0], &[MAGIC, 0, 1, 2], &[MAGIC, VERSION, 0]] {
+            assert!(matches!(Form::of(damaged), Form::Damaged), "{damaged:?}");
+        }
+        assert!(matches!(Form::of(&[MAGIC, 2]), Form::NewerVersion(2)));
+        for plain in [&[][..], b"{}", &[VERSION, MAGIC]] {
+            assert!(matches!(Form::of(plain), Form::Plain), "{plain:?}");
+        }
     }
 
     /// Where a name ends and a key begins is part of what is authenticated.

@@ -158,10 +158,24 @@ fn what_is_not_a_proof_is_none() {
         // Neither of its two numbers may be zero.
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode([0; 64])),
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode([0xFF; 64])),
-        "A".repeat(MAX_LEN + 1),
     ] {
         assert!(parse(&bad).is_none(), "{bad:?}");
     }
+}
+
+#[test]
+fn proof_that_is_too_long_is_refused() {
+    let header = json!({ "alg": "ES256", "typ": "dbsc+jwt", "kid": "1" });
+    let of_payload = |challenge_len| {
+        let payload = json!({ "jti": "c".repeat(challenge_len) });
+        let signature = BASE64_URL_SAFE_NO_PAD.encode([1; 64]);
+        format!("{}.{}.{signature}", encoded(&header), encoded(&payload))
+    };
+    let is_proof = |proof: &String| parse(proof).is_some();
+    let proofs: Vec<_> = (2_800..3_000).map(of_payload).collect();
+    let (good, bad): (Vec<_>, Vec<_>) = proofs.iter().partition(|proof| proof.len() <= MAX_LEN);
+    assert!(good.iter().any(|proof| proof.len() == MAX_LEN) && !bad.is_empty());
+    assert!(good.into_iter().all(is_proof) && !bad.into_iter().any(is_proof));
 }
 
 #[test]
