@@ -37,3 +37,25 @@ impl fmt::Debug for ReportedTokens {
         f.debug_struct("ReportedTokens").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_two_tokens_is_new_once() {
+        let reported = ReportedTokens::default();
+        let [one, other] = [1, 2].map(SessionId::from_bits);
+        assert_eq!(
+            [one, other, one, other].map(|token| reported.is_new(token)),
+            [true, true, false, false]
+        );
+    }
+
+    #[test]
+    fn token_that_takes_the_place_of_another_is_new() {
+        let reported = ReportedTokens::default();
+        let [one, same_slot] = [1, 1 + SLOTS as u64].map(SessionId::from_bits);
+        assert_eq!([one, same_slot, one].map(|token| reported.is_new(token)), [true; 3]);
+    }
+}

@@ -109,6 +109,7 @@ mod tests {
         for text in ["", "0", "0x00000000000000", "+000000000000001", "000000000000000g"] {
             assert_eq!(text.parse::<SessionId>(), Err(ParseSessionIdError), "{text}");
         }
+        assert_eq!(ParseSessionIdError.to_string(), "a session's id has 16 hexadecimal digits");
         assert_eq!("00000000000000ff".parse(), Ok(SessionId(255)));
         assert_eq!(SessionId(255).to_string(), "00000000000000ff");
     }
