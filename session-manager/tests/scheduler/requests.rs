@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Renew,
     LogOut,
     Clear,
+    /// As before, in a process that removes dead cookies: what has no subject ends with it.
+    Empty,
     ClearSubject,
     /// Takes over the other session.
     Merge,
@@ -61,7 +63,7 @@ type Session<'m> = session_manager::Session<'m, Sealed<Json>>;
 
 use Kind::*;
 
-pub(crate) const ALL: [Kind; 23] = [
+pub(crate) const ALL: [Kind; 24] = [
     Read,
     Insert,
     Remove,
@@ -73,6 +75,7 @@ pub(crate) const ALL: [Kind; 23] = [
     Renew,
     LogOut,
     Clear,
+    Empty,
     ClearSubject,
     Merge,
     MergeFromTheOtherSide,
@@ -100,6 +103,7 @@ impl Kind {
                 | Update
                 | Touch
                 | Clear
+                | Empty
                 | DestroyOthers
                 | ChangeListed
                 | SetDeadline
@@ -115,7 +119,7 @@ impl Kind {
     pub(crate) fn keeps_forms(self, start: Start) -> bool {
         let is_same_user = self == LogInAsAda || self == LogInAsGrace && start == Start::Nobody;
         let renews = matches!(self, Renew | RenewAndInsert) || is_same_user;
-        self != Clear && (self.keeps_rights() || renews)
+        !matches!(self, Clear | Empty) && (self.keeps_rights() || renews)
     }
 
     /// Whether it may take out what another request has put into a session.
@@ -126,6 +130,7 @@ impl Kind {
                 | LogInAsGrace
                 | LogOut
                 | Clear
+                | Empty
                 | ClearSubject
                 | DestroyOthers
                 | DestroyAll
@@ -373,6 +378,7 @@ impl World {
             Touch => sessions.with_idle_timeout(hour).expect("an hour"),
             // No session of the world says how old its token is.
             RotateByItself => sessions.with_rotation(hour).expect("an hour"),
+            Empty => sessions.with_dead_cookies_removed(),
             _ => sessions,
         }
     }
@@ -449,7 +455,7 @@ impl World {
             }
             Renew => session.renew(),
             LogOut => session.destroy(),
-            Clear => {
+            Clear | Empty => {
                 session.clear();
                 Ok(())
             }
