@@ -71,7 +71,7 @@ checkpoints the store has 1.3 times as much as they have.
 
 ## Targets
 Each is a ratio, with the two medians in parentheses, or one figure. A ratio of operations per second is
-the median of the ratios within a round.
+the median of the ratios within a round. [Whole runs](runs.md) has the ratios of each whole run so far.
 
 {targets}",
         settings = settings(results),
