@@ -222,6 +222,12 @@ fn challenge(header: &str) -> &str {
     challenge.trim_matches('"')
 }
 
+/// Whether the browser is told to forget the binding.
+pub(crate) fn ends(response: &DeviceResponse) -> bool {
+    let instructions: Value = serde_json::from_str(&response.body).unwrap_or_default();
+    response.status == 200 && instructions["continue"] == false
+}
+
 /// What holds of every answer: browsers end a binding at any other status of 4xx, and at a success
 /// without JSON.
 fn check(response: &DeviceResponse, is_refresh: bool) {

@@ -1,18 +1,11 @@
 //! What ends a binding, and what doesn't.
 
-use serde_json::Value;
-use session_manager::{DeviceBinding, DeviceResponse, Session};
+use session_manager::{DeviceBinding, Session};
 
 use crate::TestResult;
-use crate::browser::Browser;
+use crate::browser::{Browser, ends};
 use crate::counting_store::Failing;
 use crate::fixture::Fixture;
-
-/// Whether the browser is told to forget the binding.
-fn ends(response: &DeviceResponse) -> bool {
-    let instructions: Value = serde_json::from_str(&response.body).unwrap_or_default();
-    response.status == 200 && instructions["continue"] == false
-}
 
 #[test]
 fn logout_ends_it() -> TestResult {
