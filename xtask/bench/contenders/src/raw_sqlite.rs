@@ -1,6 +1,7 @@
 //! The limit: rusqlite, a connection and prepared statements for each thread, the SQL and settings
 //! of the store.
 
+use std::ffi::c_int;
 use std::fs::File;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use bench_protocol::{
     measure, token,
 };
 use chrono::{DateTime, Utc};
+use rusqlite::hooks::{CheckpointMode, Wal};
 use rusqlite::{
-    CachedStatement, Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior,
-    params,
+    CachedStatement, Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction,
+    TransactionBehavior, params,
 };
 
 use crate::Row;
@@ -27,7 +29,7 @@ const RAW: Row = Row {
     version: "rusqlite 0.40",
     engine,
     settings: "a connection and prepared statements per thread, a transaction per commit, WAL, checkpoints \
-               at 4,000 pages",
+               at 4,000 pages, with all writers waiting at 8,000",
     fill,
     is_on_server: false,
     measure: |order| run(order, USUAL),
@@ -57,6 +59,13 @@ pub(crate) const ROWS: &[Row] = &[
     },
     RAW_LEAN,
     Row {
+        name: "raw-sqlite-unbounded",
+        settings: "as raw-sqlite-lean, with SQLite's own wal_autocheckpoint at 4,000 pages, for which no writer \
+                   waits",
+        measure: |order| run(order, Way { is_log_bounded: false, ..USUAL }),
+        ..RAW_LEAN
+    },
+    Row {
         name: "raw-sqlite-exclusive",
         settings: "as raw-sqlite-lean, with the VFS unix-excl",
         measure: |order| run(order, Way { is_exclusive: true, ..USUAL }),
@@ -76,9 +85,13 @@ struct Way {
     mmap: i64,
     is_exclusive: bool,
     login_in_steps: bool,
+    /// SQLite's own checkpoints don't end the log while two connections commit without a pause:
+    /// it grows for as long as they do.
+    is_log_bounded: bool,
 }
 
-const USUAL: Way = Way { mmap: 0, is_exclusive: false, login_in_steps: false };
+const USUAL: Way =
+    Way { mmap: 0, is_exclusive: false, login_in_steps: false, is_log_bounded: true };
 
 const GIB: i64 = 1 << 30;
 
@@ -204,6 +217,20 @@ pub(crate) fn configure(
     Ok(())
 }
 
+/// Does what `wal_autocheckpoint` does, and lets all writers wait for it where that isn't enough.
+fn bound_log(log: &Wal, pages: c_int) -> rusqlite::Result<()> {
+    let mode = match pages {
+        ..4_000 => return Ok(()),
+        4_000..8_000 => CheckpointMode::PASSIVE,
+        _ => CheckpointMode::RESTART,
+    };
+    match log.checkpoint_v2(mode) {
+        Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => Err(error),
+        // Another connection does it.
+        _ => Ok(()),
+    }
+}
+
 fn run(order: &Order, way: Way) -> Result<Measurement> {
     let raw = Raw { order: order.clone(), way };
     measure(Box::leak(Box::new(raw)), order)
@@ -216,11 +243,14 @@ struct Raw {
 
 impl Raw {
     fn connect(&self) -> Result<Connection> {
-        let Way { mmap, is_exclusive, .. } = self.way;
+        let Way { mmap, is_exclusive, is_log_bounded, .. } = self.way;
         let vfs = if is_exclusive { c"unix-excl" } else { c"unix" };
         let connection =
             Connection::open_with_flags_and_vfs(&self.order.path, OpenFlags::default(), vfs)?;
         configure(&connection, self.order.scenario.durability, mmap)?;
+        if is_log_bounded {
+            connection.wal_hook(Some(bound_log));
+        }
         Ok(connection)
     }
 }

@@ -83,6 +83,7 @@ const EXCLUSIVE_MAPPED: &str = "store-sqlite-exclusive-mmap";
 const UNLOCKED: &str = "store-sqlite-unlocked";
 const RAW: &str = "raw-sqlite";
 const RAW_LEAN: &str = "raw-sqlite-lean";
+const RAW_UNBOUNDED: &str = "raw-sqlite-unbounded";
 const RAW_IN_STEPS: &str = "raw-sqlite-in-steps";
 const RAW_MAPPED: &str = "raw-sqlite-mmap";
 const RAW_EXCLUSIVE: &str = "raw-sqlite-exclusive";
@@ -207,7 +208,7 @@ impl Plan {
             let tables = [STORE, INDEXED, RAW, RAW_LEAN, GO];
             let others = [EXCLUSIVE, RAW_EXCLUSIVE, TOWER, TOWER_SQLX];
             self.add_writing(&[&tables[..], &others].concat(), at(CommitUpdate, threads));
-            self.add_writing(&tables, normal(threads));
+            self.add_writing(&[&tables[..], &[RAW_UNBOUNDED]].concat(), normal(threads));
             if threads == 1
                 && let [.., durable, normal] = &mut self.points[..]
             {

@@ -13,7 +13,7 @@ const TABLE: &str = "results.csv";
 const RUN: &str = "run.json";
 
 /// The columns of the table: the fields of a [`Row`], in their order.
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 16] = [
     "contender",
     "operation",
     "threads",
@@ -26,6 +26,7 @@ const COLUMNS: [&str; 15] = [
     "rounds",
     "p50_us",
     "p99_us",
+    "max_us",
     "memory_kib",
     "written_bytes",
     "growth_kib",
@@ -79,12 +80,13 @@ pub(crate) struct Figures {
     pub(crate) rounds: Vec<u32>,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    pub(crate) max_us: f64,
     /// The peak of resident memory above what the process had with the store open.
     pub(crate) memory_kib: u32,
     /// Bytes written to disk per operation. `None` for contenders on a server, whose files and
     /// writes aren't those of the process.
     pub(crate) written_bytes: Option<u32>,
-    /// How much longer the database's files were at the end.
+    /// How much longer the database's files were meanwhile, at most, than at the start.
     pub(crate) growth_kib: Option<i32>,
 }
 
@@ -140,6 +142,7 @@ impl Figures {
             rounds: rounds.iter().map(|round| whole(round.throughput())).collect(),
             p50_us: tenths(median(&|round| round.p50_us)),
             p99_us: tenths(median(&|round| round.p99_us)),
+            max_us: tenths(median(&|round| round.max_us)),
             memory_kib: whole(median(&|round| {
                 round.peak_kib.saturating_sub(round.idle_kib) as f64
             })),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use bench_protocol::{Order, Result};
+use bench_protocol::{Measurement, Order, Result};
 
 use crate::plan::{Point, title};
 use crate::programs::Programs;
@@ -54,17 +54,16 @@ fn measure_point(
         }
         for (&contender, measurements) in turns {
             let database = Database::open(scratch, programs, contender, scenario)?;
-            let mut measurement = programs
-                .measure(&Order {
-                    contender: contender.to_owned(),
-                    scenario: scenario.clone(),
-                    path: database.path.clone(),
-                    warm_up_millis: point.warm_up_millis,
-                    millis: point.millis,
-                })
-                .map_err(|error| format!("{contender}: {error}"))?;
-            measurement.grown_bytes = database.growth();
-            measurements.push(measurement);
+            let order = Order {
+                contender: contender.to_owned(),
+                scenario: scenario.clone(),
+                path: database.path.clone(),
+                warm_up_millis: point.warm_up_millis,
+                millis: point.millis,
+            };
+            let (measured, growth) = database.watch(|| programs.measure(&order));
+            let measurement = measured.map_err(|error| format!("{contender}: {error}"))?;
+            measurements.push(Measurement { grown_bytes: growth, ..measurement });
         }
     }
     let rows = point.contenders.iter().zip(&measurements).map(|(&contender, measurements)| {

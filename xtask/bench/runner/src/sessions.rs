@@ -1,11 +1,18 @@
 //! The databases that are measured: filled once, copied for those who write.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use bench_protocol::{Operation, Order, Result, Scenario};
 
 use crate::programs::Programs;
+
+/// How often the length of files is read while they are written to.
+const SAMPLED: Duration = Duration::from_millis(50);
 
 /// The database for one measurement. A contender on a server has a database of its own, which isn't
 /// copied: most operations leave number and size of the sessions as they are, so that it can be
@@ -59,9 +66,22 @@ impl Database {
         Ok(Self { size: size(&path), path, is_copy })
     }
 
-    /// How much longer its files are than at the start.
-    pub(crate) fn growth(&self) -> i64 {
-        size(&self.path).cast_signed() - self.size.cast_signed()
+    /// Does some work with it, and returns how much longer its files were meanwhile, at most, than
+    /// at the start. Those who close the database leave nothing of its log.
+    pub(crate) fn watch<T>(&self, work: impl FnOnce() -> T) -> (T, i64) {
+        let (working, is_over) = mpsc::channel::<Infallible>();
+        thread::scope(|scope| {
+            let watch = scope.spawn(move || {
+                let mut growth = 0;
+                while is_over.recv_timeout(SAMPLED) == Err(RecvTimeoutError::Timeout) {
+                    growth = growth.max(size(&self.path).cast_signed() - self.size.cast_signed());
+                }
+                growth
+            });
+            let done = work();
+            drop(working);
+            (done, watch.join().expect("reading lengths doesn't panic"))
+        })
     }
 }
 
