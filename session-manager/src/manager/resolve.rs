@@ -46,8 +46,6 @@ impl<C: Codec> SessionManager<C> {
             return Ok(resolved);
         };
         Ok(match self.resolve(plain.clone())? {
-            // The other request that moved it since the first read came with the same token.
-            Resolved::Live(found) if found.key == *key => Resolved::Live(found),
             Resolved::Live(found) if self.is_plain(&found.content, &found.data) => {
                 Resolved::Live(found)
             }
@@ -57,7 +55,7 @@ impl<C: Codec> SessionManager<C> {
                 // The same, or a token from before a manager with plain tokens rotated the session
                 // and another request moved it: it opens nothing, and the browser's cookie stays.
                 Resolved::Missing => Resolved::Superseded,
-                // Since the first read it was moved, and rotated after that.
+                // Another request has moved it since the first read, and may have rotated it.
                 resolved => resolved,
             },
             other => other,

@@ -140,14 +140,19 @@ fn key_of_a_hashed_session_opens_nothing_where_plain_tokens_do() -> TestResult {
     // In the grace both the old token and the old key lead to the session.
     assert!(name(&fixture.sessions, &moved)?.is_some());
     let (newest, ..) = fixture.row();
-    for key in [&key, &newest] {
+    for (key, is_newest) in [(&key, false), (&newest, true)] {
+        fixture.events();
         let mut session = fixture.sessions.load([&**key])?;
         assert!(session.is_empty() && session.token().is_none() && session.key().is_none());
+        // The old one looks like a plain token that was rotated before the session was moved.
+        let unknown: &[_] = if is_newest { &[EventKind::UnknownToken] } else { &[] };
+        assert_eq!(fixture.events(), unknown);
         assert!(!fixture.sessions.load([])?.merge(key)?);
         session.insert("planted", 1)?;
-        match session.finish() {
-            Err(Error::Superseded) => {}
-            finished => assert_ne!(token(&finished?).as_deref(), Some(&**key)),
+        if is_newest {
+            assert_ne!(token(&session.finish()?).expect("it is new"), **key);
+        } else {
+            assert!(matches!(session.finish(), Err(Error::Superseded)));
         }
         assert!(!fixture.sessions.load([&*rotated])?.contains("planted"));
     }
