@@ -180,6 +180,27 @@ fn token_that_was_rotated_automatically_is_worth_nothing_after_the_grace() -> Te
 }
 
 #[test]
+fn old_token_opens_nothing_after_a_renewal_though_an_automatic_rotation_was_due() -> TestResult {
+    let change_rights: [fn(&mut Session<'_>) -> Result<(), Error>; 2] =
+        [|session| session.renew(), |session| session.set_subject("7")];
+    for change_rights in change_rights {
+        let fixture =
+            Fixture::new().with(|sessions| sessions.with_rotation(Duration::from_secs(60)));
+        let old = fixture.stored()?;
+        fixture.clock.advance(TimeDelta::seconds(60));
+        let mut session = fixture.sessions.load([&*old])?;
+        change_rights(&mut session)?;
+        let new = token(&session.finish()?).expect("the browser must know");
+        let mut late = fixture.sessions.load([&*old])?;
+        assert!(late.is_empty());
+        late.insert("late", 1)?;
+        assert!(matches!(late.finish(), Err(Error::Superseded)));
+        assert!(!fixture.sessions.load([&*new])?.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
 fn rotation_of_a_session_that_has_ended_is_no_error() -> TestResult {
     let fixture = Fixture::new().with(|sessions| sessions.with_rotation(Duration::from_secs(600)));
     let token = fixture.stored()?;
