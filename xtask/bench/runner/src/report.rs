@@ -86,9 +86,9 @@ What a transaction each is ahead by at NORMAL:
 
 - With one thread, the question whether the file is still the one that was opened, which the store asks
   before it writes: a `statx`, 6 % of the samples of a profile.
-- With two threads, that one thread commits some hundred times in a row while the other one sleeps. The
-  longest wait of a commit is 80 to 800 ms there, and 700 to 1,200 ms with eight threads; in the store
-  it is 40 and 25 ms.
+- With two threads and more, that one thread commits some hundred times in a row while the others
+  sleep. The longest wait of a commit (`max_us`) is up to 0.8 s there with two threads, and up to 1.2 s
+  with eight; in the store it is 43 and 25 ms.
 - With the checkpoints that SQLite does by itself (`raw-sqlite-unbounded`) the log doesn't end while two
   threads write: it grows by 100 MB per second.
 
@@ -154,8 +154,8 @@ fn machine(run: &Run) -> String {
         run.rounds,
     );
     if run.load_before > 0.5 {
-        text += "**Other programs were running.** Latencies, and commits that wait for the disk, mean \
-            little here.\n\n";
+        text += "**Either this task had just been built, or other programs were running.** If they were, \
+            latencies, and commits that wait for the disk, mean little here.\n\n";
     }
     text.extend(run.absent.iter().map(|absent| format!("**{absent}**\n\n")));
     text.extend(run.server.iter().map(|server| format!("The server: {server}\n\n")));
