@@ -80,9 +80,14 @@ impl<C: Codec> Session<'_, C> {
     ///
     /// # Examples
     /// ```
+    /// use session_manager::Device;
+    ///
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
-    /// # let session = sessions.load([])?;
+    /// # let mut session = sessions.load([])?;
     /// assert_eq!(session.device(), None);
+    /// let device = Device::new().with_address("192.0.2.7");
+    /// session.set_device(&device)?;
+    /// assert_eq!(session.device(), Some(device));
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     #[must_use]

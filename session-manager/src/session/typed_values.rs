@@ -57,8 +57,9 @@ impl<C: Codec> Session<'_, C> {
     /// ```
     /// # let sessions = session_manager::SessionManager::new(store_core::MemoryStore::new()?);
     /// # let mut session = sessions.load([])?;
-    /// let cart: Vec<String> = session.get_or_default("cart")?;
-    /// assert!(cart.is_empty());
+    /// assert_eq!(session.get_or_default::<Vec<String>>("cart")?, [""; 0]);
+    /// session.insert("cart", ["tea"])?;
+    /// assert_eq!(session.get_or_default::<Vec<String>>("cart")?, ["tea"]);
     /// # Ok::<(), session_manager::Error>(())
     /// ```
     pub fn get_or_default<T: DeserializeOwned + Default>(&self, key: &str) -> Result<T, Error> {
