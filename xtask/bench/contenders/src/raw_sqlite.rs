@@ -95,6 +95,11 @@ const USUAL: Way =
 
 const GIB: i64 = 1 << 30;
 
+/// After how many pages of the log it is written to the database, as in the store.
+const CHECKPOINT_PAGES: c_int = 4_000;
+/// After how many of them all writers wait for that.
+const MAX_LOG_PAGES: c_int = 8_000;
+
 const DDL: &str = "\
 CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL);
 CREATE TABLE sessions_subjects (token TEXT PRIMARY KEY NOT NULL, subject TEXT NOT NULL) WITHOUT ROWID;
@@ -210,7 +215,7 @@ pub(crate) fn configure(
         Durability::Normal => "normal",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", 4_000, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
     if mmap > 0 {
         connection.pragma_update_and_check(None, "mmap_size", mmap, |_| Ok(()))?;
     }
@@ -220,8 +225,8 @@ pub(crate) fn configure(
 /// Does what `wal_autocheckpoint` does, and lets all writers wait for it where that isn't enough.
 fn bound_log(log: &Wal, pages: c_int) -> rusqlite::Result<()> {
     let mode = match pages {
-        ..4_000 => return Ok(()),
-        4_000..8_000 => CheckpointMode::PASSIVE,
+        ..CHECKPOINT_PAGES => return Ok(()),
+        CHECKPOINT_PAGES..MAX_LOG_PAGES => CheckpointMode::PASSIVE,
         _ => CheckpointMode::RESTART,
     };
     match log.checkpoint_v2(mode) {
