@@ -236,8 +236,8 @@ mod tests {
 
     use chrono::TimeDelta;
     use metrics::{
-        Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
-        SharedString, with_local_recorder,
+        Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata,
+        Recorder, SharedString, with_local_recorder,
     };
 
     use super::*;
@@ -245,12 +245,27 @@ mod tests {
     use crate::sync::{Mutex, PoisonError};
     use crate::{CleanupOptions, MemoryOptions, Rotation};
 
-    /// How often each metric was counted or recorded, by its name and labels.
+    /// How often each metric was counted or recorded, or what it was set to, by name and labels.
     #[derive(Default)]
     struct Recorded(Mutex<HashMap<String, Arc<Times>>>);
 
     #[derive(Default)]
     struct Times(AtomicU64);
+
+    impl GaugeFn for Times {
+        fn increment(&self, value: f64) {
+            panic!("cleanups are set, not counted: {value}");
+        }
+
+        fn decrement(&self, value: f64) {
+            panic!("cleanups are set, not counted: {value}");
+        }
+
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few runs")]
+        fn set(&self, value: f64) {
+            self.0.store(value as u64, Ordering::Relaxed);
+        }
+    }
 
     impl CounterFn for Times {
         fn increment(&self, value: u64) {
@@ -294,8 +309,8 @@ mod tests {
             Counter::from_arc(self.times(key))
         }
 
-        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-            Gauge::noop()
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(self.times(key))
         }
 
         fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
@@ -319,7 +334,6 @@ mod tests {
             assert!(matches!(store.load("token")?, Loaded::Rotated { .. }));
             assert!(!store.touch("token", expiry)?);
             assert!(matches!(store.commit("", b"data", expiry), Err(Error::InvalidToken(_))));
-            store.record_cleanup();
             record_pool_wait(Instant::now());
             Ok::<_, Error>(())
         })?;
@@ -340,6 +354,24 @@ mod tests {
         assert_eq!(recorded.get(POOL_WAIT), 1);
         let names = recorded.0.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(names.keys().all(|name| !name.contains("token")), "{:?}", names.keys());
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_cleanup_has_done_is_shown_as_gauges() -> Result<(), Error> {
+        let recorded = Recorded::default();
+        with_local_recorder(&recorded, || {
+            let (cleanup, manual) = CleanupOptions::new().with_manual_cleanup();
+            let store = MeteredStore::new(MemoryOptions::new().with_cleanup(cleanup).build()?);
+            for token in ["one", "two", "three"] {
+                store.commit(token, b"data", Utc::now() - TimeDelta::hours(1))?;
+            }
+            assert!(manual.run() && manual.run());
+            store.record_cleanup();
+            Ok::<_, Error>(())
+        })?;
+        let gauges = [CLEANUP_RUNS, CLEANUP_FAILURES, CLEANUP_REMOVED];
+        assert_eq!(gauges.map(|gauge| recorded.get(gauge)), [2, 0, 3]);
         Ok(())
     }
 }

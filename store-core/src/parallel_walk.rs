@@ -55,3 +55,32 @@ pub(crate) fn for_each_parallel<E: Send>(
     }
     walked.map_err(from_walk)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Barrier;
+
+    use chrono::{TimeDelta, Utc};
+
+    use super::*;
+    use crate::{CleanupOptions, MemoryOptions};
+
+    #[test]
+    fn all_threads_work_at_the_same_time_and_no_more_than_that() -> Result<(), Error> {
+        let store = MemoryOptions::new().with_cleanup(CleanupOptions::disabled()).build()?;
+        for number in 0..3 * THREADS {
+            store.commit(&number.to_string(), b"data", Utc::now() + TimeDelta::hours(1))?;
+        }
+        let all_are_at_work = Barrier::new(THREADS);
+        let threads = Mutex::new(HashSet::new());
+        for_each_parallel(&store, |error| error, &|_| {
+            all_are_at_work.wait();
+            threads.lock().unwrap_or_else(PoisonError::into_inner).insert(thread::current().id());
+            Ok(())
+        })?;
+        let threads = threads.into_inner().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(threads.len(), THREADS);
+        Ok(())
+    }
+}

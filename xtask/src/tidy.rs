@@ -88,7 +88,7 @@ fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result {
 /// each other are given by path alone, which [`packages::check`] requires of them.
 fn is_inherited(dependency: &str) -> bool {
     dependency.contains("workspace = true")
-        || dependency.contains("path = \"../") && !dependency.contains("version =")
+        || dependency.contains("path = \"..") && !dependency.contains("version =")
 }
 
 /// The invariants of `docs/architecture.md` that are absences.

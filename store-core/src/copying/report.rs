@@ -130,3 +130,24 @@ impl StdError for CopyError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_session_of_the_source_counts_once_whatever_became_of_it() {
+        let report = CopyReport {
+            total: 128,
+            copied: 1,
+            unchanged: 2,
+            differing: 4,
+            replaced: 8,
+            gone: 16,
+            rejected: 32,
+            first_rejection: None,
+            ended: 64,
+        };
+        assert_eq!(report.visited(), 63);
+    }
+}
