@@ -6,11 +6,10 @@ mod report;
 
 mod session;
 
-use chrono::TimeDelta;
-
+use crate::Store;
+use crate::moving::end;
 use crate::parallel_walk::for_each_parallel;
 use crate::sync::{Mutex, PoisonError};
-use crate::{Change, Error, Store};
 
 use session::{Read, SessionCopy};
 
@@ -96,35 +95,4 @@ pub fn copy(
     }
     let report = report.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(report.clone())
-}
-
-/// Ends a session if it has this data.
-fn end(store: &dyn Store, token: &str, data: &[u8]) -> Result<bool, Error> {
-    store.update(token, data, &Change::new(b"", store.now() - TimeDelta::hours(1)))
-}
-
-/// Whether the store says that it can't hold such a session.
-fn is_refusal(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::InvalidToken(_)
-            | Error::DataTooLarge { .. }
-            | Error::ExpiryOutOfRange { .. }
-            | Error::InvalidSubject { .. }
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_are_of_one_session() {
-        let expiry = chrono::DateTime::UNIX_EPOCH;
-        assert!(is_refusal(&Error::DataTooLarge { len: 2, max: 1 }));
-        let out_of_range = Error::ExpiryOutOfRange { expiry, earliest: expiry, latest: expiry };
-        assert!(is_refusal(&out_of_range));
-        assert!(!is_refusal(&Error::TableMissing { table: "sessions".to_owned() }));
-        assert!(!is_refusal(&Error::TokenTaken) && !is_refusal(&Error::Forked));
-    }
 }

@@ -38,6 +38,7 @@ use mover::{ATTEMPTS, Mover, contended};
 use place::Place;
 
 pub(crate) use marks::Form;
+pub(crate) use mover::{end, is_refusal};
 pub use report::MoveReport;
 
 /// A store that takes an application from one database to another without logging anybody out.
@@ -67,13 +68,15 @@ pub use report::MoveReport;
 ///   happens to random tokens.
 /// - A [limit of sessions](Change::expecting_sessions_of) can be exceeded by logins of one user at
 ///   the same moment in processes of both phases.
-/// - While preparing, [`delete_by_subject`](Store::delete_by_subject) ends the sessions one after
-///   the other; if it fails, some have ended.
+/// - While preparing, and if the new store refuses one of them,
+///   [`delete_by_subject`](Store::delete_by_subject) ends the sessions one after the other; if it
+///   fails, some have ended.
 /// - [`count`](Store::count), and a walk while preparing, can meet a session twice that moves
 ///   meanwhile. A walk while moving moves everything first.
 /// - A session that the new store refuses, because its token or data is too long there, stays in
-///   the old one, and is used there. The limits of the new store have to be the same in all
-///   processes.
+///   the old one, and is used there. A change that has to do with such a session and with one that
+///   has moved is refused for the same reason. The limits of the new store have to be the same in
+///   all processes.
 /// - Data that begins with this module's own marks is refused with [`Error::InvalidOption`].
 /// - Which sessions are live is decided by the clock of the database that they are in.
 ///
@@ -251,11 +254,8 @@ impl MovingStore {
         })
     }
 
-    fn delete_by_subject_while_preparing(
-        &self,
-        subject: &str,
-        except: Option<&str>,
-    ) -> Result<u64, Error> {
+    /// Ends the sessions of a subject, in whichever store each of them is.
+    fn delete_one_by_one(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         let mut deleted = 0;
         for _ in 0..ATTEMPTS {
             let mut others = self.find_by_subject(subject)?;

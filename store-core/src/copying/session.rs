@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{CopyError, end, is_refusal};
-use crate::moving::Form;
+use super::CopyError;
+use crate::moving::{Form, end, is_refusal};
 use crate::{Change, Error, Loaded, Store};
 
 /// How often a session is copied again because it has changed meanwhile.

@@ -58,15 +58,18 @@ pub(super) fn is_stub(loaded: &Loaded) -> bool {
 }
 
 /// Whether the store says that it can't hold such a session.
-fn is_refusal(error: &Error) -> bool {
+pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(
         error,
-        Error::InvalidToken(_) | Error::DataTooLarge { .. } | Error::ExpiryOutOfRange { .. }
+        Error::InvalidToken(_)
+            | Error::DataTooLarge { .. }
+            | Error::ExpiryOutOfRange { .. }
+            | Error::InvalidSubject { .. }
     )
 }
 
 /// Ends a session if it has this data, and only under this token.
-fn end(store: &dyn Store, token: &str, data: &[u8]) -> Result<bool, Error> {
+pub(crate) fn end(store: &dyn Store, token: &str, data: &[u8]) -> Result<bool, Error> {
     store.update(token, data, &Change::new(b"", store.now() - TimeDelta::hours(1)))
 }
 
@@ -240,6 +243,20 @@ impl Mover {
     /// Moves these sessions, and those of a subject. If the new store refuses one of them, all are
     /// to be used in the old one, if they are there.
     pub(super) fn bring_all(&self, tokens: &[&str], subject: Option<&str>) -> Result<Place, Error> {
+        match self.bring_each(tokens, subject)? {
+            None => Ok(Place::New),
+            Some(_) if self.are_all_in_old(tokens, subject)? => Ok(Place::Old),
+            Some(refusal) => Err(refusal),
+        }
+    }
+
+    /// Moves these sessions, and those of a subject, and returns why the new store refuses one of
+    /// them.
+    pub(super) fn bring_each(
+        &self,
+        tokens: &[&str],
+        subject: Option<&str>,
+    ) -> Result<Option<Error>, Error> {
         let of_subject = match subject {
             Some(subject) => self.old_sessions_of(subject)?,
             None => Vec::new(),
@@ -251,11 +268,7 @@ impl Mover {
                 refusal = Some(error);
             }
         }
-        match refusal {
-            None => Ok(Place::New),
-            Some(_) if self.are_all_in_old(tokens, subject)? => Ok(Place::Old),
-            Some(error) => Err(error),
-        }
+        Ok(refusal)
     }
 
     /// Moves a session, or finishes what another process has begun.
@@ -424,5 +437,21 @@ impl Mover {
                 return Ok(report);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_of_one_session() {
+        let expiry = chrono::DateTime::UNIX_EPOCH;
+        assert!(is_refusal(&Error::DataTooLarge { len: 2, max: 1 }));
+        assert!(is_refusal(&Error::InvalidSubject { len: 2, max: 1 }));
+        let out_of_range = Error::ExpiryOutOfRange { expiry, earliest: expiry, latest: expiry };
+        assert!(is_refusal(&out_of_range));
+        assert!(!is_refusal(&Error::TableMissing { table: "sessions".to_owned() }));
+        assert!(!is_refusal(&Error::TokenTaken) && !is_refusal(&Error::Forked));
     }
 }

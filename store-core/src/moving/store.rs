@@ -143,14 +143,13 @@ impl Store for MovingStore {
 
     fn delete_by_subject(&self, subject: &str, except: Option<&str>) -> Result<u64, Error> {
         if self.phase == Phase::Preparing {
-            return self.delete_by_subject_while_preparing(subject, except);
+            return self.delete_one_by_one(subject, except);
         }
         let mut deleted = 0;
         for _ in 0..ATTEMPTS {
-            let place = self.mover.bring_all(&[], Some(subject))?;
-            if place == Place::Old {
-                // Those that the new store refuses.
-                return Ok(deleted + self.delete_by_subject_while_preparing(subject, except)?);
+            if self.mover.bring_each(&[], Some(subject))?.is_some() {
+                // Those that the new store refuses are in the old one.
+                return Ok(deleted + self.delete_one_by_one(subject, except)?);
             }
             // The new store follows its own rotations, in the same step.
             let newest = match except {

@@ -58,11 +58,15 @@ fn copy_has_each_session_as_it_is_and_none_that_has_ended() {
             let source = databases.old.clone();
             let event = Event::Pause(Box::new(move || step(&source).expect("it succeeds")));
             let [old, new] = databases.watched(call, event);
-            copy(&old, &new, &CopyOptions::new()).expect("the copy succeeds");
+            let report = copy(&old, &new, &CopyOptions::new()).expect("the copy succeeds");
             if !old.has_happened() {
                 break;
             }
             let expected = sessions(&databases.old);
+            // The first two calls count the sessions and begin to walk through them.
+            let has_ended = expected.is_empty();
+            assert_eq!(report.gone, u64::from(has_ended && call >= 2), "before call {call}");
+            assert_eq!(report.visited(), u64::from(!has_ended || call >= 2));
             assert_eq!(sessions(&databases.new), expected, "before call {call}");
             for (token, ..) in &expected {
                 let [old, new] = [&databases.old, &databases.new].map(|store| store.load(token));
@@ -95,6 +99,23 @@ fn copy_that_is_killed_goes_on_where_it_was() {
             (copied.len() as u64, 2 - copied.len() as u64)
         );
         assert_eq!(sessions(&databases.new), all);
+    }
+}
+
+#[test]
+fn call_that_fails_is_an_error_of_the_copy() {
+    for options in [CopyOptions::new(), CopyOptions::new().with_mirroring()] {
+        for call in 0.. {
+            let databases = prepared();
+            databases.new.create("token", b"other", in_an_hour(), None).expect("it is new");
+            databases.old.create("other", b"other", in_an_hour(), None).expect("it is new");
+            let [old, new] = databases.watched(call, Event::Fail);
+            let failed = copy(&old, &new, &options);
+            if !old.has_happened() {
+                break;
+            }
+            assert!(failed.is_err(), "call {call}: {failed:?}");
+        }
     }
 }
 

@@ -5,4 +5,10 @@ mod process;
 
 mod moving;
 
+mod meanwhile;
+
+mod both_stores;
+
+mod refused;
+
 mod copying;

@@ -16,15 +16,15 @@ use crate::process::{Databases, Event, Phase, run};
 
 /// The session's token, one that it had before, and one that another session has which is logged
 /// in as the same user.
-const TOKEN: &str = "token";
-const EARLIER: &str = "earlier";
-const OTHER: &str = "other";
-const SUBJECT: &str = "user 7";
+pub(crate) const TOKEN: &str = "token";
+pub(crate) const EARLIER: &str = "earlier";
+pub(crate) const OTHER: &str = "other";
+pub(crate) const SUBJECT: &str = "user 7";
 
 /// What the session holds first; afterwards, the name of the process that has written it.
-const DATA: &str = "first";
+pub(crate) const DATA: &str = "first";
 
-const PHASES: [Phase; 2] = [Phase::Preparing, Phase::Moving];
+pub(crate) const PHASES: [Phase; 2] = [Phase::Preparing, Phase::Moving];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
@@ -63,11 +63,11 @@ enum Outcome {
     Ended,
 }
 
-fn in_an_hour() -> DateTime<Utc> {
+pub(crate) fn in_an_hour() -> DateTime<Utc> {
     Utc::now() + TimeDelta::hours(1)
 }
 
-fn lasting(new_token: &str) -> Rotation<'_> {
+pub(crate) fn lasting(new_token: &str) -> Rotation<'_> {
     Rotation::new(new_token).with_grace(Duration::from_secs(3_600)).old_token_opens()
 }
 
@@ -141,7 +141,7 @@ struct Done {
 }
 
 /// The session, rotated a moment ago, in the old store, and another of the same user.
-fn prepared() -> Databases {
+pub(crate) fn prepared() -> Databases {
     let databases = Databases::empty();
     let old = &databases.old;
     old.create(EARLIER, b"earlier", in_an_hour(), Some(SUBJECT)).expect("it is new");
@@ -220,6 +220,25 @@ fn judge(databases: &Databases, all: &[Done]) {
     let of_user = store.find_by_subject(SUBJECT).expect("it answers");
     let found = of_user.iter().any(|record| record.token == *token);
     assert!(found, "it has lost its user after {}", context());
+}
+
+#[test]
+fn call_that_fails_is_an_error_and_leaves_a_session_whole() {
+    let mut cases = 0;
+    for (action, phase) in actions() {
+        for call in 0.. {
+            let databases = prepared();
+            let work = |store: &MovingStore| action.perform(store, "the unlucky one");
+            let (outcome, has_happened) = run(&databases, phase, call, Event::Fail, work);
+            if !has_happened {
+                break;
+            }
+            assert!(outcome.is_err(), "{action:?} while {phase:?}, call {call}: {outcome:?}");
+            judge(&databases, &[Done { name: "the unlucky one", action, phase, outcome: None }]);
+            cases += 1;
+        }
+    }
+    assert!(cases > 150, "{cases}");
 }
 
 /// Lets a process do something and kills it before a call. `None` if it doesn't make so many.
@@ -335,6 +354,20 @@ impl Stopped {
 /// what it has made there, of which the second one must not make a session.
 #[test]
 fn processes_that_are_late_do_not_bring_back_what_has_ended() {
+    late_processes_bring_nothing_back(|databases| {
+        databases.store(Phase::Moving).delete(TOKEN).expect("it succeeds");
+    });
+}
+
+/// The same where a process that has the new store alone ends it.
+#[test]
+fn processes_that_are_late_do_not_bring_back_what_has_ended_in_the_new_store() {
+    late_processes_bring_nothing_back(|databases| {
+        databases.new.delete(TOKEN).expect("it succeeds");
+    });
+}
+
+fn late_processes_bring_nothing_back(end: impl Fn(&Databases)) {
     let mut cases = 0;
     for (call_of_first, call_of_second) in
         (0..20).flat_map(|first| (0..20).map(move |second| (first, second)))
@@ -347,7 +380,7 @@ fn processes_that_are_late_do_not_bring_back_what_has_ended() {
             let second = Stopped::before(call_of_second, &databases, None);
             let store = databases.store(Phase::Moving);
             assert!(store.touch(TOKEN, in_an_hour()).expect("it answers"), "it moves");
-            store.delete(TOKEN).expect("it succeeds");
+            end(&databases);
             first.finish();
             let Some(second) = second else { break };
             second.finish();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use store_core::{
-    Change, CleanupOptions, CleanupStatistics, Error, Loaded, MemoryOptions, MemoryStore,
+    Change, CleanupOptions, CleanupStatistics, Error, Limits, Loaded, MemoryOptions, MemoryStore,
     MovingStore, OwnedRecord, Record, Store,
 };
 
@@ -18,11 +18,16 @@ pub(crate) struct Databases {
 
 impl Databases {
     pub(crate) fn empty() -> Self {
-        let store = || {
+        Self::with_limits(Limits::DEFAULT)
+    }
+
+    /// With those of the new database.
+    pub(crate) fn with_limits(limits: Limits) -> Self {
+        let store = |limits| {
             let options = MemoryOptions::new().with_cleanup(CleanupOptions::disabled());
-            Arc::new(options.build().expect("no thread is needed"))
+            Arc::new(options.with_limits(limits).build().expect("no thread is needed"))
         };
-        Self { old: store(), new: store() }
+        Self { old: store(Limits::DEFAULT), new: store(limits) }
     }
 
     pub(crate) fn store(&self, phase: Phase) -> MovingStore {
@@ -51,6 +56,8 @@ pub(crate) enum Phase {
 pub(crate) enum Event {
     /// It is killed: none of its calls reaches a database any more.
     Kill,
+    /// This call fails, and reaches no database.
+    Fail,
     /// Others do something.
     Pause(Box<dyn FnOnce() + Send>),
     /// The same, and then it makes so many calls until it is killed.
@@ -126,6 +133,10 @@ impl Watched {
                     // This call is one of them.
                     calls.state = State::Waiting(calls_left - 1);
                     Ok(())
+                }
+                Some(Event::Fail) => {
+                    calls.state = State::Happened;
+                    Err(Error::backend("failed"))
                 }
                 Some(Event::Kill) | None => {
                     calls.state = State::Killed;
