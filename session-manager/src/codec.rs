@@ -324,3 +324,17 @@ impl fmt::Display for OpenError {
 }
 
 impl StdError for OpenError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn part_of_the_stored_bytes_is_not_the_same() {
+        let data = b"data";
+        assert_eq!(unless_same(Cow::Borrowed(&data[..]), data), None);
+        for part in [&data[1..], &data[..3]] {
+            assert_eq!(unless_same(Cow::Borrowed(part), data), Some(part.to_vec()));
+        }
+    }
+}

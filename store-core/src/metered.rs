@@ -366,7 +366,7 @@ mod tests {
             for token in ["one", "two", "three"] {
                 store.commit(token, b"data", Utc::now() - TimeDelta::hours(1))?;
             }
-            assert!(manual.run() && manual.run());
+            assert!(manual.run() && manual.run() && manual.wait_until_idle());
             store.record_cleanup();
             Ok::<_, Error>(())
         })?;
