@@ -24,22 +24,19 @@ pub(crate) fn for_each_parallel<E: Send>(
         failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     };
     let walked = thread::scope(|scope| {
-        let mut threads = 0;
-        let mut receiver = Some(receiver);
-        let walked = store.for_each(&mut |record| {
-            if threads < THREADS {
-                threads += 1;
-                // The last one takes the receiver, so that sending fails once all have ended.
-                let own = if threads < THREADS { receiver.clone() } else { receiver.take() };
-                let fail = &fail;
-                scope.spawn(move || {
-                    for record in own.into_iter().flatten() {
-                        if let Err(error) = work(record) {
-                            return fail(error);
-                        }
+        for _ in 0..THREADS {
+            let (receiver, fail) = (receiver.clone(), &fail);
+            scope.spawn(move || {
+                for record in receiver {
+                    if let Err(error) = work(record) {
+                        return fail(error);
                     }
-                });
-            }
+                }
+            });
+        }
+        // The threads have it, so that sending fails once all have ended.
+        drop(receiver);
+        let walked = store.for_each(&mut |record| {
             let has_failed = failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
             let record = OwnedRecord::new(record.token, record.data, record.expiry);
             if has_failed || sender.send(record).is_err() {

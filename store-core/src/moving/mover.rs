@@ -219,18 +219,11 @@ impl Mover {
         subject: Option<&str>,
     ) -> Result<bool, Error> {
         for token in tokens {
-            let old = self.old.load(token)?;
-            let is_in_old = match &old {
-                Loaded::Live { data, .. } => matches!(Form::of(data), Form::Plain(_)),
+            let is_in_old = match self.old.load(token)? {
+                Loaded::Live { data, .. } => matches!(Form::of(&data), Form::Plain(_)),
                 Loaded::Rotated { .. } | Loaded::Missing => true,
             };
-            let is_in_new = match self.new.load(token)? {
-                Loaded::Live { data, .. } => !marks::is_marked(&data),
-                // A session of the old store that has the token again.
-                Loaded::Rotated { .. } => !matches!(old, Loaded::Live { .. }),
-                Loaded::Missing => false,
-            };
-            if !is_in_old || is_in_new {
+            if !is_in_old || Self::is_session(&self.new.load(token)?) {
                 return Ok(false);
             }
         }
