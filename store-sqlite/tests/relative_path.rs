@@ -28,5 +28,8 @@ fn file_stays_the_same_when_the_process_changes_its_directory() -> Result<(), Bo
     for found in found {
         assert_eq!(found?.as_deref(), Some(&b"data"[..]));
     }
+    // A name alone is one in the directory where the process is.
+    store.backup("backup.db")?;
+    assert!(elsewhere.path().join("backup.db").exists());
     Ok(())
 }

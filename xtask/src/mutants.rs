@@ -60,7 +60,11 @@ const PLANS: [Plan; 2] = [
                 filter: &[],
             },
             // What stores with files share.
-            Stage { package: SQLITE, targets: &["--lib", "--test=forks"], filter: &[] },
+            Stage {
+                package: SQLITE,
+                targets: &["--lib", "--test=forks", "--test=relative_path"],
+                filter: &[],
+            },
             Stage { package: CORE, targets: &[], filter: &["--doc"] },
         ],
     },

@@ -1,6 +1,8 @@
 //! A copy from a store that an application uses: whatever the application does between which two
 //! calls of the copy, the target has the session as it is afterwards, and none that has ended.
 
+use std::sync::{Arc, Mutex};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use store_core::{Change, CopyError, CopyOptions, Error, Rotation, Store, copy};
 
@@ -126,8 +128,14 @@ fn second_copy_says_what_differs_and_a_mirroring_one_makes_it_exact() {
     for token in ["ended", "renewed", "same"] {
         old.create(token, token.as_bytes(), in_an_hour(), None).expect("it is new");
     }
-    let report = copy(old, new, &CopyOptions::new()).expect("it works");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let options = CopyOptions::new().with_progress_hook({
+        let told = Arc::clone(&told);
+        move |report| told.lock().expect("nothing panics").push(report.visited())
+    });
+    let report = copy(old, new, &options).expect("it works");
     assert_eq!((report.total, report.copied, report.visited()), (4, 4, 4));
+    assert_eq!(*told.lock().expect("nothing panics"), [1, 2, 3, 4], "after each session");
 
     // The application goes on.
     STEPS[1](&**old).expect("it succeeds");
