@@ -5,16 +5,12 @@ use std::time::Duration;
 use store_core::{Change, Error, Loaded, MovingStore, Rotation, Store};
 
 use crate::moving::{DATA, EARLIER, OTHER, PHASES, SUBJECT, TOKEN, in_an_hour, lasting, prepared};
-use crate::process::{Databases, Event, Phase, run};
+use crate::process::{Databases, Event, Phase, data, run};
 
 /// What stands in the old database for a session that has moved, and in the new one for a session
 /// that begins to.
 const STUB: &[u8] = b"\0sync-session moves\0s";
 const FENCE: &[u8] = b"\0sync-session moves\0p one of a process that was killed";
-
-fn data(store: &dyn Store, token: &str) -> Option<Vec<u8>> {
-    store.find(token).expect("it answers")
-}
 
 #[test]
 fn session_of_the_new_store_is_written_by_both_phases() -> Result<(), Error> {
@@ -53,26 +49,18 @@ fn session_moves_there_and_back_and_there_again() -> Result<(), Error> {
 
 #[test]
 fn token_that_is_given_again_names_the_new_session_alone() -> Result<(), Error> {
-    // The old store knows it from a rotation, and the new one has the session.
     for phase in PHASES {
-        let databases = prepared();
-        databases.new.create(EARLIER, b"again", in_an_hour(), None)?;
-        let store = databases.store(phase);
-        assert_eq!(data(&store, EARLIER).as_deref(), Some(&b"again"[..]));
-        store.delete(EARLIER)?;
-        assert_eq!(data(&*databases.new, EARLIER), None);
-        assert_eq!(data(&store, TOKEN).as_deref(), Some(DATA.as_bytes()));
-    }
-    // The other way round.
-    for phase in PHASES {
-        let Databases { old, new } = prepared();
-        let databases = Databases { old: new, new: old };
-        databases.old.create(EARLIER, b"again", in_an_hour(), None)?;
-        let store = databases.store(phase);
-        assert_eq!(data(&store, EARLIER).as_deref(), Some(&b"again"[..]));
-        store.delete(EARLIER)?;
-        assert_eq!(data(&*databases.old, EARLIER), None);
-        assert_eq!(data(&store, TOKEN).as_deref(), Some(DATA.as_bytes()));
+        // One store knows it from a rotation, and the other one has the session.
+        for is_in_new in [true, false] {
+            let databases = if is_in_new { prepared() } else { prepared().swapped() };
+            let its_own = if is_in_new { &databases.new } else { &databases.old };
+            its_own.create(EARLIER, b"again", in_an_hour(), None)?;
+            let store = databases.store(phase);
+            assert_eq!(data(&store, EARLIER).as_deref(), Some(&b"again"[..]));
+            store.delete(EARLIER)?;
+            assert_eq!(data(&**its_own, EARLIER), None);
+            assert_eq!(data(&store, TOKEN).as_deref(), Some(DATA.as_bytes()));
+        }
     }
     Ok(())
 }
@@ -92,8 +80,7 @@ fn token_that_names_a_session_in_each_store_ends_both() -> Result<(), Error> {
 #[test]
 fn fence_that_a_killed_process_left_hides_no_rotation() -> Result<(), Error> {
     for phase in PHASES {
-        let Databases { old, new } = prepared();
-        let databases = Databases { old: new, new: old };
+        let databases = prepared().swapped();
         let store = databases.store(phase);
         let fence = || databases.new.create(EARLIER, FENCE, in_an_hour(), None);
 

@@ -30,6 +30,11 @@ impl Databases {
         Self { old: store(Limits::DEFAULT), new: store(limits) }
     }
 
+    /// The same the other way round.
+    pub(crate) fn swapped(self) -> Self {
+        Self { old: self.new, new: self.old }
+    }
+
     pub(crate) fn store(&self, phase: Phase) -> MovingStore {
         match phase {
             Phase::Preparing => MovingStore::preparing(self.old.clone(), self.new.clone()),
@@ -91,17 +96,19 @@ pub(crate) fn run<T>(
     event: Event,
     work: impl FnOnce(&MovingStore) -> Result<T, Error>,
 ) -> (Result<T, Error>, bool) {
-    let calls = Calls { state: State::Waiting(before_call), event: Some(event) };
-    let calls = Arc::new(Mutex::new(calls));
-    let watched = |inner: &Arc<MemoryStore>| Watched { inner: inner.clone(), calls: calls.clone() };
-    let (old, new) = (watched(&databases.old), watched(&databases.new));
+    let [old, new] = databases.watched(before_call, event);
+    let calls = Arc::clone(&old.calls);
     let store = match phase {
         Phase::Preparing => MovingStore::preparing(old, new),
         Phase::Moving => MovingStore::moving(old, new),
     };
     let outcome = work(&store);
-    let state = calls.lock().unwrap_or_else(PoisonError::into_inner).state;
-    (outcome, !matches!(state, State::Waiting(_)))
+    (outcome, has_happened(&calls))
+}
+
+/// What a store has under a token.
+pub(crate) fn data(store: &dyn Store, token: &str) -> Option<Vec<u8>> {
+    store.find(token).expect("it answers")
 }
 
 fn has_happened(calls: &Mutex<Calls>) -> bool {

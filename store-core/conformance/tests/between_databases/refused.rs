@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use store_core::{Change, CopyOptions, Error, Limits, MovingStore, Store, copy};
 
 use crate::moving::{PHASES, SUBJECT, TOKEN, in_an_hour};
-use crate::process::{Databases, Event, Phase, run};
+use crate::process::{Databases, Event, Phase, data, run};
 
 const LONG: &[u8] = &[b'x'; 101];
 const LONGER: &[u8] = &[b'x'; 102];
@@ -22,10 +22,6 @@ fn prepared() -> Result<Databases, Error> {
     databases.old.create(LONG_TOKEN, b"data", in_an_hour(), Some(SUBJECT))?;
     databases.old.create("short", b"data", in_an_hour(), Some(SUBJECT))?;
     Ok(databases)
-}
-
-fn data(store: &dyn Store, token: &str) -> Option<Vec<u8>> {
-    store.find(token).expect("it answers")
 }
 
 #[test]
